@@ -1,0 +1,63 @@
+"""lossact turns claims about neural-network training into statistically tested experiments.
+
+Public names load on first use: importing lossact loads neither torch, lightning, wandb nor matplotlib.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lossact.claims import (
+        Hypothesis,
+        Verdict,
+        evaluate,
+        faster,
+        fastest,
+        ordering,
+        slowest,
+    )
+    from lossact.data import ImageFiles, RandomImages
+    from lossact.errors import LossactError
+    from lossact.experiment import SGD, Accuracy, Condition, Experiment, Store
+    from lossact.models.config import MLPConfig
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "lossact.claims": ("Hypothesis", "Verdict", "evaluate", "faster", "fastest", "ordering", "slowest"),
+    "lossact.data": ("ImageFiles", "RandomImages"),
+    "lossact.errors": ("LossactError",),
+    "lossact.experiment": ("SGD", "Accuracy", "Condition", "Experiment", "Store"),
+    "lossact.models.config": ("MLPConfig",),
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [
+    "SGD",
+    "Accuracy",
+    "Condition",
+    "Experiment",
+    "Hypothesis",
+    "ImageFiles",
+    "LossactError",
+    "MLPConfig",
+    "RandomImages",
+    "Store",
+    "Verdict",
+    "__version__",
+    "evaluate",
+    "faster",
+    "fastest",
+    "ordering",
+    "slowest",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lossact' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,58 @@
+"""The one loop from a hypothesis to its verdict."""
+
+import time
+
+from lossact.checks import check_count
+from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.verdict import Verdict
+from lossact.errors import ClaimError
+from lossact.experiment import Experiment
+from lossact.stats import decide
+
+ALPHA = 0.025
+DELTA = 0.1
+MAX_REPLICAS = 2048
+BLOCKS_PER_LOOK = 8
+
+
+def evaluate(
+    hypothesis: Hypothesis,
+    *,
+    alpha: float = ALPHA,
+    delta: float = DELTA,
+    max_replicas: int = MAX_REPLICAS,
+    family_size: int = 1,
+    experiment: Experiment | None = None,
+) -> Verdict:
+    """Train as many replicas as the evidence needs and say what it shows.
+
+    Args:
+        hypothesis: what is claimed, from faster, ordering, fastest or slowest.
+        alpha: error probability a side, for the whole family, in (0, 1/2).
+        delta: the smallest margin over a win probability of 1/2 that matters, in (0, 1/2).
+        max_replicas: where looking ends; rounded up to whole blocks.
+        family_size: claims that are made together; each is decided at alpha / family_size.
+        experiment: seed, store and setting; by default seed 0 and nothing kept.
+
+    Raises:
+        ClaimError: `hypothesis` is none.
+        InputError: another argument breaks its rule.
+    """
+    if not isinstance(hypothesis, Hypothesis):
+        raise ClaimError(f"{hypothesis!r} is not a hypothesis; make one with lossact.faster, say")
+    check_count("max_replicas", max_replicas, hint=MAX_REPLICAS)
+    check_count("family_size", family_size)
+    begin = time.perf_counter()
+    experiment = Experiment() if experiment is None else experiment
+    conditions = hypothesis.conditions
+    block = max(condition.block for condition in conditions)
+    limit = -(-max_replicas // block) * block
+    look = BLOCKS_PER_LOOK * block
+    n = 0
+    while True:
+        # Looks are at fixed numbers of replicas, so that nothing shown depends on what the store happened to hold.
+        n = min(n + look, limit)
+        trials = [one.first(n) for one in experiment.trials(conditions, n)]
+        decision = decide(hypothesis.comparisons(trials), alpha=alpha / family_size, delta=delta, limit=limit)
+        if decision.final:
+            return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)

@@ -1,0 +1,186 @@
+"""What can be claimed of conditions. Each hypothesis is a small frozen value that reads as a sentence."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lossact.checks import check_number
+from lossact.errors import ClaimError
+from lossact.experiment import Condition, Trials
+from lossact.stats import Comparison, compare_steps
+
+
+class Hypothesis(ABC):
+    """Something a claim may return: conditions, and what each replica says about them.
+
+    Attributes:
+        effect_name: what the reported value is.
+        tells_order: whether a single replica of each condition can tell the whole story.
+    """
+
+    effect_name: str
+    tells_order: bool = False
+
+    @property
+    @abstractmethod
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions it is about, each once."""
+
+    @abstractmethod
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        """What the replicas say, given each condition's trials over one common range of indices."""
+
+    @property
+    def budget(self) -> int:
+        """The updates that every condition may use."""
+        return self.conditions[0].budget
+
+
+@dataclass(frozen=True)
+class Faster(Hypothesis):
+    """`condition` reaches the target before `than`, or in at most 1/`ratio` of its updates."""
+
+    condition: Condition
+    than: Condition
+    ratio: float = 1.0
+
+    effect_name = "win probability"
+
+    def __post_init__(self) -> None:
+        check_number("ratio", self.ratio, above=0, hint=2)
+        _check_comparable(self.conditions)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return (self.condition, self.than)
+
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        return [_pair(self.conditions, trials, 0, 1, self.ratio)]
+
+    def __repr__(self) -> str:
+        if self.ratio == 1:
+            return f"{self.condition} reaches the target before {self.than}"
+        return f"{self.condition} reaches the target in at most 1/{self.ratio:g} of the updates of {self.than}"
+
+
+@dataclass(frozen=True)
+class Ordering(Hypothesis):
+    """The conditions reach the target in the order given, every one before all that follow."""
+
+    order: tuple[Condition, ...]
+
+    effect_name = "smallest pairwise win probability"
+    tells_order = True
+
+    def __post_init__(self) -> None:
+        _check_comparable(self.order)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return self.order
+
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        n = len(self.order)
+        return [_pair(self.order, trials, i, j) for i in range(n) for j in range(i + 1, n)]
+
+    def __repr__(self) -> str:
+        return " < ".join(map(str, self.order))
+
+
+@dataclass(frozen=True)
+class Fastest(Hypothesis):
+    """`condition` reaches the target before each of `others`."""
+
+    condition: Condition
+    others: tuple[Condition, ...]
+
+    effect_name = "smallest pairwise win probability"
+
+    def __post_init__(self) -> None:
+        _check_comparable(self.conditions)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return (self.condition, *self.others)
+
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        return [_pair(self.conditions, trials, 0, j) for j in range(1, len(trials))]
+
+    def __repr__(self) -> str:
+        return f"{self.condition} is the fastest of {', '.join(map(str, self.conditions))}"
+
+
+@dataclass(frozen=True)
+class Slowest(Hypothesis):
+    """Each of `others` reaches the target before `condition`."""
+
+    condition: Condition
+    others: tuple[Condition, ...]
+
+    effect_name = "smallest pairwise win probability"
+
+    def __post_init__(self) -> None:
+        _check_comparable(self.conditions)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return (self.condition, *self.others)
+
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        return [_pair(self.conditions, trials, j, 0) for j in range(1, len(trials))]
+
+    def __repr__(self) -> str:
+        return f"{self.condition} is the slowest of {', '.join(map(str, self.conditions))}"
+
+
+def faster(condition: Condition, *, than: Condition, ratio: float = 1.0) -> Faster:
+    """`condition` reaches the target before `than`; with a ratio, in at most 1/ratio of its updates.
+
+    Args:
+        condition, than: two different conditions with one budget.
+        ratio: > 0.
+
+    Raises:
+        ClaimError: the conditions cannot be compared.
+        InputError: the ratio is not a number > 0.
+    """
+    return Faster(condition, than, ratio)
+
+
+def ordering(*conditions: Condition) -> Ordering:
+    """The conditions reach the target in this order. Every pair counts, for winning is not transitive.
+
+    Raises:
+        ClaimError: fewer than two conditions, one twice, or different budgets.
+    """
+    return Ordering(conditions)
+
+
+def fastest(condition: Condition, *, of: Sequence[Condition]) -> Fastest:
+    """`condition` reaches the target before every other condition in `of` (which may hold it too)."""
+    return Fastest(condition, tuple(other for other in of if other != condition))
+
+
+def slowest(condition: Condition, *, of: Sequence[Condition]) -> Slowest:
+    """Every other condition in `of` (which may hold it too) reaches the target before `condition`."""
+    return Slowest(condition, tuple(other for other in of if other != condition))
+
+
+def _check_comparable(conditions: Sequence[Condition]) -> None:
+    for condition in conditions:
+        if not isinstance(condition, Condition):
+            raise ClaimError(f"{condition!r} is not a Condition; make one with lossact.Condition(...)")
+    names = ", ".join(map(str, conditions))
+    if len(conditions) < 2:
+        raise ClaimError(f"conditions ({names}) must be at least two; add one to compare with")
+    if len(set(conditions)) < len(conditions):
+        raise ClaimError(f"conditions ({names}) must differ, but two are equal in all that is trained")
+    budgets = sorted({condition.budget for condition in conditions})
+    if len(budgets) > 1:
+        raise ClaimError(f"budgets {budgets} of ({names}) must be equal; give every condition the same one")
+
+
+def _pair(conditions: Sequence[Condition], trials: Sequence[Trials], i: int, j: int, ratio: float = 1.0) -> Comparison:
+    a, b = trials[i], trials[j]
+    outcomes = compare_steps(a.steps, a.reached, b.steps, b.reached, budget=a.budget, ratio=ratio)
+    return Comparison(f"{conditions[i]} before {conditions[j]}", outcomes)

@@ -1,0 +1,97 @@
+"""A claim with its verdict, as plain values that travel between processes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lossact.claims.verdict import Verdict
+from lossact.experiment import Experiment
+from lossact.stats import holm
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """One claim's outcome.
+
+    Attributes:
+        id: pytest's node id.
+        statement, source, recorded: from the claim's marker; empty and None where not given.
+        family, family_size, family_declared: the family it was decided in.
+        decides: whether the record speaks for this run's setting.
+        verdict: as Verdict.to_json gives it; its "verdict" may be raised by Holm's procedure.
+        sentence: the hypothesis in words.
+        p_value: anytime-valid, of the null of support.
+        warnings: what a reader should know.
+        by_holm: whether Holm's procedure turned an inconclusive verdict into "supported".
+        keys: condition name to its key in the store.
+    """
+
+    id: str
+    statement: str
+    source: str
+    recorded: str | None
+    family: str
+    family_size: int
+    family_declared: bool
+    decides: bool
+    verdict: dict[str, Any]
+    sentence: str
+    p_value: float
+    warnings: tuple[str, ...]
+    keys: dict[str, str]
+    by_holm: bool = False
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "ClaimResult":
+        """The inverse of dataclasses.asdict, after a way through JSON."""
+        return cls(**{**content, "warnings": tuple(content["warnings"])})
+
+    @classmethod
+    def of(cls, verdict: Verdict, experiment: Experiment, **about: Any) -> "ClaimResult":
+        """A verdict with what pytest knows about its claim."""
+        return cls(
+            verdict=verdict.to_json(),
+            sentence=repr(verdict.hypothesis),
+            p_value=verdict.decision.p_value,
+            warnings=verdict.warnings,
+            keys={condition.name: experiment.key(condition) for condition in verdict.hypothesis.conditions},
+            **about,
+        )
+
+    @property
+    def name(self) -> str:
+        """The verdict in one word."""
+        return str(self.verdict["verdict"])
+
+    def to_json(self) -> dict[str, Any]:
+        """The claim's entry in --claims-json."""
+        return {
+            "id": self.id,
+            "statement": self.statement,
+            "source": self.source,
+            "family": self.family,
+            "family_size": self.family_size,
+            "recorded": self.recorded,
+            **self.verdict,
+        }
+
+
+def settle_families(results: Sequence[ClaimResult], alpha: float) -> list[ClaimResult]:
+    """Apply Holm's procedure within each family: it may turn "inconclusive" into "supported", nothing else.
+
+    Claims of a family that are not among `results` enter as p = 1.
+    """
+    settled = list(results)
+    for family in {result.family for result in results}:
+        members = [k for k, result in enumerate(results) if result.family == family]
+        rejected = holm([results[k].p_value for k in members], alpha=alpha, family_size=results[members[0]].family_size)
+        for k, supported in zip(members, rejected, strict=True):
+            if supported and results[k].name == "inconclusive":
+                verdict = {**results[k].verdict, "verdict": "supported", "reason": "by Holm's procedure"}
+                settled[k] = ClaimResult(**{**vars(results[k]), "verdict": verdict, "by_holm": True})
+    return settled
+
+
+def as_dict(result: ClaimResult) -> dict[str, Any]:
+    """Plain values only, ready for JSON."""
+    return asdict(result)

@@ -1,0 +1,56 @@
+"""Binary images of fair coin tosses, with labels that have nothing to do with them."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lossact.checks import check_count, check_number
+from lossact.data.image_set import ImageSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomImages:
+    """A fresh set of random images for every replica: the task is to memorise it.
+
+    Attributes:
+        n_images: images in a set, >= 1.
+        height, width: pixels, >= 1.
+        label_rate: probability in (0, 1) that an image is labelled 1.
+    """
+
+    n_images: int = 64
+    height: int = 4
+    width: int = 4
+    label_rate: float = 11 / 64
+
+    per_replica: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_count("n_images", self.n_images, hint=64)
+        check_count("height", self.height, hint=4)
+        check_count("width", self.width, hint=4)
+        check_number("label_rate", self.label_rate, above=0, below=1, hint="11 / 64")
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        return (self.height, self.width)
+
+    def sample(self, generator: np.random.Generator) -> ImageSet:
+        """One set drawn from `generator`: pixels first, then labels."""
+        pixels = generator.integers(0, 2, size=(self.n_images, self.height, self.width))
+        labels = generator.random(self.n_images) < self.label_rate
+        return ImageSet(pixels.astype(np.float64), labels.astype(np.float64))
+
+    def content(self) -> dict[str, Any]:
+        """What decides an outcome, for the store's key."""
+        return {
+            "kind": "random_images",
+            "n_images": self.n_images,
+            "height": self.height,
+            "width": self.width,
+            "label_rate": self.label_rate,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.n_images} random {self.height}x{self.width} images, fresh per replica"

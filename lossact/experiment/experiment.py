@@ -1,0 +1,98 @@
+"""Trials on demand: from the store where they are, trained where they are missing."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from lossact.checks import check_count
+from lossact.errors import InputError
+from lossact.experiment.condition import Condition
+from lossact.experiment.key import Setting, key_content, trial_key
+from lossact.experiment.store import Store
+from lossact.experiment.trials import Curves, Trials
+
+if TYPE_CHECKING:
+    from lossact.experiment.runner import Progress
+
+
+class Experiment:
+    """Everything that is trained from one seed.
+
+    Args:
+        seed: replica r of every condition draws its data and initial weights from (seed, r); >= 0.
+        store: where trials are kept; None keeps them for the life of this object.
+        setting: how to compute.
+        retrain: train each condition anew once, whatever is stored.
+        progress: told how far training is.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        store: Store | None = None,
+        setting: Setting | None = None,
+        retrain: bool = False,
+        progress: "Callable[[Progress], None] | None" = None,
+    ) -> None:
+        check_count("seed", seed, at_least=0, hint=0)
+        self.seed = seed
+        self.store = Store(None) if store is None else store
+        self.setting = default_setting() if setting is None else setting
+        self.progress = progress
+        self.trained_replicas = 0
+        self._retrain = retrain
+        self._retrained: set[str] = set()
+
+    def key(self, condition: Condition) -> str:
+        """Under which the store keeps the condition's trials."""
+        return trial_key(condition, self.seed, self.setting)
+
+    def trials(self, conditions: Sequence[Condition], replicas: int) -> list[Trials]:
+        """At least the first `replicas` trials of each condition; more where more are stored."""
+        return [self._trials(condition, replicas) for condition in conditions]
+
+    def curves(self, condition: Condition) -> Curves | None:
+        """Learning curves of a condition's first replicas, as far as they are stored."""
+        return self.store.curves(self.key(condition), condition.block)
+
+    def _trials(self, condition: Condition, replicas: int) -> Trials:
+        key = self.key(condition)
+        if self._retrain and key not in self._retrained:
+            self.store.forget(key)
+            self._retrained.add(key)
+        stored = self.store.trials(key, condition.budget)
+        if len(stored) >= replicas:
+            return stored
+        with self.store.training(key):
+            self._train_missing(condition, key, replicas)
+        return self.store.trials(key, condition.budget)
+
+    def _train_missing(self, condition: Condition, key: str, replicas: int) -> None:
+        from lossact.experiment.runner import train_blocks
+
+        wanted = range(-(-replicas // condition.block))
+        stored = self.store.stored_blocks(key, condition.block)
+        missing = [block for block in wanted if block not in stored]
+        content = key_content(condition, self.seed, self.setting)
+        for block in train_blocks(condition, self.seed, missing, self.setting, self.progress):
+            self.store.add(key, content, block.first_replica, block.trials, block.curves)
+            self.trained_replicas += len(block.trials)
+
+
+def default_setting(*, device: str = "cpu") -> Setting:
+    """Single precision and eager, with two CPU threads where there are two.
+
+    Eager torch cuts an elementwise operation into pieces, one a thread, and computes a piece's odd end by other code
+    than its whole vectors. Two pieces of a launch are always whole vectors, so that a block's bits do not depend on the
+    blocks beside it; more pieces need not be.
+
+    Raises:
+        InputError: this machine has no such device.
+    """
+    import torch
+
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(device, False):
+        found = ", ".join(name for name, there in available.items() if there)
+        raise InputError(f"device={device!r} is not on this machine; it has {found}")
+    return Setting(device=device, threads=min(2, torch.get_num_threads()))

@@ -1,0 +1,62 @@
+"""The store's key: a digest of all that can change an outcome."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lossact.experiment.condition import Condition
+
+COMPUTING_ROOMS = ("functional", "data", "models", "replicas", "training")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """How replicas are computed, apart from what they are.
+
+    Attributes:
+        device: "cpu", "cuda", …: the kind, not the index.
+        precision: as the Trainer names it, "32-true" say.
+        compiled: whether the step goes through torch.compile.
+        threads: CPU threads of one operation.
+    """
+
+    device: str = "cpu"
+    precision: str = "32-true"
+    compiled: bool = False
+    threads: int = 1
+
+
+@cache
+def source_digest() -> str:
+    """Digest of lossact's own computing rooms, and of the file that puts them to work."""
+    root = Path(__file__).parent.parent
+    files = sorted(file for room in COMPUTING_ROOMS for file in (root / room).rglob("*.py"))
+    digest = hashlib.sha256()
+    for file in [*files, root / "experiment" / "runner.py"]:
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def key_content(condition: Condition, seed: int, setting: Setting) -> dict[str, Any]:
+    """What the key digests, ready for JSON."""
+    import torch
+
+    return {
+        "condition": condition.content(),
+        "seed": seed,
+        "block": condition.block,
+        "setting": asdict(setting),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "versions": {package: version(package) for package in ("torch", "numpy", "lightning")},
+        "source": source_digest(),
+    }
+
+
+def trial_key(condition: Condition, seed: int, setting: Setting) -> str:
+    """Hex digest under which the trials of a condition are stored."""
+    content = json.dumps(key_content(condition, seed, setting), sort_keys=True, allow_nan=False)
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -1,0 +1,199 @@
+"""Trains blocks of replicas in this process, under the Lightning Trainer."""
+
+import logging
+import signal
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lossact.experiment.condition import Condition
+from lossact.experiment.key import Setting
+from lossact.experiment.store import CURVES_KEPT
+from lossact.experiment.trials import Curves, Trials
+from lossact.replicas.generators import DATA, WEIGHTS, replica_generator
+from lossact.replicas.mlp import StackedMLP
+from lossact.training.stacked import StackedOutcome, StackedTraining
+
+LAUNCH = 512
+DTYPES = {"32-true": torch.float32, "64-true": torch.float64}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a launch is.
+
+    Attributes:
+        condition: what trains.
+        replicas: first and last index, inclusive.
+        update, budget: updates taken, and at most.
+        reach_rate: share of the launch's replicas that met the target.
+        finished: whether the launch is over.
+    """
+
+    condition: Condition
+    replicas: tuple[int, int]
+    update: int
+    budget: int
+    reach_rate: float
+    finished: bool
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedBlock:
+    """One block as it comes from training; curves hold the replicas below the number that is kept."""
+
+    first_replica: int
+    trials: Trials
+    curves: Curves
+
+
+def train_blocks(
+    condition: Condition,
+    seed: int,
+    blocks: Sequence[int],
+    setting: Setting,
+    progress: Callable[[Progress], None] | None = None,
+) -> Iterator[TrainedBlock]:
+    """Train blocks of a condition, as many at once as run fastest, and yield each when its launch is done.
+
+    Args:
+        condition: what to train.
+        seed: the experiment's.
+        blocks: indices, each once; their order does not matter to any block's trials.
+        setting: how to compute.
+        progress: told after every chunk of updates.
+    """
+    width = max(1, LAUNCH // condition.block)
+    for at in range(0, len(blocks), width):
+        launch = sorted(blocks[at : at + width])
+        # A compiled step is made for one width: the last block fills what is left, and only its first copy counts.
+        filled = launch + [launch[-1]] * (width - len(launch) if setting.compiled else 0)
+        replicas = [block * condition.block + k for block in filled for k in range(condition.block)]
+        kept = sum(replica < CURVES_KEPT for replica in replicas[: len(launch) * condition.block])
+        module = stacked_training(condition, seed, replicas, setting, curves_of=kept)
+        fit(module, setting, _Report(condition, replicas, progress) if progress else None)
+        yield from _split(module.outcome(), launch, condition)
+
+
+def stacked_training(
+    condition: Condition, seed: int, replicas: Sequence[int], setting: Setting, *, curves_of: int = 0
+) -> StackedTraining:
+    """The LightningModule that trains the given replicas of a condition together."""
+    dtype = DTYPES[setting.precision]
+    drawn = replicas if condition.data.per_replica else replicas[:1]
+    sets = [condition.data.sample(replica_generator(seed, replica, DATA)) for replica in drawn]
+    images = np.stack([one.images for one in sets])
+    features = int(np.prod(images.shape[2:]))
+    starts = [
+        condition.network.initial_parameters(features, replica_generator(seed, replica, WEIGHTS))
+        for replica in replicas
+    ]
+    start = np.stack([np.concatenate([array.ravel() for array in one.values()]) for one in starts])
+    optimizer = condition.optimizer
+    learning_rate, momentum, weight_decay = (
+        torch.full((len(replicas),), value, dtype=dtype)
+        for value in (optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay)
+    )
+    return StackedTraining(
+        StackedMLP(features, condition.network.hidden, condition.network.activation, condition.loss),
+        torch.from_numpy(start).to(dtype),
+        torch.from_numpy(images).to(dtype),
+        torch.from_numpy(np.stack([one.labels for one in sets])).to(dtype),
+        learning_rate=learning_rate,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        bias_gradient_scale=optimizer.bias_gradient_scale,
+        target=condition.target.at_least,
+        budget=condition.budget,
+        compiled=setting.compiled,
+        curves_of=curves_of,
+    )
+
+
+def fit(module: StackedTraining, setting: Setting, callback: Callback | None = None) -> None:
+    """Run the Trainer over a stacked module, quietly."""
+    with _quiet(), _interruptible(), _threads(setting.threads):
+        trainer = Trainer(
+            accelerator=setting.device,
+            devices=1,
+            precision=setting.precision,  # type: ignore[arg-type]
+            min_epochs=0,
+            max_epochs=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[callback] if callback else [],
+        )
+        trainer.fit(module, train_dataloaders=module.chunks)
+
+
+class _Report(Callback):
+    def __init__(self, condition: Condition, replicas: Sequence[int], progress: Callable[[Progress], None]) -> None:
+        self.condition, self.progress = condition, progress
+        self.replicas = (replicas[0], replicas[-1])
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, StackedTraining)
+        reach_rate = float(trainer.callback_metrics["reach_rate"])
+        update, budget = pl_module.update_count, pl_module.budget
+        finished = trainer.should_stop or update == budget
+        self.progress(Progress(self.condition, self.replicas, update, budget, reach_rate, finished))
+
+
+def _split(outcome: StackedOutcome, launch: Sequence[int], condition: Condition) -> Iterator[TrainedBlock]:
+    size = condition.block
+    for slot, block in enumerate(launch):
+        rows = slice(slot * size, (slot + 1) * size)
+        steps = np.where(outcome.reached, outcome.steps_to_target, 0)
+        yield TrainedBlock(
+            first_replica=block * size,
+            trials=Trials(steps[rows], outcome.reached[rows], outcome.diverged[rows], condition.budget),
+            curves=Curves(outcome.loss[rows].astype(np.float32), outcome.accuracy[rows].astype(np.float32)),
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No banner from Lightning, and none of its own deprecation of torch's LeafSpec."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C stays a KeyboardInterrupt; Lightning turns it into an exit and leaves SIGINT ignored."""
+    in_main_thread = signal.getsignal(signal.SIGINT) is not None
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stopped:
+        if isinstance(stopped.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if in_main_thread and signal.getsignal(signal.SIGINT) is not handler:
+            signal.signal(signal.SIGINT, handler)

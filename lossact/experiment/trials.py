@@ -1,0 +1,89 @@
+"""The outcomes of replicas."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What became of one replica of one condition.
+
+    Attributes:
+        replica: its index.
+        steps_to_target: updates that had been applied when it met the target, None where it did not.
+        diverged: whether a loss or a weight stopped being finite.
+    """
+
+    replica: int
+    steps_to_target: int | None
+    diverged: bool
+
+    @property
+    def reached(self) -> bool:
+        return self.steps_to_target is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """The trials of one condition by replica index, as arrays.
+
+    Attributes:
+        steps: (replicas,) int64 updates, 0 … budget; 0 and without meaning where not reached.
+        reached: (replicas,) bool; False is censored, diverged ones included.
+        diverged: (replicas,) bool.
+        budget: updates at most.
+    """
+
+    steps: NDArray[np.int64]
+    reached: NDArray[np.bool_]
+    diverged: NDArray[np.bool_]
+    budget: int
+
+    @classmethod
+    def empty(cls, budget: int) -> "Trials":
+        return cls(np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, bool), budget)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[Trial]:
+        for replica in range(len(self)):
+            steps = int(self.steps[replica]) if self.reached[replica] else None
+            yield Trial(replica, steps, bool(self.diverged[replica]))
+
+    def first(self, n: int) -> "Trials":
+        """The trials of replicas 0 … n - 1."""
+        return Trials(self.steps[:n], self.reached[:n], self.diverged[:n], self.budget)
+
+    @property
+    def restricted_steps(self) -> NDArray[np.int64]:
+        """(replicas,) min(T, budget): the updates a replica used."""
+        return np.where(self.reached, self.steps, self.budget)
+
+    @property
+    def median_steps(self) -> float | None:
+        """Median of T over all replicas, None where fewer than half reached the target."""
+        beyond: NDArray[Any] = np.sort(np.where(self.reached, self.steps.astype(float), np.inf))
+        if 2 * self.reached.sum() < len(self) or not len(self):
+            return None
+        median = float((beyond[(len(self) - 1) // 2] + beyond[len(self) // 2]) / 2)
+        return median if np.isfinite(median) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Learning curves of the first replicas of one condition.
+
+    Attributes:
+        loss, accuracy: (replicas, budget + 1) float32, before each update and once after the last.
+    """
+
+    loss: NDArray[np.float32]
+    accuracy: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.loss)

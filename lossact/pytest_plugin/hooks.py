@@ -1,0 +1,105 @@
+"""Hooks: thin, each hands over to the session, which is made for the first claim and not before."""
+
+from collections.abc import Generator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lossact.pytest_plugin.options import add_options, read_options
+
+if TYPE_CHECKING:
+    from lossact.pytest_plugin.session import ClaimSession
+
+MARKER = (
+    "claim(statement, *, source='', recorded=None): a test that returns a lossact hypothesis, to be decided by "
+    "training replicas; recorded is the verdict once it is measured"
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the --claims-* options."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options and listen to the run."""
+    config.addinivalue_line("markers", MARKER)
+    read_options(config)
+    config.pluginmanager.register(ClaimHooks(config), "lossact-claims")
+
+
+@pytest.fixture(scope="session")
+def claims_data(pytestconfig: pytest.Config) -> Path | None:
+    """The folder given with --claims-data, or None."""
+    return read_options(pytestconfig)[0].data
+
+
+def is_claim(item: pytest.Item) -> bool:
+    """Whether a test is marked as a claim."""
+    return item.get_closest_marker("claim") is not None
+
+
+class ClaimHooks:
+    """What pytest calls during a run."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.seen_claims = False
+
+    @cached_property
+    def session(self) -> "ClaimSession":
+        from lossact.pytest_plugin.session import ClaimSession
+
+        self.seen_claims = True
+        return ClaimSession(self.config, *read_options(self.config))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        claims = [item for item in items if is_claim(item)]
+        if claims:
+            self.session.count(claims)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        if not is_claim(pyfuncitem):
+            return None
+        self.session.run(pyfuncitem)
+        return True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if is_claim(item):
+            self.session.annotate(item, call, report)
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        claim: dict[str, Any] | None = getattr(report, "lossact", None)
+        if claim is not None and report.when == "call":
+            self.session.collect(claim)
+
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        claim: dict[str, Any] | None = getattr(report, "lossact", None)
+        if claim is None or report.when != "call":
+            return None
+        word = str(claim["verdict"]["verdict"]).upper()
+        return report.outcome, word[0], (word, {"green" if report.passed else "red": True})
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        if self.seen_claims:
+            self.session.finish()
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.seen_claims:
+            self.session.summarise(terminalreporter)
+
+    def pytest_unconfigure(self) -> None:
+        if self.seen_claims:
+            self.session.close()

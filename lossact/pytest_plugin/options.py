@@ -1,0 +1,167 @@
+"""The --claims-* options, each also an ini key, read and checked once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lossact.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line and the ini file ask for. Attributes are the options' own names."""
+
+    max_replicas: int = 2048
+    alpha: float = 0.025
+    delta: float = 0.1
+    seed: int = 0
+    data: Path | None = None
+    store: Path | None = Path(".lossact")
+    retrain: bool = False
+    json: Path | None = None
+    wandb: str = "disabled"
+    executor: str = "local"
+    accelerator: str = "cpu"
+    strict: bool = False
+
+    def same_setting(self, other: "Options") -> bool:
+        """Whether a verdict recorded under one is about the same experiment as the other."""
+
+        def setting(options: Options) -> tuple[Any, ...]:
+            return (options.max_replicas, options.alpha, options.delta, options.seed, options.data)
+
+        return setting(self) == setting(other)
+
+
+def _integer(at_least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = at_least - 1
+        if value < at_least:
+            raise InputError(f"must be an integer >= {at_least}")
+        return value
+
+    return parse
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 0.5:
+        raise InputError("must lie between 0 and 1/2, both excluded")
+    return value
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise InputError(f"must be one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in {"true", "false", "1", "0", "yes", "no", "on", "off"}:
+        raise InputError("must be true or false")
+    return text.lower() in {"true", "1", "yes", "on"}
+
+
+def _directory(text: str) -> Path:
+    path = Path(text).resolve()
+    if not path.is_dir():
+        raise InputError("must be a folder that exists")
+    return path
+
+
+def _store(text: str) -> Path | None:
+    if text == "none":
+        return None
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise InputError("is a file, but must be a folder (or 'none')")
+    return path
+
+
+def _output(text: str) -> Path:
+    path = Path(text).resolve()
+    if path.is_dir():
+        raise InputError("is a folder, but must be a file")
+    return path
+
+
+@dataclass(frozen=True)
+class _Option:
+    name: str
+    metavar: str | None
+    parse: Callable[[str], Any]
+    help: str
+
+    @property
+    def flag(self) -> str:
+        return "--claims-" + self.name.replace("_", "-")
+
+    @property
+    def ini(self) -> str:
+        return "claims_" + self.name
+
+
+OPTIONS = (
+    _Option("max_replicas", "N", _integer(1), "replicas at which looking ends (default: 2048)"),
+    _Option("alpha", "A", _share, "error probability of either side, for a whole family (default: 0.025)"),
+    _Option("delta", "D", _share, "smallest margin over 1/2 that matters (default: 0.1)"),
+    _Option("seed", "S", _integer(0), "the experiment's seed (default: 0)"),
+    _Option("data", "DIR", _directory, "read data sets from .npy files in this folder, where claims ask for it"),
+    _Option("store", "PATH|none", _store, "folder that keeps trials (default: .lossact)"),
+    _Option("retrain", None, _flag, "train again, whatever is stored"),
+    _Option("json", "PATH", _output, "write the verdicts as JSON"),
+    _Option(
+        "wandb", "MODE", _choice("offline", "online", "disabled"), "log to W&B: offline, online or disabled (default)"
+    ),
+    _Option("executor", "NAME", _choice("local"), "where replicas train: local"),
+    _Option("accelerator", "NAME", _choice("cpu", "cuda", "mps"), "cpu (default), cuda or mps"),
+    _Option("strict", None, _flag, "fail whatever is not SUPPORTED"),
+)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register every option and its ini key."""
+    group = parser.getgroup("claims", "claims about training (lossact)")
+    for option in OPTIONS:
+        if option.metavar is None:
+            group.addoption(option.flag, action="store_const", const="true", default=None, help=option.help)
+        else:
+            group.addoption(option.flag, metavar=option.metavar, default=None, help=option.help)
+        parser.addini(option.ini, help=option.help, default=None)
+
+
+def read_options(config: pytest.Config) -> tuple[Options, Options]:
+    """The options in force, and those that records speak for: the ini file's, without the command line.
+
+    Raises:
+        pytest.UsageError: a value breaks its option's rule.
+    """
+    recorded = in_force = Options()
+    for option in OPTIONS:
+        ini = config.getini(option.ini)
+        if ini:
+            recorded = replace(recorded, **{option.name: _parse(option.ini, ini, option)})
+            in_force = replace(in_force, **{option.name: getattr(recorded, option.name)})
+        given = config.getoption(option.flag)
+        if given is not None:
+            in_force = replace(in_force, **{option.name: _parse(option.flag, given, option)})
+    return in_force, recorded
+
+
+def _parse(name: str, text: str, option: _Option) -> Any:
+    try:
+        return option.parse(text)
+    except InputError as error:
+        raise pytest.UsageError(f"{name}={text}: {error}") from None

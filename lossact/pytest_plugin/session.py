@@ -1,0 +1,238 @@
+"""The state of one pytest run with claims in it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lossact.claims.evaluate import evaluate
+from lossact.claims.family import Family, declared_family
+from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.result import ClaimResult, as_dict, settle_families
+from lossact.claims.verdict import Verdict
+from lossact.errors import ClaimError, LossactError
+from lossact.experiment import Experiment, Store
+from lossact.pytest_plugin.options import Options
+from lossact.report.json_file import write_json
+from lossact.report.progress import ProgressLine
+from lossact.report.table import verdict_table
+
+VERDICTS = ("supported", "refuted", "inconclusive")
+RESULT: pytest.StashKey[ClaimResult] = pytest.StashKey()
+
+
+class ClaimSession:
+    """Evaluates claims, and gathers what all processes of the run found.
+
+    Args:
+        config: pytest's.
+        options: in force in this run.
+        recorded: those that recorded verdicts speak for.
+    """
+
+    def __init__(self, config: pytest.Config, options: Options, recorded: Options) -> None:
+        self.config, self.options = config, options
+        self.record_speaks = options.same_setting(recorded)
+        self.families: dict[Path, Family] = {}
+        self.results: list[ClaimResult] = []
+        self.notes: list[str] = []
+        self.is_worker = hasattr(config, "workerinput")
+
+    # Families
+
+    def count(self, claims: Sequence[pytest.Item]) -> None:
+        """Learn each folder's family, before anything is deselected."""
+        collected = Counter(item.path.parent for item in claims)
+        try:
+            declared = {folder: declared_family(folder) for folder in collected}
+        except ClaimError as error:
+            raise pytest.UsageError(str(error)) from None
+        for folder, number in collected.items():
+            self.families[folder] = declared[folder] or Family(folder.name, folder, number, declared=False)
+        sizes = Counter({family: 0 for family in self.families.values() if family.declared})
+        for folder, number in collected.items():
+            if self.families[folder].declared:
+                sizes[self.families[folder]] += number
+        for family, number in sizes.items():
+            if number > family.size:
+                raise pytest.UsageError(
+                    f"{family.directory / 'family.toml'}: size={family.size}, but {number} claims were collected; "
+                    f"write size = {number} (each claim's level becomes alpha / {number})"
+                )
+
+    # Claims
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """Where this process gets its trials from."""
+        from lossact.experiment.experiment import default_setting
+
+        return Experiment(
+            seed=self.options.seed,
+            store=Store(self.options.store),
+            setting=default_setting(device=self.options.accelerator),
+            retrain=self.options.retrain,
+            progress=ProgressLine(self.config) if self.config.pluginmanager.has_plugin("terminalreporter") else None,
+        )
+
+    def run(self, item: pytest.Function) -> None:
+        """Call a claim, decide it, and pass or fail it."""
+        try:
+            marker = _Marker.of(item)
+            arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
+            hypothesis = item.obj(**arguments)
+            if not isinstance(hypothesis, Hypothesis):
+                raise ClaimError(
+                    f"{item.name} returned {hypothesis!r}; a claim must return a hypothesis: "
+                    "return lossact.faster(a, than=b), say"
+                )
+            family = self.families[item.path.parent]
+            verdict = evaluate(
+                hypothesis,
+                alpha=self.options.alpha,
+                delta=self.options.delta,
+                max_replicas=self.options.max_replicas,
+                family_size=family.size,
+                experiment=self.experiment,
+            )
+        except LossactError as error:
+            pytest.fail(str(error), pytrace=False)
+        result = ClaimResult.of(
+            verdict,
+            self.experiment,
+            id=item.nodeid,
+            statement=marker.statement,
+            source=marker.source,
+            recorded=marker.recorded,
+            family=family.name,
+            family_size=family.size,
+            family_declared=family.declared,
+            decides=self.record_speaks,
+        )
+        item.stash[RESULT] = result
+        effect = result.verdict["effect"]
+        item.user_properties += [
+            ("verdict", result.name),
+            ("effect", f"{effect['value']:.6g}"),
+            ("interval", f"[{effect['low']:.6g}, {effect['high']:.6g}]"),
+        ]
+        complaint = self._complaint(marker, verdict)
+        if complaint:
+            pytest.fail(complaint, pytrace=False)
+
+    def _complaint(self, marker: "_Marker", verdict: Verdict) -> str | None:
+        """Why the claim fails, or None where it passes."""
+        if self.options.strict:
+            expected = "supported"
+            rule = f"--claims-strict asks for SUPPORTED, measured {verdict.name.upper()}"
+        elif marker.recorded is not None:
+            expected = marker.recorded if self.record_speaks else verdict.name
+            rule = f"recorded {marker.recorded.upper()}, measured {verdict.name.upper()}"
+        else:
+            expected = "supported"
+            rule = f"no verdict is recorded, measured {verdict.name.upper()}"
+        if verdict.name == expected:
+            return None
+        return f"{rule}\n{verdict}\n{_evidence(verdict)}"
+
+    def annotate(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+        """Let the report carry the verdict to wherever it is collected, and show lossact's errors as they are."""
+        if call.excinfo is not None and isinstance(call.excinfo.value, LossactError):
+            report.longrepr = str(call.excinfo.value)
+        if report.when == "call" and RESULT in item.stash:
+            report.lossact = as_dict(item.stash[RESULT])  # type: ignore[attr-defined]
+
+    # The end of the run
+
+    def collect(self, content: dict[str, Any]) -> None:
+        """Take a verdict that a report brought."""
+        if not self.is_worker:
+            self.results.append(ClaimResult.from_dict(content))
+
+    def finish(self) -> None:
+        """Settle the families and write what was asked for."""
+        if self.is_worker or not self.results:
+            return
+        self.results = settle_families(self.results, self.options.alpha)
+        if self.options.json is not None:
+            write_json(
+                self.options.json,
+                self.results,
+                seed=self.options.seed,
+                alpha=self.options.alpha,
+                delta=self.options.delta,
+                device=self.options.accelerator,
+            )
+            self.notes.append(f"verdicts as JSON: {self.options.json}")
+        if self.options.wandb != "disabled":
+            from lossact.report.wandb_runs import log_claims
+
+            self.notes.append(log_claims(self.results, self.experiment, self.options.wandb))
+
+    def summarise(self, reporter: pytest.TerminalReporter) -> None:
+        """Print one table a family."""
+        for family in dict.fromkeys(result.family for result in self.results):
+            members = [result for result in self.results if result.family == family]
+            reporter.section(f"claims: {family}")
+            setting = f"seed {self.options.seed}"
+            if self.options.data is not None:
+                setting += f", data from {self.options.data}"
+            for line in verdict_table(
+                members,
+                alpha=self.options.alpha,
+                delta=self.options.delta,
+                setting=setting,
+                width=reporter._tw.fullwidth,
+            ):
+                reporter.write(line.text, bold=line.bold, **({line.colour: True} if line.colour else {}))
+                reporter.write("\n")
+        for note in self.notes:
+            reporter.write_line(note)
+
+    def close(self) -> None:
+        """Release the store."""
+        if "experiment" in self.__dict__:
+            self.experiment.store.close()
+
+
+class _Marker:
+    """The claim marker's content, checked."""
+
+    def __init__(self, statement: str, *, source: str = "", recorded: str | None = None) -> None:
+        if not isinstance(statement, str) or not statement.strip():
+            raise ClaimError(f"statement={statement!r} must be a sentence; write what is claimed")
+        if recorded is not None and recorded not in VERDICTS:
+            raise ClaimError(
+                f"recorded={recorded!r} must be one of {', '.join(VERDICTS)}; leave it out until it is measured"
+            )
+        self.statement, self.source, self.recorded = statement, source, recorded
+
+    @classmethod
+    def of(cls, item: pytest.Item) -> "_Marker":
+        marker = item.get_closest_marker("claim")
+        assert marker is not None
+        try:
+            return cls(*marker.args, **marker.kwargs)
+        except TypeError:
+            raise ClaimError(
+                f"{item.name}: @pytest.mark.claim takes a statement, source= and recorded=, "
+                f"not {marker.args!r} and {marker.kwargs!r}"
+            ) from None
+
+
+def _evidence(verdict: Verdict) -> str:
+    d = verdict.decision
+    needed = 2 / (1 - d.level)
+    lines = [
+        f"evidence: support {_e_value(d.log_support)}, refute {_e_value(d.log_refute)}; either needs {needed:.0f}",
+        f"{d.weakest}: {d.wins} wins, {d.ties} ties, {d.losses} losses"
+        + (f", {d.undecided} undecided within the budget" if d.undecided else ""),
+    ]
+    return "\n".join([*lines, *verdict.warnings])
+
+
+def _e_value(logarithm: float) -> str:
+    return f"e^{logarithm:.1f}" if logarithm > 14 else f"{2.718281828459045**logarithm:.3g}"

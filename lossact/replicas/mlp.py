@@ -1,0 +1,83 @@
+"""Many MLPs as one: forward and backward in closed form, a batched matrix product per layer."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lossact.functional import ACTIVATIONS, SIGMOID_LOSSES
+
+
+@dataclass(frozen=True)
+class StackedMLP:
+    """R networks Flatten -> Linear -> activation -> Linear(hidden, 1) with a loss of the sigmoid output.
+
+    Parameters are one tensor (replicas, size), each row a network's state_dict flattened in its order.
+
+    Attributes:
+        features, hidden: the layer widths.
+        activation, loss: names in ACTIVATIONS and SIGMOID_LOSSES.
+    """
+
+    features: int
+    hidden: int
+    activation: str
+    loss: str
+
+    @property
+    def size(self) -> int:
+        """Parameters of one network."""
+        return self.hidden * (self.features + 2) + 1
+
+    def arrange_images(self, images: Tensor) -> Tensor:
+        """(sets, batch, height, width) -> (sets, features, batch), the layout `loss_and_gradient` reads."""
+        return images.flatten(2).transpose(1, 2).contiguous()
+
+    def loss_and_gradient(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean loss over the batch, accuracy and gradient of every replica.
+
+        Args:
+            parameters: (replicas, size).
+            images: (sets, features, batch) as `arrange_images` lays them out, sets = replicas or 1 (shared).
+            labels: (sets, batch) in {0, 1}.
+
+        Returns:
+            loss (replicas,), accuracy (replicas,) in [0, 1], gradient (replicas, size).
+        """
+        activation, loss = ACTIVATIONS[self.activation], SIGMOID_LOSSES[self.loss]
+        weight, bias, out_weight, out_bias = self._split(parameters)
+        images = images.expand(len(parameters), -1, -1)
+        target = labels.unsqueeze(1)
+        batch = labels.shape[1]
+
+        z = torch.baddbmm(bias, weight, images)
+        a = activation.function(z)
+        logit = torch.baddbmm(out_bias, out_weight, a)
+        losses = loss.function(logit, target).mean((1, 2))
+        accuracy = ((logit > 0) == (target > 0.5)).to(logit.dtype).mean((1, 2))
+
+        d_logit = loss.derivative(logit, target) / batch
+        d_z = out_weight.transpose(1, 2) * d_logit * activation.derivative(z, a)
+        gradient = torch.cat(
+            (
+                torch.bmm(d_z, images.transpose(1, 2)).flatten(1),
+                d_z.sum(2),
+                torch.bmm(d_logit, a.transpose(1, 2)).flatten(1),
+                d_logit.sum(2),
+            ),
+            dim=1,
+        )
+        return losses, accuracy, gradient
+
+    def bias_mask(self) -> Tensor:
+        """(size,) with True where a parameter is a bias."""
+        h, w = self.hidden, self.hidden * self.features
+        mask = torch.zeros(self.size, dtype=torch.bool)
+        mask[w : w + h] = True
+        mask[-1] = True
+        return mask
+
+    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        h, f = self.hidden, self.features
+        weight, bias, out_weight, out_bias = torch.split(parameters, [h * f, h, h, 1], dim=1)
+        return weight.reshape(-1, h, f), bias.unsqueeze(2), out_weight.unsqueeze(1), out_bias.unsqueeze(2)

@@ -1,0 +1,89 @@
+"""The table of verdicts that closes a pytest run."""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lossact.claims.result import ClaimResult
+
+COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a terminal table."""
+
+    text: str
+    colour: str | None = None
+    bold: bool = False
+
+
+def verdict_table(
+    results: Sequence[ClaimResult], *, alpha: float, delta: float, setting: str, width: int
+) -> list[Line]:
+    """The verdicts of one family, each with effect, interval, replicas and reach rates.
+
+    Args:
+        results: of one family, at least one.
+        alpha, delta: of the family.
+        setting: what else the verdicts hold for, in words.
+        width: columns of the terminal.
+    """
+    first = results[0]
+    budgets = sorted({result.verdict["budget"] for result in results})
+    level = first.verdict["effect"]["level"]
+    size = f"{first.family_size} claims" + ("" if first.family_declared else " collected, size not declared")
+    head = (
+        f"{size}, alpha {alpha:g}/{first.family_size} a side, delta {delta:g}, "
+        f"budget {' or '.join(map(str, budgets))} updates, {setting}"
+    )
+    if not all(result.decides for result in results):
+        head += "; verdicts on record are for another setting and decide nothing here"
+    lines = [Line(text) for text in textwrap.wrap(head, width)]
+    lines.append(Line(f"{'verdict':12}  {'effect':6} {f'{level:.1%} interval':15}  replicas  claim", bold=True))
+    for result in results:
+        lines += _claim_lines(result, width)
+    lines.append(Line(""))
+    return lines
+
+
+def _claim_lines(result: ClaimResult, width: int) -> list[Line]:
+    verdict = result.verdict
+    effect = verdict["effect"]
+    interval = f"[{effect['low']:.3f}, {effect['high']:.3f}]"
+    row = f"{result.name.upper():12}  {effect['value']:<6.3f} {interval:15}  {verdict['replicas']:8d}  {_name(result)}"
+    source = f" ({result.source})" if result.source else ""
+    details = [f"{result.sentence}{source}: {effect['name']}"]
+    decided = f"at replica {verdict['decided_at']}" if verdict["decided_at"] else ""
+    if decided or verdict["reason"]:
+        details.append(f"{result.name} {', '.join(filter(None, (decided, verdict['reason'])))}")
+    if result.recorded is not None and result.recorded != result.name:
+        details.append(f"on record{'' if result.decides else ' for the default setting'}: {result.recorded}")
+    details.append("reached the target: " + ", ".join(map(_reach, verdict["conditions"])))
+    if verdict["story"]:
+        details.append(_story(verdict["story"]))
+    details += [f"note: {warning}" for warning in result.warnings]
+    indent = " " * 4
+    wrapped = [
+        text
+        for detail in details
+        for text in textwrap.wrap(detail, max(width, 40), initial_indent=indent, subsequent_indent=indent * 2)
+    ]
+    return [Line(row, COLOURS[result.name]), *map(Line, wrapped)]
+
+
+def _name(result: ClaimResult) -> str:
+    return result.id.rpartition("::")[2].removeprefix("test_")
+
+
+def _reach(condition: dict[str, Any]) -> str:
+    diverged = f", {condition['diverged']} diverged" if condition["diverged"] else ""
+    return f"{condition['name']} {condition['reached'] / condition['replicas']:.0%}{diverged}"
+
+
+def _story(story: dict[str, Any]) -> str:
+    return (
+        f"a single run of each tells this order in {story['successes']} of {story['n']} "
+        f"({story['value']:.1%}, [{story['low']:.3f}, {story['high']:.3f}])"
+    )

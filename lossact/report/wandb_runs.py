@@ -1,0 +1,130 @@
+"""W&B runs of a claims session: one a condition, one for the verdicts."""
+
+import os
+import re
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lossact.claims.result import ClaimResult
+from lossact.experiment import Curves, Experiment, Trials
+
+PROJECT = "lossact"
+QUANTILES = {"q10": 0.1, "median": 0.5, "q90": 0.9}
+
+
+def log_claims(results: Sequence[ClaimResult], experiment: Experiment, mode: str) -> str:
+    """Log every condition and the verdict table, all in one group.
+
+    Args:
+        results: at least one.
+        experiment: whose store holds the trials.
+        mode: "offline" or "online".
+
+    Returns:
+        One line that says where the runs are.
+    """
+    # What was logged reaches the file within half a second, also when the process is killed; read at import.
+    os.environ.setdefault("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "0.5")
+    import wandb
+
+    directory = experiment.store.directory if not experiment.store.temporary else Path.cwd() / ".lossact"
+    directory.mkdir(exist_ok=True)
+    group = "claims-" + secrets.token_hex(4)
+
+    def start(name: str, job_type: str, config: dict[str, Any]) -> Any:
+        return wandb.init(
+            project=PROJECT,
+            group=group,
+            name=name,
+            job_type=job_type,
+            config=config,
+            mode=mode,  # type: ignore[arg-type]
+            dir=directory,
+            reinit="create_new",
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+
+    try:
+        for key, name in _conditions(results).items():
+            run = start(name, "condition", {"seed": experiment.seed, **experiment.store.content(key)})
+            _log_condition(run, key, experiment)
+            run.finish()
+        run = start("verdicts", "verdicts", {"seed": experiment.seed})
+        _log_verdicts(run, results)
+        run.finish()
+    except (wandb.Error, OSError) as error:
+        return f"W&B: {error}; the verdicts above stand"
+    if mode == "online":
+        return f"W&B: group {group} in project {PROJECT}"
+    return f"W&B: group {group}, offline in {directory / 'wandb'} (wandb sync uploads it)"
+
+
+def _conditions(results: Sequence[ClaimResult]) -> dict[str, str]:
+    """Key to name, each condition once."""
+    return {key: name for result in results for name, key in result.keys.items()}
+
+
+def _log_condition(run: Any, key: str, experiment: Experiment) -> None:
+    import wandb
+
+    content = experiment.store.content(key)
+    trials = experiment.store.trials(key, content["condition"]["budget"])
+    run.define_metric("update")
+    run.define_metric("*", step_metric="update")
+    curves = experiment.store.curves(key, content["block"])
+    for row in curve_rows(trials, curves):
+        run.log(row)
+    reached = trials.steps[trials.reached]
+    run.summary.update(
+        {
+            "replicas": len(trials),
+            "reach_rate": float(trials.reached.mean()),
+            "diverged": int(trials.diverged.sum()),
+            "median_steps_to_target": trials.median_steps,
+        }
+    )
+    if len(reached):
+        counts, edges = np.histogram(reached, bins=50, range=(0, trials.budget))
+        run.summary["steps_to_target"] = wandb.Histogram(np_histogram=(counts.tolist(), edges.tolist()))
+
+
+def curve_rows(trials: Trials, curves: Curves | None) -> list[dict[str, float]]:
+    """One row an update: the share that has reached the target, and quantiles of loss and accuracy over replicas.
+
+    A replica that rests keeps its last values, as early stopping leaves it.
+    """
+    reached_by = np.zeros(trials.budget + 1)
+    np.add.at(reached_by, trials.steps[trials.reached], 1)
+    columns = {"reach_rate": reached_by.cumsum() / max(1, len(trials))}
+    for name, values in () if curves is None else (("loss", curves.loss), ("accuracy", curves.accuracy)):
+        for label, level in zip(QUANTILES, np.quantile(values, list(QUANTILES.values()), axis=0), strict=True):
+            columns[f"{name}/{label}"] = level
+    return [
+        {"update": update} | {name: float(column[update]) for name, column in columns.items()}
+        for update in range(trials.budget + 1)
+    ]
+
+
+def _log_verdicts(run: Any, results: Sequence[ClaimResult]) -> None:
+    import wandb
+
+    columns: list[str | int] = [
+        "claim", "statement", "source", "verdict", "recorded", "effect", "value", "low", "high", "replicas",
+        "conditions",
+    ]  # fmt: skip
+    table = wandb.Table(columns=columns)
+    for result in results:
+        effect = result.verdict["effect"]
+        reached = ", ".join(f"{c['name']} {c['reached']}/{c['replicas']}" for c in result.verdict["conditions"])
+        table.add_data(
+            result.id, result.statement, result.source, result.name, result.recorded, effect["name"],
+            effect["value"], effect["low"], effect["high"], result.verdict["replicas"], reached,
+        )  # fmt: skip
+    run.log({"verdicts": table})
+    for result in results:
+        name = re.sub(r"\W+", "_", result.id.rpartition("::")[2])
+        run.summary[f"verdict/{name}"] = result.name

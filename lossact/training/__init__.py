@@ -1,0 +1,1 @@
+"""The LightningModules and their metrics. Importing this room's files imports lightning."""
