@@ -161,13 +161,14 @@ def _split(outcome: StackedOutcome, launch: Sequence[int], condition: Condition)
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No banner from Lightning, and none of its own deprecation of torch's LeafSpec."""
+    """No banner from Lightning, and none of the deprecations that it and torch's compiler run into themselves."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=DeprecationWarning)
             yield
     finally:
         logger.setLevel(level)

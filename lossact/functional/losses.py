@@ -39,9 +39,11 @@ def sigmoid_squared_error_derivative(logit: Tensor, target: Tensor) -> Tensor:
 def sigmoid_cross_entropy(logit: Tensor, target: Tensor) -> Tensor:
     """-(y ln p + (1 - y) ln(1 - p)) with p = sigmoid(z), elementwise, in nats.
 
-    Written as max(z, 0) - z y + ln(1 + exp(-|z|)), which neither overflows nor loses the tails.
+    Written as max(z, 0) - z y + ln(1 + exp(-|z|)), which neither overflows nor loses the tails. The maximum is taken as
+    (z + |z|) / 2, for then autograd is right at z = 0 too, where a network of dead ReLU units starts.
     """
-    return logit.clamp_min(0) - logit * target + torch.log1p(torch.exp(-logit.abs()))
+    size = logit.abs()
+    return 0.5 * (logit + size) - logit * target + torch.log1p(torch.exp(-size))
 
 
 def sigmoid_cross_entropy_derivative(logit: Tensor, target: Tensor) -> Tensor:

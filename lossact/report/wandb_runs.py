@@ -76,9 +76,13 @@ def _log_condition(run: Any, key: str, experiment: Experiment) -> None:
     run.define_metric("update")
     run.define_metric("*", step_metric="update")
     curves = experiment.store.curves(key, content["block"])
-    for row in curve_rows(trials, curves):
-        run.log(row)
+    rows: list[dict[str, Any]] = [*curve_rows(trials, curves)]
     reached = trials.steps[trials.reached]
+    if len(reached):
+        counts, edges = np.histogram(reached, bins=50, range=(0, trials.budget))
+        rows[-1]["steps_to_target"] = wandb.Histogram(np_histogram=(counts.tolist(), edges.tolist()))
+    for row in rows:
+        run.log(row)
     run.summary.update(
         {
             "replicas": len(trials),
@@ -87,9 +91,6 @@ def _log_condition(run: Any, key: str, experiment: Experiment) -> None:
             "median_steps_to_target": trials.median_steps,
         }
     )
-    if len(reached):
-        counts, edges = np.histogram(reached, bins=50, range=(0, trials.budget))
-        run.summary["steps_to_target"] = wandb.Histogram(np_histogram=(counts.tolist(), edges.tolist()))
 
 
 def curve_rows(trials: Trials, curves: Curves | None) -> list[dict[str, float]]:

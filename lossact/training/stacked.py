@@ -131,7 +131,8 @@ class StackedTraining(LightningModule):
 
     def outcome(self) -> StackedOutcome:
         """The outcome of every replica, on the CPU, after the fit."""
-        steps = self.steps_to_target.compute().cpu().numpy()
+        # torchmetrics hands a single replica's value back as a scalar.
+        steps = self.steps_to_target.compute().reshape(-1).cpu().numpy()
         loss, accuracy = (_whole_curve(list(parts), self.budget + 1) for parts in zip(*self.curves, strict=True))
         return StackedOutcome(
             steps_to_target=steps,

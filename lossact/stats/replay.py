@@ -1,0 +1,94 @@
+"""The evidence replica by replica, and its first crossing.
+
+A claim is one comparison ("A before B") or several that must all hold ("A before B before C", pair by pair). With
+theta the probability that a replica says so, the null of support is theta <= 1/2 for some pair, the null of
+refutation theta >= 1/2 + delta for every pair. Between the two lies the zone of indifference, in which either
+verdict may come.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from lossact.stats.betting import Counts, Floats, bets, log_evidence
+from lossact.stats.outcomes import Outcome, Outcomes, refutation_counts, running_totals, support_counts
+
+VerdictName = Literal["supported", "refuted", "inconclusive"]
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """How the evidence grew.
+
+    Attributes:
+        verdict: of the first crossing; "inconclusive" where nothing crossed, or where censoring was shown to hide
+            too much.
+        decided_at: after how many replicas, None where nothing crossed.
+        log_support: (replicas,) logarithm of the least pair's largest e-value so far.
+        log_refute: (replicas,) logarithm of the e-value averaged over pairs.
+        pair_log_refute: (pairs, replicas).
+    """
+
+    verdict: VerdictName
+    decided_at: int | None
+    log_support: Floats
+    log_refute: Floats
+    pair_log_refute: Floats
+
+
+def replay(outcomes: Sequence[Outcomes], *, alpha: float, delta: float) -> Replay:
+    """Replay the evidence of all pairs from replica 0 and let the first crossing stand.
+
+    SUPPORTED when every pair's E(w, t, l; 1/2) has reached 1/alpha at some time (intersection-union, no correction).
+    REFUTED when the average over pairs of E(l, t, w; 1/2 - delta) reaches 1/alpha. INCONCLUSIVE early when
+    censoring is shown, at level alpha, to hide so many comparisons that neither could come.
+
+    Args:
+        outcomes: one (replicas,) array of Outcome values a pair, all of one length >= 1.
+        alpha: error probability of either side.
+        delta: the smallest margin over 1/2 that matters.
+    """
+    totals = [running_totals(one) for one in outcomes]
+    bet, threshold = bets(delta), -math.log(alpha)
+    pair_support = np.stack([log_evidence(support_counts(total), 0.5, bet) for total in totals])
+    log_support = np.maximum.accumulate(pair_support, axis=1).min(axis=0)
+    pair_refute = np.stack([log_evidence(refutation_counts(total).mirrored(), 0.5 - delta, bet) for total in totals])
+    log_refute = logsumexp(pair_refute, axis=0) - math.log(len(totals))
+    log_hidden = np.stack([_log_hidden(total, delta) for total in totals]).min(axis=0)
+    crossings: list[tuple[int, VerdictName]] = [
+        (_first(log_support >= threshold), "supported"),
+        (_first(log_refute >= threshold), "refuted"),
+        (_first(log_hidden >= threshold), "inconclusive"),
+    ]
+    at, verdict = min(crossings, key=lambda crossing: crossing[0])
+    crossed = at < len(log_support)
+    return Replay(
+        verdict if crossed else "inconclusive", at + 1 if crossed else None, log_support, log_refute, pair_refute
+    )
+
+
+def _log_hidden(totals: NDArray[np.int64], delta: float) -> NDArray[np.float64]:
+    """Evidence that censoring hides more comparisons than leave room for a margin of delta either way.
+
+    OPEN ones count against both sides: above 1/2 + delta of them neither verdict can be true to its margin. CENSORED
+    ones are ties to support, so that takes 1 - 2 delta of them.
+    """
+    censored, undecided = totals[Outcome.CENSORED], totals[Outcome.OPEN]
+    seen = totals.sum(axis=0)
+    bet = bets(delta, 0.99)
+    room = {"censored": max(1 - 2 * delta, 0.5 + delta), "open": 0.5 + delta}
+    logs = [
+        log_evidence(Counts.of(count, 0 * count, seen - count), room[name], bet)
+        for name, count in (("censored", censored), ("open", undecided))
+    ]
+    hidden: NDArray[np.float64] = np.maximum(*logs)
+    return hidden
+
+
+def _first(crossed: NDArray[np.bool_]) -> int:
+    return int(crossed.argmax()) if crossed.any() else len(crossed)

@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+
+from lossact import SGD, Condition, Experiment, MLPConfig, RandomImages, Store
+from lossact.experiment.key import Setting
+
+pytest_plugins = ["pytester"]
+
+SHARED = Path(__file__).parents[2] / "shared"
+PAIRS = [("sigmoid", "l2"), ("sigmoid", "cross_entropy"), ("relu", "l2"), ("relu", "cross_entropy")]
+
+
+def report_condition(activation: str = "sigmoid", loss: str = "cross_entropy", *, budget: int = 1000) -> Condition:
+    """The report's MLP under one pair."""
+    return Condition(
+        network=MLPConfig(hidden=4, activation=activation),
+        loss=loss,
+        optimizer=SGD(learning_rate=0.1, momentum=0.99, weight_decay=5e-4),
+        data=RandomImages(),
+        budget=budget,
+    )
+
+
+@pytest.fixture
+def course_data() -> Path:
+    folder = SHARED / "data" / "cis581"
+    if not folder.is_dir():
+        pytest.skip(f"the course's own data are not at {folder}")
+    return folder
+
+
+@pytest.fixture
+def double() -> Setting:
+    return Setting(precision="64-true", threads=1)
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Experiment:
+    return Experiment(store=Store(tmp_path / "store"), setting=Setting(threads=1))

@@ -1,0 +1,63 @@
+import json
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import pytest
+
+from lossact import ImageFiles, RandomImages
+from lossact.experiment import key as key_module
+from lossact.experiment.key import Setting, key_content, trial_key
+from tests.conftest import report_condition
+
+OTHER: dict[type, Any] = {float: 0.123, int: 7, bool: True}
+
+
+def variants(value: Any) -> list[Any]:
+    """Every value that differs from a frozen one in a single field, fields of fields included."""
+    found = []
+    for field in fields(value):
+        if not field.init or not field.compare:
+            continue
+        now = getattr(value, field.name)
+        if is_dataclass(now):
+            found += [replace(value, **{field.name: inner}) for inner in variants(now)]
+        elif not isinstance(now, str):
+            found.append(replace(value, **{field.name: OTHER[type(now)]}))
+    return found
+
+
+def test_every_field_of_a_condition_is_in_the_key() -> None:
+    base = report_condition()
+    conditions = [base, *variants(base), replace(base, loss="l2"), replace(base, version="x")]
+    conditions.append(replace(base, network=replace(base.network, activation="relu")))
+    assert len(conditions) >= 16
+    assert len({trial_key(condition, 0, Setting()) for condition in conditions}) == len(conditions)
+
+
+def test_every_field_of_the_setting_is_in_the_key() -> None:
+    settings = [Setting(), *variants(Setting()), Setting(device="cuda"), Setting(precision="64-true")]
+    assert len({trial_key(report_condition(), 0, setting) for setting in settings}) == len(settings)
+
+
+def test_the_seed_and_the_source_are_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = trial_key(report_condition(), 0, Setting())
+    assert trial_key(report_condition(), 1, Setting()) != base
+    monkeypatch.setattr(key_module, "source_digest", lambda: "edited")
+    assert trial_key(report_condition(), 0, Setting()) != base
+
+
+def test_names_and_places_are_not_in_the_key(course_data: Any, tmp_path: Any) -> None:
+    base = report_condition()
+    assert trial_key(replace(base, name="x"), 0, Setting()) == trial_key(base, 0, Setting())
+    for name in ("random_imgs.npy", "random_labs.npy"):
+        (tmp_path / name).write_bytes((course_data / name).read_bytes())
+    keys = {
+        trial_key(replace(base, data=ImageFiles.in_directory(folder, "random")), 0, Setting())
+        for folder in (course_data, tmp_path)
+    }
+    assert len(keys) == 1
+
+
+def test_the_key_is_readable_as_json() -> None:
+    content = json.loads(json.dumps(key_content(replace(report_condition(), data=RandomImages()), 0, Setting())))
+    assert content["versions"].keys() == {"torch", "numpy", "lightning"}

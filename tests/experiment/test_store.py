@@ -1,0 +1,132 @@
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lossact import Experiment, Store
+from lossact.errors import InputError, StoreError
+from lossact.experiment import Curves, Trials
+from lossact.experiment.experiment import default_setting
+from lossact.experiment.key import Setting
+from tests.conftest import report_condition
+
+RNG = np.random.default_rng(0)
+NO_CURVES = Curves(np.zeros((0, 1), np.float32), np.zeros((0, 1), np.float32))
+
+
+def some_trials(n: int) -> Trials:
+    reached = RNG.random(n) < 0.5
+    return Trials(np.where(reached, RNG.integers(0, 10, n), 0), reached, ~reached & (RNG.random(n) < 0.1), 10)
+
+
+def some_curves(n: int) -> Curves:
+    loss, accuracy = RNG.random((2, n, 11), dtype=np.float32)
+    return Curves(loss, accuracy)
+
+
+def test_what_is_stored_comes_back(tmp_path: Path) -> None:
+    trials, curves = some_trials(64), some_curves(64)
+    with Store(tmp_path) as store:
+        store.add("k", {"a": 1}, 0, trials, curves)
+    with Store(tmp_path) as store:
+        back = store.trials("k", 10)
+        np.testing.assert_array_equal(back.steps, trials.steps)
+        np.testing.assert_array_equal(back.reached, trials.reached)
+        np.testing.assert_array_equal(back.diverged, trials.diverged)
+        kept = store.curves("k", 64)
+        assert kept is not None
+        np.testing.assert_array_equal(kept.loss, curves.loss)
+        assert store.content("k") == {"a": 1}
+        assert len(store.trials("another", 10)) == 0
+
+
+def test_only_the_gapless_run_counts(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        for block in (2, 0, 3):
+            store.add("k", {}, 64 * block, some_trials(64), NO_CURVES)
+        assert len(store.trials("k", 10)) == 64
+        assert store.stored_blocks("k", 64) == {0, 2, 3}
+        store.add("k", {}, 64, some_trials(64), NO_CURVES)
+        assert len(store.trials("k", 10)) == 256
+
+
+def test_a_temporary_store_is_gone_when_closed() -> None:
+    store = Store(None)
+    assert store.directory.is_dir()
+    store.close()
+    assert not store.directory.exists()
+
+
+def damaged(folder: Path) -> None:
+    (folder / "trials.sqlite").write_bytes(b"this is no database" * 100)
+
+
+def newer(folder: Path) -> None:
+    database = sqlite3.connect(folder / "trials.sqlite")
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"), [(damaged, "cannot be opened"), (newer, "written in form 99, this lossact reads form 1")]
+)
+def test_a_store_that_cannot_be_used_is_named(tmp_path: Path, prepare: object, message: str) -> None:
+    prepare(tmp_path)  # type: ignore[operator]
+    with pytest.raises(StoreError, match=message):
+        Store(tmp_path)
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"store .*file: cannot be opened .* give another directory, or none"):
+        Store(tmp_path / "file")
+
+
+def test_what_is_stored_is_never_trained_again(experiment: Experiment) -> None:
+    condition = report_condition(budget=20)
+    (first,) = experiment.trials([condition], 100)
+    assert len(first) == experiment.trained_replicas == 128
+    (again,) = experiment.trials([condition], 128)
+    assert experiment.trained_replicas == 128
+    np.testing.assert_array_equal(first.steps, again.steps)
+    experiment.trials([condition], 129)
+    assert experiment.trained_replicas == 192
+
+
+def test_retraining_gives_the_same_trials(tmp_path: Path) -> None:
+    condition, setting = report_condition(budget=300), Setting(threads=1)
+    store = Store(tmp_path)
+    first = Experiment(store=store, setting=setting)
+    again = Experiment(store=store, setting=setting, retrain=True)
+    (a,), (b,) = first.trials([condition], 64), again.trials([condition], 64)
+    assert again.trained_replicas == 64
+    np.testing.assert_array_equal(a.steps, b.steps)
+    np.testing.assert_array_equal(a.reached, b.reached)
+
+
+def test_trials_read_one_by_one() -> None:
+    trials = Trials(np.array([3, 0]), np.array([True, False]), np.array([False, True]), 10)
+    first, second = trials
+    assert (first.steps_to_target, first.reached, first.diverged) == (3, True, False)
+    assert (second.steps_to_target, second.reached, second.diverged) == (None, False, True)
+    assert trials.restricted_steps.tolist() == [3, 10]
+
+
+@pytest.mark.parametrize(
+    ("steps", "reached", "median"),
+    [([1, 2, 3], [1, 1, 1], 2.0), ([1, 2, 0], [1, 1, 0], 2.0), ([1, 0, 0], [1, 0, 0], None), ([1, 3], [1, 1], 2.0)],
+)
+def test_the_median_counts_the_censored_as_late(steps: list[int], reached: list[int], median: float | None) -> None:
+    trials = Trials(np.array(steps), np.array(reached, bool), np.zeros(len(steps), bool), 10)
+    assert trials.median_steps == median
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    with pytest.raises(InputError, match=r"device='tpu' is not on this machine; it has cpu"):
+        default_setting(device="tpu")
+
+
+def test_a_bad_seed_is_named() -> None:
+    with pytest.raises(InputError, match=r"seed=-1 must be an integer >= 0; try 0"):
+        Experiment(seed=-1)

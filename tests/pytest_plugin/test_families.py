@@ -1,0 +1,60 @@
+import pytest
+
+from tests.pytest_plugin.conftest import CLAIMS, Claims
+
+
+@pytest.mark.parametrize("arguments", [[], ["-k", "true"], ["-n", "2"]], ids=" ".join)
+def test_a_declared_size_sets_the_level_whatever_is_selected(claims: Claims, arguments: list[str]) -> None:
+    claims.write(size=5)
+    run = claims.run(*arguments)
+    assert "5 claims, alpha 0.025/5 a side" in " ".join(run.outlines)
+    assert claims.verdicts()["test_true"]["effect"]["level"] == pytest.approx(0.99)
+    assert claims.verdicts()["test_true"]["family_size"] == 5
+
+
+def test_an_undeclared_family_counts_before_deselection(claims: Claims) -> None:
+    claims.write()
+    claims.run("-k", "true")
+    assert claims.verdicts()["test_true"]["family_size"] == 2
+
+
+def test_more_claims_than_declared_are_an_error(claims: Claims) -> None:
+    claims.write(size=1)
+    run = claims.run()
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines(["*family.toml: size=1, but 2 claims were collected; write size = 2*"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("size = 0", "size=0 must be an integer >= 1"), ("size", "not readable as TOML"), ("", "size=None must be")],
+)
+def test_a_bad_declaration_is_named(claims: Claims, content: str, message: str) -> None:
+    (claims.write() / "family.toml").write_text(content)
+    run = claims.run()
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines([f"*family.toml: {message}*"])
+
+
+def test_each_folder_is_a_family(claims: Claims) -> None:
+    claims.write()
+    other = claims.pytester.path / "claims" / "other"
+    other.mkdir()
+    source = (claims.pytester.path / "claims" / "test_claims.py").read_text()
+    (other / "test_other.py").write_text(source.replace("test_true", "test_other"))
+    (other / "family.toml").write_text('name = "another"\nsize = 4\n')
+    run = claims.run("--import-mode=importlib")
+    run.stdout.fnmatch_lines_random(["*= claims: claims =*", "*= claims: another =*"])
+    assert claims.verdicts()["test_other"]["family_size"] == 4
+
+
+def test_processes_share_the_store(claims: Claims) -> None:
+    claims.write(CLAIMS + CLAIMS.replace("test_", "test_again_"))
+    alone = claims.run("--claims-store=one")
+    first = claims.verdicts()
+    together = claims.run("--claims-store=two", "-n", "2")
+    second = claims.verdicts()
+    assert alone.parseoutcomes() == together.parseoutcomes()
+    for name in first:
+        del first[name]["seconds"], second[name]["seconds"]
+    assert first == second

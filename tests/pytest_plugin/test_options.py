@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.pytest_plugin.conftest import Claims
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--claims-max-replicas=0", "must be an integer >= 1"),
+        ("--claims-max-replicas=many", "must be an integer >= 1"),
+        ("--claims-alpha=0.5", "must lie between 0 and 1/2"),
+        ("--claims-alpha=nan", "must lie between 0 and 1/2"),
+        ("--claims-delta=0", "must lie between 0 and 1/2"),
+        ("--claims-delta=wide", "must lie between 0 and 1/2"),
+        ("--claims-seed=-1", "must be an integer >= 0"),
+        ("--claims-seed=1.5", "must be an integer >= 0"),
+        ("--claims-data=nowhere", "must be a folder that exists"),
+        ("--claims-store=conftest.py", "is a file, but must be a folder"),
+        ("--claims-json=.", "is a folder, but must be a file"),
+        ("--claims-wandb=maybe", "must be one of offline, online, disabled"),
+        ("--claims-executor=slurm", "must be one of local"),
+        ("--claims-accelerator=tpu", "must be one of cpu, cuda, mps"),
+    ],
+)
+@pytest.mark.parametrize("as_ini", [False, True])
+def test_bad_options_are_one_clear_error(pytester: pytest.Pytester, option: str, message: str, as_ini: bool) -> None:
+    pytester.makeconftest("")
+    name, _, value = option.partition("=")
+    if as_ini:
+        name = name.removeprefix("--").replace("-", "_")
+        pytester.makeini(f"[pytest]\n{name} = {value}\n")
+    run = pytester.runpytest_inprocess(*([] if as_ini else [option]))
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines([f"ERROR: {name}={value}: {message}*"])
+    assert len([line for line in run.errlines if line.strip()]) == 1
+
+
+def test_a_second_run_trains_nothing_and_imports_no_lightning(claims: Claims) -> None:
+    folder = claims.write()
+    (folder / "conftest.py").write_text(
+        "import sys\ndef pytest_sessionfinish():\n    print('LIGHTNING', 'lightning' in sys.modules)\n"
+    )
+    claims.run("-s", subprocess=True).stdout.fnmatch_lines(["*training easy, replicas 0 to 511*", "*LIGHTNING True*"])
+    first = claims.verdicts()
+    again = claims.run("-s", subprocess=True)
+    again.stdout.fnmatch_lines(["*LIGHTNING False*"])
+    again.stdout.no_fnmatch_line("*training*")
+    second = claims.verdicts()
+    for name in first:
+        del first[name]["seconds"], second[name]["seconds"]
+    assert first == second
+
+
+def test_retrain_trains_again(claims: Claims) -> None:
+    claims.write()
+    claims.run()
+    claims.run("--claims-retrain").stdout.fnmatch_lines(["training easy*", "training hard*"])
+
+
+def test_store_none_leaves_nothing_behind(claims: Claims) -> None:
+    claims.write()
+    claims.run("--claims-store=none")
+    assert not (claims.pytester.path / ".lossact").exists()
+
+
+def test_the_store_lies_where_it_is_asked_for(claims: Claims) -> None:
+    claims.write()
+    claims.run("--claims-store=here")
+    assert (claims.pytester.path / "here" / "trials.sqlite").is_file()
+    assert not (claims.pytester.path / ".lossact").exists()
+
+
+DATA_CLAIM = """
+@pytest.mark.claim("an easy target is met first")
+def test_on_files(claims_data):
+    data = ImageFiles.in_directory(claims_data, "random", image_shape=(4, 4))
+    return faster(condition("easy", target=0.6, data=data), than=condition("hard", target=0.99, data=data))
+"""
+
+
+def test_claims_data_is_handed_to_the_claim(claims: Claims) -> None:
+    claims.write(DATA_CLAIM)
+    folder = claims.pytester.path / "data"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    np.save(folder / "random_imgs.npy", rng.integers(0, 2, (20, 4, 4)))
+    np.save(folder / "random_labs.npy", rng.integers(0, 2, 20))
+    claims.run(f"--claims-data={folder}").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("where", ["call", "fixture"])
+def test_missing_data_is_one_line_before_any_training(claims: Claims, tmp_path: Path, where: str) -> None:
+    claims.write(DATA_CLAIM)
+    if where == "fixture":
+        claims.write(
+            """
+@pytest.fixture
+def data(claims_data):
+    return ImageFiles.in_directory(claims_data, "random")
+
+@pytest.mark.claim("an easy target is met first")
+def test_on_files(data):
+    return faster(EASY, than=HARD)
+"""
+        )
+    run = claims.run(f"--claims-data={tmp_path}")
+    run.assert_outcomes(**{"failed" if where == "call" else "errors": 1})
+    run.stdout.fnmatch_lines(["*random_imgs.npy: no such file; give the folder that holds it"])
+    run.stdout.no_fnmatch_line("*Traceback*")
+    run.stdout.no_fnmatch_line("training *")

@@ -1,0 +1,104 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lossact import Accuracy
+from lossact.experiment.key import Setting
+from lossact.experiment.runner import TrainedBlock, fit, stacked_training, train_blocks
+from tests.conftest import PAIRS, report_condition
+
+SINGLE = Setting(threads=2)
+
+
+def by_block(blocks: list[TrainedBlock]) -> dict[int, TrainedBlock]:
+    return {block.first_replica // 64: block for block in blocks}
+
+
+@pytest.mark.parametrize(("activation", "loss"), PAIRS)
+@pytest.mark.parametrize("blocks", [[2], [3, 0], [1, 12, 3], [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]], ids=str)
+def test_a_blocks_bits_do_not_depend_on_its_companions(activation: str, loss: str, blocks: list[int]) -> None:
+    condition = report_condition(activation, loss, budget=300)
+    reference = by_block(list(train_blocks(condition, 0, range(4), SINGLE)))
+    found = by_block(list(train_blocks(condition, 0, blocks, SINGLE)))
+    common = reference.keys() & found.keys()
+    assert common
+    for block in common:
+        a, b = reference[block], found[block]
+        np.testing.assert_array_equal(a.trials.steps, b.trials.steps)
+        np.testing.assert_array_equal(a.trials.reached, b.trials.reached)
+        np.testing.assert_array_equal(a.curves.loss, b.curves.loss)
+        np.testing.assert_array_equal(a.curves.accuracy, b.curves.accuracy)
+
+
+def test_curves_are_kept_for_the_first_256_replicas() -> None:
+    blocks = by_block(list(train_blocks(report_condition(budget=5), 0, [5, 3, 4, 0], SINGLE)))
+    assert {block: len(one.curves) for block, one in blocks.items()} == {0: 64, 3: 64, 4: 0, 5: 0}
+    assert blocks[0].curves.loss.shape == (64, 6)
+
+
+def test_a_sick_replica_leaves_its_neighbours_alone() -> None:
+    condition = report_condition(budget=200)
+    healthy = stacked_training(condition, 0, range(64), SINGLE, curves_of=64)
+    sick = stacked_training(condition, 0, range(64), SINGLE, curves_of=64)
+    sick.start[10, 0] = torch.inf
+    sick.start[20, 7] = torch.nan
+    sick.hyperparameters[0, 30] = 1e30
+    for module in (healthy, sick):
+        fit(module, SINGLE)
+    a, b = healthy.outcome(), sick.outcome()
+    assert np.flatnonzero(b.diverged).tolist() == [10, 20, 30]
+    assert not b.reached[[10, 20, 30]].any()
+    others = np.setdiff1d(np.arange(64), [10, 20, 30])
+    np.testing.assert_array_equal(a.loss[others], b.loss[others])
+    np.testing.assert_array_equal(a.steps_to_target[others], b.steps_to_target[others])
+
+
+def test_a_replica_rests_once_it_reached_the_target() -> None:
+    module = stacked_training(report_condition(), 0, range(64), SINGLE, curves_of=64)
+    fit(module, SINGLE)
+    outcome = module.outcome()
+    assert outcome.reached.any()
+    for row in np.flatnonzero(outcome.reached):
+        steps = outcome.steps_to_target[row]
+        assert (outcome.accuracy[row, :steps] < 1).all()
+        assert (outcome.accuracy[row, steps:] == 1).all()
+        assert (outcome.loss[row, steps:] == outcome.loss[row, steps]).all()
+
+
+def test_one_replica_may_train_alone() -> None:
+    module = stacked_training(report_condition(budget=20), 0, [7], SINGLE, curves_of=1)
+    fit(module, SINGLE)
+    assert module.outcome().steps_to_target.shape == module.outcome().reached.shape == (1,)
+
+
+def test_the_fit_ends_when_all_are_done() -> None:
+    easy = replace(report_condition(), target=Accuracy(0.5))
+    module = stacked_training(easy, 0, range(64), SINGLE)
+    fit(module, SINGLE)
+    assert module.outcome().reached.all()
+    assert module.update_count < 1000
+
+
+@pytest.mark.parametrize("updates_per_step", [1, 7, 1000])
+def test_chunks_change_nothing(updates_per_step: int) -> None:
+    condition = report_condition(budget=30)
+    whole, parts = (stacked_training(condition, 0, range(64), SINGLE, curves_of=64) for _ in range(2))
+    parts.updates_per_step = updates_per_step
+    for module in (whole, parts):
+        fit(module, SINGLE)
+    np.testing.assert_array_equal(whole.outcome().loss, parts.outcome().loss)
+    np.testing.assert_array_equal(whole.outcome().steps_to_target, parts.outcome().steps_to_target)
+
+
+@pytest.mark.slow
+def test_compiled_blocks_agree_with_eager_ones_and_with_each_other() -> None:
+    condition = report_condition(budget=100)
+    compiled = Setting(threads=2, compiled=True)
+    eager = by_block(list(train_blocks(condition, 0, range(3), SINGLE)))
+    together = by_block(list(train_blocks(condition, 0, [2, 0, 1], compiled)))
+    alone = by_block(list(train_blocks(condition, 0, [1], compiled)))
+    for block in range(3):
+        np.testing.assert_allclose(eager[block].curves.loss, together[block].curves.loss, rtol=1e-3)
+    np.testing.assert_array_equal(alone[1].curves.loss, together[1].curves.loss)

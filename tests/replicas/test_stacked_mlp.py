@@ -1,0 +1,96 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy, mse_loss
+
+from lossact.experiment.key import Setting
+from lossact.experiment.runner import fit, stacked_training
+from lossact.models import MLP
+from lossact.replicas.generators import DATA, WEIGHTS, replica_generator
+from tests.conftest import PAIRS, report_condition
+
+DOUBLE = Setting(precision="64-true", threads=1)
+LOSSES: dict[str, Callable[..., torch.Tensor]] = {"l2": mse_loss, "cross_entropy": binary_cross_entropy}
+
+
+def train_alone(
+    activation: str, loss: str, replica: int, *, budget: int, bias_gradient_scale: float = 1.0
+) -> tuple[list[float], int | None]:
+    """One network in a plain torch loop with autograd and torch's own optimiser: loss curve and steps to target."""
+    condition = report_condition(activation, loss)
+    one = condition.data.sample(replica_generator(0, replica, DATA))
+    images, labels = torch.from_numpy(one.images), torch.from_numpy(one.labels)
+    network = MLP(condition.network, 16).double()
+    start = condition.network.initial_parameters(16, replica_generator(0, replica, WEIGHTS))
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in start.items()})
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.99, weight_decay=5e-4)
+    curve: list[float] = []
+    for update in range(budget + 1):
+        p = network(images).sigmoid()
+        value = LOSSES[loss](p, labels)
+        curve.append(value.item())
+        if bool(((p > 0.5) == (labels == 1)).all()):
+            return curve, update
+        optimizer.zero_grad()
+        value.backward()
+        for name, parameter in network.named_parameters():
+            if name.endswith("bias"):
+                assert parameter.grad is not None
+                parameter.grad *= bias_gradient_scale
+        optimizer.step()
+    return curve, None
+
+
+@pytest.mark.parametrize(("activation", "loss"), PAIRS)
+def test_replica_equals_network_trained_alone(activation: str, loss: str) -> None:
+    replicas = [0, 1, 5, 63, 64, 1000]
+    module = stacked_training(report_condition(activation, loss), 0, replicas, DOUBLE, curves_of=len(replicas))
+    fit(module, DOUBLE)
+    outcome = module.outcome()
+    for row, replica in enumerate(replicas):
+        curve, steps = train_alone(activation, loss, replica, budget=1000)
+        n = min(201, len(curve))
+        np.testing.assert_allclose(outcome.loss[row, :n], curve[:n], rtol=1e-9)
+        assert (outcome.steps_to_target[row] if outcome.reached[row] else None) == steps
+
+
+def test_bias_gradient_scale_equals_scaling_in_a_loop() -> None:
+    condition = report_condition("sigmoid", "l2", budget=100)
+    slow = replace(condition, optimizer=replace(condition.optimizer, bias_gradient_scale=1 / 64))
+    module = stacked_training(slow, 0, [0, 1], DOUBLE, curves_of=2)
+    fit(module, DOUBLE)
+    for replica in (0, 1):
+        curve, _ = train_alone("sigmoid", "l2", replica, budget=100, bias_gradient_scale=1 / 64)
+        np.testing.assert_allclose(module.outcome().loss[replica, : len(curve)], curve, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("activation", "loss"), PAIRS)
+def test_gradient_equals_autograd(activation: str, loss: str) -> None:
+    condition = report_condition(activation, loss)
+    module = stacked_training(condition, 4, range(7), DOUBLE)
+    parameters = (3 * module.start).requires_grad_()
+    losses, accuracy, gradient = module.network.loss_and_gradient(parameters, module.images, module.labels)
+    (expected,) = torch.autograd.grad(losses.sum(), parameters)
+    torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-14)
+    assert losses.shape == accuracy.shape == (7,)
+
+
+def test_conditions_share_data_and_initial_weights() -> None:
+    modules = [stacked_training(report_condition(a, loss), 9, [3, 4], DOUBLE) for a, loss in PAIRS]
+    for other in modules[1:]:
+        assert torch.equal(other.start, modules[0].start)
+        assert torch.equal(other.images, modules[0].images)
+        assert torch.equal(other.labels, modules[0].labels)
+
+
+def test_initial_weights_have_the_stated_variance() -> None:
+    module = stacked_training(report_condition(), 0, range(2000), DOUBLE)
+    hidden, hidden_bias, out, out_bias = torch.split(module.start, [64, 4, 4, 1], dim=1)
+    # The standard error of a variance estimated from n normal draws is variance x sqrt(2 / n).
+    assert abs(hidden.var() - 2 / 20) < 4 * 2 / 20 * (2 / hidden.numel()) ** 0.5
+    assert abs(out.var() - 2 / 5) < 4 * 2 / 5 * (2 / out.numel()) ** 0.5
+    assert not hidden_bias.any()
+    assert not out_bias.any()

@@ -1,0 +1,54 @@
+import pytest
+
+from lossact.claims.result import ClaimResult
+from lossact.report.table import verdict_table
+
+
+def result(**changes: object) -> ClaimResult:
+    verdict = {
+        "verdict": "refuted", "reason": "reversed", "decided_at": 19, "budget": 1000, "replicas": 512,
+        "effect": {"name": "win probability", "value": 0.1436, "low": 0.0951, "high": 0.2633, "level": 1 - 0.05 / 7},
+        "conditions": [
+            {"name": "ReLU/L2", "replicas": 512, "reached": 140, "diverged": 0},
+            {"name": "ReLU/CE", "replicas": 512, "reached": 436, "diverged": 3},
+        ],
+        "story": {"successes": 2, "n": 512, "value": 2 / 512, "low": 0.0, "high": 0.02},
+    }  # fmt: skip
+    content: dict[str, object] = {
+        "id": "claims/test_x.py::test_a7", "statement": "s", "source": "report 1.4c", "recorded": "supported",
+        "family": "report", "family_size": 7, "family_declared": True, "decides": True, "verdict": verdict,
+        "sentence": "ReLU/L2 reaches the target before ReLU/CE", "p_value": 1.0, "warnings": ("the curves cross",),
+        "keys": {},
+    }  # fmt: skip
+    return ClaimResult(**(content | changes))  # type: ignore[arg-type]
+
+
+def table(*results: ClaimResult, width: int = 100) -> str:
+    lines = verdict_table(results, alpha=0.025, delta=0.1, setting="seed 0", width=width)
+    return "\n".join(line.text for line in lines)
+
+
+def test_a_row_says_all() -> None:
+    assert table(result()) == (
+        "7 claims, alpha 0.025/7 a side, delta 0.1, budget 1000 updates, seed 0\n"
+        "verdict       effect 99.3% interval   replicas  claim\n"
+        "REFUTED       0.144  [0.095, 0.263]        512  a7\n"
+        "    ReLU/L2 reaches the target before ReLU/CE (report 1.4c): win probability\n"
+        "    refuted at replica 19, reversed\n"
+        "    on record: supported\n"
+        "    reached the target: ReLU/L2 27%, ReLU/CE 85%, 3 diverged\n"
+        "    a single run of each tells this order in 2 of 512 (0.4%, [0.000, 0.020])\n"
+        "    note: the curves cross\n"
+    )
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_lines_keep_to_the_width_where_words_allow(width: int) -> None:
+    for line in table(result(), width=width).splitlines():
+        assert len(line) <= max(width, 54)
+
+
+def test_another_setting_is_said_so() -> None:
+    text = " ".join(table(result(decides=False)).split())
+    assert "verdicts on record are for another setting and decide nothing here" in text
+    assert "on record for the default setting: supported" in text

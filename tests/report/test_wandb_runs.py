@@ -1,0 +1,65 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lossact.experiment import Curves, Trials
+from lossact.report.wandb_runs import curve_rows
+from tests.pytest_plugin.conftest import Claims, claims
+
+__all__ = ["claims"]
+
+
+def inspect(run: Path) -> list[dict[str, Any]]:
+    """Every record of an offline run, as wandb itself reads it back."""
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_curve_rows_hold_quantiles_and_reach_rate() -> None:
+    rng = np.random.default_rng(0)
+    loss, accuracy = rng.random((2, 9, 5), dtype=np.float32)
+    trials = Trials(np.array([0, 3, 4, 0]), np.array([1, 1, 1, 0], bool), np.zeros(4, bool), 4)
+    rows = curve_rows(trials, Curves(loss, accuracy))
+    assert [row["reach_rate"] for row in rows] == [0.25, 0.25, 0.25, 0.5, 0.75]
+    for update, row in enumerate(rows):
+        assert row["update"] == update
+        ordered = np.sort(loss[:, update])
+        assert row["loss/median"] == pytest.approx(ordered[4])
+        assert row["loss/q10"] == pytest.approx(0.2 * ordered[0] + 0.8 * ordered[1])
+        assert row["accuracy/q90"] <= accuracy[:, update].max()
+
+
+@pytest.mark.slow
+def test_offline_runs_read_back(claims: Claims) -> None:
+    claims.write()
+    run = claims.run("--claims-wandb=offline", subprocess=True)
+    run.stdout.fnmatch_lines(["W&B: group claims-*, offline in .lossact/wandb (wandb sync uploads it)"])
+    runs = sorted((claims.pytester.path / ".lossact" / "wandb").glob("offline-run-*"))
+    by_name = {}
+    groups = set()
+    for one in runs:
+        records = inspect(one)
+        (start,) = [record["run"] for record in records if record["type"] == "run"]
+        by_name[start["display_name"]] = (start, records)
+        groups.add(start["run_group"])
+    assert by_name.keys() == {"easy", "hard", "verdicts"}
+    assert len(groups) == 1
+    start, records = by_name["easy"]
+    assert start["config"]["update"]["condition"]["optimizer"]["learning_rate"] == 0.1
+    text = json.dumps([record for record in records if record["type"] == "history"])
+    for name in ("loss/median", "loss/q10", "accuracy/q90", "reach_rate", "steps_to_target", "update"):
+        assert f'"{name}"' in text or name in text, name
+    assert len([record for record in records if record["type"] == "history"]) == 61
+    assert "verdict/test_true" in json.dumps(by_name["verdicts"][1])
+
+
+def test_disabled_writes_nothing(claims: Claims) -> None:
+    claims.write()
+    claims.run("--claims-wandb=disabled")
+    assert not list(claims.pytester.path.rglob("*wandb*"))

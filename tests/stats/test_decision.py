@@ -1,0 +1,170 @@
+import math
+
+import numpy as np
+import pytest
+
+from lossact.errors import InputError
+from lossact.stats import Comparison, Decision, Outcome, decide, proportion
+from lossact.stats.betting import Counts, bets, log_evidence
+from lossact.stats.outcomes import Outcomes
+from lossact.stats.replay import replay
+
+ALPHA, DELTA = 0.025, 0.1
+
+
+def draw(rng: np.random.Generator, n: int, *, theta: float, ties: float = 0.0, censored: float = 0.0) -> Outcomes:
+    """n outcomes with E[W] = theta, ties and censored ones counted 1/2."""
+    decided = 1 - ties - censored
+    win = (theta - (ties + censored) / 2) / decided
+    words = [Outcome.LOSS, Outcome.WIN, Outcome.TIE, Outcome.CENSORED]
+    return rng.choice(words, size=n, p=[decided * (1 - win), decided * win, ties, censored]).astype(np.int8)
+
+
+def one(outcomes: Outcomes, *, alpha: float = ALPHA, delta: float = DELTA, limit: int = 2048) -> Decision:
+    return decide([Comparison("A before B", outcomes)], alpha=alpha, delta=delta, limit=limit)
+
+
+def first_crossing_by_a_plain_loop(outcomes: Outcomes) -> tuple[str, int | None]:
+    """The rule for one pair, replica by replica, as STATISTICS states it."""
+    w = t = l = both = 0  # noqa: E741
+    for n, outcome in enumerate(outcomes.tolist(), 1):
+        w, t, l, both = (  # noqa: E741
+            w + (outcome == Outcome.WIN),
+            t + (outcome == Outcome.TIE),
+            l + (outcome == Outcome.LOSS),
+            both + (outcome == Outcome.CENSORED),
+        )
+        if log_evidence(Counts.of(w, t + both, l), 0.5, bets(DELTA))[0] >= math.log(1 / ALPHA):
+            return "supported", n
+        if log_evidence(Counts.of(l, t, w + both), 0.5 - DELTA, bets(DELTA))[0] >= math.log(1 / ALPHA):
+            return "refuted", n
+    return "inconclusive", None
+
+
+@pytest.mark.parametrize("theta", [0.2, 0.45, 0.5, 0.55, 0.6, 0.8])
+@pytest.mark.parametrize("censored", [0.0, 0.3])
+def test_the_first_crossing_is_that_of_a_plain_loop(theta: float, censored: float) -> None:
+    rng = np.random.default_rng(int(1000 * theta + censored))
+    for _ in range(5):
+        outcomes = draw(rng, 600, theta=theta, ties=0.05, censored=censored)
+        found = one(outcomes)
+        assert (found.verdict, found.decided_at) == first_crossing_by_a_plain_loop(outcomes)
+
+
+def test_later_replicas_never_change_a_verdict() -> None:
+    rng = np.random.default_rng(1)
+    for theta in (0.3, 0.5, 0.56, 0.7):
+        outcomes = draw(rng, 1500, theta=theta)
+        final = one(outcomes)
+        at = final.decided_at or 1500
+        assert one(outcomes[: at - 1]).decided_at is None
+        for n in (at, at + 1, 1500):
+            assert one(outcomes[:n]).verdict == final.verdict
+
+
+def test_an_interval_never_contradicts_its_verdict() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(60):
+        pairs = [
+            Comparison(str(k), draw(rng, 400, theta=rng.uniform(0.3, 0.9), censored=rng.uniform(0, 0.2)))
+            for k in range(rng.integers(1, 5))
+        ]
+        found = decide(pairs, alpha=ALPHA, delta=DELTA, limit=2048)
+        if found.verdict == "supported":
+            assert found.low >= 0.5 - 1e-9
+        elif found.verdict == "refuted":
+            assert found.high <= 0.5 + DELTA + 1e-9
+            assert found.reason.startswith("reversed" if found.high < 0.5 else "negligible")
+        else:
+            assert found.low < 0.5
+            assert found.high > 0.5 + DELTA
+
+
+@pytest.mark.parametrize("theta", [0.5, 0.6])
+def test_either_error_stays_within_alpha(theta: float) -> None:
+    """At theta = 1/2 SUPPORTED is the error, at 1/2 + delta REFUTED is; 1,000 sequences of 400 looks each."""
+    rng = np.random.default_rng(3)
+    error = {0.5: "supported", 0.6: "refuted"}[theta]
+    runs = [replay([draw(rng, 400, theta=theta, censored=0.1)], alpha=0.05, delta=DELTA) for _ in range(1000)]
+    wrong = sum(run.verdict == error for run in runs)
+    # Three standard errors above alpha n.
+    assert wrong <= 0.05 * 1000 + 3 * math.sqrt(1000 * 0.05 * 0.95)
+
+
+def test_nobody_arrived_is_inconclusive_and_stops_early() -> None:
+    found = one(np.full(512, Outcome.CENSORED, np.int8))
+    assert (found.verdict, found.reason) == ("inconclusive", "budget too short")
+    assert found.decided_at is not None
+    assert found.decided_at < 100
+    assert found.low < 0.5
+    assert found.high > 0.99
+
+
+def test_all_tied_is_refuted_as_negligible() -> None:
+    """Exact ties show theta = 1/2, which is not the margin that was claimed."""
+    found = one(np.full(2048, Outcome.TIE, np.int8))
+    assert found.verdict == "refuted"
+    assert found.reason == "negligible"
+
+
+def test_open_comparisons_support_and_refute_nothing() -> None:
+    rng = np.random.default_rng(4)
+    outcomes = np.where(rng.random(2048) < 0.7, Outcome.OPEN, Outcome.WIN).astype(np.int8)
+    found = one(outcomes)
+    assert (found.verdict, found.reason) == ("inconclusive", "budget too short")
+
+
+def test_an_ordering_needs_every_pair() -> None:
+    rng = np.random.default_rng(5)
+    good = [Comparison(name, draw(rng, 800, theta=0.8)) for name in "abc"]
+    bad = Comparison("A before D", draw(rng, 800, theta=0.2))
+    assert decide(good, alpha=ALPHA, delta=DELTA, limit=2048).verdict == "supported"
+    found = decide([*good, bad], alpha=ALPHA, delta=DELTA, limit=2048)
+    assert found.verdict == "refuted"
+    assert found.reason == "reversed; broken: A before D"
+    assert found.weakest == "A before D"
+
+
+def test_the_limit_ends_the_looks() -> None:
+    outcomes = draw(np.random.default_rng(6), 1000, theta=0.55)
+    found = one(outcomes, limit=128, alpha=0.001)
+    assert found.replicas == 128
+    assert found.final
+    assert found.reason == "limit reached (128 replicas)"
+    assert not one(outcomes[:100], limit=128, alpha=0.001).final
+
+
+def test_a_proportion_covers_at_all_times_at_once() -> None:
+    rng = np.random.default_rng(7)
+    missed = 0
+    for _ in range(100):
+        happened = rng.random(200) < 0.15
+        missed += any(
+            not found.low <= 0.15 <= found.high
+            for n in (1, 5, 10, 25, 50, 100, 150, 200)
+            for found in [proportion(happened[:n], alpha=0.05, delta=0.1)]
+        )
+    assert missed <= 0.1 * 100 + 3 * math.sqrt(100 * 0.1 * 0.9)
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "alpha", "delta", "message"),
+    [
+        ([], 0.025, 0.1, "comparisons hold no replica"),
+        ([Comparison("x", np.zeros(0, np.int8))], 0.025, 0.1, "comparisons hold no replica"),
+        ([Comparison("x", np.zeros(n, np.int8)) for n in (1, 2)], 0.025, 0.1, r"lengths \[1, 2\]"),
+        ([Comparison("x", np.full(2, 7, np.int8))], 0.025, 0.1, "x: outcomes must be Outcome values"),
+        ([Comparison("x", np.zeros(2, np.int8))], 0.5, 0.1, "alpha=0.5 must be > 0 and < 0.5; try 0.025"),
+        ([Comparison("x", np.zeros(2, np.int8))], 0.0, 0.1, "alpha=0.0 must be"),
+        ([Comparison("x", np.zeros(2, np.int8))], math.nan, 0.1, "alpha=nan must be"),
+        ([Comparison("x", np.zeros(2, np.int8))], 0.025, 0.5, "delta=0.5 must be > 0 and < 0.5; try 0.1"),
+        ([Comparison("x", np.zeros(2, np.int8))], 0.025, -0.1, "delta=-0.1 must be"),
+    ],
+)
+def test_bad_input_is_named(comparisons: list[Comparison], alpha: float, delta: float, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        decide(comparisons, alpha=alpha, delta=delta, limit=10)
+
+
+def test_one_replica_decides_nothing() -> None:
+    assert one(np.array([Outcome.WIN], np.int8)).verdict == "inconclusive"
