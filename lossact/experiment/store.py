@@ -56,7 +56,9 @@ class Store:
             if not ignore.exists():
                 ignore.write_text("*\n")
             self._database = sqlite3.connect(self.directory / "trials.sqlite", timeout=60, isolation_level=None)
-            self._prepare()
+            # SQLite does not wait for its turn when the journal's form changes.
+            with FileLock(self.directory / "locks" / "opening.lock"):
+                self._prepare()
         except (OSError, sqlite3.Error) as error:
             raise StoreError(
                 f"store {self.directory}: cannot be opened ({error}); give another directory, or none"

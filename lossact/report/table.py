@@ -33,7 +33,9 @@ def verdict_table(
     first = results[0]
     budgets = sorted({result.verdict["budget"] for result in results})
     level = first.verdict["effect"]["level"]
-    size = f"{first.family_size} claims" + ("" if first.family_declared else " collected, size not declared")
+    size = f"{first.family_size} claim{'s' if first.family_size > 1 else ''}" + (
+        "" if first.family_declared else " collected, size not declared"
+    )
     head = (
         f"{size}, alpha {alpha:g}/{first.family_size} a side, delta {delta:g}, "
         f"budget {' or '.join(map(str, budgets))} updates, {setting}"
@@ -53,11 +55,12 @@ def _claim_lines(result: ClaimResult, width: int) -> list[Line]:
     effect = verdict["effect"]
     interval = f"[{effect['low']:.3f}, {effect['high']:.3f}]"
     row = f"{result.name.upper():12}  {effect['value']:<6.3f} {interval:15}  {verdict['replicas']:8d}  {_name(result)}"
-    source = f" ({result.source})" if result.source else ""
-    details = [f"{result.sentence}{source}: {effect['name']}"]
-    decided = f"at replica {verdict['decided_at']}" if verdict["decided_at"] else ""
+    details = [f"{result.sentence}{f' ({result.source})' if result.source else ''}"]
+    decided = f"decided at replica {verdict['decided_at']}" if verdict["decided_at"] else ""
     if decided or verdict["reason"]:
-        details.append(f"{result.name} {', '.join(filter(None, (decided, verdict['reason'])))}")
+        details.append("; ".join(filter(None, (decided, verdict["reason"]))))
+    if effect["name"] != "win probability":
+        details.append(f"effect: {effect['name']}")
     if result.recorded is not None and result.recorded != result.name:
         details.append(f"on record{'' if result.decides else ' for the default setting'}: {result.recorded}")
     details.append("reached the target: " + ", ".join(map(_reach, verdict["conditions"])))

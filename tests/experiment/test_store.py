@@ -1,4 +1,6 @@
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,12 @@ def test_a_temporary_store_is_gone_when_closed() -> None:
     assert store.directory.is_dir()
     store.close()
     assert not store.directory.exists()
+
+
+def test_many_processes_open_one_new_store_at_once(tmp_path: Path) -> None:
+    program = f"from lossact import Store; Store({str(tmp_path / 'store')!r}).close()"
+    running = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) for _ in range(8)]
+    assert [process.communicate()[1] for process in running] == [b""] * 8
 
 
 def damaged(folder: Path) -> None:

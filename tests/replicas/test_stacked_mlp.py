@@ -35,7 +35,7 @@ def train_alone(
         if bool(((p > 0.5) == (labels == 1)).all()):
             return curve, update
         optimizer.zero_grad()
-        value.backward()
+        torch.autograd.backward(value)
         for name, parameter in network.named_parameters():
             if name.endswith("bias"):
                 assert parameter.grad is not None
