@@ -14,31 +14,34 @@ if TYPE_CHECKING:
         faster,
         fastest,
         ordering,
+        reaches,
         slowest,
     )
-    from lossact.data import ImageFiles, RandomImages
+    from lossact.data import ImageFiles, LineImages, RandomImages
     from lossact.errors import LossactError
     from lossact.experiment import SGD, Accuracy, Condition, Experiment, Store
-    from lossact.models.config import MLPConfig
+    from lossact.models.config import CNNConfig, MLPConfig
 
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "lossact.claims": ("Hypothesis", "Verdict", "evaluate", "faster", "fastest", "ordering", "slowest"),
-    "lossact.data": ("ImageFiles", "RandomImages"),
+    "lossact.claims": ("Hypothesis", "Verdict", "evaluate", "faster", "fastest", "ordering", "reaches", "slowest"),
+    "lossact.data": ("ImageFiles", "LineImages", "RandomImages"),
     "lossact.errors": ("LossactError",),
     "lossact.experiment": ("SGD", "Accuracy", "Condition", "Experiment", "Store"),
-    "lossact.models.config": ("MLPConfig",),
+    "lossact.models.config": ("CNNConfig", "MLPConfig"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "SGD",
     "Accuracy",
+    "CNNConfig",
     "Condition",
     "Experiment",
     "Hypothesis",
     "ImageFiles",
+    "LineImages",
     "LossactError",
     "MLPConfig",
     "RandomImages",
@@ -49,6 +52,7 @@ __all__ = [
     "faster",
     "fastest",
     "ordering",
+    "reaches",
     "slowest",
 ]
 

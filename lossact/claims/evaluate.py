@@ -2,7 +2,7 @@
 
 import time
 
-from lossact.checks import check_count
+from lossact.checks import check_count, check_number
 from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError
@@ -40,6 +40,8 @@ def evaluate(
     """
     if not isinstance(hypothesis, Hypothesis):
         raise ClaimError(f"{hypothesis!r} is not a hypothesis; make one with lossact.faster, say")
+    check_number("alpha", alpha, above=0, below=0.5, hint=ALPHA)
+    check_number("delta", delta, above=0, below=0.5, hint=DELTA)
     check_count("max_replicas", max_replicas, hint=MAX_REPLICAS)
     check_count("family_size", family_size)
     begin = time.perf_counter()
@@ -53,6 +55,7 @@ def evaluate(
         # Looks are at fixed numbers of replicas, so that nothing shown depends on what the store happened to hold.
         n = min(n + look, limit)
         trials = [one.first(n) for one in experiment.trials(conditions, n)]
-        decision = decide(hypothesis.comparisons(trials), alpha=alpha / family_size, delta=delta, limit=limit)
+        comparisons = hypothesis.comparisons(trials)
+        decision = decide(comparisons, alpha=alpha / family_size, margins=hypothesis.margins(delta), limit=limit)
         if decision.final:
             return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)

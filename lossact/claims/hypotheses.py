@@ -4,10 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from lossact.checks import check_number
 from lossact.errors import ClaimError
 from lossact.experiment import Condition, Trials
-from lossact.stats import Comparison, compare_steps
+from lossact.stats import Comparison, Margins, Outcome, compare_steps
 
 
 class Hypothesis(ABC):
@@ -29,6 +31,10 @@ class Hypothesis(ABC):
     @abstractmethod
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
         """What the replicas say, given each condition's trials over one common range of indices."""
+
+    def margins(self, delta: float) -> Margins:
+        """What the effect is held against, given the smallest margin over 1/2 that matters."""
+        return Margins.of_wins(delta)
 
     @property
     def budget(self) -> int:
@@ -133,6 +139,36 @@ class Slowest(Hypothesis):
         return f"{self.condition} is the slowest of {', '.join(map(str, self.conditions))}"
 
 
+@dataclass(frozen=True)
+class Reaches(Hypothesis):
+    """`condition` reaches the target within its budget with a probability above `low`."""
+
+    condition: Condition
+    low: float
+    high: float
+
+    effect_name = "probability"
+
+    def __post_init__(self) -> None:
+        _check_conditions(self.conditions)
+        check_number("low", self.low, above=0, below=1, hint=0.9)
+        check_number("high", self.high, above=self.low, below=1, hint=(1 + self.low) / 2)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return (self.condition,)
+
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        outcomes = np.where(trials[0].reached, Outcome.WIN, Outcome.LOSS).astype(np.int8)
+        return [Comparison(f"{self.condition} reaches the target", outcomes)]
+
+    def margins(self, delta: float) -> Margins:
+        return Margins(self.low, self.high, delta, 0.99)
+
+    def __repr__(self) -> str:
+        return f"{self.condition} reaches the target within {self.budget} updates in more than {self.low:.0%} of runs"
+
+
 def faster(condition: Condition, *, than: Condition, ratio: float = 1.0) -> Faster:
     """`condition` reaches the target before `than`; with a ratio, in at most 1/ratio of its updates.
 
@@ -166,10 +202,27 @@ def slowest(condition: Condition, *, of: Sequence[Condition]) -> Slowest:
     return Slowest(condition, tuple(other for other in of if other != condition))
 
 
-def _check_comparable(conditions: Sequence[Condition]) -> None:
+def reaches(condition: Condition, *, low: float = 0.90, high: float = 0.95) -> Reaches:
+    """`condition` reaches the target within its budget, with a probability above `low`.
+
+    SUPPORTED where the probability is shown to be above `low`, REFUTED where it is shown to be below `high`; between
+    the two either verdict may come.
+
+    Raises:
+        ClaimError: `condition` is none.
+        InputError: 0 < low < high < 1 does not hold.
+    """
+    return Reaches(condition, low, high)
+
+
+def _check_conditions(conditions: Sequence[Condition]) -> None:
     for condition in conditions:
         if not isinstance(condition, Condition):
             raise ClaimError(f"{condition!r} is not a Condition; make one with lossact.Condition(...)")
+
+
+def _check_comparable(conditions: Sequence[Condition]) -> None:
+    _check_conditions(conditions)
     names = ", ".join(map(str, conditions))
     if len(conditions) < 2:
         raise ClaimError(f"conditions ({names}) must be at least two; add one to compare with")

@@ -2,6 +2,7 @@
 
 from lossact.data.files import ImageFiles
 from lossact.data.image_set import ImageSet
+from lossact.data.line_images import LineImages
 from lossact.data.random_images import RandomImages
 
-__all__ = ["ImageFiles", "ImageSet", "RandomImages"]
+__all__ = ["ImageFiles", "ImageSet", "LineImages", "RandomImages"]

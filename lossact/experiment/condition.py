@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lossact.checks import check_choice, check_count, check_number
-from lossact.data import ImageFiles, RandomImages
-from lossact.models.config import MLPConfig
+from lossact.data import ImageFiles, LineImages, RandomImages
+from lossact.models.config import CNNConfig, MLPConfig
 
 LOSS_NAMES = ("cross_entropy", "l2")
 
@@ -80,10 +80,10 @@ class Condition:
         name: what tables call it; not part of its content.
     """
 
-    network: MLPConfig
+    network: MLPConfig | CNNConfig
     loss: str
     optimizer: SGD
-    data: RandomImages | ImageFiles
+    data: RandomImages | LineImages | ImageFiles
     budget: int
     target: Accuracy = Accuracy()
     version: str = ""
@@ -98,7 +98,7 @@ class Condition:
     @property
     def block(self) -> int:
         """Replicas that are trained and stored together."""
-        return 64
+        return self.network.block
 
     def content(self) -> dict[str, Any]:
         """Everything about the condition that can change an outcome, ready for JSON."""

@@ -17,7 +17,7 @@ from lossact.experiment.key import Setting
 from lossact.experiment.store import CURVES_KEPT
 from lossact.experiment.trials import Curves, Trials
 from lossact.replicas.generators import DATA, WEIGHTS, replica_generator
-from lossact.replicas.mlp import StackedMLP
+from lossact.replicas.network import stacked_network
 from lossact.training.stacked import StackedOutcome, StackedTraining
 
 LAUNCH = 512
@@ -89,9 +89,9 @@ def stacked_training(
     drawn = replicas if condition.data.per_replica else replicas[:1]
     sets = [condition.data.sample(replica_generator(seed, replica, DATA)) for replica in drawn]
     images = np.stack([one.images for one in sets])
-    features = int(np.prod(images.shape[2:]))
+    image_shape = (images.shape[2], images.shape[3])
     starts = [
-        condition.network.initial_parameters(features, replica_generator(seed, replica, WEIGHTS))
+        condition.network.initial_parameters(image_shape, replica_generator(seed, replica, WEIGHTS))
         for replica in replicas
     ]
     start = np.stack([np.concatenate([array.ravel() for array in one.values()]) for one in starts])
@@ -101,7 +101,7 @@ def stacked_training(
         for value in (optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay)
     )
     return StackedTraining(
-        StackedMLP(features, condition.network.hidden, condition.network.activation, condition.loss),
+        stacked_network(condition.network, image_shape, condition.loss),
         torch.from_numpy(start).to(dtype),
         torch.from_numpy(images).to(dtype),
         torch.from_numpy(np.stack([one.labels for one in sets])).to(dtype),

@@ -15,11 +15,13 @@ class Activation:
         name: the word it is chosen by.
         function: z -> a, any shape.
         derivative: (z, a) -> da/dz, any shape; a is passed because some derivatives are cheapest in it.
+        pullback: (d loss/da, z, a) -> d loss/dz, the product with the derivative in one pass over memory.
     """
 
     name: str
     function: Callable[[Tensor], Tensor]
     derivative: Callable[[Tensor, Tensor], Tensor]
+    pullback: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def sigmoid_derivative(z: Tensor, a: Tensor) -> Tensor:
@@ -32,10 +34,22 @@ def relu_derivative(z: Tensor, a: Tensor) -> Tensor:
     return (z > 0).to(z.dtype)
 
 
+def sigmoid_pullback(gradient: Tensor, z: Tensor, a: Tensor) -> Tensor:
+    """The product gradient a (1 - a)."""
+    product: Tensor = torch.ops.aten.sigmoid_backward(gradient, a)
+    return product
+
+
+def relu_pullback(gradient: Tensor, z: Tensor, a: Tensor) -> Tensor:
+    """The gradient where a > 0, else 0."""
+    product: Tensor = torch.ops.aten.threshold_backward(gradient, a, 0)
+    return product
+
+
 ACTIVATIONS = {
     activation.name: activation
     for activation in (
-        Activation("relu", torch.relu, relu_derivative),
-        Activation("sigmoid", torch.sigmoid, sigmoid_derivative),
+        Activation("relu", torch.relu, relu_derivative, relu_pullback),
+        Activation("sigmoid", torch.sigmoid, sigmoid_derivative, sigmoid_pullback),
     )
 }

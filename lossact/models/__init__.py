@@ -1,18 +1,18 @@
 """Networks: what they are (torch-free) and what they compute (plain nn.Modules, loaded on first use)."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lossact.models.config import MLPConfig
+from lossact.models.config import CNNConfig, MLPConfig
 
 if TYPE_CHECKING:
+    from lossact.models.cnn import CNN
     from lossact.models.mlp import MLP
 
-__all__ = ["MLP", "MLPConfig"]
+__all__ = ["CNN", "MLP", "CNNConfig", "MLPConfig"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "MLP":
-        from lossact.models.mlp import MLP
-
-        return MLP
+    if name in {"CNN", "MLP"}:
+        return getattr(import_module(f"lossact.models.{name.lower()}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

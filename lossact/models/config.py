@@ -2,14 +2,40 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lossact.checks import check_choice, check_count, check_number
+from lossact.errors import InputError
 
 ACTIVATION_NAMES = ("relu", "sigmoid")
+
+
+def glorot(
+    shapes: dict[str, tuple[int, ...]], generator: np.random.Generator, *, scale: float = 1.0
+) -> dict[str, NDArray[np.float64]]:
+    """Weights normal with variance 2 / (fan_in + fan_out), times `scale` squared; biases 0.
+
+    The draws depend on the shapes alone, so networks that differ in activation start from the same weights.
+
+    Args:
+        shapes: layer name to the shape of its weight, (out, in) or (out, in, height, width).
+        generator: where the draws come from, layer by layer.
+        scale: factor > 0 on the standard deviation.
+
+    Returns:
+        `<layer>.weight` and `<layer>.bias` for each layer.
+
+    Reference: Glorot and Bengio, Understanding the difficulty of training deep feedforward networks, AISTATS 2010.
+    """
+    parameters: dict[str, NDArray[np.float64]] = {}
+    for layer, (fan_out, fan_in, *window) in shapes.items():
+        deviation = scale * math.sqrt(2 / ((fan_in + fan_out) * math.prod(window)))
+        parameters[f"{layer}.weight"] = deviation * generator.standard_normal((fan_out, fan_in, *window))
+        parameters[f"{layer}.bias"] = np.zeros(fan_out)
+    return parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +48,8 @@ class MLPConfig:
         initial_scale: factor > 0 on the standard deviation of the initial weights.
     """
 
+    block: ClassVar[int] = 64
+
     activation: str
     hidden: int = 4
     initial_scale: float = 1.0
@@ -31,22 +59,13 @@ class MLPConfig:
         check_count("hidden", self.hidden, hint=4)
         check_number("initial_scale", self.initial_scale, above=0, hint=1.0)
 
-    def initial_parameters(self, features: int, generator: np.random.Generator) -> dict[str, NDArray[np.float64]]:
-        """Weights normal with variance 2 / (fan_in + fan_out), times `initial_scale` squared; biases 0.
-
-        The draws depend on the shape alone, so networks that differ in activation start from the same weights.
-
-        Returns:
-            Arrays by the names of the MLP module's state_dict, in its order.
-
-        Reference: Glorot and Bengio, AISTATS 2010.
-        """
-        parameters: dict[str, NDArray[np.float64]] = {}
-        for layer, fan_in, fan_out in (("hidden", features, self.hidden), ("output", self.hidden, 1)):
-            deviation = self.initial_scale * math.sqrt(2 / (fan_in + fan_out))
-            parameters[f"{layer}.weight"] = deviation * generator.standard_normal((fan_out, fan_in))
-            parameters[f"{layer}.bias"] = np.zeros(fan_out)
-        return parameters
+    def initial_parameters(
+        self, image_shape: tuple[int, int], generator: np.random.Generator
+    ) -> dict[str, NDArray[np.float64]]:
+        """Glorot's weights, by the names of the MLP module's state_dict, in its order."""
+        features = math.prod(image_shape)
+        shapes: dict[str, tuple[int, ...]] = {"hidden": (self.hidden, features), "output": (1, self.hidden)}
+        return glorot(shapes, generator, scale=self.initial_scale)
 
     def content(self) -> dict[str, Any]:
         """What decides an outcome, for the store's key."""
@@ -59,3 +78,70 @@ class MLPConfig:
 
     def __str__(self) -> str:
         return f"{self.activation} MLP with {self.hidden} hidden units"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CNNConfig:
+    """Two convolutions (stride 1, no padding), each with its activation -> Flatten -> Linear(features, 1), a logit.
+
+    Attributes:
+        activation: after both convolutions.
+        channels: of the first and the second convolution, each >= 1.
+        kernel: side of the square windows, >= 1.
+        initial_scale: factor > 0 on the standard deviation of the initial weights.
+    """
+
+    block: ClassVar[int] = 16
+
+    activation: str
+    channels: tuple[int, int] = (16, 8)
+    kernel: int = 7
+    initial_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_choice("activation", self.activation, ACTIVATION_NAMES)
+        if not isinstance(self.channels, tuple) or len(self.channels) != 2:
+            raise InputError(f"channels={self.channels!r} must be two integers; try (16, 8)")
+        for number in self.channels:
+            check_count("channels", number, hint=8)
+        check_count("kernel", self.kernel, hint=7)
+        check_number("initial_scale", self.initial_scale, above=0, hint=1.0)
+
+    def feature_shape(self, image_shape: tuple[int, int]) -> tuple[int, int, int]:
+        """(channels, height, width) after the second convolution.
+
+        Raises:
+            InputError: the images are smaller than both windows need.
+        """
+        height, width = (side - 2 * (self.kernel - 1) for side in image_shape)
+        if height < 1 or width < 1:
+            raise InputError(
+                f"kernel={self.kernel} leaves nothing of {image_shape[0]}x{image_shape[1]} images after two "
+                f"convolutions; try {max(1, (min(image_shape) + 1) // 2)} or less"
+            )
+        return (self.channels[1], height, width)
+
+    def initial_parameters(
+        self, image_shape: tuple[int, int], generator: np.random.Generator
+    ) -> dict[str, NDArray[np.float64]]:
+        """Glorot's weights, by the names of the CNN module's state_dict, in its order."""
+        first, second = self.channels
+        shapes: dict[str, tuple[int, ...]] = {
+            "first": (first, 1, self.kernel, self.kernel),
+            "second": (second, first, self.kernel, self.kernel),
+            "output": (1, math.prod(self.feature_shape(image_shape))),
+        }
+        return glorot(shapes, generator, scale=self.initial_scale)
+
+    def content(self) -> dict[str, Any]:
+        """What decides an outcome, for the store's key."""
+        return {
+            "kind": "cnn",
+            "activation": self.activation,
+            "channels": list(self.channels),
+            "kernel": self.kernel,
+            "initial_scale": self.initial_scale,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.activation} CNN with {self.channels[0]} and {self.channels[1]} channels"

@@ -1,5 +1,7 @@
 """The multilayer perceptron as a plain nn.Module."""
 
+import math
+
 from torch import Tensor, nn
 
 from lossact.functional import ACTIVATIONS
@@ -13,11 +15,12 @@ class MLP(nn.Module):
 
     Args:
         config: shape and activation.
-        features: numbers in one image.
+        image_shape: (height, width) of its images.
     """
 
-    def __init__(self, config: MLPConfig, features: int) -> None:
+    def __init__(self, config: MLPConfig, image_shape: tuple[int, int]) -> None:
         super().__init__()
+        features = math.prod(image_shape)
         self.activation = ACTIVATIONS[config.activation].function
         self.hidden = nn.Linear(features, config.hidden)
         self.output = nn.Linear(config.hidden, 1)

@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from lossact.replicas.mlp import StackedMLP
+from lossact.replicas.network import StackedNetwork
 
 Step = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]]
 
@@ -54,7 +54,7 @@ class ReplicaState:
 
 
 @lru_cache(maxsize=64)
-def make_step(network: StackedMLP, target: float, *, compiled: bool) -> Step:
+def make_step(network: "StackedNetwork", target: float, *, compiled: bool) -> Step:
     """The function that measures every replica and then moves those that still train.
 
     (parameters, velocity, reached, diverged, images, labels, learning_rate, momentum, weight_decay, gradient_scale)

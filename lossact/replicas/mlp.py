@@ -57,7 +57,7 @@ class StackedMLP:
         accuracy = ((logit > 0) == (target > 0.5)).to(logit.dtype).mean((1, 2))
 
         d_logit = loss.derivative(logit, target) / batch
-        d_z = out_weight.transpose(1, 2) * d_logit * activation.derivative(z, a)
+        d_z = activation.pullback(out_weight.transpose(1, 2) * d_logit, z, a)
         gradient = torch.cat(
             (
                 torch.bmm(d_z, images.transpose(1, 2)).flatten(1),

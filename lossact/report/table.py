@@ -59,7 +59,7 @@ def _claim_lines(result: ClaimResult, width: int) -> list[Line]:
     decided = f"decided at replica {verdict['decided_at']}" if verdict["decided_at"] else ""
     if decided or verdict["reason"]:
         details.append("; ".join(filter(None, (decided, verdict["reason"]))))
-    if effect["name"] != "win probability":
+    if effect["name"].startswith("smallest"):
         details.append(f"effect: {effect['name']}")
     if result.recorded is not None and result.recorded != result.name:
         details.append(f"on record{'' if result.decides else ' for the default setting'}: {result.recorded}")

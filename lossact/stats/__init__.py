@@ -4,5 +4,16 @@ from lossact.stats.decision import Comparison, Decision, decide
 from lossact.stats.holm import holm
 from lossact.stats.outcomes import Outcome, compare_steps
 from lossact.stats.proportion import Proportion, proportion
+from lossact.stats.replay import Margins
 
-__all__ = ["Comparison", "Decision", "Outcome", "Proportion", "compare_steps", "decide", "holm", "proportion"]
+__all__ = [
+    "Comparison",
+    "Decision",
+    "Margins",
+    "Outcome",
+    "Proportion",
+    "compare_steps",
+    "decide",
+    "holm",
+    "proportion",
+]

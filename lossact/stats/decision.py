@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from lossact.checks import check_number
 from lossact.errors import InputError
-from lossact.stats.betting import bets, lower_bound, upper_bound
+from lossact.stats.betting import lower_bound, upper_bound
 from lossact.stats.outcomes import Outcome, Outcomes, refutation_counts, running_totals, support_counts
-from lossact.stats.replay import VerdictName, replay
+from lossact.stats.replay import Margins, VerdictName, replay
 
 BUDGET_TOO_SHORT = "budget too short"
 LIMIT_REACHED = "limit reached"
@@ -72,13 +72,13 @@ class Decision:
         return min(1.0, math.exp(-self.log_support))
 
 
-def decide(comparisons: Sequence[Comparison], *, alpha: float, delta: float, limit: int) -> Decision:
+def decide(comparisons: Sequence[Comparison], *, alpha: float, margins: Margins, limit: int) -> Decision:
     """Replay the evidence from replica 0 and let the first crossing stand.
 
     Args:
         comparisons: the pairs that must all hold, each with the same number (>= 1) of replicas.
         alpha: error probability of either side, in (0, 1/2).
-        delta: the smallest margin over 1/2 that matters, in (0, 1/2).
+        margins: what the probabilities are held against.
         limit: replicas to look at, at most.
 
     Raises:
@@ -88,12 +88,12 @@ def decide(comparisons: Sequence[Comparison], *, alpha: float, delta: float, lim
     all times at once, so that its tightest bounds so far may be used. They invert just the statistics that decide,
     so that an interval never contradicts its verdict.
     """
-    _check(comparisons, alpha, delta)
+    _check(comparisons, alpha, margins)
     n = min(len(comparisons[0].outcomes), limit)
     outcomes = [comparison.outcomes[:n] for comparison in comparisons]
-    evidence = replay(outcomes, alpha=alpha, delta=delta)
+    evidence = replay(outcomes, alpha=alpha, margins=margins)
     totals = [running_totals(one) for one in outcomes]
-    bet = bets(delta)
+    bet = margins.bets
     high = upper_bound([refutation_counts(total) for total in totals], alpha, bet)
     broken = [
         comparison.name
@@ -107,7 +107,9 @@ def decide(comparisons: Sequence[Comparison], *, alpha: float, delta: float, lim
     decided = evidence.decided_at is not None
     return Decision(
         verdict=evidence.verdict,
-        reason=_reason(evidence.verdict, high, len(comparisons), broken, decided or 2 * hidden > n, n),
+        reason=_reason(
+            evidence.verdict, high < margins.support, len(comparisons), broken, decided or 2 * hidden > n, n
+        ),
         replicas=n,
         decided_at=evidence.decided_at,
         final=decided or n >= limit,
@@ -125,9 +127,11 @@ def decide(comparisons: Sequence[Comparison], *, alpha: float, delta: float, lim
     )
 
 
-def _check(comparisons: Sequence[Comparison], alpha: float, delta: float) -> None:
+def _check(comparisons: Sequence[Comparison], alpha: float, margins: Margins) -> None:
     check_number("alpha", alpha, above=0, below=0.5, hint=0.025)
-    check_number("delta", delta, above=0, below=0.5, hint=0.1)
+    check_number("smallest_bet", margins.smallest_bet, above=0, below=0.5, hint=0.1)
+    check_number("support", margins.support, above=0, below=margins.refute, hint=0.5)
+    check_number("refute", margins.refute, above=margins.support, below=1, hint=0.6)
     lengths = {len(comparison.outcomes) for comparison in comparisons}
     if not comparisons or lengths == {0}:
         raise InputError("comparisons hold no replica; at least one is needed")
@@ -143,10 +147,12 @@ def _share(totals: NDArray[np.int64]) -> float:
     return float((win + (tie + censored + undecided) / 2) / totals.sum())
 
 
-def _reason(verdict: VerdictName, high: float, n_pairs: int, broken: Sequence[str], budget_short: bool, n: int) -> str:
+def _reason(
+    verdict: VerdictName, opposite: bool, n_pairs: int, broken: Sequence[str], budget_short: bool, n: int
+) -> str:
     if verdict == "supported":
         return ""
     if verdict == "refuted":
-        tag = "reversed" if high < 0.5 else "negligible"
+        tag = "reversed" if opposite else "negligible"
         return tag if n_pairs == 1 else f"{tag}; broken: {', '.join(broken) or 'at least one pair'}"
     return BUDGET_TOO_SHORT if budget_short else f"{LIMIT_REACHED} ({n} replicas)"

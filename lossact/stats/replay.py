@@ -21,6 +21,32 @@ from lossact.stats.outcomes import Outcome, Outcomes, refutation_counts, running
 VerdictName = Literal["supported", "refuted", "inconclusive"]
 
 
+@dataclass(frozen=True)
+class Margins:
+    """What the mean of W is held against.
+
+    Attributes:
+        support: the null of support is E[W] <= this.
+        refute: the null of refutation is E[W] >= this, greater than `support`.
+        smallest_bet, largest_bet: the range of the bets, in (0, 1).
+    """
+
+    support: float
+    refute: float
+    smallest_bet: float
+    largest_bet: float = 0.5
+
+    @classmethod
+    def of_wins(cls, delta: float) -> "Margins":
+        """For "who is first": 1/2, and 1/2 + delta, the smallest margin that matters."""
+        return cls(0.5, 0.5 + delta, delta)
+
+    @property
+    def bets(self) -> Floats:
+        """(60,) bets."""
+        return bets(self.smallest_bet, self.largest_bet)
+
+
 @dataclass(frozen=True, eq=False)
 class Replay:
     """How the evidence grew.
@@ -41,25 +67,27 @@ class Replay:
     pair_log_refute: Floats
 
 
-def replay(outcomes: Sequence[Outcomes], *, alpha: float, delta: float) -> Replay:
+def replay(outcomes: Sequence[Outcomes], *, alpha: float, margins: Margins) -> Replay:
     """Replay the evidence of all pairs from replica 0 and let the first crossing stand.
 
-    SUPPORTED when every pair's E(w, t, l; 1/2) has reached 1/alpha at some time (intersection-union, no correction).
-    REFUTED when the average over pairs of E(l, t, w; 1/2 - delta) reaches 1/alpha. INCONCLUSIVE early when
+    SUPPORTED when every pair's E(w, t, l; support) has reached 1/alpha at some time (intersection-union, no
+    correction). REFUTED when the average over pairs of E(l, t, w; 1 - refute) reaches 1/alpha. INCONCLUSIVE early when
     censoring is shown, at level alpha, to hide so many comparisons that neither could come.
 
     Args:
         outcomes: one (replicas,) array of Outcome values a pair, all of one length >= 1.
         alpha: error probability of either side.
-        delta: the smallest margin over 1/2 that matters.
+        margins: what the means are held against.
     """
     totals = [running_totals(one) for one in outcomes]
-    bet, threshold = bets(delta), -math.log(alpha)
-    pair_support = np.stack([log_evidence(support_counts(total), 0.5, bet) for total in totals])
+    bet, threshold = margins.bets, -math.log(alpha)
+    pair_support = np.stack([log_evidence(support_counts(total), margins.support, bet) for total in totals])
     log_support = np.maximum.accumulate(pair_support, axis=1).min(axis=0)
-    pair_refute = np.stack([log_evidence(refutation_counts(total).mirrored(), 0.5 - delta, bet) for total in totals])
+    pair_refute = np.stack(
+        [log_evidence(refutation_counts(total).mirrored(), 1 - margins.refute, bet) for total in totals]
+    )
     log_refute = logsumexp(pair_refute, axis=0) - math.log(len(totals))
-    log_hidden = np.stack([_log_hidden(total, delta) for total in totals]).min(axis=0)
+    log_hidden = np.stack([_log_hidden(total, margins) for total in totals]).min(axis=0)
     crossings: list[tuple[int, VerdictName]] = [
         (_first(log_support >= threshold), "supported"),
         (_first(log_refute >= threshold), "refuted"),
@@ -72,16 +100,16 @@ def replay(outcomes: Sequence[Outcomes], *, alpha: float, delta: float) -> Repla
     )
 
 
-def _log_hidden(totals: NDArray[np.int64], delta: float) -> NDArray[np.float64]:
-    """Evidence that censoring hides more comparisons than leave room for a margin of delta either way.
+def _log_hidden(totals: NDArray[np.int64], margins: Margins) -> NDArray[np.float64]:
+    """Evidence that censoring hides more comparisons than leave room for either verdict.
 
     OPEN ones count against both sides: above 1/2 + delta of them neither verdict can be true to its margin. CENSORED
     ones are ties to support, so that takes 1 - 2 delta of them.
     """
     censored, undecided = totals[Outcome.CENSORED], totals[Outcome.OPEN]
     seen = totals.sum(axis=0)
-    bet = bets(delta, 0.99)
-    room = {"censored": max(1 - 2 * delta, 0.5 + delta), "open": 0.5 + delta}
+    bet = bets(margins.smallest_bet, 0.99)
+    room = {"censored": max(2 * (1 - margins.refute), margins.refute), "open": margins.refute}
     logs = [
         log_evidence(Counts.of(count, 0 * count, seen - count), room[name], bet)
         for name, count in (("censored", censored), ("open", undecided))

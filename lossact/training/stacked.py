@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossact.replicas.engine import Hyperparameters, ReplicaState, advance, make_step
-from lossact.replicas.mlp import StackedMLP
+from lossact.replicas.network import StackedNetwork
 from lossact.training.metrics import ReplicaAccuracy, StepsToTarget
 
 
@@ -59,7 +59,7 @@ class StackedTraining(LightningModule):
 
     def __init__(
         self,
-        network: StackedMLP,
+        network: StackedNetwork,
         start: Tensor,
         images: Tensor,
         labels: Tensor,

@@ -47,7 +47,7 @@ def one_at_a_time(updates: int = 200) -> float:
     """One network under the Trainer; seconds a replica-step."""
     one = CONDITION.data.sample(replica_generator(0, 0, DATA))
     module = NetworkTraining(
-        MLP(MLPConfig(activation="sigmoid"), 16),
+        MLP(MLPConfig(activation="sigmoid"), (4, 4)),
         "l2",
         lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.99, weight_decay=5e-4),
         budget=updates,

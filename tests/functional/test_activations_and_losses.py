@@ -20,6 +20,10 @@ def test_activation_derivative_equals_autograd(name: str) -> None:
     a = ACTIVATIONS[name].function(z)
     (expected,) = torch.autograd.grad(a.sum(), z)
     torch.testing.assert_close(ACTIVATIONS[name].derivative(Z, a.detach()), expected, rtol=1e-12, atol=1e-16)
+    gradient = torch.linspace(-3, 5, len(Z), dtype=Z.dtype)
+    torch.testing.assert_close(
+        ACTIVATIONS[name].pullback(gradient, Z, a.detach()), gradient * expected, rtol=1e-12, atol=1e-16
+    )
 
 
 @pytest.mark.parametrize("name", SIGMOID_LOSSES)

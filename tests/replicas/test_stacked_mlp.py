@@ -23,8 +23,8 @@ def train_alone(
     condition = report_condition(activation, loss)
     one = condition.data.sample(replica_generator(0, replica, DATA))
     images, labels = torch.from_numpy(one.images), torch.from_numpy(one.labels)
-    network = MLP(condition.network, 16).double()
-    start = condition.network.initial_parameters(16, replica_generator(0, replica, WEIGHTS))
+    network = MLP(condition.network, (4, 4)).double()
+    start = condition.network.initial_parameters((4, 4), replica_generator(0, replica, WEIGHTS))
     network.load_state_dict({name: torch.from_numpy(array) for name, array in start.items()})
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.99, weight_decay=5e-4)
     curve: list[float] = []

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from lossact.errors import InputError
-from lossact.stats import Comparison, Decision, Outcome, decide, proportion
+from lossact.stats import Comparison, Decision, Margins, Outcome, decide, proportion
 from lossact.stats.betting import Counts, bets, log_evidence
 from lossact.stats.outcomes import Outcomes
 from lossact.stats.replay import replay
 
 ALPHA, DELTA = 0.025, 0.1
+WINS = Margins.of_wins(DELTA)
 
 
 def draw(rng: np.random.Generator, n: int, *, theta: float, ties: float = 0.0, censored: float = 0.0) -> Outcomes:
@@ -21,7 +22,7 @@ def draw(rng: np.random.Generator, n: int, *, theta: float, ties: float = 0.0, c
 
 
 def one(outcomes: Outcomes, *, alpha: float = ALPHA, delta: float = DELTA, limit: int = 2048) -> Decision:
-    return decide([Comparison("A before B", outcomes)], alpha=alpha, delta=delta, limit=limit)
+    return decide([Comparison("A before B", outcomes)], alpha=alpha, margins=Margins.of_wins(delta), limit=limit)
 
 
 def first_crossing_by_a_plain_loop(outcomes: Outcomes) -> tuple[str, int | None]:
@@ -69,7 +70,7 @@ def test_an_interval_never_contradicts_its_verdict() -> None:
             Comparison(str(k), draw(rng, 400, theta=rng.uniform(0.3, 0.9), censored=rng.uniform(0, 0.2)))
             for k in range(rng.integers(1, 5))
         ]
-        found = decide(pairs, alpha=ALPHA, delta=DELTA, limit=2048)
+        found = decide(pairs, alpha=ALPHA, margins=WINS, limit=2048)
         if found.verdict == "supported":
             assert found.low >= 0.5 - 1e-9
         elif found.verdict == "refuted":
@@ -85,7 +86,7 @@ def test_either_error_stays_within_alpha(theta: float) -> None:
     """At theta = 1/2 SUPPORTED is the error, at 1/2 + delta REFUTED is; 1,000 sequences of 400 looks each."""
     rng = np.random.default_rng(3)
     error = {0.5: "supported", 0.6: "refuted"}[theta]
-    runs = [replay([draw(rng, 400, theta=theta, censored=0.1)], alpha=0.05, delta=DELTA) for _ in range(1000)]
+    runs = [replay([draw(rng, 400, theta=theta, censored=0.1)], alpha=0.05, margins=WINS) for _ in range(1000)]
     wrong = sum(run.verdict == error for run in runs)
     # Three standard errors above alpha n.
     assert wrong <= 0.05 * 1000 + 3 * math.sqrt(1000 * 0.05 * 0.95)
@@ -118,8 +119,8 @@ def test_an_ordering_needs_every_pair() -> None:
     rng = np.random.default_rng(5)
     good = [Comparison(name, draw(rng, 800, theta=0.8)) for name in "abc"]
     bad = Comparison("A before D", draw(rng, 800, theta=0.2))
-    assert decide(good, alpha=ALPHA, delta=DELTA, limit=2048).verdict == "supported"
-    found = decide([*good, bad], alpha=ALPHA, delta=DELTA, limit=2048)
+    assert decide(good, alpha=ALPHA, margins=WINS, limit=2048).verdict == "supported"
+    found = decide([*good, bad], alpha=ALPHA, margins=WINS, limit=2048)
     assert found.verdict == "refuted"
     assert found.reason == "reversed; broken: A before D"
     assert found.weakest == "A before D"
@@ -157,14 +158,29 @@ def test_a_proportion_covers_at_all_times_at_once() -> None:
         ([Comparison("x", np.zeros(2, np.int8))], 0.5, 0.1, "alpha=0.5 must be > 0 and < 0.5; try 0.025"),
         ([Comparison("x", np.zeros(2, np.int8))], 0.0, 0.1, "alpha=0.0 must be"),
         ([Comparison("x", np.zeros(2, np.int8))], math.nan, 0.1, "alpha=nan must be"),
-        ([Comparison("x", np.zeros(2, np.int8))], 0.025, 0.5, "delta=0.5 must be > 0 and < 0.5; try 0.1"),
-        ([Comparison("x", np.zeros(2, np.int8))], 0.025, -0.1, "delta=-0.1 must be"),
+        ([Comparison("x", np.zeros(2, np.int8))], 0.025, 0.5, "smallest_bet=0.5 must be > 0 and < 0.5; try 0.1"),
+        ([Comparison("x", np.zeros(2, np.int8))], 0.025, -0.1, "smallest_bet=-0.1 must be"),
     ],
 )
 def test_bad_input_is_named(comparisons: list[Comparison], alpha: float, delta: float, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        decide(comparisons, alpha=alpha, delta=delta, limit=10)
+        decide(comparisons, alpha=alpha, margins=Margins.of_wins(delta), limit=10)
 
 
 def test_one_replica_decides_nothing() -> None:
     assert one(np.array([Outcome.WIN], np.int8)).verdict == "inconclusive"
+
+
+def test_an_unbroken_row_of_successes_shows_reaching_early() -> None:
+    """STATISTICS: 58 replicas with bets up to 0.99, where bets up to 1/2 need 104."""
+    found = [
+        decide(
+            [Comparison("A reaches", np.full(200, Outcome.WIN, np.int8))],
+            alpha=0.025,
+            margins=Margins(0.9, 0.95, 0.1, largest),
+            limit=200,
+        )
+        for largest in (0.99, 0.5)
+    ]
+    assert [one.verdict for one in found] == ["supported"] * 2
+    assert [one.decided_at for one in found] == [58, 104]

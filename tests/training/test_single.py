@@ -16,8 +16,8 @@ def test_a_single_network_equals_the_plain_loop(activation: str, loss: str) -> N
     budget = 300
     condition = report_condition(activation, loss, budget=budget)
     one = condition.data.sample(replica_generator(0, 2, DATA))
-    network = MLP(condition.network, 16).double()
-    start = condition.network.initial_parameters(16, replica_generator(0, 2, WEIGHTS))
+    network = MLP(condition.network, (4, 4)).double()
+    start = condition.network.initial_parameters((4, 4), replica_generator(0, 2, WEIGHTS))
     network.load_state_dict({name: torch.from_numpy(array) for name, array in start.items()})
     module = NetworkTraining(
         network,

@@ -1,0 +1,67 @@
+"""Binary images of an upright bar beside a square: which of the two stands on the right?"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lossact.checks import check_count
+from lossact.data.image_set import ImageSet
+from lossact.errors import InputError
+
+SIDE = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineImages:
+    """A fresh set of 16x16 images for every replica, half of them labelled 1: the bar stands right of the square.
+
+    The bar is 2 to 4 wide and 10 to 14 high; the square has an odd side of 1 to 11 and is cut at the image's edge.
+    They do not overlap.
+
+    Attributes:
+        n_images: images in a set, even and >= 2.
+    """
+
+    n_images: int = 64
+
+    per_replica: ClassVar[bool] = True
+    image_shape: ClassVar[tuple[int, int]] = (SIDE, SIDE)
+
+    def __post_init__(self) -> None:
+        check_count("n_images", self.n_images, at_least=2, hint=64)
+        if self.n_images % 2:
+            raise InputError(f"n_images={self.n_images} must be even, one half for each label; try {self.n_images + 1}")
+
+    def sample(self, generator: np.random.Generator) -> ImageSet:
+        """One set drawn from `generator`: images with the bar on the right first."""
+        n = self.n_images
+        right = np.arange(n) < n // 2
+        width = generator.integers(2, 5, n)
+        height = generator.integers(10, 15, n)
+        top = generator.integers(1, SIDE - height)
+        half = generator.integers(0, 6, n)
+        # Drawn as if the bar stood on the right, from the outer edge of its half inwards; then mirrored for label 0.
+        left = generator.integers(7, 11, n)
+        centre = generator.integers(0, left - half)
+        middle = generator.integers(3, 13, n)
+
+        left, centre = (np.where(right, at, SIDE - 1 - at) for at in (left, centre))
+        inwards = np.where(right, 1, -1)
+
+        at = np.arange(SIDE)
+        into_bar = (at - left[:, None]) * inwards[:, None]
+        bar_columns = (into_bar >= 0) & (into_bar < width[:, None])
+        bar_rows = (at >= top[:, None]) & (at < (top + height)[:, None])
+        square_columns = np.abs(at - centre[:, None]) <= half[:, None]
+        square_rows = np.abs(at - middle[:, None]) <= half[:, None]
+        bar = bar_rows[:, :, None] & bar_columns[:, None, :]
+        square = square_rows[:, :, None] & square_columns[:, None, :]
+        return ImageSet((bar | square).astype(np.float64), right.astype(np.float64))
+
+    def content(self) -> dict[str, Any]:
+        """What decides an outcome, for the store's key."""
+        return {"kind": "line_images", "n_images": self.n_images}
+
+    def __str__(self) -> str:
+        return f"{self.n_images} line images of {SIDE}x{SIDE}, fresh per replica"
