@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from numbers import Integral, Real
 
 from lossact.errors import InputError
 
@@ -25,14 +26,14 @@ def check_number(
     ]
     stated = [(text, holds) for text, given, holds in bounds if given]
     rule = " and ".join(text for text, _ in stated) or "a finite number"
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not all(holds(value) for _, holds in stated):
         raise InputError(f"{name}={value!r} must be {rule}; try {hint}")
 
 
 def check_count(name: str, value: int, *, at_least: int = 1, hint: int | None = None) -> None:
     """Raise InputError unless `value` is an integer >= `at_least`."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or value < at_least:
         raise InputError(f"{name}={value!r} must be an integer >= {at_least}; try {at_least if hint is None else hint}")
 

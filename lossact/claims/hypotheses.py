@@ -18,10 +18,12 @@ class Hypothesis(ABC):
     Attributes:
         effect_name: what the reported value is.
         tells_order: whether a single replica of each condition can tell the whole story.
+        tells_sooner: whether it says which of two arrives sooner, so that mean updates should agree with it.
     """
 
     effect_name: str
     tells_order: bool = False
+    tells_sooner: bool = False
 
     @property
     @abstractmethod
@@ -51,6 +53,10 @@ class Faster(Hypothesis):
     ratio: float = 1.0
 
     effect_name = "win probability"
+
+    @property
+    def tells_sooner(self) -> bool:  # type: ignore[override]
+        return self.ratio == 1
 
     def __post_init__(self) -> None:
         check_number("ratio", self.ratio, above=0, hint=2)
@@ -194,12 +200,12 @@ def ordering(*conditions: Condition) -> Ordering:
 
 def fastest(condition: Condition, *, of: Sequence[Condition]) -> Fastest:
     """`condition` reaches the target before every other condition in `of` (which may hold it too)."""
-    return Fastest(condition, tuple(other for other in of if other != condition))
+    return Fastest(condition, _others(condition, of))
 
 
 def slowest(condition: Condition, *, of: Sequence[Condition]) -> Slowest:
     """Every other condition in `of` (which may hold it too) reaches the target before `condition`."""
-    return Slowest(condition, tuple(other for other in of if other != condition))
+    return Slowest(condition, _others(condition, of))
 
 
 def reaches(condition: Condition, *, low: float = 0.90, high: float = 0.95) -> Reaches:
@@ -215,6 +221,12 @@ def reaches(condition: Condition, *, low: float = 0.90, high: float = 0.95) -> R
     return Reaches(condition, low, high)
 
 
+def _others(condition: Condition, of: Sequence[Condition]) -> tuple[Condition, ...]:
+    if isinstance(of, Condition):
+        raise ClaimError(f"of={of} must be a sequence of conditions; try of=[{condition}, {of}]")
+    return tuple(other for other in of if other != condition)
+
+
 def _check_conditions(conditions: Sequence[Condition]) -> None:
     for condition in conditions:
         if not isinstance(condition, Condition):
@@ -228,6 +240,8 @@ def _check_comparable(conditions: Sequence[Condition]) -> None:
         raise ClaimError(f"conditions ({names}) must be at least two; add one to compare with")
     if len(set(conditions)) < len(conditions):
         raise ClaimError(f"conditions ({names}) must differ, but two are equal in all that is trained")
+    if len({condition.name for condition in conditions}) < len(set(conditions)):
+        raise ClaimError(f"conditions ({names}) must have different names; give each one with Condition(name=...)")
     budgets = sorted({condition.budget for condition in conditions})
     if len(budgets) > 1:
         raise ClaimError(f"budgets {budgets} of ({names}) must be equal; give every condition the same one")

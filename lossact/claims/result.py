@@ -17,13 +17,14 @@ class ClaimResult:
         id: pytest's node id.
         statement, source, recorded: from the claim's marker; empty and None where not given.
         family, family_size, family_declared: the family it was decided in.
+        family_folder: where that family lies; families of one name may lie in different folders.
         decides: whether the record speaks for this run's setting.
         verdict: as Verdict.to_json gives it; its "verdict" may be raised by Holm's procedure.
         sentence: the hypothesis in words.
         p_value: anytime-valid, of the null of support.
         warnings: what a reader should know.
         by_holm: whether Holm's procedure turned an inconclusive verdict into "supported".
-        keys: condition name to its key in the store.
+        keys: each condition's name and its key in the store.
     """
 
     id: str
@@ -33,18 +34,20 @@ class ClaimResult:
     family: str
     family_size: int
     family_declared: bool
+    family_folder: str
     decides: bool
     verdict: dict[str, Any]
     sentence: str
     p_value: float
     warnings: tuple[str, ...]
-    keys: dict[str, str]
+    keys: tuple[tuple[str, str], ...]
     by_holm: bool = False
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "ClaimResult":
         """The inverse of dataclasses.asdict, after a way through JSON."""
-        return cls(**{**content, "warnings": tuple(content["warnings"])})
+        sequences = {"warnings": tuple(content["warnings"]), "keys": tuple(map(tuple, content["keys"]))}
+        return cls(**{**content, **sequences})
 
     @classmethod
     def of(cls, verdict: Verdict, experiment: Experiment, **about: Any) -> "ClaimResult":
@@ -54,7 +57,7 @@ class ClaimResult:
             sentence=repr(verdict.hypothesis),
             p_value=verdict.decision.p_value,
             warnings=verdict.warnings,
-            keys={condition.name: experiment.key(condition) for condition in verdict.hypothesis.conditions},
+            keys=tuple((condition.name, experiment.key(condition)) for condition in verdict.hypothesis.conditions),
             **about,
         )
 
@@ -82,12 +85,13 @@ def settle_families(results: Sequence[ClaimResult], alpha: float) -> list[ClaimR
     Claims of a family that are not among `results` enter as p = 1.
     """
     settled = list(results)
-    for family in {result.family for result in results}:
-        members = [k for k, result in enumerate(results) if result.family == family]
+    for folder in {result.family_folder for result in results}:
+        members = [k for k, result in enumerate(results) if result.family_folder == folder]
         rejected = holm([results[k].p_value for k in members], alpha=alpha, family_size=results[members[0]].family_size)
         for k, supported in zip(members, rejected, strict=True):
             if supported and results[k].name == "inconclusive":
-                verdict = {**results[k].verdict, "verdict": "supported", "reason": "by Holm's procedure"}
+                reason = f"by Holm's procedure; inconclusive by itself: {results[k].verdict['reason']}"
+                verdict = {**results[k].verdict, "verdict": "supported", "reason": reason}
                 settled[k] = ClaimResult(**{**vars(results[k]), "verdict": verdict, "by_holm": True})
     return settled
 

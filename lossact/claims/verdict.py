@@ -77,7 +77,7 @@ class Verdict:
             decision=decision,
             conditions=summaries,
             story=_story(trials, alpha=alpha, delta=delta) if hypothesis.tells_order else None,
-            warnings=tuple(_warnings(decision, summaries)),
+            warnings=tuple(_warnings(decision, summaries)) if hypothesis.tells_sooner else (),
             seconds=seconds,
         )
 
@@ -140,8 +140,6 @@ def _story(trials: Sequence[Trials], *, alpha: float, delta: float) -> Proportio
 
 
 def _warnings(decision: Decision, summaries: Sequence[ConditionSummary]) -> list[str]:
-    if len(summaries) != 2:
-        return []
     saved = summaries[1].mean_restricted_steps - summaries[0].mean_restricted_steps
     if (decision.value - 0.5) * saved >= 0:
         return []

@@ -1,6 +1,7 @@
 """One fixed set of labelled images, read from two .npy files."""
 
 import hashlib
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -88,10 +89,11 @@ class ImageFiles:
 
 def _load(path: Path) -> NDArray[np.float64]:
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            array = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; give the folder that holds it") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not a readable .npy array without pickled objects ({error})") from None
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path}: holds several arrays (.npz); one .npy array is needed")

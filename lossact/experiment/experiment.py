@@ -57,15 +57,16 @@ class Experiment:
 
     def _trials(self, condition: Condition, replicas: int) -> Trials:
         key = self.key(condition)
-        if self._retrain and key not in self._retrained:
-            self.store.forget(key)
-            self._retrained.add(key)
+        anew = self._retrain and key not in self._retrained
         stored = self.store.trials(key, condition.budget)
-        if len(stored) >= replicas:
+        if len(stored) >= replicas and not anew:
             return stored
         with self.store.training(key):
+            if anew:
+                self.store.forget(key)
+                self._retrained.add(key)
             self._train_missing(condition, key, replicas)
-        return self.store.trials(key, condition.budget)
+            return self.store.trials(key, condition.budget)
 
     def _train_missing(self, condition: Condition, key: str, replicas: int) -> None:
         from lossact.experiment.runner import train_blocks

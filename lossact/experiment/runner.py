@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lossact.experiment.condition import Condition
@@ -20,7 +21,6 @@ from lossact.replicas.generators import DATA, WEIGHTS, replica_generator
 from lossact.replicas.network import stacked_network
 from lossact.training.stacked import StackedOutcome, StackedTraining
 
-LAUNCH = 512
 DTYPES = {"32-true": torch.float32, "64-true": torch.float64}
 
 
@@ -69,7 +69,7 @@ def train_blocks(
         setting: how to compute.
         progress: told after every chunk of updates.
     """
-    width = max(1, LAUNCH // condition.block)
+    width = condition.network.blocks_at_once
     for at in range(0, len(blocks), width):
         launch = sorted(blocks[at : at + width])
         # A compiled step is made for one width: the last block fills what is left, and only its first copy counts.
@@ -161,12 +161,13 @@ def _split(outcome: StackedOutcome, launch: Sequence[int], condition: Condition)
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No banner from Lightning, and none of the deprecations that it and torch's compiler run into themselves."""
+    """No banner and no advice from Lightning, and no deprecation that it or torch's compiler runs into itself."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=PossibleUserWarning)
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=DeprecationWarning)
             yield

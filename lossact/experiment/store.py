@@ -4,6 +4,7 @@ import json
 import os
 import sqlite3
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +49,7 @@ class Store:
 
     def __init__(self, directory: Path | str | None = ".lossact") -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="lossact-") if directory is None else None
-        self.directory = Path(self._temporary.name if self._temporary else directory or "")
+        self.directory = Path(self._temporary.name if self._temporary else directory or "").resolve()
         try:
             (self.directory / "curves").mkdir(parents=True, exist_ok=True)
             (self.directory / "locks").mkdir(exist_ok=True)
@@ -174,8 +175,13 @@ class Store:
             file = self._curve_file(key, first_replica)
             if not file.exists():
                 break
-            with np.load(file, allow_pickle=False) as arrays:
-                parts.append(Curves(arrays["loss"], arrays["accuracy"]))
+            try:
+                with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+                    parts.append(Curves(arrays["loss"], arrays["accuracy"]))
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                raise StoreError(
+                    f"{file}: not readable as learning curves ({error}); delete it, trials are kept elsewhere"
+                ) from None
         return _joined(parts) if parts else None
 
     def close(self) -> None:

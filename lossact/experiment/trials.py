@@ -87,3 +87,7 @@ class Curves:
 
     def __len__(self) -> int:
         return len(self.loss)
+
+    def first(self, n: int) -> "Curves":
+        """The curves of replicas 0 … n - 1, as far as they are kept."""
+        return Curves(self.loss[:n], self.accuracy[:n])

@@ -49,6 +49,7 @@ class MLPConfig:
     """
 
     block: ClassVar[int] = 64
+    blocks_at_once: ClassVar[int] = 8
 
     activation: str
     hidden: int = 4
@@ -92,6 +93,7 @@ class CNNConfig:
     """
 
     block: ClassVar[int] = 16
+    blocks_at_once: ClassVar[int] = 1
 
     activation: str
     channels: tuple[int, int] = (16, 8)

@@ -1,5 +1,6 @@
 """Hooks: thin, each hands over to the session, which is made for the first claim and not before."""
 
+import sys
 from collections.abc import Generator
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +61,17 @@ class ClaimHooks:
         claims = [item for item in items if is_claim(item)]
         if claims:
             self.session.count(claims)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        unittest = sys.modules.get("unittest")  # where it is not loaded, nothing can be a TestCase
+        cls = getattr(item, "cls", None)
+        if unittest is not None and is_claim(item) and isinstance(cls, type) and issubclass(cls, unittest.TestCase):
+            pytest.fail(
+                f"{item.name} is a method of a unittest.TestCase, whose results nobody sees; "
+                "make the claim a plain test function",
+                pytrace=False,
+            )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:

@@ -84,9 +84,8 @@ def _directory(text: str) -> Path:
 def _store(text: str) -> Path | None:
     if text == "none":
         return None
-    path = Path(text)
-    if path.exists() and not path.is_dir():
-        raise InputError("is a file, but must be a folder (or 'none')")
+    path = Path(text).resolve()
+    _check_folder(path)
     return path
 
 
@@ -94,7 +93,15 @@ def _output(text: str) -> Path:
     path = Path(text).resolve()
     if path.is_dir():
         raise InputError("is a folder, but must be a file")
+    _check_folder(path.parent)
     return path
+
+
+def _check_folder(path: Path) -> None:
+    """The folder may be missing, but nothing on the way to it may be a file."""
+    for part in (path, *path.parents):
+        if part.exists() and not part.is_dir():
+            raise InputError(f"{part} is a file, but must be a folder")
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,12 @@ class ClaimSession:
 
     def __init__(self, config: pytest.Config, options: Options, recorded: Options) -> None:
         self.config, self.options = config, options
-        self.record_speaks = options.same_setting(recorded)
+        # Tests may change the working directory; the store stays where the run began.
+        self.store = None if options.store is None else config.invocation_params.dir / options.store
+        self.same_setting = options.same_setting(recorded)
         self.families: dict[Path, Family] = {}
-        self.results: list[ClaimResult] = []
+        self.misdeclared: str | None = None
+        self.results: dict[str, ClaimResult] = {}
         self.notes: list[str] = []
         self.is_worker = hasattr(config, "workerinput")
 
@@ -47,9 +50,15 @@ class ClaimSession:
         """Learn each folder's family, before anything is deselected."""
         collected = Counter(item.path.parent for item in claims)
         try:
-            declared = {folder: declared_family(folder) for folder in collected}
+            self._count(collected)
         except ClaimError as error:
-            raise pytest.UsageError(str(error)) from None
+            # A worker that stops here would look like a crash; its claims say it instead.
+            if not self.is_worker:
+                raise pytest.UsageError(str(error)) from None
+            self.misdeclared = str(error)
+
+    def _count(self, collected: Counter[Path]) -> None:
+        declared = {folder: declared_family(folder) for folder in collected}
         for folder, number in collected.items():
             self.families[folder] = declared[folder] or Family(folder.name, folder, number, declared=False)
         sizes = Counter({family: 0 for family in self.families.values() if family.declared})
@@ -58,7 +67,7 @@ class ClaimSession:
                 sizes[self.families[folder]] += number
         for family, number in sizes.items():
             if number > family.size:
-                raise pytest.UsageError(
+                raise ClaimError(
                     f"{family.directory / 'family.toml'}: size={family.size}, but {number} claims were collected; "
                     f"write size = {number} (each claim's level becomes alpha / {number})"
                 )
@@ -72,7 +81,7 @@ class ClaimSession:
 
         return Experiment(
             seed=self.options.seed,
-            store=Store(self.options.store),
+            store=Store(self.store),
             setting=default_setting(device=self.options.accelerator),
             retrain=self.options.retrain,
             progress=ProgressLine(self.config) if self.config.pluginmanager.has_plugin("terminalreporter") else None,
@@ -81,6 +90,8 @@ class ClaimSession:
     def run(self, item: pytest.Function) -> None:
         """Call a claim, decide it, and pass or fail it."""
         try:
+            if self.misdeclared is not None:
+                raise ClaimError(self.misdeclared)
             marker = _Marker.of(item)
             arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
             hypothesis = item.obj(**arguments)
@@ -110,7 +121,8 @@ class ClaimSession:
             family=family.name,
             family_size=family.size,
             family_declared=family.declared,
-            decides=self.record_speaks,
+            family_folder=str(family.directory),
+            decides=self._record_speaks(family),
         )
         item.stash[RESULT] = result
         effect = result.verdict["effect"]
@@ -119,18 +131,26 @@ class ClaimSession:
             ("effect", f"{effect['value']:.6g}"),
             ("interval", f"[{effect['low']:.6g}, {effect['high']:.6g}]"),
         ]
-        complaint = self._complaint(marker, verdict)
+        complaint = self._complaint(result, verdict)
         if complaint:
             pytest.fail(complaint, pytrace=False)
 
-    def _complaint(self, marker: "_Marker", verdict: Verdict) -> str | None:
+    def _record_speaks(self, family: Family) -> bool:
+        """A record is about one family size, which only a declaration or a whole folder fixes."""
+        whole = not self.config.getoption("lf", False) and all(
+            family.directory.is_relative_to((self.config.invocation_params.dir / argument).resolve())
+            for argument in self.config.args
+        )
+        return self.same_setting and (family.declared or whole)
+
+    def _complaint(self, result: ClaimResult, verdict: Verdict) -> str | None:
         """Why the claim fails, or None where it passes."""
         if self.options.strict:
             expected = "supported"
             rule = f"--claims-strict asks for SUPPORTED, measured {verdict.name.upper()}"
-        elif marker.recorded is not None:
-            expected = marker.recorded if self.record_speaks else verdict.name
-            rule = f"recorded {marker.recorded.upper()}, measured {verdict.name.upper()}"
+        elif result.recorded is not None:
+            expected = result.recorded if result.decides else verdict.name
+            rule = f"recorded {result.recorded.upper()}, measured {verdict.name.upper()}"
         else:
             expected = "supported"
             rule = f"no verdict is recorded, measured {verdict.name.upper()}"
@@ -150,33 +170,42 @@ class ClaimSession:
     def collect(self, content: dict[str, Any]) -> None:
         """Take a verdict that a report brought."""
         if not self.is_worker:
-            self.results.append(ClaimResult.from_dict(content))
+            result = ClaimResult.from_dict(content)
+            self.results[result.id] = result
 
     def finish(self) -> None:
         """Settle the families and write what was asked for."""
         if self.is_worker or not self.results:
             return
-        self.results = settle_families(self.results, self.options.alpha)
+        results = settle_families(list(self.results.values()), self.options.alpha)
+        self.results = {result.id: result for result in results}
         if self.options.json is not None:
-            write_json(
-                self.options.json,
-                self.results,
-                seed=self.options.seed,
-                alpha=self.options.alpha,
-                delta=self.options.delta,
-                device=self.options.accelerator,
-            )
-            self.notes.append(f"verdicts as JSON: {self.options.json}")
+            self.notes.append(self._write_json(self.options.json, results))
         if self.options.wandb != "disabled":
             from lossact.report.wandb_runs import log_claims
 
-            self.notes.append(log_claims(self.results, self.experiment, self.options.wandb))
+            self.notes.append(log_claims(results, self.experiment, self.options.wandb))
+
+    def _write_json(self, path: Path, results: Sequence[ClaimResult]) -> str:
+        options = self.options
+        try:
+            write_json(
+                path,
+                results,
+                seed=options.seed,
+                alpha=options.alpha,
+                delta=options.delta,
+                device=options.accelerator,
+            )
+        except OSError as error:
+            return f"verdicts as JSON: not written to {path} ({error})"
+        return f"verdicts as JSON: {path}"
 
     def summarise(self, reporter: pytest.TerminalReporter) -> None:
         """Print one table a family."""
-        for family in dict.fromkeys(result.family for result in self.results):
-            members = [result for result in self.results if result.family == family]
-            reporter.section(f"claims: {family}")
+        for folder in dict.fromkeys(result.family_folder for result in self.results.values()):
+            members = [result for result in self.results.values() if result.family_folder == folder]
+            reporter.section(f"claims: {members[0].family}")
             setting = f"seed {self.options.seed}"
             if self.options.data is not None:
                 setting += f", data from {self.options.data}"

@@ -19,5 +19,6 @@ def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generat
 
     Reference: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
     """
-    key = np.random.SeedSequence((seed, stream)).generate_state(2, np.uint64)
+    # The purpose goes first: a seed beyond 32 bits takes several words and would run into what follows it.
+    key = np.random.SeedSequence((stream, seed)).generate_state(2, np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, replica, 0]))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lossact.claims.result import ClaimResult
+from lossact.errors import LossactError
 from lossact.experiment import Curves, Experiment, Trials
 
 PROJECT = "lossact"
@@ -49,33 +50,38 @@ def log_claims(results: Sequence[ClaimResult], experiment: Experiment, mode: str
         )
 
     try:
-        for key, name in _conditions(results).items():
+        for key, (name, replicas) in _conditions(results).items():
             run = start(name, "condition", {"seed": experiment.seed, **experiment.store.content(key)})
-            _log_condition(run, key, experiment)
+            _log_condition(run, key, replicas, experiment)
             run.finish()
         run = start("verdicts", "verdicts", {"seed": experiment.seed})
         _log_verdicts(run, results)
         run.finish()
-    except (wandb.Error, OSError) as error:
+    except (wandb.Error, OSError, LossactError) as error:
         return f"W&B: {error}; the verdicts above stand"
     if mode == "online":
         return f"W&B: group {group} in project {PROJECT}"
-    return f"W&B: group {group}, offline in {directory / 'wandb'} (wandb sync uploads it)"
+    return f"W&B: group {group}, offline in {os.path.relpath(directory / 'wandb')} (wandb sync uploads it)"
 
 
-def _conditions(results: Sequence[ClaimResult]) -> dict[str, str]:
-    """Key to name, each condition once."""
-    return {key: name for result in results for name, key in result.keys.items()}
+def _conditions(results: Sequence[ClaimResult]) -> dict[str, tuple[str, int]]:
+    """Key to name and number of replicas that verdicts rest on, each condition once."""
+    found: dict[str, tuple[str, int]] = {}
+    for result in results:
+        for name, key in result.keys:
+            found[key] = (name, max(found.get(key, ("", 0))[1], result.verdict["replicas"]))
+    return found
 
 
-def _log_condition(run: Any, key: str, experiment: Experiment) -> None:
+def _log_condition(run: Any, key: str, replicas: int, experiment: Experiment) -> None:
     import wandb
 
     content = experiment.store.content(key)
-    trials = experiment.store.trials(key, content["condition"]["budget"])
+    trials = experiment.store.trials(key, content["condition"]["budget"]).first(replicas)
     run.define_metric("update")
     run.define_metric("*", step_metric="update")
     curves = experiment.store.curves(key, content["block"])
+    curves = None if curves is None else curves.first(replicas)
     rows: list[dict[str, Any]] = [*curve_rows(trials, curves)]
     reached = trials.steps[trials.reached]
     if len(reached):

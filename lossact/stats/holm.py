@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from lossact.errors import InputError
+
 
 def holm(p_values: Sequence[float], *, alpha: float, family_size: int) -> list[bool]:
     """Which hypotheses Holm rejects at family-wise level alpha.
@@ -11,8 +13,13 @@ def holm(p_values: Sequence[float], *, alpha: float, family_size: int) -> list[b
         alpha: family-wise error probability.
         family_size: hypotheses in the family, at least as many as p-values.
 
+    Raises:
+        InputError: there are more p-values than hypotheses in the family.
+
     Reference: Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statistics 1979.
     """
+    if len(p_values) > family_size:
+        raise InputError(f"family_size={family_size} must be at least the number of p-values, {len(p_values)}")
     rejected = [False] * len(p_values)
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         if p_values[index] > alpha / (family_size - rank):

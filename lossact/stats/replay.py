@@ -72,7 +72,7 @@ def replay(outcomes: Sequence[Outcomes], *, alpha: float, margins: Margins) -> R
 
     SUPPORTED when every pair's E(w, t, l; support) has reached 1/alpha at some time (intersection-union, no
     correction). REFUTED when the average over pairs of E(l, t, w; 1 - refute) reaches 1/alpha. INCONCLUSIVE early when
-    censoring is shown, at level alpha, to hide so many comparisons that neither could come.
+    censoring is shown, at level alpha, to hide what either would need.
 
     Args:
         outcomes: one (replicas,) array of Outcome values a pair, all of one length >= 1.
@@ -101,21 +101,17 @@ def replay(outcomes: Sequence[Outcomes], *, alpha: float, margins: Margins) -> R
 
 
 def _log_hidden(totals: NDArray[np.int64], margins: Margins) -> NDArray[np.float64]:
-    """Evidence that censoring hides more comparisons than leave room for either verdict.
+    """Evidence that censoring hides what would be needed for either verdict.
 
-    OPEN ones count against both sides: above 1/2 + delta of them neither verdict can be true to its margin. CENSORED
-    ones are ties to support, so that takes 1 - 2 delta of them.
+    OPEN comparisons count against both sides, so that above `refute` of them neither verdict can come. CENSORED ones
+    are ties to support, which any few arrivals can decide: they end the looks only while nobody has arrived at all.
     """
     censored, undecided = totals[Outcome.CENSORED], totals[Outcome.OPEN]
     seen = totals.sum(axis=0)
     bet = bets(margins.smallest_bet, 0.99)
-    room = {"censored": max(2 * (1 - margins.refute), margins.refute), "open": margins.refute}
-    logs = [
-        log_evidence(Counts.of(count, 0 * count, seen - count), room[name], bet)
-        for name, count in (("censored", censored), ("open", undecided))
-    ]
-    hidden: NDArray[np.float64] = np.maximum(*logs)
-    return hidden
+    open_share = log_evidence(Counts.of(undecided, 0 * seen, seen - undecided), margins.refute, bet)
+    nobody = log_evidence(Counts.of(seen, 0 * seen, 0 * seen), max(2 * (1 - margins.refute), margins.refute), bet)
+    return np.where(censored == seen, nobody, open_share)
 
 
 def _first(crossed: NDArray[np.bool_]) -> int:

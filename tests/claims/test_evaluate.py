@@ -87,7 +87,8 @@ def test_crossing_curves_are_warned_about() -> None:
 def result(p_value: float, verdict: str, *, family: str = "f", size: int = 2) -> ClaimResult:
     return ClaimResult(
         id="t", statement="s", source="", recorded=None, family=family, family_size=size, family_declared=True,
-        decides=True, verdict={"verdict": verdict, "reason": ""}, sentence="", p_value=p_value, warnings=(), keys={},
+        family_folder=family, decides=True, verdict={"verdict": verdict, "reason": "limit reached"}, sentence="",
+        p_value=p_value, warnings=(), keys=(("a", "k"),),
     )  # fmt: skip
 
 
@@ -96,6 +97,7 @@ def test_holm_turns_inconclusive_into_supported_and_nothing_else() -> None:
     settled = settle_families(results, 0.025)
     assert [one.name for one in settled] == ["supported", "supported", "inconclusive"]
     assert settled[1].by_holm
+    assert settled[1].verdict["reason"] == "by Holm's procedure; inconclusive by itself: limit reached"
     refuted = settle_families([result(0.001, "supported"), result(0.001, "refuted")], 0.025)
     assert [one.name for one in refuted] == ["supported", "refuted"]
 
@@ -120,3 +122,10 @@ def test_a_real_verdict_reads_as_text(experiment: Experiment) -> None:
         "SUPPORTED: sigmoid/cross_entropy reaches the target before sigmoid/l2\nwin probability 0.9"
     )
     assert "within 1000 updates, 64 replicas, decided at replica" in str(verdict)
+
+
+def test_a_ratio_is_not_warned_about_where_nothing_crosses() -> None:
+    script = Scripted()
+    script.steps[FAST], script.steps[SLOW] = np.full(2048, 100), np.full(2048, 150)
+    verdict = evaluate(faster(FAST, than=SLOW, ratio=2), experiment=script)  # type: ignore[arg-type]
+    assert (verdict.name, verdict.warnings) == ("refuted", ())

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lossact import Condition, Hypothesis, faster, fastest, ordering, slowest
+from lossact import Condition, Hypothesis, faster, fastest, ordering, reaches, slowest
 from lossact.errors import ClaimError, LossactError
 from lossact.experiment import Trials
 from lossact.stats import Outcome
@@ -61,6 +61,11 @@ def test_each_kind_compares_its_pairs() -> None:
         (lambda: ordering(), r"conditions \(\) must be at least two"),
         (lambda: ordering(A), r"conditions \(A\) must be at least two"),
         (lambda: ordering(A, B, A), r"conditions \(A, B, A\) must differ"),
+        (lambda: faster(A, than=replace(B, name="A")), r"conditions \(A, A\) must have different names"),
+        (lambda: fastest(A, of=B), r"of=B must be a sequence of conditions; try of=\[A, B\]"),  # type: ignore[arg-type]
+        (lambda: reaches("A"), r"'A' is not a Condition"),  # type: ignore[arg-type]
+        (lambda: reaches(A, low=0.95, high=0.9), r"high=0.9 must be > 0.95 and < 1"),
+        (lambda: reaches(A, low=0), r"low=0 must be > 0 and < 1; try 0.9"),
         (lambda: fastest(A, of=[A]), r"conditions \(A\) must be at least two"),
         (lambda: slowest(A, of=[]), r"conditions \(A\) must be at least two"),
     ],

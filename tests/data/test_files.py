@@ -49,11 +49,17 @@ def truncate(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:100])
 
 
+def zipped(folder: Path) -> None:
+    write(folder)
+    (folder / "random_imgs.npy").write_bytes(b"PK\x03\x04 and then nothing")
+
+
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [
         (lambda f: write(f, images=None), r"random_imgs.npy: no such file"),
         (lambda f: write(f, labels=None), r"random_labs.npy: no such file"),
+        (zipped, r"random_imgs.npy: not a readable .npy array"),
         (truncate, r"random_imgs.npy: not a readable .npy array"),
         (lambda f: write(f, IMAGES.astype(object)), r"random_imgs.npy: not a readable .npy array without pickled"),
         (lambda f: write(f, IMAGES.astype("U1")), r"random_imgs.npy: dtype <U1 must be boolean, integer or floating"),

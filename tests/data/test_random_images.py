@@ -29,7 +29,7 @@ def test_a_replica_draws_the_same_whoever_else_is_drawn() -> None:
 def test_seeds_replicas_and_purposes_draw_differently() -> None:
     draws = [
         replica_generator(seed, replica, stream).random(8)
-        for seed in (0, 1)
+        for seed in (0, 1, 2**32, 2**32 + 1)
         for replica in (0, 1, 2**40)
         for stream in (DATA, WEIGHTS)
     ]

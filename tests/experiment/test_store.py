@@ -138,3 +138,12 @@ def test_a_device_that_is_not_there_is_named() -> None:
 def test_a_bad_seed_is_named() -> None:
     with pytest.raises(InputError, match=r"seed=-1 must be an integer >= 0; try 0"):
         Experiment(seed=-1)
+
+
+def test_damaged_curves_are_named(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.add("k", {}, 0, some_trials(64), some_curves(64))
+        (file,) = (tmp_path / "curves" / "k").glob("*.npz")
+        file.write_bytes(file.read_bytes()[:100])
+        with pytest.raises(StoreError, match=r"npz: not readable as learning curves .*; delete it"):
+            store.curves("k", 64)

@@ -38,3 +38,19 @@ def test_a_crash_is_an_error_and_never_a_verdict(claims: Claims) -> None:
     run.assert_outcomes(passed=1, failed=2)
     run.stdout.fnmatch_lines(["E   *ZeroDivisionError: division by zero"])
     assert "test_crash" not in claims.verdicts()
+
+
+def test_a_claim_in_a_test_case_is_refused(claims: Claims) -> None:
+    claims.write(
+        """
+import unittest
+
+class TestOld(unittest.TestCase):
+    @pytest.mark.claim("s")
+    def test_claim(self):
+        return faster(EASY, than=HARD)
+"""
+    )
+    run = claims.run()
+    run.assert_outcomes(errors=1)
+    run.stdout.fnmatch_lines(["test_claim is a method of a unittest.TestCase*"])

@@ -25,6 +25,32 @@ def test_more_claims_than_declared_are_an_error(claims: Claims) -> None:
     run.stderr.fnmatch_lines(["*family.toml: size=1, but 2 claims were collected; write size = 2*"])
 
 
+def test_workers_say_so_too(claims: Claims) -> None:
+    claims.write(size=1)
+    run = claims.run("-n", "1")
+    run.assert_outcomes(failed=2)
+    run.stdout.fnmatch_lines(["*family.toml: size=1, but 2 claims were collected*"])
+
+
+def test_folders_of_one_name_are_two_families(claims: Claims) -> None:
+    source = claims.write() / "test_claims.py"
+    for parent in ("f", "g"):
+        folder = claims.pytester.path / "claims" / parent / "same"
+        folder.mkdir(parents=True)
+        (folder / f"test_{parent}.py").write_text(source.read_text())
+    source.unlink()
+    run = claims.run()
+    assert len([line for line in run.outlines if "= claims: same =" in line]) == 2
+    run.assert_outcomes(passed=2, failed=2)
+
+
+def test_part_of_an_undeclared_family_lets_no_record_decide(claims: Claims) -> None:
+    source = claims.write(CLAIMS.replace('source="common sense"', 'recorded="refuted"')) / "test_claims.py"
+    claims.run("-k", "true").assert_outcomes(failed=1, deselected=1)
+    alone = claims.pytester.runpytest_inprocess(f"{source}::test_true")
+    alone.assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [("size = 0", "size=0 must be an integer >= 1"), ("size", "not readable as TOML"), ("", "size=None must be")],

@@ -18,7 +18,8 @@ from tests.pytest_plugin.conftest import Claims
         ("--claims-seed=-1", "must be an integer >= 0"),
         ("--claims-seed=1.5", "must be an integer >= 0"),
         ("--claims-data=nowhere", "must be a folder that exists"),
-        ("--claims-store=conftest.py", "is a file, but must be a folder"),
+        ("--claims-store=conftest.py", "*conftest.py is a file, but must be a folder"),
+        ("--claims-json=conftest.py/x.json", "*conftest.py is a file, but must be a folder"),
         ("--claims-json=.", "is a folder, but must be a file"),
         ("--claims-wandb=maybe", "must be one of offline, online, disabled"),
         ("--claims-executor=slurm", "must be one of local"),
@@ -111,3 +112,27 @@ def test_on_files(data):
     run.stdout.fnmatch_lines(["*random_imgs.npy: no such file; give the folder that holds it"])
     run.stdout.no_fnmatch_line("*Traceback*")
     run.stdout.no_fnmatch_line("training *")
+
+
+def test_the_store_stays_where_it_was_when_a_test_changes_folder(claims: Claims) -> None:
+    claims.write(
+        """
+@pytest.mark.claim("s")
+def test_moves(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    return faster(EASY, than=HARD)
+
+@pytest.mark.claim("s")
+def test_stays():
+    return faster(EASY, than=condition("third", target=0.99, budget=60, activation="relu"))
+"""
+    )
+    claims.run().assert_outcomes(passed=2)
+    assert (claims.pytester.path / ".lossact" / "trials.sqlite").is_file()
+
+
+def test_another_process_may_hold_the_trials_that_wandb_wants(claims: Claims) -> None:
+    claims.write()
+    run = claims.run("-n", "1", "--claims-store=none", "--claims-wandb=offline")
+    run.stdout.fnmatch_lines(["W&B: *holds nothing under key*the verdicts above stand"])
+    run.assert_outcomes(passed=1, failed=1)

@@ -67,6 +67,14 @@ def test_a_replica_rests_once_it_reached_the_target() -> None:
         assert (outcome.loss[row, steps:] == outcome.loss[row, steps]).all()
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_gpu_that_is_not_used_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning.pytorch.accelerators.CUDAAccelerator.is_available", lambda: True)
+    module = stacked_training(report_condition(budget=5), 0, [0, 1], SINGLE)
+    fit(module, SINGLE)
+    assert module.update_count == 5
+
+
 def test_one_replica_may_train_alone() -> None:
     module = stacked_training(report_condition(budget=20), 0, [7], SINGLE, curves_of=1)
     fit(module, SINGLE)

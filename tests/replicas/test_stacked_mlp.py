@@ -8,7 +8,7 @@ from torch.nn.functional import binary_cross_entropy, mse_loss
 
 from lossact.experiment.key import Setting
 from lossact.experiment.runner import fit, stacked_training
-from lossact.models import MLP
+from lossact.models import MLP, MLPConfig
 from lossact.replicas.generators import DATA, WEIGHTS, replica_generator
 from tests.conftest import PAIRS, report_condition
 
@@ -23,6 +23,7 @@ def train_alone(
     condition = report_condition(activation, loss)
     one = condition.data.sample(replica_generator(0, replica, DATA))
     images, labels = torch.from_numpy(one.images), torch.from_numpy(one.labels)
+    assert isinstance(condition.network, MLPConfig)
     network = MLP(condition.network, (4, 4)).double()
     start = condition.network.initial_parameters((4, 4), replica_generator(0, replica, WEIGHTS))
     network.load_state_dict({name: torch.from_numpy(array) for name, array in start.items()})

@@ -18,7 +18,7 @@ def result(**changes: object) -> ClaimResult:
         "id": "claims/test_x.py::test_a7", "statement": "s", "source": "report 1.4c", "recorded": "supported",
         "family": "report", "family_size": 7, "family_declared": True, "decides": True, "verdict": verdict,
         "sentence": "ReLU/L2 reaches the target before ReLU/CE", "p_value": 1.0, "warnings": ("the curves cross",),
-        "keys": {},
+        "family_folder": "claims", "keys": (),
     }  # fmt: skip
     return ClaimResult(**(content | changes))  # type: ignore[arg-type]
 

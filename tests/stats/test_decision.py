@@ -101,6 +101,12 @@ def test_nobody_arrived_is_inconclusive_and_stops_early() -> None:
     assert found.high > 0.99
 
 
+def test_few_who_arrive_may_still_decide() -> None:
+    """Nine of ten arrive in neither condition, the tenth always in A: no reason to stop short of SUPPORTED."""
+    found = one(np.tile(np.array([Outcome.CENSORED] * 9 + [Outcome.WIN], np.int8), 80))
+    assert found.verdict == "supported"
+
+
 def test_all_tied_is_refuted_as_negligible() -> None:
     """Exact ties show theta = 1/2, which is not the margin that was claimed."""
     found = one(np.full(2048, Outcome.TIE, np.int8))

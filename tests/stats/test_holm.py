@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
+from lossact.errors import InputError
 from lossact.stats import holm
 
 
@@ -21,6 +22,11 @@ def test_holm_equals_statsmodels(p_values: list[float], missing: int, alpha: flo
 def test_holm_rejects_more_than_bonferroni() -> None:
     assert holm([0.01, 0.02], alpha=0.025, family_size=2) == [True, True]
     assert holm([0.01, 0.02], alpha=0.025, family_size=3) == [False, False]
+
+
+def test_more_p_values_than_hypotheses_are_named() -> None:
+    with pytest.raises(InputError, match="family_size=1 must be at least the number of p-values, 2"):
+        holm([0.1, 0.2], alpha=0.05, family_size=1)
 
 
 @pytest.mark.parametrize("size", [1, 3])

@@ -2,7 +2,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from lossact.models import MLP
+from lossact.models import MLP, MLPConfig
 from lossact.replicas.generators import DATA, WEIGHTS, replica_generator
 from lossact.training.single import NetworkTraining, RepeatedBatch
 from tests.conftest import PAIRS, report_condition
@@ -16,6 +16,7 @@ def test_a_single_network_equals_the_plain_loop(activation: str, loss: str) -> N
     budget = 300
     condition = report_condition(activation, loss, budget=budget)
     one = condition.data.sample(replica_generator(0, 2, DATA))
+    assert isinstance(condition.network, MLPConfig)
     network = MLP(condition.network, (4, 4)).double()
     start = condition.network.initial_parameters((4, 4), replica_generator(0, 2, WEIGHTS))
     network.load_state_dict({name: torch.from_numpy(array) for name, array in start.items()})
