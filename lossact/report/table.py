@@ -40,7 +40,7 @@ def verdict_table(
         f"{size}, alpha {alpha:g}/{first.family_size} a side, delta {delta:g}, "
         f"budget {' or '.join(map(str, budgets))} updates, {setting}"
     )
-    if not all(result.decides for result in results):
+    if any(result.recorded is not None and not result.decides for result in results):
         head += "; verdicts on record are for another setting and decide nothing here"
     lines = [Line(text) for text in textwrap.wrap(head, width)]
     lines.append(Line(f"{'verdict':12}  {'effect':6} {f'{level:.1%} interval':15}  replicas  claim", bold=True))
