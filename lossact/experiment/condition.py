@@ -1,11 +1,14 @@
 """What is trained: a frozen value; equal content, equal condition."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from lossact.checks import check_choice, check_count, check_number
 from lossact.data import ImageFiles, LineImages, RandomImages
+from lossact.errors import InputError
 from lossact.models.config import CNNConfig, MLPConfig
+from lossact.models.factory import ModuleFactory
 
 LOSS_NAMES = ("cross_entropy", "l2")
 
@@ -70,45 +73,69 @@ class Condition:
     """One way to train a network, to be compared with others.
 
     Attributes:
-        network: what is trained.
+        network: what is trained: a built-in network, or a function that makes an nn.Module which maps (batch,
+            height, width) images to (batch,) logits.
         loss: "cross_entropy" or "l2", of the sigmoid output, averaged over the batch.
         optimizer: how weights move; the whole data set is one batch.
         data: what it is trained on, fresh per replica or fixed.
         budget: updates at most, >= 1.
         target: when a replica is done.
+        stacked: whether replicas train as one; False runs modules side by side, for those that cannot be stacked.
         version: change it to have trials trained anew for a reason the store cannot see.
         name: what tables call it; not part of its content.
     """
 
-    network: MLPConfig | CNNConfig
+    network: MLPConfig | CNNConfig | ModuleFactory | Callable[[], Any]
     loss: str
     optimizer: SGD
     data: RandomImages | LineImages | ImageFiles
     budget: int
     target: Accuracy = Accuracy()
+    stacked: bool = True
     version: str = ""
     name: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         check_choice("loss", self.loss, LOSS_NAMES)
         check_count("budget", self.budget, hint=1000)
+        if not isinstance(self.network, (MLPConfig, CNNConfig, ModuleFactory)):
+            object.__setattr__(self, "network", ModuleFactory(self.network))
+        for field_name, kind in (
+            ("optimizer", SGD),
+            ("data", (RandomImages, LineImages, ImageFiles)),
+            ("target", Accuracy),
+        ):
+            value = getattr(self, field_name)
+            if not isinstance(value, kind):
+                known = kind if isinstance(kind, tuple) else (kind,)
+                raise InputError(f"{field_name}={value!r} must be one of {', '.join(k.__name__ for k in known)}")
+        if not self.stacked and not isinstance(self.network, ModuleFactory):
+            raise InputError("stacked=False is for modules of your own; leave it out for built-in networks")
         if not self.name:
-            object.__setattr__(self, "name", f"{self.network.activation}/{self.loss}")
+            activation = getattr(self.network, "activation", self.network)
+            object.__setattr__(self, "name", f"{activation}/{self.loss}")
+
+    @property
+    def built(self) -> MLPConfig | CNNConfig | ModuleFactory:
+        """The network, with a function of the user's as a ModuleFactory."""
+        assert isinstance(self.network, (MLPConfig, CNNConfig, ModuleFactory))
+        return self.network
 
     @property
     def block(self) -> int:
         """Replicas that are trained and stored together."""
-        return self.network.block
+        return self.built.block
 
     def content(self) -> dict[str, Any]:
         """Everything about the condition that can change an outcome, ready for JSON."""
         return {
-            "network": self.network.content(),
+            "network": self.built.content(),
             "loss": self.loss,
             "optimizer": self.optimizer.content(),
             "data": self.data.content(),
             "budget": self.budget,
             "target": self.target.content(),
+            "stacked": self.stacked,
             "version": self.version,
         }
 

@@ -17,8 +17,10 @@ from lossact.experiment.condition import Condition
 from lossact.experiment.key import Setting
 from lossact.experiment.store import CURVES_KEPT
 from lossact.experiment.trials import Curves, Trials
-from lossact.replicas.generators import DATA, WEIGHTS, replica_generator
-from lossact.replicas.network import stacked_network
+from lossact.models.factory import ModuleFactory
+from lossact.replicas.generators import DATA, FORWARD, WEIGHTS, replica_generator
+from lossact.replicas.modules import SeparateModules, StackedModule, flat_parameters, make_modules
+from lossact.replicas.network import StackedNetwork, stacked_network
 from lossact.training.stacked import StackedOutcome, StackedTraining
 
 DTYPES = {"32-true": torch.float32, "64-true": torch.float64}
@@ -69,7 +71,7 @@ def train_blocks(
         setting: how to compute.
         progress: told after every chunk of updates.
     """
-    width = condition.network.blocks_at_once
+    width = condition.built.blocks_at_once
     for at in range(0, len(blocks), width):
         launch = sorted(blocks[at : at + width])
         # A compiled step is made for one width: the last block fills what is left, and only its first copy counts.
@@ -88,32 +90,55 @@ def stacked_training(
     dtype = DTYPES[setting.precision]
     drawn = replicas if condition.data.per_replica else replicas[:1]
     sets = [condition.data.sample(replica_generator(seed, replica, DATA)) for replica in drawn]
-    images = np.stack([one.images for one in sets])
-    image_shape = (images.shape[2], images.shape[3])
-    starts = [
-        condition.network.initial_parameters(image_shape, replica_generator(seed, replica, WEIGHTS))
-        for replica in replicas
-    ]
-    start = np.stack([np.concatenate([array.ravel() for array in one.values()]) for one in starts])
+    images = torch.from_numpy(np.stack([one.images for one in sets])).to(dtype)
+    labels = torch.from_numpy(np.stack([one.labels for one in sets])).to(dtype)
+    network, start = _network_and_start(condition, seed, replicas, images, labels)
     optimizer = condition.optimizer
     learning_rate, momentum, weight_decay = (
         torch.full((len(replicas),), value, dtype=dtype)
         for value in (optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay)
     )
     return StackedTraining(
-        stacked_network(condition.network, image_shape, condition.loss),
-        torch.from_numpy(start).to(dtype),
-        torch.from_numpy(images).to(dtype),
-        torch.from_numpy(np.stack([one.labels for one in sets])).to(dtype),
+        network,
+        start,
+        images,
+        labels,
         learning_rate=learning_rate,
         momentum=momentum,
         weight_decay=weight_decay,
         bias_gradient_scale=optimizer.bias_gradient_scale,
         target=condition.target.at_least,
         budget=condition.budget,
-        compiled=setting.compiled,
+        compiled=setting.compiled and not isinstance(condition.network, ModuleFactory),
         curves_of=curves_of,
     )
+
+
+def _network_and_start(
+    condition: Condition, seed: int, replicas: Sequence[int], images: torch.Tensor, labels: torch.Tensor
+) -> tuple[StackedNetwork, torch.Tensor]:
+    """The stacked network, and (replicas, size) initial parameters."""
+    config = condition.built
+    if isinstance(config, ModuleFactory):
+        modules = make_modules(config, [_torch_seed(seed, replica, WEIGHTS) for replica in replicas])
+        start = torch.stack([flat_parameters(module) for module in modules]).to(images.dtype)
+        for module in modules:
+            module.to(images.dtype)
+        if condition.stacked:
+            return StackedModule(modules[0], condition.loss, images[0], labels[0]), start
+        seeds = [_torch_seed(seed, replica, FORWARD) for replica in replicas]
+        return SeparateModules(modules, condition.loss, seeds), start
+    image_shape = (images.shape[2], images.shape[3])
+    starts = [
+        np.concatenate([array.ravel() for array in config.initial_parameters(image_shape, generator).values()])
+        for generator in (replica_generator(seed, replica, WEIGHTS) for replica in replicas)
+    ]
+    start = torch.from_numpy(np.stack(starts)).to(images.dtype)
+    return stacked_network(config, image_shape, condition.loss), start
+
+
+def _torch_seed(seed: int, replica: int, stream: int) -> int:
+    return int(replica_generator(seed, replica, stream).integers(2**63))
 
 
 def fit(module: StackedTraining, setting: Setting, callback: Callback | None = None) -> None:

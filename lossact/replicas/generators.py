@@ -4,6 +4,7 @@ import numpy as np
 
 DATA = 0
 WEIGHTS = 1
+FORWARD = 2
 
 
 def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generator:
@@ -15,7 +16,7 @@ def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generat
     Args:
         seed: the experiment's, >= 0.
         replica: index >= 0.
-        stream: DATA or WEIGHTS.
+        stream: DATA, WEIGHTS or FORWARD (what a forward pass draws).
 
     Reference: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
     """

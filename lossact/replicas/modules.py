@@ -1,0 +1,191 @@
+"""Anybody's nn.Module as many replicas: stacked by torch.func, or side by side where that cannot be."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, replace_all_batch_norm_modules_, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from lossact.errors import InputError
+from lossact.functional import SIGMOID_LOSSES
+from lossact.models.factory import ModuleFactory
+
+ONE_AT_A_TIME = "train it one at a time with Condition(stacked=False)"
+
+
+def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module]:
+    """One module a seed, its weights drawn by its own initialisation under that seed.
+
+    Raises:
+        InputError: the factory makes something else, or modules of different shapes.
+    """
+    modules: list[nn.Module] = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in seeds:
+            torch.manual_seed(seed)
+            module = factory.make()
+            if not isinstance(module, nn.Module):
+                raise InputError(f"network {factory} made {type(module).__name__}; it must return an nn.Module")
+            modules.append(module)
+    shapes = [{name: tuple(p.shape) for name, p in module.named_parameters()} for module in modules]
+    if not shapes[0]:
+        raise InputError(f"network {factory} has no parameters; there is nothing to train")
+    if any(other != shapes[0] for other in shapes):
+        raise InputError(f"network {factory} makes modules of different shapes; replicas must share one")
+    return modules
+
+
+def flat_parameters(module: nn.Module) -> Tensor:
+    """(size,) the module's parameters, flattened in their order."""
+    return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
+
+
+def _named_views(module: nn.Module, flat: Tensor) -> dict[str, Tensor]:
+    parameters = dict(module.named_parameters())
+    parts = torch.split(flat, [p.numel() for p in parameters.values()])
+    return {name: part.view(p.shape) for (name, p), part in zip(parameters.items(), parts, strict=True)}
+
+
+def _bias_mask(module: nn.Module) -> Tensor:
+    return torch.cat(
+        [
+            torch.full((p.numel(),), name.rpartition(".")[2] == "bias", dtype=torch.bool)
+            for name, p in module.named_parameters()
+        ]
+    )
+
+
+def _check_logits(logits: Any, labels: Tensor) -> None:
+    if not isinstance(logits, Tensor) or logits.shape != labels.shape:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(
+            f"network returned {found}, labels are {tuple(labels.shape)} (axis 0); one logit an image is needed"
+        )
+
+
+def check_stackable(module: nn.Module, images: Tensor, labels: Tensor) -> None:
+    """Raise InputError where a forward pass draws random numbers, or changes buffers other than batch norm's.
+
+    Batch norm's running statistics may change: a network in training does not read them.
+    """
+    own = {
+        f"{path}.{name}" if path else name
+        for path, part in module.named_modules()
+        if isinstance(part, _BatchNorm)
+        for name, _ in part.named_buffers(recurse=False)
+    }
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        state = torch.get_rng_state()
+        logits = module(images)
+        drew = not torch.equal(state, torch.get_rng_state())
+    _check_logits(logits, labels)
+    if drew:
+        raise InputError(
+            f"network draws random numbers in its forward pass (dropout, say), which stacked replicas "
+            f"cannot do independently; {ONE_AT_A_TIME}"
+        )
+    changed = [n for n, buffer in module.named_buffers() if n not in own and not torch.equal(before[n], buffer)]
+    if changed:
+        raise InputError(
+            f"network changes its buffer {changed[0]!r} in its forward pass, which stacked replicas "
+            f"do not keep; {ONE_AT_A_TIME}"
+        )
+
+
+class StackedModule:
+    """R modules of one shape through torch.func: one forward and backward for all, by vmap.
+
+    Args:
+        module: any of them; its parameters' values are not used.
+        loss: a name in SIGMOID_LOSSES.
+        images, labels: one replica's data, for a trial run.
+
+    Raises:
+        InputError: the module cannot be stacked.
+    """
+
+    def __init__(self, module: nn.Module, loss: str, images: Tensor, labels: Tensor) -> None:
+        check_stackable(module, images, labels)
+        self.module = replace_all_batch_norm_modules_(module)
+        self.loss = SIGMOID_LOSSES[loss]
+
+    @property
+    def size(self) -> int:
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    def arrange_images(self, images: Tensor) -> Tensor:
+        """As they are."""
+        return images
+
+    def loss_and_gradient(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss (replicas,), accuracy (replicas,) and gradient (replicas, size)."""
+
+        def one(flat: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            logits = functional_call(self.module, _named_views(self.module, flat), (images,))
+            loss = self.loss.function(logits, labels).mean()
+            return loss, (loss, ((logits > 0) == (labels > 0.5)).to(flat.dtype).mean())
+
+        shared = None if len(images) == 1 and len(parameters) > 1 else 0
+        if shared is None:
+            images, labels = images[0], labels[0]
+        gradient, (loss, accuracy) = vmap(grad(one, has_aux=True), (0, shared, shared))(parameters, images, labels)
+        return loss, accuracy, gradient
+
+    def bias_mask(self) -> Tensor:
+        """(size,) with True where a parameter is called bias."""
+        return _bias_mask(self.module)
+
+
+class SeparateModules:
+    """R modules side by side, each run by itself: slower, but anything a forward pass does stays its own.
+
+    Args:
+        modules: one a replica.
+        loss: a name in SIGMOID_LOSSES.
+        seeds: one a replica; what a forward pass draws comes from it.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], loss: str, seeds: Sequence[int]) -> None:
+        self.modules = modules
+        self.loss = SIGMOID_LOSSES[loss]
+        self.random_states: list[Tensor] = []
+        with torch.random.fork_rng(devices=[]):
+            for seed in seeds:
+                torch.manual_seed(seed)
+                self.random_states.append(torch.get_rng_state())
+
+    @property
+    def size(self) -> int:
+        return sum(parameter.numel() for parameter in self.modules[0].parameters())
+
+    def arrange_images(self, images: Tensor) -> Tensor:
+        """As they are."""
+        return images
+
+    def loss_and_gradient(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss (replicas,), accuracy (replicas,) and gradient (replicas, size)."""
+        rows = [
+            self._one(r, flat, images[r % len(images)], labels[r % len(labels)]) for r, flat in enumerate(parameters)
+        ]
+        loss, accuracy, gradient = (torch.stack(column) for column in zip(*rows, strict=True))
+        return loss, accuracy, gradient
+
+    def _one(self, replica: int, flat: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        module = self.modules[replica]
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.set_rng_state(self.random_states[replica])
+            own = flat.detach().requires_grad_()
+            logits = functional_call(module, _named_views(module, own), (images,))
+            self.random_states[replica] = torch.get_rng_state()
+            _check_logits(logits, labels)
+            loss = self.loss.function(logits, labels).mean()
+            (gradient,) = torch.autograd.grad(loss, own)
+        accuracy = ((logits > 0) == (labels > 0.5)).to(flat.dtype).mean()
+        return loss.detach(), accuracy, gradient
+
+    def bias_mask(self) -> Tensor:
+        """(size,) with True where a parameter is called bias."""
+        return _bias_mask(self.modules[0])

@@ -1,0 +1,172 @@
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy
+
+from lossact import SGD, Condition, RandomImages
+from lossact.errors import InputError
+from lossact.experiment.key import Setting, trial_key
+from lossact.experiment.runner import fit, stacked_training, train_blocks
+from lossact.replicas.generators import DATA, FORWARD, WEIGHTS, replica_generator
+
+DOUBLE = Setting(precision="64-true", threads=1)
+
+
+class Head(nn.Module):
+    """Ends any body with one logit an image."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.body(images.flatten(1)).squeeze(1)
+        return logits
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 16), nn.GELU(), nn.Linear(16, 16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.inner(x)
+        return out
+
+
+def with_residual() -> nn.Module:
+    return Head(nn.Sequential(Residual(), Residual(), nn.Linear(16, 1)))
+
+
+def with_batch_norm() -> nn.Module:
+    return Head(nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 1)))
+
+
+def with_dropout(rate: Any = 0.3) -> nn.Module:
+    return Head(nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Dropout(rate), nn.Linear(8, 1)))
+
+
+class Counting(nn.Module):
+    calls: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(16, 1)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        logits: Tensor = self.linear(images.flatten(1)).squeeze(1) / self.calls
+        return logits
+
+
+def condition(make: Any, *, stacked: bool = True, budget: int = 60) -> Condition:
+    return Condition(
+        network=make, loss="cross_entropy", optimizer=SGD(learning_rate=0.05, momentum=0.9, weight_decay=1e-3),
+        data=RandomImages(), budget=budget, stacked=stacked,
+    )  # fmt: skip
+
+
+def train_alone(make: Callable[[], nn.Module], replica: int, *, budget: int) -> list[float]:
+    """The module itself, in a plain loop, from the seeds that the replica has."""
+    seeds = [int(replica_generator(0, replica, stream).integers(2**63)) for stream in (WEIGHTS, FORWARD)]
+    data = RandomImages().sample(replica_generator(0, replica, DATA))
+    images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
+    curve: list[float] = []
+    with torch.random.fork_rng():
+        torch.manual_seed(seeds[0])
+        module = make().double()
+        torch.manual_seed(seeds[1])
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
+        for _ in range(budget + 1):
+            p = module(images).sigmoid()
+            loss = binary_cross_entropy(p, labels)
+            curve.append(loss.item())
+            if bool(((p > 0.5) == (labels == 1)).all()):
+                break
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+    return curve
+
+
+@pytest.mark.parametrize(
+    ("make", "stacked"),
+    [
+        (with_residual, True), (with_batch_norm, True), (with_batch_norm, False), (with_dropout, False),
+        (partial(with_dropout, 0.0), True), (Counting, False),
+    ],
+)  # fmt: skip
+def test_replica_equals_module_trained_alone(make: Callable[[], nn.Module], stacked: bool) -> None:
+    replicas = [0, 1, 17]
+    module = stacked_training(condition(make, stacked=stacked), 0, replicas, DOUBLE, curves_of=3)
+    fit(module, DOUBLE)
+    outcome = module.outcome()
+    for row, replica in enumerate(replicas):
+        curve = train_alone(make, replica, budget=60)
+        np.testing.assert_allclose(outcome.loss[row, : len(curve)], curve, rtol=1e-9)
+        assert len(curve) == 61 or outcome.steps_to_target[row] == len(curve) - 1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (with_dropout, r"draws random numbers .* train it one at a time with Condition\(stacked=False\)"),
+        (Counting, r"changes its buffer 'calls' .* one at a time"),
+        (lambda: 3, r"made int; it must return an nn.Module"),
+        (lambda: nn.Flatten(0), r"has no parameters"),
+        (lambda: nn.Sequential(nn.Flatten(1), nn.Linear(16, 2)), r"returned \(64, 2\), labels are \(64,\)"),
+    ],
+)
+def test_what_cannot_be_stacked_is_named(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        stacked_training(condition(make), 0, [0], DOUBLE)
+
+
+def of_random_width() -> nn.Module:
+    return Head(nn.Linear(16, int(torch.randint(1, 10**6, ()))))
+
+
+def test_modules_of_different_shapes_are_named() -> None:
+    with pytest.raises(InputError, match="modules of different shapes"):
+        stacked_training(condition(of_random_width), 0, [0, 1], DOUBLE)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [("mlp", "network='mlp' must be a function that makes an nn.Module"), (None, "network=None must be a function")],
+)
+def test_what_makes_no_module_is_named(network: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        condition(network)
+
+
+def test_a_value_that_cannot_be_told_is_named() -> None:
+    with pytest.raises(InputError, match="whose content cannot be told for the store"):
+        condition(partial(with_dropout, object()))
+
+
+def test_edited_code_and_other_arguments_have_other_keys() -> None:
+    def closure(width: int) -> Callable[[], nn.Module]:
+        return lambda: Head(nn.Linear(16, width))
+
+    makes = [
+        with_residual, with_dropout, partial(with_dropout, 0.1), partial(with_dropout, 0.2), closure(1), closure(2),
+        lambda: Head(nn.Linear(16, 1)), lambda: Head(nn.Linear(16, 1, bias=False)),
+    ]  # fmt: skip
+    keys = {trial_key(condition(make), 0, DOUBLE) for make in makes}
+    keys.add(trial_key(condition(with_residual, stacked=False), 0, DOUBLE))
+    assert len(keys) == len(makes) + 1
+    assert trial_key(condition(with_residual), 0, DOUBLE) in keys
+
+
+def test_a_blocks_bits_do_not_depend_on_its_companions() -> None:
+    setting = Setting(threads=2)
+    together = list(train_blocks(condition(with_batch_norm, budget=20), 0, [0, 1, 2], setting))
+    (alone,) = train_blocks(condition(with_batch_norm, budget=20), 0, [1], setting)
+    np.testing.assert_array_equal(alone.curves.loss, together[1].curves.loss)
