@@ -111,6 +111,7 @@ def stacked_training(
         budget=condition.budget,
         compiled=setting.compiled and not isinstance(condition.network, ModuleFactory),
         curves_of=curves_of,
+        updates_per_step=condition.built.updates_per_step,
     )
 
 
@@ -195,6 +196,7 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", category=PossibleUserWarning)
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", message=".*TypedStorage is deprecated.*")
             yield
     finally:
         logger.setLevel(level)

@@ -50,6 +50,7 @@ class MLPConfig:
 
     block: ClassVar[int] = 64
     blocks_at_once: ClassVar[int] = 8
+    updates_per_step: ClassVar[int] = 200
 
     activation: str
     hidden: int = 4
@@ -94,6 +95,7 @@ class CNNConfig:
 
     block: ClassVar[int] = 16
     blocks_at_once: ClassVar[int] = 1
+    updates_per_step: ClassVar[int] = 25
 
     activation: str
     channels: tuple[int, int] = (16, 8)

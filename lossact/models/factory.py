@@ -25,6 +25,7 @@ class ModuleFactory:
 
     block: ClassVar[int] = 16
     blocks_at_once: ClassVar[int] = 4
+    updates_per_step: ClassVar[int] = 25
 
     make: Callable[[], Any]
 

@@ -46,23 +46,24 @@ class StackedMLP:
         """
         activation, loss = ACTIVATIONS[self.activation], SIGMOID_LOSSES[self.loss]
         weight, bias, out_weight, out_bias = self._split(parameters)
-        images = images.expand(len(parameters), -1, -1)
+        replicas = len(parameters)
         target = labels.unsqueeze(1)
         batch = labels.shape[1]
 
-        z = torch.baddbmm(bias, weight, images)
+        z = _product(weight, images) + bias
         a = activation.function(z)
-        logit = torch.baddbmm(out_bias, out_weight, a)
+        # One output unit: too thin for a matrix routine, and a compiler melts the sum into what surrounds it.
+        logit = (out_weight * a).sum(1, keepdim=True) + out_bias
         losses = loss.function(logit, target).mean((1, 2))
         accuracy = ((logit > 0) == (target > 0.5)).to(logit.dtype).mean((1, 2))
 
         d_logit = loss.derivative(logit, target) / batch
-        d_z = activation.pullback(out_weight.transpose(1, 2) * d_logit, z, a)
+        d_z = activation.pullback(out_weight * d_logit, z, a)
         gradient = torch.cat(
             (
-                torch.bmm(d_z, images.transpose(1, 2)).flatten(1),
+                _product(d_z, images.transpose(1, 2)).view(replicas, -1),
                 d_z.sum(2),
-                torch.bmm(d_logit, a.transpose(1, 2)).flatten(1),
+                (d_logit * a).sum(2),
                 d_logit.sum(2),
             ),
             dim=1,
@@ -80,4 +81,15 @@ class StackedMLP:
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         h, f = self.hidden, self.features
         weight, bias, out_weight, out_bias = torch.split(parameters, [h * f, h, h, 1], dim=1)
-        return weight.reshape(-1, h, f), bias.unsqueeze(2), out_weight.unsqueeze(1), out_bias.unsqueeze(2)
+        return weight.reshape(-1, h, f), bias.unsqueeze(2), out_weight.unsqueeze(2), out_bias.unsqueeze(2)
+
+
+def _product(stacked: Tensor, images: Tensor) -> Tensor:
+    """(R, m, k) x (R or 1, k, n): a batch of matrix products, or a single one where all replicas share the images.
+
+    A compiler writes batches itself and gains nothing from the single one.
+    """
+    if len(images) == len(stacked) or torch.compiler.is_compiling():
+        return torch.bmm(stacked, images.expand(len(stacked), -1, -1))
+    rows = stacked.reshape(-1, stacked.shape[2])
+    return torch.mm(rows, images[0]).view(len(stacked), stacked.shape[1], -1)

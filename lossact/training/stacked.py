@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossact.replicas.engine import Hyperparameters, ReplicaState, advance, make_step
+from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.network import StackedNetwork
 from lossact.training.metrics import ReplicaAccuracy, StepsToTarget
 
@@ -99,7 +100,9 @@ class StackedTraining(LightningModule):
 
     def on_fit_start(self) -> None:
         self.state = ReplicaState.start(self.start.clone())
-        self.step = make_step(self.network, self.target, compiled=self.compiled)
+        single_on_cpu = self.device.type == "cpu" and self.start.dtype == torch.float32
+        own_products = single_on_cpu and isinstance(self.network, StackedMLP)
+        self.step = make_step(self.network, self.target, compiled=self.compiled, own_products=own_products)
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         n_updates = min(self.updates_per_step, self.budget - self.update_count)

@@ -2,101 +2,198 @@
 
     python tests/benchmarks/throughput.py --json throughput.json
 
-A replica-step is one forward, backward and update of one network on its whole batch.
+A replica-step is one forward, backward and update of one network on its whole batch of 64 images. Everything is warmed
+up first (compilers included, reported apart), then all engines of a workload run in turn, several times; medians count.
 """
 
 import argparse
 import json
+import logging
 import statistics
 import time
+import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
-from lightning.pytorch import Trainer
+from torch import nn
 
-from lossact import SGD, Accuracy, Condition, MLPConfig, RandomImages
+from lossact import SGD, Accuracy, CNNConfig, Condition, ImageFiles, LineImages, MLPConfig, RandomImages
 from lossact.experiment.key import Setting
 from lossact.experiment.runner import fit, stacked_training
-from lossact.models import MLP
+from lossact.models import CNN, MLP
 from lossact.replicas.generators import DATA, replica_generator
-from lossact.training.single import NetworkTraining, RepeatedBatch
+from tests.benchmarks import peers
 
-CONDITION = Condition(
-    network=MLPConfig(activation="sigmoid"),
-    loss="l2",
-    optimizer=SGD(learning_rate=0.1, momentum=0.99, weight_decay=5e-4),
-    data=RandomImages(),
-    budget=1000,
-    target=Accuracy(1.0),
-)
 THREADS = torch.get_num_threads()
+# Multiplications and additions of one replica-step: forward, gradients of the weights, of the hidden layer.
+MLP_FLOP = 2 * 64 * (2 * (16 * 4 + 4) + 4)
+CNN_FLOP = 2 * 64 * (2 * 49 * 16 * 100 + 3 * 784 * 8 * 16 + 3 * 128)
 
 
-def lossact(replicas: int, *, compiled: bool, updates: int = 200) -> float:
-    """Through the Trainer, a data set per replica; seconds a replica-step, compiling apart."""
-    setting = Setting(threads=THREADS, compiled=compiled)
-    module = stacked_training(replace(CONDITION, budget=updates), 0, range(replicas), setting)
-    begin = time.perf_counter()
-    fit(module, setting)
-    return (time.perf_counter() - begin) / (replicas * updates)
+@dataclass(frozen=True)
+class Engine:
+    """One contender: `run` gives seconds a replica-step over as many updates as are asked for."""
+
+    name: str
+    replicas: int
+    run: Callable[[int], float]
+    updates: int
 
 
-def one_at_a_time(updates: int = 200) -> float:
-    """One network under the Trainer; seconds a replica-step."""
-    one = CONDITION.data.sample(replica_generator(0, 0, DATA))
-    module = NetworkTraining(
-        MLP(MLPConfig(activation="sigmoid"), (4, 4)),
-        "l2",
-        lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.99, weight_decay=5e-4),
-        budget=updates,
-    )
-    trainer = Trainer(
-        accelerator="cpu", min_epochs=0, max_epochs=1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
+def mlp_condition(data: RandomImages | ImageFiles) -> Condition:
+    return Condition(
+        network=MLPConfig(activation="sigmoid"), loss="l2", data=data, budget=1000, target=Accuracy(1.0),
+        optimizer=SGD(learning_rate=0.1, momentum=0.99, weight_decay=5e-4),
     )  # fmt: skip
-    images, labels = torch.from_numpy(one.images).float(), torch.from_numpy(one.labels).float()
-    begin = time.perf_counter()
-    trainer.fit(module, train_dataloaders=RepeatedBatch(images, labels, times=updates + 1))
-    return (time.perf_counter() - begin) / updates
 
 
-ENGINES: list[tuple[str, int, Callable[[], float]]] = [
-    *(
-        (f"lossact {kind}", n, lambda n=n, c=kind == "compiled": lossact(n, compiled=c))
-        for kind in ("eager", "compiled")
-        for n in (64, 512, 2048)
-    ),
-    ("one at a time, Trainer", 1, one_at_a_time),
-]
+CNN_CONDITION = Condition(
+    network=CNNConfig(activation="relu"), loss="cross_entropy", data=LineImages(), budget=1000,
+    optimizer=SGD(learning_rate=0.01, momentum=0.99, weight_decay=5e-4),
+)  # fmt: skip
+
+
+def lossact(condition: Condition, replicas: int, compiled: bool, updates: int) -> float:
+    """Through the Trainer, launch by launch, every replica training to the end of its budget."""
+    setting = Setting(threads=THREADS, compiled=compiled)
+    condition = replace(condition, budget=updates)
+    at_once = min(replicas, condition.block * condition.built.blocks_at_once)
+    seconds = 0.0
+    for first in range(0, replicas, at_once):
+        module = stacked_training(condition, 0, range(first, first + at_once), setting)
+        module.target = 2.0  # nobody rests
+        begin = time.perf_counter()
+        fit(module, setting)
+        seconds += time.perf_counter() - begin
+    return seconds / (replicas * updates)
+
+
+def data_of(condition: Condition, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    sets = [condition.data.sample(replica_generator(0, r, DATA)) for r in range(n)]
+    images, labels = (np.stack([getattr(one, name) for one in sets]) for name in ("images", "labels"))
+    return torch.from_numpy(images).float(), torch.from_numpy(labels).float()
+
+
+def mlp_engines(condition: Condition, n: int) -> list[Engine]:
+    x, y = data_of(condition, n if condition.data.per_replica else 1)
+    make: Callable[[], nn.Module] = partial(MLP, MLPConfig(activation="sigmoid"), (4, 4))
+    engines = [
+        Engine("lossact", n, partial(lossact, condition, n, False), 1000),
+        Engine("lossact, compiled", n, partial(lossact, condition, n, True), 1000),
+        Engine("torch.func.vmap", n, lambda u: peers.torch_vmap(make, "l2", 0.1, x, y, n, u), 20),
+    ]
+    if peers.HAS_JAX:
+        for last in (False, True):
+            run = peers.jax_mlp(x, y, n, last=last)
+            engines.append(Engine(f"JAX jit(vmap(scan)), replicas {'last' if last else 'first'}", n, run, 1000))
+    if n == 512:
+        engines.append(Engine("Trainer, one at a time", 1, lambda u: peers.trainer_loop(make, "l2", 0.1, x, y, u), 200))
+        engines.append(
+            Engine("torch loop, one at a time", 1, lambda u: peers.torch_loop(make, "l2", 0.1, x, y, u), 500)
+        )
+    return engines
+
+
+def cnn_engines(n: int) -> list[Engine]:
+    x, y = data_of(CNN_CONDITION, n)
+    make: Callable[[], nn.Module] = partial(CNN, CNNConfig(activation="relu"), (16, 16))
+    engines = [Engine("lossact", n, partial(lossact, CNN_CONDITION, n, False), 20)]
+    if peers.HAS_JAX:
+        engines.append(Engine("JAX jit(vmap(scan)), replicas first", n, peers.jax_cnn(x, y, n), 2))
+    if n == 16:
+        ce = "cross_entropy"
+        engines += [
+            Engine("torch.func.vmap", n, lambda u: peers.torch_vmap(make, ce, 0.01, x, y, n, u), 3),
+            Engine("Trainer, one at a time", 1, lambda u: peers.trainer_loop(make, ce, 0.01, x, y, u), 50),
+            Engine("torch loop, one at a time", 1, lambda u: peers.torch_loop(make, ce, 0.01, x, y, u), 50),
+        ]
+    return engines
+
+
+def matrix_product_rate() -> float:
+    """FLOP/s of a large float32 matrix product on this machine, now."""
+    a = torch.randn(2048, 2048)
+    seconds = []
+    for _ in range(7):
+        begin = time.perf_counter()
+        torch.mm(a, a)
+        seconds.append(time.perf_counter() - begin)
+    return 2 * 2048**3 / statistics.median(seconds)
+
+
+def measure(workload: str, engines: list[Engine], flop: int, repeats: int) -> list[dict[str, float | str | int]]:
+    """Rows for one workload, and a line of text for each."""
+    first: list[float] = []
+    for engine in engines:
+        begin = time.perf_counter()
+        engine.run(engine.updates)
+        first.append(time.perf_counter() - begin)
+    seconds: list[list[float]] = [[] for _ in engines]
+    rates: list[float] = []
+    for _ in range(repeats):
+        rates.append(matrix_product_rate())
+        for engine, each in zip(engines, seconds, strict=True):
+            each.append(engine.run(engine.updates))
+    rows: list[dict[str, float | str | int]] = []
+    medians = [statistics.median(each) for each in seconds]
+    fastest = min(m for m, e in zip(medians, engines, strict=True) if e.name.startswith("lossact"))
+    for engine, median, begin in zip(engines, medians, first, strict=True):
+        share = flop / median / statistics.median(rates)
+        print(
+            f"{workload:22} {engine.name:36} {engine.replicas:5} {1 / median:12,.0f}/s  "
+            f"lossact x{median / fastest:8.2f}  {flop / median / 1e9:7.2f} GFLOP/s  {share:4.0%}  first {begin:5.1f} s",
+            flush=True,
+        )
+        rows.append(
+            {
+                "workload": workload,
+                "engine": engine.name,
+                "replicas": engine.replicas,
+                "replica_steps_per_second": 1 / median,
+                "matrix_product_share": share,
+                "first_call_seconds": begin,
+            }
+        )
+    return rows
 
 
 def main() -> None:
-    """Run all engines in turn, several times, and report medians."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--repeats", type=int, default=5)
+    """Run all workloads and report medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the rows here")
+    parser.add_argument("--repeats", type=int, default=5, help="interleaved repeats (default: 5)")
+    parser.add_argument("--replicas", type=int, nargs="*", default=[64, 512, 2048, 4096], help="of the MLP")
     arguments = parser.parse_args()
-    seconds: dict[tuple[str, int], list[float]] = {(name, n): [] for name, n, _ in ENGINES}
-    for _, _, run in ENGINES:
-        run()
-    for _ in range(arguments.repeats):
-        for name, n, run in ENGINES:
-            seconds[name, n].append(run())
-    rows = [
-        {
-            "workload": "mlp, data per replica",
-            "engine": name,
-            "replicas": n,
-            "replica_steps_per_second": 1 / statistics.median(each),
-        }
-        for (name, n), each in seconds.items()
-    ]
-    for row in rows:
-        print(f"{row['engine']:25} {row['replicas']:6} {row['replica_steps_per_second']:14,.0f}")
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    if not peers.HAS_JAX:
+        print("jax is not installed; its engines are left out")
+    rows = []
+    shared = mlp_condition(one_data_set())
+    for n in arguments.replicas:
+        rows += measure(
+            "MLP, data per replica", mlp_engines(mlp_condition(RandomImages()), n), MLP_FLOP, arguments.repeats
+        )
+        rows += measure("MLP, one data set", mlp_engines(shared, n), MLP_FLOP, arguments.repeats)
+    for n in (16, 64):
+        rows += measure("CNN, data per replica", cnn_engines(n), CNN_FLOP, arguments.repeats)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def one_data_set() -> ImageFiles:
+    """A random set, fixed by way of files."""
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(prefix="lossact-benchmark-"))
+    one = RandomImages().sample(replica_generator(0, 0, DATA))
+    for name, array in (("random_imgs", one.images), ("random_labs", one.labels)):
+        np.save(folder / f"{name}.npy", array)
+    return ImageFiles.in_directory(folder, "random")
 
 
 if __name__ == "__main__":

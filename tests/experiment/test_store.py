@@ -147,3 +147,11 @@ def test_damaged_curves_are_named(tmp_path: Path) -> None:
         file.write_bytes(file.read_bytes()[:100])
         with pytest.raises(StoreError, match=r"npz: not readable as learning curves .*; delete it"):
             store.curves("k", 64)
+
+
+def test_without_a_compiler_replicas_train_eagerly_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert default_setting(compiled=True).compiled
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.warns(UserWarning, match=r"no C\+\+ compiler on PATH: replicas train eagerly"):
+        assert not default_setting(compiled=True).compiled

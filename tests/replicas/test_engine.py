@@ -1,15 +1,24 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from lossact import Accuracy
+from lossact import Accuracy, ImageFiles, RandomImages
 from lossact.experiment.key import Setting
 from lossact.experiment.runner import TrainedBlock, fit, stacked_training, train_blocks
 from tests.conftest import PAIRS, report_condition
 
 SINGLE = Setting(threads=2)
+
+
+@pytest.fixture
+def shared_images(tmp_path: Path) -> ImageFiles:
+    one = RandomImages().sample(np.random.default_rng(0))
+    np.save(tmp_path / "random_imgs.npy", one.images)
+    np.save(tmp_path / "random_labs.npy", one.labels)
+    return ImageFiles.in_directory(tmp_path, "random")
 
 
 def by_block(blocks: list[TrainedBlock]) -> dict[int, TrainedBlock]:
@@ -30,6 +39,30 @@ def test_a_blocks_bits_do_not_depend_on_its_companions(activation: str, loss: st
         np.testing.assert_array_equal(a.trials.reached, b.trials.reached)
         np.testing.assert_array_equal(a.curves.loss, b.curves.loss)
         np.testing.assert_array_equal(a.curves.accuracy, b.curves.accuracy)
+
+
+@pytest.mark.parametrize(("activation", "loss"), PAIRS)
+def test_bits_on_shared_data_do_not_depend_on_companions_either(
+    activation: str, loss: str, shared_images: ImageFiles
+) -> None:
+    condition = replace(report_condition(activation, loss, budget=300), data=shared_images)
+    reference = by_block(list(train_blocks(condition, 0, range(8), SINGLE)))
+    for blocks in ([1], [2, 0, 5], [3, 9, 10, 11, 12, 13, 14, 15]):
+        found = by_block(list(train_blocks(condition, 0, blocks, SINGLE)))
+        for block in reference.keys() & found.keys():
+            np.testing.assert_array_equal(reference[block].curves.loss, found[block].curves.loss)
+            np.testing.assert_array_equal(reference[block].trials.steps, found[block].trials.steps)
+
+
+def test_shared_data_equal_the_same_data_for_each(shared_images: ImageFiles) -> None:
+    condition = replace(report_condition(budget=100), data=shared_images)
+    double = Setting(precision="64-true", threads=1)
+    module = stacked_training(condition, 0, range(5), double)
+    many = module.images.expand(5, -1, -1).contiguous(), module.labels.expand(5, -1).contiguous()
+    shared = module.network.loss_and_gradient(module.start, module.images, module.labels)
+    each = module.network.loss_and_gradient(module.start, *many)
+    for a, b in zip(shared, each, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12, atol=1e-15)
 
 
 def test_curves_are_kept_for_the_first_256_replicas() -> None:
@@ -110,3 +143,14 @@ def test_compiled_blocks_agree_with_eager_ones_and_with_each_other() -> None:
     for block in range(3):
         np.testing.assert_allclose(eager[block].curves.loss, together[block].curves.loss, rtol=1e-3)
     np.testing.assert_array_equal(alone[1].curves.loss, together[1].curves.loss)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["32-true", "64-true"])
+def test_compiled_steps_on_shared_data_agree_with_eager_ones(precision: str, shared_images: ImageFiles) -> None:
+    condition = replace(report_condition("relu", "l2", budget=40), data=shared_images)
+    eager, compiled = (
+        next(iter(train_blocks(condition, 0, [0], Setting(threads=2, precision=precision, compiled=compiled))))
+        for compiled in (False, True)
+    )
+    np.testing.assert_allclose(eager.curves.loss, compiled.curves.loss, rtol=1e-4)
