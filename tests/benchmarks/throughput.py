@@ -10,6 +10,7 @@ import argparse
 import json
 import logging
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -26,6 +27,8 @@ from lossact.experiment.key import Setting
 from lossact.experiment.runner import fit, stacked_training
 from lossact.models import CNN, MLP
 from lossact.replicas.generators import DATA, replica_generator
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.benchmarks import peers
 
 THREADS = torch.get_num_threads()
@@ -81,15 +84,16 @@ def data_of(condition: Condition, n: int) -> tuple[torch.Tensor, torch.Tensor]:
 def mlp_engines(condition: Condition, n: int) -> list[Engine]:
     x, y = data_of(condition, n if condition.data.per_replica else 1)
     make: Callable[[], nn.Module] = partial(MLP, MLPConfig(activation="sigmoid"), (4, 4))
+    updates = min(1000, 512_000 // n)
     engines = [
-        Engine("lossact", n, partial(lossact, condition, n, False), 1000),
-        Engine("lossact, compiled", n, partial(lossact, condition, n, True), 1000),
+        Engine("lossact", n, partial(lossact, condition, n, False), updates),
+        Engine("lossact, compiled", n, partial(lossact, condition, n, True), updates),
         Engine("torch.func.vmap", n, lambda u: peers.torch_vmap(make, "l2", 0.1, x, y, n, u), 20),
     ]
     if peers.HAS_JAX:
         for last in (False, True):
             run = peers.jax_mlp(x, y, n, last=last)
-            engines.append(Engine(f"JAX jit(vmap(scan)), replicas {'last' if last else 'first'}", n, run, 1000))
+            engines.append(Engine(f"JAX jit(vmap(scan)), replicas {'last' if last else 'first'}", n, run, updates))
     if n == 512:
         engines.append(Engine("Trainer, one at a time", 1, lambda u: peers.trainer_loop(make, "l2", 0.1, x, y, u), 200))
         engines.append(
