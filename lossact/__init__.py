@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     )
     from lossact.data import ImageFiles, LineImages, RandomImages
     from lossact.errors import LossactError
-    from lossact.experiment import SGD, Accuracy, Condition, Experiment, Store
+    from lossact.experiment import SGD, Accuracy, Condition, Experiment, Store, default_setting
     from lossact.models.config import CNNConfig, MLPConfig
 
 __version__ = "0.1.0"
@@ -28,7 +28,7 @@ _ROOMS = {
     "lossact.claims": ("Hypothesis", "Verdict", "evaluate", "faster", "fastest", "ordering", "reaches", "slowest"),
     "lossact.data": ("ImageFiles", "LineImages", "RandomImages"),
     "lossact.errors": ("LossactError",),
-    "lossact.experiment": ("SGD", "Accuracy", "Condition", "Experiment", "Store"),
+    "lossact.experiment": ("SGD", "Accuracy", "Condition", "Experiment", "Store", "default_setting"),
     "lossact.models.config": ("CNNConfig", "MLPConfig"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
@@ -48,6 +48,7 @@ __all__ = [
     "Store",
     "Verdict",
     "__version__",
+    "default_setting",
     "evaluate",
     "faster",
     "fastest",

@@ -100,8 +100,8 @@ class Ordering(Hypothesis):
 
 
 @dataclass(frozen=True)
-class Fastest(Hypothesis):
-    """`condition` reaches the target before each of `others`."""
+class OneOfSeveral(Hypothesis):
+    """`condition` against each of `others`."""
 
     condition: Condition
     others: tuple[Condition, ...]
@@ -114,6 +114,11 @@ class Fastest(Hypothesis):
     @property
     def conditions(self) -> tuple[Condition, ...]:
         return (self.condition, *self.others)
+
+
+@dataclass(frozen=True, repr=False)
+class Fastest(OneOfSeveral):
+    """`condition` reaches the target before each of `others`."""
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
         return [_pair(self.conditions, trials, 0, j) for j in range(1, len(trials))]
@@ -122,21 +127,9 @@ class Fastest(Hypothesis):
         return f"{self.condition} is the fastest of {', '.join(map(str, self.conditions))}"
 
 
-@dataclass(frozen=True)
-class Slowest(Hypothesis):
+@dataclass(frozen=True, repr=False)
+class Slowest(OneOfSeveral):
     """Each of `others` reaches the target before `condition`."""
-
-    condition: Condition
-    others: tuple[Condition, ...]
-
-    effect_name = "smallest pairwise win probability"
-
-    def __post_init__(self) -> None:
-        _check_comparable(self.conditions)
-
-    @property
-    def conditions(self) -> tuple[Condition, ...]:
-        return (self.condition, *self.others)
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
         return [_pair(self.conditions, trials, j, 0) for j in range(1, len(trials))]

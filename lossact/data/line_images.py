@@ -1,6 +1,6 @@
 """Binary images of an upright bar beside a square: which of the two stands on the right?"""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,7 +61,7 @@ class LineImages:
 
     def content(self) -> dict[str, Any]:
         """What decides an outcome, for the store's key."""
-        return {"kind": "line_images", "n_images": self.n_images}
+        return {"kind": "line_images", **asdict(self)}
 
     def __str__(self) -> str:
         return f"{self.n_images} line images of {SIDE}x{SIDE}, fresh per replica"

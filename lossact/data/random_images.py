@@ -1,6 +1,6 @@
 """Binary images of fair coin tosses, with labels that have nothing to do with them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,13 +44,7 @@ class RandomImages:
 
     def content(self) -> dict[str, Any]:
         """What decides an outcome, for the store's key."""
-        return {
-            "kind": "random_images",
-            "n_images": self.n_images,
-            "height": self.height,
-            "width": self.width,
-            "label_rate": self.label_rate,
-        }
+        return {"kind": "random_images", **asdict(self)}
 
     def __str__(self) -> str:
         return f"{self.n_images} random {self.height}x{self.width} images, fresh per replica"

@@ -1,7 +1,7 @@
 """What is trained: a frozen value; equal content, equal condition."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lossact.checks import check_choice, check_count, check_number
@@ -38,13 +38,7 @@ class SGD:
 
     def content(self) -> dict[str, Any]:
         """What decides an outcome, for the store's key."""
-        return {
-            "kind": "sgd",
-            "learning_rate": self.learning_rate,
-            "momentum": self.momentum,
-            "weight_decay": self.weight_decay,
-            "bias_gradient_scale": self.bias_gradient_scale,
-        }
+        return {"kind": "sgd", **asdict(self)}
 
 
 @dataclass(frozen=True)
@@ -62,7 +56,7 @@ class Accuracy:
 
     def content(self) -> dict[str, Any]:
         """What decides an outcome, for the store's key."""
-        return {"kind": "training_accuracy", "at_least": self.at_least}
+        return {"kind": "training_accuracy", **asdict(self)}
 
     def __str__(self) -> str:
         return f"{self.at_least:.0%} accuracy"

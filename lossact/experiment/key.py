@@ -45,7 +45,7 @@ def key_content(condition: Condition, seed: int, setting: Setting) -> dict[str, 
     """What the key digests, ready for JSON."""
     import torch
 
-    return {
+    content = {
         "condition": condition.content(),
         "seed": seed,
         "block": condition.block,
@@ -54,9 +54,12 @@ def key_content(condition: Condition, seed: int, setting: Setting) -> dict[str, 
         "versions": {package: version(package) for package in ("torch", "numpy", "lightning")},
         "source": source_digest(),
     }
+    # numpy's numbers become Python's, by way of their item().
+    ready: dict[str, Any] = json.loads(json.dumps(content, default=lambda number: number.item(), allow_nan=False))
+    return ready
 
 
 def trial_key(condition: Condition, seed: int, setting: Setting) -> str:
     """Hex digest under which the trials of a condition are stored."""
-    content = json.dumps(key_content(condition, seed, setting), sort_keys=True, allow_nan=False)
+    content = json.dumps(key_content(condition, seed, setting), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -1,7 +1,7 @@
 """What a built-in network is, without torch: its shape, its activation and how its weights start."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -71,12 +71,7 @@ class MLPConfig:
 
     def content(self) -> dict[str, Any]:
         """What decides an outcome, for the store's key."""
-        return {
-            "kind": "mlp",
-            "activation": self.activation,
-            "hidden": self.hidden,
-            "initial_scale": self.initial_scale,
-        }
+        return {"kind": "mlp", **asdict(self)}
 
     def __str__(self) -> str:
         return f"{self.activation} MLP with {self.hidden} hidden units"
@@ -139,13 +134,7 @@ class CNNConfig:
 
     def content(self) -> dict[str, Any]:
         """What decides an outcome, for the store's key."""
-        return {
-            "kind": "cnn",
-            "activation": self.activation,
-            "channels": list(self.channels),
-            "kernel": self.kernel,
-            "initial_scale": self.initial_scale,
-        }
+        return {"kind": "cnn", **asdict(self)}
 
     def __str__(self) -> str:
         return f"{self.activation} CNN with {self.channels[0]} and {self.channels[1]} channels"

@@ -22,6 +22,7 @@ class Options:
     store: Path | None = Path(".lossact")
     retrain: bool = False
     json: Path | None = None
+    html: Path | None = None
     wandb: str = "disabled"
     executor: str = "local"
     accelerator: str = "cpu"
@@ -129,6 +130,7 @@ OPTIONS = (
     _Option("store", "PATH|none", _store, "folder that keeps trials (default: .lossact)"),
     _Option("retrain", None, _flag, "train again, whatever is stored"),
     _Option("json", "PATH", _output, "write the verdicts as JSON"),
+    _Option("html", "PATH", _output, "write the verdicts as one HTML page"),
     _Option(
         "wandb", "MODE", _choice("offline", "online", "disabled"), "log to W&B: offline, online or disabled (default)"
     ),

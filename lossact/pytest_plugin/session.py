@@ -1,8 +1,8 @@
 """The state of one pytest run with claims in it."""
 
 from collections import Counter
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError, LossactError
 from lossact.experiment import Experiment, Store
 from lossact.pytest_plugin.options import Options
+from lossact.report.html import write_html
 from lossact.report.json_file import write_json
 from lossact.report.progress import ProgressLine
 from lossact.report.table import verdict_table
@@ -179,27 +180,26 @@ class ClaimSession:
             return
         results = settle_families(list(self.results.values()), self.options.alpha)
         self.results = {result.id: result for result in results}
-        if self.options.json is not None:
-            self.notes.append(self._write_json(self.options.json, results))
+        options = self.options
+        seed, alpha, delta, device = options.seed, options.alpha, options.delta, options.accelerator
+        if options.json is not None:
+            as_json = partial(write_json, results=results, seed=seed, alpha=alpha, delta=delta, device=device)
+            self._write("JSON", options.json, as_json)
+        if options.html is not None:
+            as_html = partial(write_html, results=results, seed=seed, alpha=alpha, delta=delta)
+            self._write("HTML", options.html, as_html)
         if self.options.wandb != "disabled":
             from lossact.report.wandb_runs import log_claims
 
             self.notes.append(log_claims(results, self.experiment, self.options.wandb))
 
-    def _write_json(self, path: Path, results: Sequence[ClaimResult]) -> str:
-        options = self.options
+    def _write(self, kind: str, path: Path, write: Callable[[Path], None]) -> None:
         try:
-            write_json(
-                path,
-                results,
-                seed=options.seed,
-                alpha=options.alpha,
-                delta=options.delta,
-                device=options.accelerator,
-            )
+            write(path)
         except OSError as error:
-            return f"verdicts as JSON: not written to {path} ({error})"
-        return f"verdicts as JSON: {path}"
+            self.notes.append(f"verdicts as {kind}: not written to {path} ({error})")
+        else:
+            self.notes.append(f"verdicts as {kind}: {path}")
 
     def summarise(self, reporter: pytest.TerminalReporter) -> None:
         """Print one table a family."""

@@ -2,6 +2,7 @@ import json
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lossact import ImageFiles, MLPConfig, RandomImages
@@ -61,3 +62,15 @@ def test_names_and_places_are_not_in_the_key(course_data: Any, tmp_path: Any) ->
 def test_the_key_is_readable_as_json() -> None:
     content = json.loads(json.dumps(key_content(replace(report_condition(), data=RandomImages()), 0, Setting())))
     assert content["versions"].keys() == {"torch", "numpy", "lightning"}
+
+
+def test_numpys_numbers_are_numbers() -> None:
+    base = report_condition()
+    budget, hidden, decay, rate = np.array([1000])[0], np.array([4])[0], np.float32(0.5), np.float64(0.1)
+    network = MLPConfig(activation="sigmoid", hidden=hidden)
+    same = replace(base, budget=budget, network=network, optimizer=replace(base.optimizer, learning_rate=rate))
+    assert same == base
+    assert trial_key(same, 0, Setting()) == trial_key(base, 0, Setting())
+    single: Any = replace(base.optimizer, weight_decay=float(decay))
+    object.__setattr__(single, "weight_decay", decay)
+    json.dumps(key_content(replace(base, optimizer=single), 0, Setting()))

@@ -20,6 +20,7 @@ from tests.pytest_plugin.conftest import Claims
         ("--claims-data=nowhere", "must be a folder that exists"),
         ("--claims-store=conftest.py", "*conftest.py is a file, but must be a folder"),
         ("--claims-json=conftest.py/x.json", "*conftest.py is a file, but must be a folder"),
+        ("--claims-html=.", "is a folder, but must be a file"),
         ("--claims-json=.", "is a folder, but must be a file"),
         ("--claims-wandb=maybe", "must be one of offline, online, disabled"),
         ("--claims-executor=slurm", "must be one of local"),
@@ -53,6 +54,12 @@ def test_a_second_run_trains_nothing_and_imports_no_lightning(claims: Claims) ->
     for name in first:
         del first[name]["seconds"], second[name]["seconds"]
     assert first == second
+
+
+def test_html_is_written_where_it_is_asked_for(claims: Claims) -> None:
+    claims.write()
+    claims.run("--claims-html=out/claims.html").stdout.fnmatch_lines(["verdicts as HTML: *claims.html"])
+    assert "REFUTED" in (claims.pytester.path / "out" / "claims.html").read_text()
 
 
 def test_retrain_trains_again(claims: Claims) -> None:
