@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from lossact.checks import check_count
+from lossact.checks import check_choice, check_count
 from lossact.errors import InputError
 from lossact.experiment.condition import Condition
-from lossact.experiment.key import Setting, key_content, trial_key
+from lossact.experiment.key import DEVICES, Setting, key_content, trial_key
 from lossact.experiment.store import Store
 from lossact.experiment.trials import Curves, Trials
 
@@ -98,8 +98,9 @@ def default_setting(*, device: str = "cpu", compiled: bool = False) -> Setting:
     """
     import torch
 
+    check_choice("device", device, DEVICES)
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(device, False):
+    if not available[device]:
         found = ", ".join(name for name, there in available.items() if there)
         raise InputError(f"device={device!r} is not on this machine; it has {found}")
     if (

@@ -8,8 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lossact.checks import check_choice, check_count
 from lossact.experiment.condition import Condition
 
+DEVICES = ("cpu", "cuda", "mps")
+PRECISIONS = ("32-true", "64-true")
 COMPUTING_ROOMS = ("functional", "data", "models", "replicas", "training")
 
 
@@ -19,7 +22,7 @@ class Setting:
 
     Attributes:
         device: "cpu", "cuda", …: the kind, not the index.
-        precision: as the Trainer names it, "32-true" say.
+        precision: "32-true" or "64-true", as the Trainer names them.
         compiled: whether the step goes through torch.compile.
         threads: CPU threads of one operation.
     """
@@ -28,6 +31,11 @@ class Setting:
     precision: str = "32-true"
     compiled: bool = False
     threads: int = 1
+
+    def __post_init__(self) -> None:
+        check_choice("device", self.device, DEVICES)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_count("threads", self.threads)
 
 
 @cache

@@ -2,9 +2,11 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from lossact import Experiment, Store
 from lossact.errors import InputError, StoreError
@@ -130,9 +132,29 @@ def test_the_median_counts_the_censored_as_late(steps: list[int], reached: list[
     assert trials.median_steps == median
 
 
+def has_device(name: str) -> bool:
+    return torch.cuda.is_available() if name == "cuda" else torch.backends.mps.is_available()
+
+
 def test_a_device_that_is_not_there_is_named() -> None:
-    with pytest.raises(InputError, match=r"device='tpu' is not on this machine; it has cpu"):
-        default_setting(device="tpu")
+    missing = next((name for name in ("mps", "cuda") if not has_device(name)), None)
+    if missing is None:
+        pytest.skip("this machine has every device")
+    with pytest.raises(InputError, match=rf"device='{missing}' is not on this machine; it has cpu"):
+        default_setting(device=missing)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"device": "tpu"}, "device='tpu' is not known; choose one of cpu, cuda, mps"),
+        ({"precision": "16-mixed"}, "precision='16-mixed' is not known; choose one of 32-true, 64-true"),
+        ({"threads": 0}, "threads=0 must be an integer >= 1"),
+    ],
+)
+def test_bad_settings_are_named(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Setting(**setting)
 
 
 def test_a_bad_seed_is_named() -> None:

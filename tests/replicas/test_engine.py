@@ -4,8 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from lossact import Accuracy, ImageFiles, RandomImages
+from lossact import Accuracy, ImageFiles, MLPConfig, RandomImages
 from lossact.experiment.key import Setting
 from lossact.experiment.runner import TrainedBlock, fit, stacked_training, train_blocks
 from tests.conftest import PAIRS, report_condition
@@ -154,3 +156,34 @@ def test_compiled_steps_on_shared_data_agree_with_eager_ones(precision: str, sha
         for compiled in (False, True)
     )
     np.testing.assert_allclose(eager.curves.loss, compiled.curves.loss, rtol=1e-4)
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(
+    replicas=st.lists(st.integers(0, 500), min_size=1, max_size=12, unique=True),
+    hidden=st.integers(1, 9),
+    n_images=st.integers(1, 70),
+    precision=st.sampled_from(["32-true", "64-true"]),
+    updates_per_step=st.integers(1, 40),
+)
+def test_any_launch_gives_each_replica_what_it_gets_alone(
+    replicas: list[int], hidden: int, n_images: int, precision: str, updates_per_step: int
+) -> None:
+    """Whatever the launch's width, the network's shape, the data's and the chunks'; to rounding, not to the bit."""
+    condition = replace(
+        report_condition(budget=30),
+        network=MLPConfig(activation="sigmoid", hidden=hidden),
+        data=RandomImages(n_images=n_images),
+    )
+    setting = Setting(precision=precision, threads=1)
+
+    def losses(chosen: list[int]) -> np.ndarray:
+        module = stacked_training(condition, 0, chosen, setting, curves_of=len(chosen))
+        module.updates_per_step = updates_per_step
+        fit(module, setting)
+        return module.outcome().loss
+
+    together = losses(replicas)
+    rounding = 1e-9 if precision == "64-true" else 2e-3
+    for row, replica in enumerate(replicas):
+        np.testing.assert_allclose(together[row], losses([replica])[0], rtol=rounding)
