@@ -123,10 +123,9 @@ def _network_and_start(
     if isinstance(config, ModuleFactory):
         modules = make_modules(config, [_torch_seed(seed, replica, WEIGHTS) for replica in replicas])
         start = torch.stack([flat_parameters(module) for module in modules]).to(images.dtype)
-        for module in modules:
-            module.to(images.dtype)
         if condition.stacked:
-            return StackedModule(modules[0], condition.loss, images[0], labels[0]), start
+            return StackedModule(modules[0].to(images.dtype), condition.loss, images[0], labels[0]), start
+        modules = [module.to(images.dtype) for module in modules]
         seeds = [_torch_seed(seed, replica, FORWARD) for replica in replicas]
         return SeparateModules(modules, condition.loss, seeds), start
     image_shape = (images.shape[2], images.shape[3])
@@ -215,7 +214,6 @@ def _threads(n: int) -> Iterator[None]:
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Ctrl-C stays a KeyboardInterrupt; Lightning turns it into an exit and leaves SIGINT ignored."""
-    in_main_thread = signal.getsignal(signal.SIGINT) is not None
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -224,5 +222,5 @@ def _interruptible() -> Iterator[None]:
             raise KeyboardInterrupt from None
         raise
     finally:
-        if in_main_thread and signal.getsignal(signal.SIGINT) is not handler:
+        if handler is not None and signal.getsignal(signal.SIGINT) is not handler:
             signal.signal(signal.SIGINT, handler)

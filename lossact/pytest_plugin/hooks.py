@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lossact.pytest_plugin.options import add_options, read_options
+from lossact.pytest_plugin.options import Options, add_options, read_options
 
 if TYPE_CHECKING:
     from lossact.pytest_plugin.session import ClaimSession
 
+OPTIONS: pytest.StashKey[tuple[Options, Options]] = pytest.StashKey()
 MARKER = (
     "claim(statement, *, source='', recorded=None): a test that returns a lossact hypothesis, to be decided by "
     "training replicas; recorded is the verdict once it is measured"
@@ -27,14 +28,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options and listen to the run."""
     config.addinivalue_line("markers", MARKER)
-    read_options(config)
+    config.stash[OPTIONS] = read_options(config)
     config.pluginmanager.register(ClaimHooks(config), "lossact-claims")
 
 
 @pytest.fixture(scope="session")
 def claims_data(pytestconfig: pytest.Config) -> Path | None:
     """The folder given with --claims-data, or None."""
-    return read_options(pytestconfig)[0].data
+    return pytestconfig.stash[OPTIONS][0].data
 
 
 def is_claim(item: pytest.Item) -> bool:
@@ -54,7 +55,7 @@ class ClaimHooks:
         from lossact.pytest_plugin.session import ClaimSession
 
         self.seen_claims = True
-        return ClaimSession(self.config, *read_options(self.config))
+        return ClaimSession(self.config, *self.config.stash[OPTIONS])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:

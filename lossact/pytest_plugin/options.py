@@ -1,7 +1,7 @@
 """The --claims-* options, each also an ini key, read and checked once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ class Options:
     delta: float = 0.1
     seed: int = 0
     data: Path | None = None
-    store: Path | None = Path(".lossact")
+    store: Path | None = field(default_factory=lambda: Path(".lossact").resolve())
     retrain: bool = False
     json: Path | None = None
     html: Path | None = None
@@ -153,6 +153,8 @@ def add_options(parser: pytest.Parser) -> None:
 
 def read_options(config: pytest.Config) -> tuple[Options, Options]:
     """The options in force, and those that records speak for: the ini file's, without the command line.
+
+    Relative paths are taken from the working directory of this moment, so read them before any test can change it.
 
     Raises:
         pytest.UsageError: a value breaks its option's rule.

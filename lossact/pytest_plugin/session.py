@@ -1,5 +1,6 @@
 """The state of one pytest run with claims in it."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
@@ -36,8 +37,6 @@ class ClaimSession:
 
     def __init__(self, config: pytest.Config, options: Options, recorded: Options) -> None:
         self.config, self.options = config, options
-        # Tests may change the working directory; the store stays where the run began.
-        self.store = None if options.store is None else config.invocation_params.dir / options.store
         self.same_setting = options.same_setting(recorded)
         self.families: dict[Path, Family] = {}
         self.misdeclared: str | None = None
@@ -82,7 +81,7 @@ class ClaimSession:
 
         return Experiment(
             seed=self.options.seed,
-            store=Store(self.store),
+            store=Store(self.options.store),
             setting=default_setting(device=self.options.accelerator),
             retrain=self.options.retrain,
             progress=ProgressLine(self.config) if self.config.pluginmanager.has_plugin("terminalreporter") else None,
@@ -264,4 +263,4 @@ def _evidence(verdict: Verdict) -> str:
 
 
 def _e_value(logarithm: float) -> str:
-    return f"e^{logarithm:.1f}" if logarithm > 14 else f"{2.718281828459045**logarithm:.3g}"
+    return f"e^{logarithm:.1f}" if logarithm > 14 else f"{math.exp(logarithm):.3g}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lossact.functional import ACTIVATIONS, SIGMOID_LOSSES
+from lossact.functional import ACTIVATIONS, SIGMOID_LOSSES, correct
 
 GROUP = 5
 
@@ -64,11 +64,6 @@ class StackedCNN:
         _, (height, width) = self._sides()
         return [(first, 1, k, k), (first,), (second, first, k, k), (second,), (second * height * width,), (1,)]
 
-    @property
-    def size(self) -> int:
-        """Parameters of one network."""
-        return sum(self._sizes())
-
     def arrange_images(self, images: Tensor) -> Tensor:
         """(sets, batch, height, width) -> (sets, batch x rows x groups, strip), the first layer's strips.
 
@@ -116,7 +111,7 @@ class StackedCNN:
         logit = torch.baddbmm(flat[5].unsqueeze(2), a2, weight).squeeze(2)
 
         losses = loss.function(logit, labels).mean(1)
-        accuracy = ((logit > 0) == (labels > 0.5)).to(logit.dtype).mean(1)
+        accuracy = correct(logit, labels).mean(1)
 
         d_logit = (loss.derivative(logit, labels) / batch).unsqueeze(2)
         d_weight = torch.bmm(a2.transpose(1, 2), d_logit)

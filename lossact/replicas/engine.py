@@ -60,8 +60,7 @@ class ReplicaState:
         return bool((self.reached | self.diverged).all())
 
 
-@lru_cache(maxsize=64)
-def make_step(network: "StackedNetwork", target: float, *, compiled: bool, own_products: bool = False) -> Step:
+def make_step(network: StackedNetwork, target: float, *, compiled: bool, own_products: bool = False) -> Step:
     """The function that measures every replica and then moves those that still train.
 
     (parameters, velocity, reached, diverged, images, labels, learning_rate, momentum, weight_decay, gradient_scale)
@@ -71,10 +70,19 @@ def make_step(network: "StackedNetwork", target: float, *, compiled: bool, own_p
     Args:
         network: the stacked network.
         target: accuracy at which a replica rests.
-        compiled: whether the step goes through torch.compile.
+        compiled: whether the step goes through torch.compile; equal networks share one compiled step.
         own_products: whether the compiler writes the matrix products too; it can for batches in float32 on the CPU.
     """
+    return _compiled_step(network, target, own_products) if compiled else _eager_step(network, target)
 
+
+@lru_cache(maxsize=64)
+def _compiled_step(network: StackedNetwork, target: float, own_products: bool) -> Step:
+    options = OWN_PRODUCTS if own_products else None
+    return torch.compile(_eager_step(network, target), dynamic=False, fullgraph=True, options=options)
+
+
+def _eager_step(network: StackedNetwork, target: float) -> Step:
     def step(
         parameters: Tensor,
         velocity: Tensor,
@@ -97,9 +105,7 @@ def make_step(network: "StackedNetwork", target: float, *, compiled: bool, own_p
         parameters = torch.where(rests, parameters, parameters - learning_rate * velocity)
         return parameters, velocity, reached, diverged, loss, accuracy
 
-    if not compiled:
-        return step
-    return torch.compile(step, dynamic=False, fullgraph=True, options=OWN_PRODUCTS if own_products else None)
+    return step
 
 
 def advance(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lossact.functional import ACTIVATIONS, SIGMOID_LOSSES
+from lossact.functional import ACTIVATIONS, SIGMOID_LOSSES, correct
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class StackedMLP:
         # One output unit: too thin for a matrix routine, and a compiler melts the sum into what surrounds it.
         logit = (out_weight * a).sum(1, keepdim=True) + out_bias
         losses = loss.function(logit, target).mean((1, 2))
-        accuracy = ((logit > 0) == (target > 0.5)).to(logit.dtype).mean((1, 2))
+        accuracy = correct(logit, target).mean((1, 2))
 
         d_logit = loss.derivative(logit, target) / batch
         d_z = activation.pullback(out_weight * d_logit, z, a)

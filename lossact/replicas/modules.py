@@ -9,7 +9,7 @@ from torch.func import functional_call, grad, replace_all_batch_norm_modules_, v
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lossact.errors import InputError
-from lossact.functional import SIGMOID_LOSSES
+from lossact.functional import SIGMOID_LOSSES, correct
 from lossact.models.factory import ModuleFactory
 
 ONE_AT_A_TIME = "train it one at a time with Condition(stacked=False)"
@@ -112,10 +112,6 @@ class StackedModule:
         self.module = replace_all_batch_norm_modules_(module)
         self.loss = SIGMOID_LOSSES[loss]
 
-    @property
-    def size(self) -> int:
-        return sum(parameter.numel() for parameter in self.module.parameters())
-
     def arrange_images(self, images: Tensor) -> Tensor:
         """As they are."""
         return images
@@ -126,7 +122,7 @@ class StackedModule:
         def one(flat: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
             logits = functional_call(self.module, _named_views(self.module, flat), (images,))
             loss = self.loss.function(logits, labels).mean()
-            return loss, (loss, ((logits > 0) == (labels > 0.5)).to(flat.dtype).mean())
+            return loss, (loss, correct(logits, labels).mean())
 
         shared = None if len(images) == 1 and len(parameters) > 1 else 0
         if shared is None:
@@ -157,10 +153,6 @@ class SeparateModules:
                 torch.manual_seed(seed)
                 self.random_states.append(torch.get_rng_state())
 
-    @property
-    def size(self) -> int:
-        return sum(parameter.numel() for parameter in self.modules[0].parameters())
-
     def arrange_images(self, images: Tensor) -> Tensor:
         """As they are."""
         return images
@@ -183,8 +175,7 @@ class SeparateModules:
             _check_logits(logits, labels)
             loss = self.loss.function(logits, labels).mean()
             (gradient,) = torch.autograd.grad(loss, own)
-        accuracy = ((logits > 0) == (labels > 0.5)).to(flat.dtype).mean()
-        return loss.detach(), accuracy, gradient
+        return loss.detach(), correct(logits, labels).mean(), gradient
 
     def bias_mask(self) -> Tensor:
         """(size,) with True where a parameter is called bias."""

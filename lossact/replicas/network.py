@@ -15,10 +15,6 @@ class StackedNetwork(Protocol):
 
     def __hash__(self) -> int: ...
 
-    @property
-    def size(self) -> int:
-        """Parameters of one network."""
-
     def arrange_images(self, images: Tensor) -> Tensor:
         """(sets, batch, height, width) images in the layout that `loss_and_gradient` reads."""
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lossact.checks import check_number
 from lossact.errors import InputError
 from lossact.stats.betting import lower_bound, upper_bound
-from lossact.stats.outcomes import Outcome, Outcomes, refutation_counts, running_totals, support_counts
+from lossact.stats.outcomes import Outcome, Outcomes, refutation_counts, support_counts
 from lossact.stats.replay import Margins, VerdictName, replay
 
 BUDGET_TOO_SHORT = "budget too short"
@@ -92,7 +92,7 @@ def decide(comparisons: Sequence[Comparison], *, alpha: float, margins: Margins,
     n = min(len(comparisons[0].outcomes), limit)
     outcomes = [comparison.outcomes[:n] for comparison in comparisons]
     evidence = replay(outcomes, alpha=alpha, margins=margins)
-    totals = [running_totals(one) for one in outcomes]
+    totals = evidence.totals
     bet = margins.bets
     high = upper_bound([refutation_counts(total) for total in totals], alpha, bet)
     broken = [

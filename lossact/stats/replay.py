@@ -58,6 +58,7 @@ class Replay:
         log_support: (replicas,) logarithm of the least pair's largest e-value so far.
         log_refute: (replicas,) logarithm of the e-value averaged over pairs.
         pair_log_refute: (pairs, replicas).
+        totals: a pair's running totals, as running_totals gives them, for each pair.
     """
 
     verdict: VerdictName
@@ -65,6 +66,7 @@ class Replay:
     log_support: Floats
     log_refute: Floats
     pair_log_refute: Floats
+    totals: list[NDArray[np.int64]]
 
 
 def replay(outcomes: Sequence[Outcomes], *, alpha: float, margins: Margins) -> Replay:
@@ -96,7 +98,12 @@ def replay(outcomes: Sequence[Outcomes], *, alpha: float, margins: Margins) -> R
     at, verdict = min(crossings, key=lambda crossing: crossing[0])
     crossed = at < len(log_support)
     return Replay(
-        verdict if crossed else "inconclusive", at + 1 if crossed else None, log_support, log_refute, pair_refute
+        verdict=verdict if crossed else "inconclusive",
+        decided_at=at + 1 if crossed else None,
+        log_support=log_support,
+        log_refute=log_refute,
+        pair_log_refute=pair_refute,
+        totals=totals,
     )
 
 

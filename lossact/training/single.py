@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from lossact.functional import SIGMOID_LOSSES
+from lossact.functional import SIGMOID_LOSSES, correct
 
 
 class RepeatedBatch:
@@ -73,7 +73,7 @@ class NetworkTraining(LightningModule):
         images, labels = batch
         logits = self.network(images)
         loss: Tensor = self.loss.function(logits, labels).mean()
-        accuracy = ((logits > 0) == (labels > 0.5)).to(loss.dtype).mean()
+        accuracy = correct(logits, labels).mean()
         self.losses.append(loss.detach())
         self.accuracies.append(accuracy)
         if accuracy >= self.target:

@@ -143,3 +143,18 @@ def test_another_process_may_hold_the_trials_that_wandb_wants(claims: Claims) ->
     run = claims.run("-n", "1", "--claims-store=none", "--claims-wandb=offline")
     run.stdout.fnmatch_lines(["W&B: *holds nothing under key*the verdicts above stand"])
     run.assert_outcomes(passed=1, failed=1)
+
+
+def test_a_relative_data_folder_stays_where_it_was_when_a_test_changes_folder(claims: Claims) -> None:
+    claims.write(
+        """
+@pytest.mark.claim("s")
+def test_moves(monkeypatch, tmp_path, request):
+    monkeypatch.chdir(tmp_path)
+    assert (request.getfixturevalue("claims_data") / "here.txt").is_file()
+    return faster(EASY, than=HARD)
+"""
+    )
+    folder = claims.pytester.mkdir("data")
+    (folder / "here.txt").write_text("")
+    claims.run("--claims-data=data").assert_outcomes(passed=1)

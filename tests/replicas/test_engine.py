@@ -1,3 +1,5 @@
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,10 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from lossact import Accuracy, ImageFiles, MLPConfig, RandomImages
 from lossact.experiment.key import Setting
 from lossact.experiment.runner import TrainedBlock, fit, stacked_training, train_blocks
+from lossact.replicas.engine import make_step
+from lossact.replicas.modules import StackedModule
 from tests.conftest import PAIRS, report_condition
 
 SINGLE = Setting(threads=2)
@@ -187,3 +192,14 @@ def test_any_launch_gives_each_replica_what_it_gets_alone(
     rounding = 1e-9 if precision == "64-true" else 2e-3
     for row, replica in enumerate(replicas):
         np.testing.assert_allclose(together[row], losses([replica])[0], rtol=rounding)
+
+
+def test_networks_do_not_outlive_their_launch() -> None:
+    """Compiled steps are kept by the network; what a user's modules hold must not be."""
+    module = nn.Sequential(nn.Flatten(1), nn.Linear(16, 1), nn.Flatten(0))
+    network = StackedModule(module, "l2", torch.zeros(2, 4, 4), torch.zeros(2))
+    gone = weakref.ref(network)
+    make_step(network, 1.0, compiled=False)
+    del network
+    gc.collect()
+    assert gone() is None
