@@ -17,7 +17,9 @@ from lossact.experiment.condition import Condition
 from lossact.experiment.key import Setting
 from lossact.experiment.store import CURVES_KEPT
 from lossact.experiment.trials import Curves, Trials
+from lossact.models.config import MLPConfig
 from lossact.models.factory import ModuleFactory
+from lossact.replicas.compiled import SLICE
 from lossact.replicas.generators import DATA, FORWARD, WEIGHTS, replica_generator
 from lossact.replicas.modules import SeparateModules, StackedModule, flat_parameters, make_modules
 from lossact.replicas.network import StackedNetwork, stacked_network
@@ -72,10 +74,15 @@ def train_blocks(
         progress: told after every chunk of updates.
     """
     width = condition.built.blocks_at_once
+    if setting.compiled:
+        width = max(width, setting.threads)
+    # What is compiled is compiled for one width. The last block fills up what is left, and its first copy counts.
+    multiple = 1
+    if setting.compiled and isinstance(condition.network, MLPConfig):
+        multiple = SLICE // condition.block if setting.device == "cpu" else width
     for at in range(0, len(blocks), width):
         launch = sorted(blocks[at : at + width])
-        # A compiled step is made for one width: the last block fills what is left, and only its first copy counts.
-        filled = launch + [launch[-1]] * (width - len(launch) if setting.compiled else 0)
+        filled = launch + [launch[-1]] * (-len(launch) % multiple)
         replicas = [block * condition.block + k for block in filled for k in range(condition.block)]
         kept = sum(replica < CURVES_KEPT for replica in replicas[: len(launch) * condition.block])
         module = stacked_training(condition, seed, replicas, setting, curves_of=kept)

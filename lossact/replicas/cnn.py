@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lossact.functional import ACTIVATIONS, SIGMOID_LOSSES, correct
 
@@ -65,14 +66,14 @@ class StackedCNN:
         return [(first, 1, k, k), (first,), (second, first, k, k), (second,), (second * height * width,), (1,)]
 
     def arrange_images(self, images: Tensor) -> Tensor:
-        """(sets, batch, height, width) -> (sets, batch x rows x groups, strip), the first layer's strips.
+        """(sets, batch, height, width) -> (sets, batch x rows x groups, strip + 1), the first layer's strips.
 
-        Each strip is what a group of neighbouring output columns sees.
+        Each strip is what a group of neighbouring output columns sees, and a 1 that the bias is multiplied with.
         """
         (_, width), _ = self._sides()
         group = self._group(width)
         strips = images.unfold(2, self.kernel, 1).unfold(3, group + self.kernel - 1, group)
-        return strips.reshape(len(images), -1, self.kernel * (group + self.kernel - 1)).contiguous()
+        return pad(strips.reshape(len(images), -1, self.kernel * (group + self.kernel - 1)), (0, 1), value=1.0)
 
     def loss_and_gradient(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean loss over the batch, accuracy and gradient of every replica.
@@ -99,9 +100,8 @@ class StackedCNN:
         strips1 = images.expand(replicas, -1, -1)
         row1, row2 = width1 * first, width2 * second
 
-        band1 = band(kernel1, group)
-        z1 = torch.baddbmm(bias1.repeat(1, group).unsqueeze(1), strips1, band1)
-        z1 = z1.view(replicas, batch, height1 * row1)
+        band1 = torch.cat((band(kernel1, group), bias1.repeat(1, group).unsqueeze(1)), dim=1)
+        z1 = torch.bmm(strips1, band1).view(replicas, batch, height1 * row1)
         a1 = activation.function(z1)
         band2 = band(kernel2, width2)
         strips2 = [a1[:, :, y * row1 : (y + k) * row1] for y in range(height2)]
@@ -117,19 +117,18 @@ class StackedCNN:
         d_weight = torch.bmm(a2.transpose(1, 2), d_logit)
         d_z2 = activation.pullback(d_logit * weight.transpose(1, 2), z2, a2)
         d_rows = torch.split(d_z2, row2, dim=2)
-        d_band2 = torch.bmm(strips2[0].transpose(1, 2), d_rows[0])
+        d_band2 = torch.zeros_like(band2)
         d_a1 = torch.zeros_like(a1)
         for y in range(height2):
-            if y:
-                d_band2 = torch.baddbmm(d_band2, strips2[y].transpose(1, 2), d_rows[y])
-            d_a1[:, :, y * row1 : (y + k) * row1] += torch.bmm(d_rows[y], band2.transpose(1, 2))
+            d_band2.baddbmm_(strips2[y].transpose(1, 2), d_rows[y])
+            d_a1[:, :, y * row1 : (y + k) * row1].baddbmm_(d_rows[y], band2.transpose(1, 2))
         d_z1 = activation.pullback(d_a1, z1, a1).view(replicas, -1, group * first)
         d_band1 = torch.bmm(strips1.transpose(1, 2), d_z1)
 
         gradient = torch.cat(
             (
-                unband(d_band1, 1, first, k, group).flatten(1),
-                d_z1.sum(1).view(replicas, group, first).sum(1),
+                unband(d_band1[:, :-1], 1, first, k, group).flatten(1),
+                d_band1[:, -1].view(replicas, group, first).sum(1),
                 unband(d_band2, first, second, k, width2).flatten(1),
                 d_z2.sum(1).view(replicas, -1, second).sum(1),
                 d_weight.view(replicas, height2 * width2, second).transpose(1, 2).flatten(1),

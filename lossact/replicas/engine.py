@@ -9,13 +9,6 @@ from torch import Tensor
 
 from lossact.replicas.network import StackedNetwork
 
-# Inductor's own matrix products, with what surrounds them melted in: 1.5 to 2 times a compiled step that calls a
-# library for them. One backend alone, so that nothing is chosen by timing and equal keys give equal bits.
-OWN_PRODUCTS: dict[str, str | int | bool | Callable[..., object]] = {
-    "max_autotune": True,
-    "max_autotune_gemm_backends": "CPP",
-}
-
 Step = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]]
 
 
@@ -60,7 +53,7 @@ class ReplicaState:
         return bool((self.reached | self.diverged).all())
 
 
-def make_step(network: StackedNetwork, target: float, *, compiled: bool, own_products: bool = False) -> Step:
+def make_step(network: StackedNetwork, target: float, *, compiled: bool) -> Step:
     """The function that measures every replica and then moves those that still train.
 
     (parameters, velocity, reached, diverged, images, labels, learning_rate, momentum, weight_decay, gradient_scale)
@@ -71,15 +64,13 @@ def make_step(network: StackedNetwork, target: float, *, compiled: bool, own_pro
         network: the stacked network.
         target: accuracy at which a replica rests.
         compiled: whether the step goes through torch.compile; equal networks share one compiled step.
-        own_products: whether the compiler writes the matrix products too; it can for batches in float32 on the CPU.
     """
-    return _compiled_step(network, target, own_products) if compiled else _eager_step(network, target)
+    return _compiled_step(network, target) if compiled else _eager_step(network, target)
 
 
 @lru_cache(maxsize=64)
-def _compiled_step(network: StackedNetwork, target: float, own_products: bool) -> Step:
-    options = OWN_PRODUCTS if own_products else None
-    return torch.compile(_eager_step(network, target), dynamic=False, fullgraph=True, options=options)
+def _compiled_step(network: StackedNetwork, target: float) -> Step:
+    return torch.compile(_eager_step(network, target), dynamic=False, fullgraph=True)
 
 
 def _eager_step(network: StackedNetwork, target: float) -> Step:

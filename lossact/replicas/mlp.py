@@ -85,11 +85,8 @@ class StackedMLP:
 
 
 def _product(stacked: Tensor, images: Tensor) -> Tensor:
-    """(R, m, k) x (R or 1, k, n): a batch of matrix products, or a single one where all replicas share the images.
-
-    A compiler writes batches itself and gains nothing from the single one.
-    """
-    if len(images) == len(stacked) or torch.compiler.is_compiling():
-        return torch.bmm(stacked, images.expand(len(stacked), -1, -1))
+    """(R, m, k) x (R or 1, k, n): a batch of matrix products, or a single one where all replicas share them."""
+    if len(images) == len(stacked):
+        return torch.bmm(stacked, images)
     rows = stacked.reshape(-1, stacked.shape[2])
     return torch.mm(rows, images[0]).view(len(stacked), stacked.shape[1], -1)

@@ -1,6 +1,7 @@
 """Many replicas of one network in one LightningModule."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from lightning.pytorch import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lossact.replicas.compiled import advance_in_slices
 from lossact.replicas.engine import Hyperparameters, ReplicaState, advance, make_step
 from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.network import StackedNetwork
@@ -100,9 +102,10 @@ class StackedTraining(LightningModule):
 
     def on_fit_start(self) -> None:
         self.state = ReplicaState.start(self.start.clone())
-        single_on_cpu = self.device.type == "cpu" and self.start.dtype == torch.float32
-        own_products = single_on_cpu and isinstance(self.network, StackedMLP)
-        self.step = make_step(self.network, self.target, compiled=self.compiled, own_products=own_products)
+        if self.compiled and self.device.type == "cpu" and isinstance(self.network, StackedMLP):
+            self.advance = partial(advance_in_slices, self.network, self.target)
+        else:
+            self.advance = partial(advance, make_step(self.network, self.target, compiled=self.compiled))
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         n_updates = min(self.updates_per_step, self.budget - self.update_count)
@@ -117,7 +120,7 @@ class StackedTraining(LightningModule):
             self.trainer.should_stop = True
 
     def _take(self, n_updates: int) -> None:
-        loss, accuracy = advance(self.step, self.state, self.images, self.labels, self._hyperparameters(), n_updates)
+        loss, accuracy = self.advance(self.state, self.images, self.labels, self._hyperparameters(), n_updates)
         measured = torch.where(self.state.diverged, -torch.inf, accuracy)
         self.replica_accuracy.update(accuracy)
         self.steps_to_target.update(measured)

@@ -64,7 +64,8 @@ def lossact(condition: Condition, replicas: int, compiled: bool, updates: int) -
     """Through the Trainer, launch by launch, every replica training to the end of its budget."""
     setting = Setting(threads=THREADS, compiled=compiled)
     condition = replace(condition, budget=updates)
-    at_once = min(replicas, condition.block * condition.built.blocks_at_once)
+    width = max(condition.built.blocks_at_once, THREADS if compiled else 1)
+    at_once = min(replicas, condition.block * width)
     seconds = 0.0
     for first in range(0, replicas, at_once):
         module = stacked_training(condition, 0, range(first, first + at_once), setting)

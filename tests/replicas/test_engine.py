@@ -146,10 +146,26 @@ def test_compiled_blocks_agree_with_eager_ones_and_with_each_other() -> None:
     compiled = Setting(threads=2, compiled=True)
     eager = by_block(list(train_blocks(condition, 0, range(3), SINGLE)))
     together = by_block(list(train_blocks(condition, 0, [2, 0, 1], compiled)))
-    alone = by_block(list(train_blocks(condition, 0, [1], compiled)))
     for block in range(3):
         np.testing.assert_allclose(eager[block].curves.loss, together[block].curves.loss, rtol=1e-3)
-    np.testing.assert_array_equal(alone[1].curves.loss, together[1].curves.loss)
+        alone = next(train_blocks(condition, 0, [block], replace(compiled, threads=1)))
+        np.testing.assert_array_equal(alone.curves.loss, together[block].curves.loss)
+        np.testing.assert_array_equal(alone.trials.steps, together[block].trials.steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("replicas", [3, 130])
+def test_compiled_slices_equal_a_loop_of_eager_steps(replicas: int) -> None:
+    """Any number of replicas and of updates, more than one compiled loop takes, and replicas that rest on the way."""
+    condition = report_condition(budget=260)
+    setting = Setting(precision="64-true", threads=2)
+    eager, sliced = (stacked_training(condition, 0, range(replicas), setting, curves_of=replicas) for _ in range(2))
+    sliced.compiled, sliced.updates_per_step = True, 250
+    for module in (eager, sliced):
+        fit(module, setting)
+    assert eager.outcome().reached.sum() > 0
+    np.testing.assert_array_equal(eager.outcome().steps_to_target, sliced.outcome().steps_to_target)
+    np.testing.assert_allclose(eager.outcome().loss, sliced.outcome().loss, rtol=1e-9)
 
 
 @pytest.mark.slow
