@@ -10,11 +10,17 @@ if TYPE_CHECKING:
     from lossact.claims import (
         Hypothesis,
         Verdict,
+        equivalent,
         evaluate,
+        exact,
+        exceeds,
         faster,
         fastest,
+        gap_grows,
+        not_worse,
         ordering,
         reaches,
+        sampled,
         slowest,
     )
     from lossact.data import ImageFiles, LineImages, RandomImages
@@ -25,7 +31,22 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "lossact.claims": ("Hypothesis", "Verdict", "evaluate", "faster", "fastest", "ordering", "reaches", "slowest"),
+    "lossact.claims": (
+        "Hypothesis",
+        "Verdict",
+        "equivalent",
+        "evaluate",
+        "exact",
+        "exceeds",
+        "faster",
+        "fastest",
+        "gap_grows",
+        "not_worse",
+        "ordering",
+        "reaches",
+        "sampled",
+        "slowest",
+    ),
     "lossact.data": ("ImageFiles", "LineImages", "RandomImages"),
     "lossact.errors": ("LossactError",),
     "lossact.experiment": ("SGD", "Accuracy", "Condition", "Experiment", "Store", "default_setting"),
@@ -49,11 +70,17 @@ __all__ = [
     "Verdict",
     "__version__",
     "default_setting",
+    "equivalent",
     "evaluate",
+    "exact",
+    "exceeds",
     "faster",
     "fastest",
+    "gap_grows",
+    "not_worse",
     "ordering",
     "reaches",
+    "sampled",
     "slowest",
 ]
 

@@ -1,7 +1,33 @@
 """Hypotheses about conditions, and how they become verdicts."""
 
+from lossact.claims.effects import exceeds, gap_grows, sampled
 from lossact.claims.evaluate import evaluate
-from lossact.claims.hypotheses import Hypothesis, faster, fastest, ordering, reaches, slowest
+from lossact.claims.exact import exact
+from lossact.claims.hypotheses import (
+    Hypothesis,
+    equivalent,
+    faster,
+    fastest,
+    not_worse,
+    ordering,
+    reaches,
+    slowest,
+)
 from lossact.claims.verdict import Verdict
 
-__all__ = ["Hypothesis", "Verdict", "evaluate", "faster", "fastest", "ordering", "reaches", "slowest"]
+__all__ = [
+    "Hypothesis",
+    "Verdict",
+    "equivalent",
+    "evaluate",
+    "exact",
+    "exceeds",
+    "faster",
+    "fastest",
+    "gap_grows",
+    "not_worse",
+    "ordering",
+    "reaches",
+    "sampled",
+    "slowest",
+]

@@ -1,18 +1,20 @@
 """The one loop from a hypothesis to its verdict."""
 
 import time
+from contextlib import closing
 
 from lossact.checks import check_count, check_number
+from lossact.claims.exact import Exact
 from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError
-from lossact.experiment import Experiment
-from lossact.stats import decide
+from lossact.experiment import Experiment, Store
 
 ALPHA = 0.025
 DELTA = 0.1
 MAX_REPLICAS = 2048
 BLOCKS_PER_LOOK = 8
+DRAWN_BLOCK = 64
 
 
 def evaluate(
@@ -27,7 +29,8 @@ def evaluate(
     """Train as many replicas as the evidence needs and say what it shows.
 
     Args:
-        hypothesis: what is claimed, from faster, ordering, fastest or slowest.
+        hypothesis: what is claimed, as faster, ordering, fastest, slowest, reaches, not_worse, equivalent, exceeds,
+            sampled, gap_grows and exact make it.
         alpha: error probability a side, for the whole family, in (0, 1/2).
         delta: the smallest margin over a win probability of 1/2 that matters, in (0, 1/2).
         max_replicas: where looking ends; rounded up to whole blocks.
@@ -44,10 +47,21 @@ def evaluate(
     check_number("delta", delta, above=0, below=0.5, hint=DELTA)
     check_count("max_replicas", max_replicas, hint=MAX_REPLICAS)
     check_count("family_size", family_size)
+    if experiment is None:
+        with closing(Store(None)) as store:
+            return evaluate(
+                hypothesis,
+                alpha=alpha,
+                delta=delta,
+                max_replicas=max_replicas,
+                family_size=family_size,
+                experiment=Experiment(store=store),
+            )
     begin = time.perf_counter()
-    experiment = Experiment() if experiment is None else experiment
+    if isinstance(hypothesis, Exact):
+        return Verdict.of(hypothesis, hypothesis.check(), [], delta=delta, seconds=time.perf_counter() - begin)
     conditions = hypothesis.conditions
-    block = max(condition.block for condition in conditions)
+    block = max((condition.block for condition in conditions), default=DRAWN_BLOCK)
     limit = -(-max_replicas // block) * block
     look = BLOCKS_PER_LOOK * block
     n = 0
@@ -55,7 +69,7 @@ def evaluate(
         # Looks are at fixed numbers of replicas, so that nothing shown depends on what the store happened to hold.
         n = min(n + look, limit)
         trials = [one.first(n) for one in experiment.trials(conditions, n)]
-        comparisons = hypothesis.comparisons(trials)
-        decision = decide(comparisons, alpha=alpha / family_size, margins=hypothesis.margins(delta), limit=limit)
+        comparisons = hypothesis.observe(experiment, trials, n)
+        decision = hypothesis.decide(comparisons, alpha=alpha / family_size, delta=delta, limit=limit)
         if decision.final:
             return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)

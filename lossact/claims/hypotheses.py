@@ -8,8 +8,17 @@ import numpy as np
 
 from lossact.checks import check_number
 from lossact.errors import ClaimError
-from lossact.experiment import Condition, Trials
-from lossact.stats import Comparison, Margins, Outcome, compare_steps
+from lossact.experiment import Condition, Experiment, Trials
+from lossact.stats import (
+    Comparison,
+    Decision,
+    Margins,
+    Outcome,
+    censored_as_open,
+    compare_steps,
+    decide,
+    decide_equivalence,
+)
 
 
 class Hypothesis(ABC):
@@ -18,12 +27,10 @@ class Hypothesis(ABC):
     Attributes:
         effect_name: what the reported value is.
         tells_order: whether a single replica of each condition can tell the whole story.
-        tells_sooner: whether it says which of two arrives sooner, so that mean updates should agree with it.
     """
 
     effect_name: str
     tells_order: bool = False
-    tells_sooner: bool = False
 
     @property
     @abstractmethod
@@ -34,14 +41,26 @@ class Hypothesis(ABC):
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
         """What the replicas say, given each condition's trials over one common range of indices."""
 
+    def observe(self, experiment: Experiment, trials: Sequence[Trials], replicas: int) -> list[Comparison]:
+        """What the first `replicas` say, given each condition's trials of them."""
+        return self.comparisons(trials)
+
     def margins(self, delta: float) -> Margins:
         """What the effect is held against, given the smallest margin over 1/2 that matters."""
         return Margins.of_wins(delta)
 
+    def decide(self, comparisons: Sequence[Comparison], *, alpha: float, delta: float, limit: int) -> Decision:
+        """The verdict on what the replicas say."""
+        return decide(comparisons, alpha=alpha, margins=self.margins(delta), limit=limit)
+
+    def warnings(self, decision: Decision, trials: Sequence[Trials]) -> list[str]:
+        """What a reader should know before quoting the verdict."""
+        return []
+
     @property
-    def budget(self) -> int:
-        """The updates that every condition may use."""
-        return self.conditions[0].budget
+    def budget(self) -> int | None:
+        """The updates that every condition may use, None where nothing is trained."""
+        return self.conditions[0].budget if self.conditions else None
 
 
 @dataclass(frozen=True)
@@ -54,13 +73,9 @@ class Faster(Hypothesis):
 
     effect_name = "win probability"
 
-    @property
-    def tells_sooner(self) -> bool:  # type: ignore[override]
-        return self.ratio == 1
-
     def __post_init__(self) -> None:
         check_number("ratio", self.ratio, above=0, hint=2)
-        _check_comparable(self.conditions)
+        check_comparable(self.conditions)
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -69,10 +84,75 @@ class Faster(Hypothesis):
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
         return [_pair(self.conditions, trials, 0, 1, self.ratio)]
 
+    def warnings(self, decision: Decision, trials: Sequence[Trials]) -> list[str]:
+        first, second = (one.restricted_steps.mean() for one in trials)
+        saved = second - first
+        if self.ratio != 1 or (decision.value - 0.5) * saved >= 0:
+            return []
+        return [
+            f"win probability {decision.value:.3f} and restricted means point opposite ways: "
+            f"{self.condition} uses {abs(saved):.1f} updates {'less' if saved > 0 else 'more'} than {self.than} on "
+            f"average within {self.budget}; the curves cross"
+        ]
+
     def __repr__(self) -> str:
         if self.ratio == 1:
             return f"{self.condition} reaches the target before {self.than}"
         return f"{self.condition} reaches the target in at most 1/{self.ratio:g} of the updates of {self.than}"
+
+
+@dataclass(frozen=True, repr=False)
+class NotWorse(Hypothesis):
+    """`condition` reaches the target no later than `than`, but for a margin that does not matter."""
+
+    condition: Condition
+    than: Condition
+
+    effect_name = "win probability"
+
+    def __post_init__(self) -> None:
+        check_comparable(self.conditions)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return (self.condition, self.than)
+
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        pair = _pair(self.conditions, trials, 0, 1)
+        return [Comparison(pair.name, censored_as_open(pair.outcomes))]
+
+    def margins(self, delta: float) -> Margins:
+        return Margins.of_no_loss(delta)
+
+    def __repr__(self) -> str:
+        return f"{self.condition} reaches the target no later than {self.than}"
+
+
+@dataclass(frozen=True, repr=False)
+class Equivalent(Hypothesis):
+    """`condition` and `other` reach the target equally soon, but for a margin that does not matter."""
+
+    condition: Condition
+    other: Condition
+
+    effect_name = "win probability"
+
+    def __post_init__(self) -> None:
+        check_comparable(self.conditions)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return (self.condition, self.other)
+
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        pair = _pair(self.conditions, trials, 0, 1)
+        return [Comparison(pair.name, censored_as_open(pair.outcomes))]
+
+    def decide(self, comparisons: Sequence[Comparison], *, alpha: float, delta: float, limit: int) -> Decision:
+        return decide_equivalence(comparisons[0], alpha=alpha, delta=delta, limit=limit)
+
+    def __repr__(self) -> str:
+        return f"{self.condition} and {self.other} reach the target equally soon"
 
 
 @dataclass(frozen=True)
@@ -85,7 +165,7 @@ class Ordering(Hypothesis):
     tells_order = True
 
     def __post_init__(self) -> None:
-        _check_comparable(self.order)
+        check_comparable(self.order)
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -109,7 +189,7 @@ class OneOfSeveral(Hypothesis):
     effect_name = "smallest pairwise win probability"
 
     def __post_init__(self) -> None:
-        _check_comparable(self.conditions)
+        check_comparable(self.conditions)
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -149,7 +229,7 @@ class Reaches(Hypothesis):
     effect_name = "probability"
 
     def __post_init__(self) -> None:
-        _check_conditions(self.conditions)
+        check_conditions(self.conditions)
         check_number("low", self.low, above=0, below=1, hint=0.9)
         check_number("high", self.high, above=self.low, below=1, hint=(1 + self.low) / 2)
 
@@ -180,6 +260,30 @@ def faster(condition: Condition, *, than: Condition, ratio: float = 1.0) -> Fast
         InputError: the ratio is not a number > 0.
     """
     return Faster(condition, than, ratio)
+
+
+def not_worse(condition: Condition, *, than: Condition) -> NotWorse:
+    """`condition` reaches the target no later than `than`: its win probability is above 1/2 - delta.
+
+    SUPPORTED where that is shown, REFUTED where it is shown to be below 1/2. Where neither arrived a replica counts
+    against both verdicts.
+
+    Raises:
+        ClaimError: the conditions cannot be compared.
+    """
+    return NotWorse(condition, than)
+
+
+def equivalent(condition: Condition, other: Condition) -> Equivalent:
+    """Both reach the target equally soon: the win probability lies within 1/2 - delta … 1/2 + delta.
+
+    SUPPORTED where that is shown, REFUTED where the probability is shown not to be 1/2. Where neither arrived a replica
+    counts against both verdicts.
+
+    Raises:
+        ClaimError: the conditions cannot be compared.
+    """
+    return Equivalent(condition, other)
 
 
 def ordering(*conditions: Condition) -> Ordering:
@@ -220,17 +324,20 @@ def _others(condition: Condition, of: Sequence[Condition]) -> tuple[Condition, .
     return tuple(other for other in of if other != condition)
 
 
-def _check_conditions(conditions: Sequence[Condition]) -> None:
+def check_conditions(conditions: Sequence[Condition]) -> None:
+    """Raise ClaimError where one is no Condition."""
     for condition in conditions:
         if not isinstance(condition, Condition):
             raise ClaimError(f"{condition!r} is not a Condition; make one with lossact.Condition(...)")
 
 
-def _check_comparable(conditions: Sequence[Condition]) -> None:
-    _check_conditions(conditions)
+def check_comparable(conditions: Sequence[Condition], *, at_least: int = 2) -> None:
+    """Raise ClaimError unless there are enough of them, all different, of one budget."""
+    check_conditions(conditions)
     names = ", ".join(map(str, conditions))
-    if len(conditions) < 2:
-        raise ClaimError(f"conditions ({names}) must be at least two; add one to compare with")
+    if len(conditions) < at_least:
+        number = "two; add one to compare with" if at_least == 2 else "one; name what the claim is about"
+        raise ClaimError(f"conditions ({names}) must be at least {number}")
     if len(set(conditions)) < len(conditions):
         raise ClaimError(f"conditions ({names}) must differ, but two are equal in all that is trained")
     if len({condition.name for condition in conditions}) < len(set(conditions)):

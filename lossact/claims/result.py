@@ -25,6 +25,7 @@ class ClaimResult:
         warnings: what a reader should know.
         by_holm: whether Holm's procedure turned an inconclusive verdict into "supported".
         keys: each condition's name and its key in the store.
+        exact: whether a theorem was checked, which is no part of the family.
     """
 
     id: str
@@ -41,6 +42,7 @@ class ClaimResult:
     p_value: float
     warnings: tuple[str, ...]
     keys: tuple[tuple[str, str], ...]
+    exact: bool = False
     by_holm: bool = False
 
     @classmethod
@@ -57,6 +59,7 @@ class ClaimResult:
             sentence=repr(verdict.hypothesis),
             p_value=verdict.decision.p_value,
             warnings=verdict.warnings,
+            exact=verdict.is_exact,
             keys=tuple((condition.name, experiment.key(condition)) for condition in verdict.hypothesis.conditions),
             **about,
         )
@@ -86,7 +89,9 @@ def settle_families(results: Sequence[ClaimResult], alpha: float) -> list[ClaimR
     """
     settled = list(results)
     for folder in {result.family_folder for result in results}:
-        members = [k for k, result in enumerate(results) if result.family_folder == folder]
+        members = [k for k, result in enumerate(results) if result.family_folder == folder and not result.exact]
+        if not members:
+            continue
         rejected = holm([results[k].p_value for k in members], alpha=alpha, family_size=results[members[0]].family_size)
         for k, supported in zip(members, rejected, strict=True):
             if supported and results[k].name == "inconclusive":

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lossact.claims.exact import Exact
 from lossact.claims.hypotheses import Hypothesis
 from lossact.experiment import Condition, Trials
 from lossact.stats import Decision, Proportion, proportion
@@ -77,7 +78,7 @@ class Verdict:
             decision=decision,
             conditions=summaries,
             story=_story(trials, alpha=alpha, delta=delta) if hypothesis.tells_order else None,
-            warnings=tuple(_warnings(decision, summaries)) if hypothesis.tells_sooner else (),
+            warnings=(*_of_the_zone(decision), *hypothesis.warnings(decision, trials)),
             seconds=seconds,
         )
 
@@ -102,10 +103,8 @@ class Verdict:
             "budget": self.hypothesis.budget,
             "replicas": d.replicas,
             "decided_at": d.decided_at,
-            "evidence": {
-                "support": math.exp(min(d.log_support, LARGEST_LOG)),
-                "refute": math.exp(min(d.log_refute, LARGEST_LOG)),
-            },
+            "replicas_to_go": d.replicas_to_go,
+            "evidence": {"support": self._e_value(d.log_support), "refute": self._e_value(d.log_refute)},
             "conditions": [
                 {
                     "name": c.name,
@@ -120,15 +119,35 @@ class Verdict:
             "seconds": self.seconds,
         }
 
+    def _e_value(self, logarithm: float) -> float | None:
+        return None if self.is_exact else math.exp(min(logarithm, LARGEST_LOG))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether a theorem was checked, and nothing sampled."""
+        return isinstance(self.hypothesis, Exact)
+
     def __str__(self) -> str:
         d = self.decision
         reason = f" ({d.reason})" if d.reason else ""
+        if self.is_exact:
+            return f"{d.verdict.upper()}{reason}: {self.hypothesis!r}\nlargest deviation {d.value:.3g}"
+        within = f"within {self.hypothesis.budget} updates, " if self.hypothesis.budget else ""
         return (
             f"{d.verdict.upper()}{reason}: {self.hypothesis!r}\n"
             f"{self.hypothesis.effect_name} {d.value:.3f}, {d.level:.1%} confidence sequence "
-            f"[{d.low:.3f}, {d.high:.3f}], within {self.hypothesis.budget} updates, {d.replicas} replicas"
+            f"[{d.low:.3f}, {d.high:.3f}], {within}{d.replicas} replicas"
             + (f", decided at replica {d.decided_at}" if d.decided_at else "")
         )
+
+
+def _of_the_zone(decision: Decision) -> list[str]:
+    if decision.zone is None or decision.verdict == "inconclusive":
+        return []
+    low, high = decision.zone
+    return [
+        f"{decision.value:.3f} lies in the zone of indifference, {low:g} to {high:g}: either verdict may come there"
+    ]
 
 
 def _story(trials: Sequence[Trials], *, alpha: float, delta: float) -> Proportion:
@@ -137,15 +156,3 @@ def _story(trials: Sequence[Trials], *, alpha: float, delta: float) -> Proportio
     arrived = np.stack([one.reached for one in trials])
     told: NDArray[np.bool_] = np.all(arrived, axis=0) & np.all(np.diff(steps, axis=0) > 0, axis=0)
     return proportion(told, alpha=alpha, delta=delta)
-
-
-def _warnings(decision: Decision, summaries: Sequence[ConditionSummary]) -> list[str]:
-    saved = summaries[1].mean_restricted_steps - summaries[0].mean_restricted_steps
-    if (decision.value - 0.5) * saved >= 0:
-        return []
-    first, second = (summary.name for summary in summaries)
-    return [
-        f"win probability {decision.value:.3f} and restricted means point opposite ways: "
-        f"{first} uses {abs(saved):.1f} updates {'less' if saved > 0 else 'more'} than {second} on average; "
-        "the curves cross"
-    ]

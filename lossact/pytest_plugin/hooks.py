@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 OPTIONS: pytest.StashKey[tuple[Options, Options]] = pytest.StashKey()
 MARKER = (
-    "claim(statement, *, source='', recorded=None): a test that returns a lossact hypothesis, to be decided by "
-    "training replicas; recorded is the verdict once it is measured"
+    "claim(statement, *, source='', recorded=None, exact=False): a test that returns a lossact hypothesis, to be "
+    "decided by training replicas; recorded is the verdict once it is measured, exact is for theorems"
 )
 
 

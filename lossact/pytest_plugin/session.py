@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lossact.claims.evaluate import evaluate
+from lossact.claims.exact import Exact
 from lossact.claims.family import Family, declared_family
 from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.result import ClaimResult, as_dict, settle_families
@@ -48,7 +49,9 @@ class ClaimSession:
 
     def count(self, claims: Sequence[pytest.Item]) -> None:
         """Learn each folder's family, before anything is deselected."""
-        collected = Counter(item.path.parent for item in claims)
+        collected = Counter({item.path.parent: 0 for item in claims})
+        for item in claims:
+            collected[item.path.parent] += not _is_exact(item)
         try:
             self._count(collected)
         except ClaimError as error:
@@ -60,7 +63,7 @@ class ClaimSession:
     def _count(self, collected: Counter[Path]) -> None:
         declared = {folder: declared_family(folder) for folder in collected}
         for folder, number in collected.items():
-            self.families[folder] = declared[folder] or Family(folder.name, folder, number, declared=False)
+            self.families[folder] = declared[folder] or Family(folder.name, folder, max(1, number), declared=False)
         sizes = Counter({family: 0 for family in self.families.values() if family.declared})
         for folder, number in collected.items():
             if self.families[folder].declared:
@@ -99,6 +102,11 @@ class ClaimSession:
                 raise ClaimError(
                     f"{item.name} returned {hypothesis!r}; a claim must return a hypothesis: "
                     "return lossact.faster(a, than=b), say"
+                )
+            if isinstance(hypothesis, Exact) != marker.exact:
+                raise ClaimError(
+                    f"{item.name} returned {hypothesis!r} under exact={marker.exact}; mark a claim with exact=True "
+                    "where, and only where, it returns lossact.exact(...), so that it does not count in its family"
                 )
             family = self.families[item.path.parent]
             verdict = evaluate(
@@ -156,7 +164,7 @@ class ClaimSession:
             rule = f"no verdict is recorded, measured {verdict.name.upper()}"
         if verdict.name == expected:
             return None
-        return f"{rule}\n{verdict}\n{_evidence(verdict)}"
+        return f"{rule}\n{verdict}\n{_evidence(verdict)}".rstrip()
 
     def annotate(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
         """Let the report carry the verdict to wherever it is collected, and show lossact's errors as they are."""
@@ -229,14 +237,14 @@ class ClaimSession:
 class _Marker:
     """The claim marker's content, checked."""
 
-    def __init__(self, statement: str, *, source: str = "", recorded: str | None = None) -> None:
+    def __init__(self, statement: str, *, source: str = "", recorded: str | None = None, exact: bool = False) -> None:
         if not isinstance(statement, str) or not statement.strip():
             raise ClaimError(f"statement={statement!r} must be a sentence; write what is claimed")
         if recorded is not None and recorded not in VERDICTS:
             raise ClaimError(
                 f"recorded={recorded!r} must be one of {', '.join(VERDICTS)}; leave it out until it is measured"
             )
-        self.statement, self.source, self.recorded = statement, source, recorded
+        self.statement, self.source, self.recorded, self.exact = statement, source, recorded, exact
 
     @classmethod
     def of(cls, item: pytest.Item) -> "_Marker":
@@ -246,13 +254,20 @@ class _Marker:
             return cls(*marker.args, **marker.kwargs)
         except TypeError:
             raise ClaimError(
-                f"{item.name}: @pytest.mark.claim takes a statement, source= and recorded=, "
+                f"{item.name}: @pytest.mark.claim takes a statement, source=, recorded= and exact=, "
                 f"not {marker.args!r} and {marker.kwargs!r}"
             ) from None
 
 
+def _is_exact(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("claim")
+    return marker is not None and marker.kwargs.get("exact") is True
+
+
 def _evidence(verdict: Verdict) -> str:
     d = verdict.decision
+    if verdict.is_exact:
+        return ""
     needed = 2 / (1 - d.level)
     lines = [
         f"evidence: support {_e_value(d.log_support)}, refute {_e_value(d.log_refute)}; either needs {needed:.0f}",

@@ -92,7 +92,8 @@ def advance_in_slices(
 
 @lru_cache(maxsize=1)
 def _threads(n: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(n, thread_name_prefix="replicas")
+    # Each with one thread of its own: teams below them would crowd the machine, also after the loop.
+    return ThreadPoolExecutor(n, thread_name_prefix="replicas", initializer=torch.set_num_threads, initargs=(1,))
 
 
 def _rows(data: Tensor, rows: slice, replicas: int) -> Tensor:

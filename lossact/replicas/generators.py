@@ -5,6 +5,7 @@ import numpy as np
 DATA = 0
 WEIGHTS = 1
 FORWARD = 2
+SAMPLE = 3
 
 
 def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generator:
@@ -16,7 +17,7 @@ def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generat
     Args:
         seed: the experiment's, >= 0.
         replica: index >= 0.
-        stream: DATA, WEIGHTS or FORWARD (what a forward pass draws).
+        stream: DATA, WEIGHTS, FORWARD (what a forward pass draws) or SAMPLE (what a claim draws without training).
 
     Reference: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
     """

@@ -31,39 +31,50 @@ def verdict_table(
         width: columns of the terminal.
     """
     first = results[0]
-    budgets = sorted({result.verdict["budget"] for result in results})
-    level = first.verdict["effect"]["level"]
+    budgets = sorted({result.verdict["budget"] for result in results if result.verdict["budget"]})
+    levels = {result.verdict["effect"]["level"] for result in results if not result.exact}
+    level = max(levels, default=1.0)
     size = f"{first.family_size} claim{'s' if first.family_size > 1 else ''}" + (
         "" if first.family_declared else " collected, size not declared"
     )
     head = (
         f"{size}, alpha {alpha:g}/{first.family_size} a side, delta {delta:g}, "
-        f"budget {' or '.join(map(str, budgets))} updates, {setting}"
+        + (f"budget {' or '.join(map(str, budgets))} updates, " if budgets else "")
+        + setting
     )
     if any(result.recorded is not None and not result.decides for result in results):
         head += "; verdicts on record are for another setting and decide nothing here"
     lines = [Line(text) for text in textwrap.wrap(head, width)]
     lines.append(Line(f"{'verdict':12}  {'effect':6} {f'{level:.1%} interval':15}  replicas  claim", bold=True))
     for result in results:
-        lines += _claim_lines(result, width)
+        lines += _claim_lines(result, level, width)
     lines.append(Line(""))
     return lines
 
 
-def _claim_lines(result: ClaimResult, width: int) -> list[Line]:
+def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
     verdict = result.verdict
     effect = verdict["effect"]
-    interval = f"[{effect['low']:.3f}, {effect['high']:.3f}]"
-    row = f"{result.name.upper():12}  {effect['value']:<6.3f} {interval:15}  {verdict['replicas']:8d}  {_name(result)}"
+    if result.exact:
+        row = f"{result.name.upper():12}  {effect['value']:<6.0e} {'exact':15}  {'':8}  {_name(result)}"
+    else:
+        interval = f"[{effect['low']:.3f}, {effect['high']:.3f}]"
+        row = (
+            f"{result.name.upper():12}  {effect['value']:<6.3f} {interval:15}  {verdict['replicas']:8d}  "
+            f"{_name(result)}"
+        )
     details = [f"{result.sentence}{f' ({result.source})' if result.source else ''}"]
     decided = f"decided at replica {verdict['decided_at']}" if verdict["decided_at"] else ""
     if decided or verdict["reason"]:
         details.append("; ".join(filter(None, (decided, verdict["reason"]))))
-    if effect["name"].startswith("smallest"):
+    if effect["name"] != "win probability":
         details.append(f"effect: {effect['name']}")
+    if effect["level"] != level and not result.exact:
+        details.append(f"interval at {effect['level']:.1%}")
     if result.recorded is not None and result.recorded != result.name:
         details.append(f"on record{'' if result.decides else ' for the default setting'}: {result.recorded}")
-    details.append("reached the target: " + ", ".join(map(_reach, verdict["conditions"])))
+    if verdict["conditions"]:
+        details.append("reached the target: " + ", ".join(map(_reach, verdict["conditions"])))
     if verdict["story"]:
         details.append(_story(verdict["story"]))
     details += [f"note: {warning}" for warning in result.warnings]

@@ -1,8 +1,9 @@
 """Evidence: arrays of counts in, frozen results out. Needs numpy and scipy only."""
 
 from lossact.stats.decision import Comparison, Decision, decide
+from lossact.stats.equivalence import decide_equivalence
 from lossact.stats.holm import holm
-from lossact.stats.outcomes import Outcome, compare_steps
+from lossact.stats.outcomes import Outcome, censored_as_open, compare_numbers, compare_steps
 from lossact.stats.proportion import Proportion, proportion
 from lossact.stats.replay import Margins
 
@@ -12,8 +13,11 @@ __all__ = [
     "Margins",
     "Outcome",
     "Proportion",
+    "censored_as_open",
+    "compare_numbers",
     "compare_steps",
     "decide",
+    "decide_equivalence",
     "holm",
     "proportion",
 ]

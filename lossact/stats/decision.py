@@ -3,15 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lossact.checks import check_number
 from lossact.errors import InputError
-from lossact.stats.betting import lower_bound, upper_bound
+from lossact.stats.betting import Floats, lower_bound, upper_bound
 from lossact.stats.outcomes import Outcome, Outcomes, refutation_counts, support_counts
-from lossact.stats.replay import Margins, VerdictName, replay
+from lossact.stats.planning import replicas_to_go
+from lossact.stats.replay import Margins, VerdictName, log_evidence_of_pairs, replay
 
 BUDGET_TOO_SHORT = "budget too short"
 LIMIT_REACHED = "limit reached"
@@ -47,6 +49,8 @@ class Decision:
         wins, ties, losses: replicas of the pair that `value` is of, both censored counted as ties.
         undecided: replicas of that pair which censoring leaves without a winner, also counted above where it ties.
         weakest: name of that pair.
+        zone: the zone of indifference where `value` lies in it, else None.
+        replicas_to_go: how many more would probably settle it, None where settled or where replicas are not short.
     """
 
     verdict: VerdictName
@@ -65,6 +69,8 @@ class Decision:
     losses: int
     undecided: int
     weakest: str
+    zone: tuple[float, float] | None = None
+    replicas_to_go: int | None = None
 
     @property
     def p_value(self) -> float:
@@ -88,7 +94,7 @@ def decide(comparisons: Sequence[Comparison], *, alpha: float, margins: Margins,
     all times at once, so that its tightest bounds so far may be used. They invert just the statistics that decide,
     so that an interval never contradicts its verdict.
     """
-    _check(comparisons, alpha, margins)
+    check_evidence(comparisons, alpha, margins)
     n = min(len(comparisons[0].outcomes), limit)
     outcomes = [comparison.outcomes[:n] for comparison in comparisons]
     evidence = replay(outcomes, alpha=alpha, margins=margins)
@@ -100,16 +106,22 @@ def decide(comparisons: Sequence[Comparison], *, alpha: float, margins: Margins,
         for comparison, log_refute in zip(comparisons, evidence.pair_log_refute, strict=True)
         if log_refute.max() >= math.log(len(comparisons) / alpha)
     ]
-    values = [_share(total[:, -1]) for total in totals]
+    values = [share(total[:, -1]) for total in totals]
     weakest = int(np.argmin(values))
     loss, tie, win, censored, undecided = (int(count) for count in totals[weakest][:, -1])
     hidden = censored + undecided
     decided = evidence.decided_at is not None
+    budget_short = decided or 2 * hidden > n
+    to_go = None
+    if evidence.verdict == "inconclusive" and not budget_short:
+        to_go = replicas_to_go(totals, partial(_crosses, alpha=alpha, margins=margins))
+    if evidence.verdict == "refuted":
+        reason = _refuted(margins.tags[0 if high < margins.support else 1], len(comparisons), broken)
+    else:
+        reason = "" if evidence.verdict == "supported" else open_reason(budget_short, n, to_go)
     return Decision(
         verdict=evidence.verdict,
-        reason=_reason(
-            evidence.verdict, high < margins.support, len(comparisons), broken, decided or 2 * hidden > n, n
-        ),
+        reason=reason,
         replicas=n,
         decided_at=evidence.decided_at,
         final=decided or n >= limit,
@@ -124,10 +136,13 @@ def decide(comparisons: Sequence[Comparison], *, alpha: float, margins: Margins,
         losses=loss,
         undecided=hidden,
         weakest=comparisons[weakest].name,
+        zone=(margins.support, margins.refute) if margins.support < values[weakest] < margins.refute else None,
+        replicas_to_go=to_go,
     )
 
 
-def _check(comparisons: Sequence[Comparison], alpha: float, margins: Margins) -> None:
+def check_evidence(comparisons: Sequence[Comparison], alpha: float, margins: Margins) -> None:
+    """Raise InputError where the comparisons cannot be decided with these margins."""
     check_number("alpha", alpha, above=0, below=0.5, hint=0.025)
     check_number("smallest_bet", margins.smallest_bet, above=0, below=0.5, hint=0.1)
     check_number("support", margins.support, above=0, below=margins.refute, hint=0.5)
@@ -142,17 +157,24 @@ def _check(comparisons: Sequence[Comparison], alpha: float, margins: Margins) ->
             raise InputError(f"{comparison.name}: outcomes must be Outcome values 0 … 4; compare_steps makes them")
 
 
-def _share(totals: NDArray[np.int64]) -> float:
+def share(totals: NDArray[np.int64]) -> float:
+    """The observed mean of W, where hidden outcomes count one half; totals (5,)."""
     _, tie, win, censored, undecided = totals
     return float((win + (tie + censored + undecided) / 2) / totals.sum())
 
 
-def _reason(
-    verdict: VerdictName, opposite: bool, n_pairs: int, broken: Sequence[str], budget_short: bool, n: int
-) -> str:
-    if verdict == "supported":
-        return ""
-    if verdict == "refuted":
-        tag = "reversed" if opposite else "negligible"
-        return tag if n_pairs == 1 else f"{tag}; broken: {', '.join(broken) or 'at least one pair'}"
-    return BUDGET_TOO_SHORT if budget_short else f"{LIMIT_REACHED} ({n} replicas)"
+def _crosses(totals: Sequence[Floats], *, alpha: float, margins: Margins) -> NDArray[np.bool_]:
+    log_support, _, log_refute = log_evidence_of_pairs(totals, margins)
+    return np.maximum(log_support, log_refute) >= -math.log(alpha)
+
+
+def _refuted(tag: str, n_pairs: int, broken: Sequence[str]) -> str:
+    return tag if n_pairs == 1 else f"{tag}; broken: {', '.join(broken) or 'at least one pair'}"
+
+
+def open_reason(budget_short: bool, n: int, to_go: int | None) -> str:
+    """Why a claim is INCONCLUSIVE, and what would help."""
+    if budget_short:
+        return BUDGET_TOO_SHORT
+    plan = f"about {to_go} more would probably settle it" if to_go else "many times as many would hardly settle it"
+    return f"{LIMIT_REACHED} ({n} replicas); {plan}"

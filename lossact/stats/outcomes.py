@@ -66,18 +66,37 @@ def compare_steps(
     return np.select([win, tie, loss], [Outcome.WIN, Outcome.TIE, Outcome.LOSS], undecided).astype(np.int8)
 
 
+def compare_numbers(numbers: NDArray[np.float64], margin: float) -> Outcomes:
+    """Whether each replica's number exceeds the margin; NaN is OPEN, the replica cannot tell.
+
+    Args:
+        numbers: (replicas,).
+        margin: what they are held against.
+
+    Returns:
+        (replicas,) Outcome values.
+    """
+    cases = [numbers > margin, numbers == margin, numbers < margin]
+    return np.select(cases, [Outcome.WIN, Outcome.TIE, Outcome.LOSS], Outcome.OPEN).astype(np.int8)
+
+
+def censored_as_open(outcomes: Outcomes) -> Outcomes:
+    """For claims that nobody is later: where neither arrived, nothing shows it."""
+    return np.where(outcomes == Outcome.CENSORED, Outcome.OPEN, outcomes).astype(np.int8)
+
+
 def running_totals(outcomes: Outcomes) -> NDArray[np.int64]:
     """(5, replicas) how often each Outcome occurred in the first 1, 2, … replicas."""
     return np.cumsum(outcomes == np.arange(5)[:, None], axis=1)
 
 
-def support_counts(totals: NDArray[np.int64]) -> Counts:
+def support_counts(totals: NDArray[np.int64] | NDArray[np.float64]) -> Counts:
     """Counts as support sees them."""
     loss, tie, win, censored, undecided = totals
     return Counts.of(win, tie + censored, loss + undecided)
 
 
-def refutation_counts(totals: NDArray[np.int64]) -> Counts:
+def refutation_counts(totals: NDArray[np.int64] | NDArray[np.float64]) -> Counts:
     """Counts as refutation sees them."""
     loss, tie, win, censored, undecided = totals
     return Counts.of(win + censored + undecided, tie, loss)

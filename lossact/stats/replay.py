@@ -29,17 +29,24 @@ class Margins:
         support: the null of support is E[W] <= this.
         refute: the null of refutation is E[W] >= this, greater than `support`.
         smallest_bet, largest_bet: the range of the bets, in (0, 1).
+        tags: what REFUTED is called where the mean is shown to be below `support`, and where it is not.
     """
 
     support: float
     refute: float
     smallest_bet: float
     largest_bet: float = 0.5
+    tags: tuple[str, str] = ("reversed", "negligible")
 
     @classmethod
     def of_wins(cls, delta: float) -> "Margins":
         """For "who is first": 1/2, and 1/2 + delta, the smallest margin that matters."""
         return cls(0.5, 0.5 + delta, delta)
+
+    @classmethod
+    def of_no_loss(cls, delta: float) -> "Margins":
+        """For "is not later by a margin that matters": 1/2 - delta, and 1/2."""
+        return cls(0.5 - delta, 0.5, delta, tags=("later by more than delta", "later"))
 
     @property
     def bets(self) -> Floats:
@@ -82,24 +89,17 @@ def replay(outcomes: Sequence[Outcomes], *, alpha: float, margins: Margins) -> R
         margins: what the means are held against.
     """
     totals = [running_totals(one) for one in outcomes]
-    bet, threshold = margins.bets, -math.log(alpha)
-    pair_support = np.stack([log_evidence(support_counts(total), margins.support, bet) for total in totals])
-    log_support = np.maximum.accumulate(pair_support, axis=1).min(axis=0)
-    pair_refute = np.stack(
-        [log_evidence(refutation_counts(total).mirrored(), 1 - margins.refute, bet) for total in totals]
+    threshold = -math.log(alpha)
+    log_support, pair_refute, log_refute = log_evidence_of_pairs(totals, margins)
+    hidden = np.stack([log_hidden(total, margins) for total in totals]).min(axis=0)
+    decided_at, verdict = first_crossing(
+        (log_support >= threshold, "supported"),
+        (log_refute >= threshold, "refuted"),
+        (hidden >= threshold, "inconclusive"),
     )
-    log_refute = logsumexp(pair_refute, axis=0) - math.log(len(totals))
-    log_hidden = np.stack([_log_hidden(total, margins) for total in totals]).min(axis=0)
-    crossings: list[tuple[int, VerdictName]] = [
-        (_first(log_support >= threshold), "supported"),
-        (_first(log_refute >= threshold), "refuted"),
-        (_first(log_hidden >= threshold), "inconclusive"),
-    ]
-    at, verdict = min(crossings, key=lambda crossing: crossing[0])
-    crossed = at < len(log_support)
     return Replay(
-        verdict=verdict if crossed else "inconclusive",
-        decided_at=at + 1 if crossed else None,
+        verdict=verdict,
+        decided_at=decided_at,
         log_support=log_support,
         log_refute=log_refute,
         pair_log_refute=pair_refute,
@@ -107,19 +107,43 @@ def replay(outcomes: Sequence[Outcomes], *, alpha: float, margins: Margins) -> R
     )
 
 
-def _log_hidden(totals: NDArray[np.int64], margins: Margins) -> NDArray[np.float64]:
+def log_evidence_of_pairs(
+    totals: Sequence[NDArray[np.int64] | Floats], margins: Margins
+) -> tuple[Floats, Floats, Floats]:
+    """The e-values of all pairs together, at every moment of their running totals.
+
+    Returns:
+        the least pair's largest evidence for support so far (moments,), the evidence of refutation of each pair
+        (pairs, moments) and its average (moments,), all as logarithms.
+    """
+    bet = margins.bets
+    pair_support = np.stack([log_evidence(support_counts(total), margins.support, bet) for total in totals])
+    pair_refute = np.stack(
+        [log_evidence(refutation_counts(total).mirrored(), 1 - margins.refute, bet) for total in totals]
+    )
+    log_support = np.maximum.accumulate(pair_support, axis=1).min(axis=0)
+    return log_support, pair_refute, logsumexp(pair_refute, axis=0) - math.log(len(totals))
+
+
+def log_hidden(totals: NDArray[np.int64], margins: Margins) -> NDArray[np.float64]:
     """Evidence that censoring hides what would be needed for either verdict.
 
-    OPEN comparisons count against both sides, so that above `refute` of them neither verdict can come. CENSORED ones
-    are ties to support, which any few arrivals can decide: they end the looks only while nobody has arrived at all.
+    OPEN comparisons count against both sides: above `refute` of them there is no refutation, above 1 - `support` no
+    support. CENSORED ones are ties to support, which any few arrivals can decide: they end the looks only while
+    nobody has arrived at all.
     """
     censored, undecided = totals[Outcome.CENSORED], totals[Outcome.OPEN]
     seen = totals.sum(axis=0)
     bet = bets(margins.smallest_bet, 0.99)
-    open_share = log_evidence(Counts.of(undecided, 0 * seen, seen - undecided), margins.refute, bet)
+    neither = max(margins.refute, 1 - margins.support)
+    open_share = log_evidence(Counts.of(undecided, 0 * seen, seen - undecided), neither, bet)
     nobody = log_evidence(Counts.of(seen, 0 * seen, 0 * seen), max(2 * (1 - margins.refute), margins.refute), bet)
     return np.where(censored == seen, nobody, open_share)
 
 
-def _first(crossed: NDArray[np.bool_]) -> int:
-    return int(crossed.argmax()) if crossed.any() else len(crossed)
+def first_crossing(*crossings: tuple[NDArray[np.bool_], VerdictName]) -> tuple[int | None, VerdictName]:
+    """After how many replicas the first verdict falls, and which; None and "inconclusive" where none does."""
+    times = [int(crossed.argmax()) if crossed.any() else len(crossed) for crossed, _ in crossings]
+    first = int(np.argmin(times))
+    crossed, verdict = crossings[first]
+    return (times[first] + 1, verdict) if crossed.any() else (None, "inconclusive")

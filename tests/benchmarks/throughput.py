@@ -85,7 +85,7 @@ def data_of(condition: Condition, n: int) -> tuple[torch.Tensor, torch.Tensor]:
 def mlp_engines(condition: Condition, n: int) -> list[Engine]:
     x, y = data_of(condition, n if condition.data.per_replica else 1)
     make: Callable[[], nn.Module] = partial(MLP, MLPConfig(activation="sigmoid"), (4, 4))
-    updates = min(1000, 512_000 // n)
+    updates = min(1000, 2_048_000 // n)
     engines = [
         Engine("lossact", n, partial(lossact, condition, n, False), updates),
         Engine("lossact, compiled", n, partial(lossact, condition, n, True), updates),

@@ -3,15 +3,34 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lossact import Condition, Hypothesis, faster, fastest, ordering, reaches, slowest
+from lossact import (
+    Condition,
+    Hypothesis,
+    equivalent,
+    evaluate,
+    exact,
+    exceeds,
+    faster,
+    fastest,
+    gap_grows,
+    not_worse,
+    ordering,
+    reaches,
+    sampled,
+    slowest,
+)
 from lossact.errors import ClaimError, LossactError
 from lossact.experiment import Trials
 from lossact.stats import Outcome
 from tests.conftest import report_condition
 
-A, B, C = (
+A, B, C, D = (
     replace(report_condition(activation, loss), name=name)
-    for activation, loss, name in (("relu", "l2", "A"), ("sigmoid", "l2", "B"), ("relu", "cross_entropy", "C"))
+    for (activation, loss), name in zip(
+        (("relu", "l2"), ("sigmoid", "l2"), ("relu", "cross_entropy"), ("sigmoid", "cross_entropy")),
+        "ABCD",
+        strict=True,
+    )
 )
 
 
@@ -28,6 +47,10 @@ def trials(*steps: int | None) -> Trials:
         (ordering(A, B, C), "A < B < C"),
         (fastest(A, of=[A, B, C]), "A is the fastest of A, B, C"),
         (slowest(A, of=[B, C]), "A is the slowest of A, B, C"),
+        (not_worse(A, than=B), "A reaches the target no later than B"),
+        (equivalent(A, B), "A and B reach the target equally soon"),
+        (exceeds(lambda a: a.steps, 5, of=[A], name="updates"), "updates exceeds 5 (A)"),
+        (gap_grows((A, B), to=(C, D)), "A is ahead of B by fewer updates than C is of D"),
     ],
 )
 def test_a_hypothesis_reads_as_a_sentence(hypothesis: Hypothesis, sentence: str) -> None:
@@ -68,6 +91,16 @@ def test_each_kind_compares_its_pairs() -> None:
         (lambda: reaches(A, low=0), r"low=0 must be > 0 and < 1; try 0.9"),
         (lambda: fastest(A, of=[A]), r"conditions \(A\) must be at least two"),
         (lambda: slowest(A, of=[]), r"conditions \(A\) must be at least two"),
+        (lambda: not_worse(A, than=A), r"conditions \(A, A\) must differ"),
+        (lambda: equivalent(A, replace(B, budget=10)), r"budgets \[10, 1000\]"),
+        (lambda: exceeds(3, 0, of=[A]), r"measure=3 must be a function"),  # type: ignore[arg-type]
+        (lambda: exceeds(len, float("nan"), of=[A]), r"margin=nan must be a finite number"),
+        (lambda: exceeds(len, 0, of=[]), r"conditions \(\) must be at least one"),
+        (lambda: gap_grows((A, B), to=(C, A)), r"must differ"),
+        (lambda: gap_grows((A, B), to=C), r"to=.* must be two conditions"),  # type: ignore[arg-type]
+        (lambda: sampled("x", 0), r"draw='x' must be a function"),  # type: ignore[arg-type]
+        (lambda: exact("0 = 0", deviations=lambda: 0, tolerance=0), r"tolerance=0 must be > 0"),
+        (lambda: evaluate(exact("0 = 0", deviations=lambda: [], tolerance=1)), r"was checked nowhere"),
     ],
 )
 def test_bad_hypotheses_are_named(make: object, message: str) -> None:
@@ -75,9 +108,50 @@ def test_bad_hypotheses_are_named(make: object, message: str) -> None:
         make()  # type: ignore[operator]
 
 
-def test_evaluate_wants_a_hypothesis() -> None:
-    from lossact import evaluate
+def test_nobody_arrived_shows_no_equality() -> None:
+    of_two = [trials(1, None), trials(1, None)]
+    for hypothesis in (not_worse(A, than=B), equivalent(A, B)):
+        assert hypothesis.comparisons(of_two)[0].outcomes.tolist() == [Outcome.TIE, Outcome.OPEN]
 
+
+def test_an_effect_is_one_number_a_replica() -> None:
+    saved = exceeds(lambda a, b: b.restricted_steps - a.restricted_steps, 4, of=[A, B])
+    outcomes = saved.comparisons([trials(1, 3, None), trials(6, 7, 990)])[0].outcomes.tolist()
+    assert outcomes == [Outcome.WIN, Outcome.TIE, Outcome.LOSS]
+    unknown = exceeds(lambda a: np.where(a.reached, 1.0, np.nan), 0, of=[A])
+    assert unknown.comparisons([trials(1, None)])[0].outcomes.tolist() == [Outcome.WIN, Outcome.OPEN]
+    with pytest.raises(ClaimError, match=r"shape \(\) for 2 replicas"):
+        exceeds(lambda a: a.steps.mean(), 0, of=[A]).comparisons([trials(1, 2)])
+
+
+def test_a_gap_grows_replica_by_replica() -> None:
+    hypothesis = gap_grows((A, B), to=(C, D))
+    of_four = [trials(1, 1, 1, None), trials(3, 3, 3, None), trials(1, 1, 1, None), trials(9, 2, None, None)]
+    outcomes = hypothesis.comparisons(of_four)[0].outcomes.tolist()
+    assert outcomes == [Outcome.WIN, Outcome.LOSS, Outcome.WIN, Outcome.CENSORED]
+    assert hypothesis.warnings(None, of_four)[0].startswith("31% of the runs are cut off at 1000")  # type: ignore[arg-type]
+
+
+def test_a_sampled_claim_trains_nothing() -> None:
+    verdict = evaluate(sampled(lambda generator: generator.normal(), -0.5, name="a normal number"))
+    assert verdict.name == "supported"
+    assert verdict.to_json()["budget"] is None
+    assert verdict.decision.low < 0.691 < verdict.decision.high  # Phi(1/2)
+    again = evaluate(sampled(lambda generator: generator.normal(), -0.5, name="a normal number"))
+    assert again.decision == verdict.decision
+
+
+def test_an_exact_statement_holds_or_does_not() -> None:
+    x = np.linspace(-3, 3, 101)
+    true = evaluate(exact("cos^2 + sin^2 = 1", deviations=lambda: np.cos(x) ** 2 + np.sin(x) ** 2 - 1, tolerance=1e-12))
+    assert (true.name, true.decision.replicas) == ("supported", 101)
+    assert true.to_json()["evidence"] == {"support": None, "refute": None}
+    false = evaluate(exact("x = sin x", deviations=lambda: x - np.sin(x), tolerance=1e-12))
+    assert (false.name, false.decision.losses) == ("refuted", 100)
+    assert evaluate(exact("0/0 = 1", deviations=lambda: [np.nan], tolerance=1)).name == "refuted"
+
+
+def test_evaluate_wants_a_hypothesis() -> None:
     with pytest.raises(ClaimError, match="3 is not a hypothesis"):
         evaluate(3)  # type: ignore[arg-type]
 

@@ -84,3 +84,32 @@ def test_processes_share_the_store(claims: Claims) -> None:
     for name in first:
         del first[name]["seconds"], second[name]["seconds"]
     assert first == second
+
+
+EXACT = """
+from lossact import exact
+
+@pytest.mark.claim("a theorem", exact=True)
+def test_theorem():
+    return exact("1 + 1 = 2", deviations=lambda: [0.0], tolerance=1e-12)
+
+@pytest.mark.claim("a wrong one", exact=True)
+def test_wrong():
+    return exact("1 + 1 = 3", deviations=lambda: [1.0], tolerance=1e-12)
+"""
+
+
+def test_theorems_do_not_count_in_their_family(claims: Claims) -> None:
+    claims.write(CLAIMS + EXACT, size=2)
+    run = claims.run("-W", "error", "--junitxml", "junit.xml")
+    run.assert_outcomes(passed=2, failed=2)
+    run.stdout.fnmatch_lines(["SUPPORTED*0e+00*exact*theorem", "REFUTED*1e+00*exact*wrong"])
+    assert claims.verdicts()["test_true"]["family_size"] == 2
+    assert claims.verdicts()["test_theorem"]["evidence"] == {"support": None, "refute": None}
+
+
+def test_a_theorem_must_be_marked_as_one(claims: Claims) -> None:
+    claims.write(EXACT.replace(", exact=True", ""))
+    run = claims.run()
+    run.assert_outcomes(failed=2)
+    run.stdout.fnmatch_lines(["*mark a claim with exact=True where, and only where, it returns lossact.exact*"])

@@ -5,7 +5,7 @@ from lossact.report.table import verdict_table
 
 
 def result(**changes: object) -> ClaimResult:
-    verdict = {
+    verdict: dict[str, object] = {
         "verdict": "refuted", "reason": "reversed", "decided_at": 19, "budget": 1000, "replicas": 512,
         "effect": {"name": "win probability", "value": 0.1436, "low": 0.0951, "high": 0.2633, "level": 1 - 0.05 / 7},
         "conditions": [
@@ -46,6 +46,19 @@ def test_a_row_says_all() -> None:
 def test_lines_keep_to_the_width_where_words_allow(width: int) -> None:
     for line in table(result(), width=width).splitlines():
         assert len(line) <= max(width, 54)
+
+
+def test_a_theorem_has_no_interval() -> None:
+    effect = {"name": "largest deviation", "value": 2.2e-16, "low": 2.2e-16, "high": 2.2e-16, "level": 1.0}
+    verdict: dict[str, object] = {
+        "verdict": "supported", "reason": "checked exactly at 20 points, none beyond 1e-12", "decided_at": None,
+        "budget": None, "replicas": 20, "effect": effect, "conditions": [], "story": None,
+    }  # fmt: skip
+    text = table(result(exact=True, verdict=verdict, warnings=(), recorded=None, sentence="a = b", source=""))
+    assert "SUPPORTED     2e-16  exact" in text
+    assert "budget" not in text
+    assert "reached the target" not in text
+    assert "    checked exactly at 20 points, none beyond 1e-12" in text
 
 
 def test_another_setting_is_said_so() -> None:

@@ -1,0 +1,175 @@
+"""Claims about one number a replica: an effect of any kind, or how a gap changes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lossact.checks import check_number
+from lossact.claims.hypotheses import Hypothesis, check_comparable
+from lossact.errors import ClaimError
+from lossact.experiment import Condition, Experiment, Trials
+from lossact.replicas.generators import SAMPLE, replica_generator
+from lossact.stats import Comparison, Decision, Outcome, compare_numbers
+
+
+@dataclass(frozen=True, repr=False)
+class Exceeds(Hypothesis):
+    """The number that `measure` makes of a replica's trials, one of each condition, exceeds `margin`."""
+
+    measure: Callable[..., ArrayLike]
+    margin: float
+    of: tuple[Condition, ...]
+    name: str
+
+    effect_name = "probability of exceeding the margin"
+
+    def __post_init__(self) -> None:
+        if not callable(self.measure):
+            raise ClaimError(f"measure={self.measure!r} must be a function of the conditions' trials")
+        check_number("margin", self.margin, hint=0)
+        check_comparable(self.of, at_least=1)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return self.of
+
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        numbers = np.asarray(self.measure(*trials), dtype=np.float64)
+        if numbers.shape != (len(trials[0]),):
+            raise ClaimError(
+                f"{self.name} has shape {numbers.shape} for {len(trials[0])} replicas; "
+                "return one number for each, (replicas,)"
+            )
+        return [Comparison(f"{self.name} > {self.margin:g}", compare_numbers(numbers, self.margin))]
+
+    def __repr__(self) -> str:
+        return f"{self.name} exceeds {self.margin:g} ({', '.join(map(str, self.of))})"
+
+
+@dataclass(frozen=True, repr=False)
+class Sampled(Hypothesis):
+    """A number that `draw` makes of each replica's random numbers exceeds `margin`; nothing is trained."""
+
+    draw: Callable[[np.random.Generator], float]
+    margin: float
+    name: str
+
+    effect_name = "probability of exceeding the margin"
+
+    def __post_init__(self) -> None:
+        if not callable(self.draw):
+            raise ClaimError(f"draw={self.draw!r} must be a function of a numpy Generator")
+        check_number("margin", self.margin, hint=0)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return ()
+
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        raise ClaimError(f"{self.name} is drawn, not made of trials; evaluate the claim with lossact.evaluate")
+
+    def observe(self, experiment: Experiment, trials: Sequence[Trials], replicas: int) -> list[Comparison]:
+        generators = (replica_generator(experiment.seed, replica, SAMPLE) for replica in range(replicas))
+        numbers = np.array([self.draw(generator) for generator in generators], dtype=np.float64)
+        return [Comparison(repr(self), compare_numbers(numbers, self.margin))]
+
+    def __repr__(self) -> str:
+        return f"{self.name} exceeds {self.margin:g}"
+
+
+@dataclass(frozen=True, repr=False)
+class GapGrows(Hypothesis):
+    """The updates by which `sooner` beats `later` are fewer in the first pair than in the second."""
+
+    sooner: Condition
+    later: Condition
+    then_sooner: Condition
+    then_later: Condition
+
+    effect_name = "probability of a larger gap"
+
+    def __post_init__(self) -> None:
+        check_comparable(self.conditions)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return (self.sooner, self.later, self.then_sooner, self.then_later)
+
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        outcomes = compare_numbers(gap_growth(trials), 0)
+        reached = np.any([one.reached for one in trials], axis=0)
+        return [Comparison("the gap grows", np.where(reached, outcomes, Outcome.CENSORED).astype(np.int8))]
+
+    def warnings(self, decision: Decision, trials: Sequence[Trials]) -> list[str]:
+        censored = 1 - float(np.mean([one.reached for one in trials]))
+        if censored == 0:
+            return []
+        return [f"{censored:.0%} of the runs are cut off at {self.budget} updates, which makes gaps look smaller"]
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.sooner} is ahead of {self.later} by fewer updates than {self.then_sooner} is of {self.then_later}"
+        )
+
+
+def gap_growth(trials: Sequence[Trials]) -> NDArray[np.float64]:
+    """(later - sooner) of the second pair minus that of the first in min(T, budget) updates, (replicas,).
+
+    Args:
+        trials: sooner, later, then_sooner, then_later.
+    """
+    sooner, later, then_sooner, then_later = (one.restricted_steps.astype(np.float64) for one in trials)
+    growth: NDArray[np.float64] = (then_later - then_sooner) - (later - sooner)
+    return growth
+
+
+def exceeds(measure: Callable[..., ArrayLike], margin: float, *, of: Sequence[Condition], name: str = "") -> Exceeds:
+    """A number of each replica exceeds a margin in more than half of the replicas.
+
+    Args:
+        measure: takes the Trials of each condition, returns (replicas,) numbers; NaN where a replica cannot tell, which
+            counts against both verdicts. What varies within a replica is summed up within it, never pooled.
+        margin: what the numbers are held against.
+        of: the conditions, in the order in which `measure` takes them.
+        name: of the number, for tables; by default the function's.
+
+    Raises:
+        ClaimError: the conditions cannot be compared, or `measure` is no function.
+        InputError: the margin is not a number.
+    """
+    return Exceeds(measure, margin, tuple(of), name or getattr(measure, "__name__", "effect"))
+
+
+def sampled(draw: Callable[[np.random.Generator], float], margin: float, *, name: str = "") -> Sampled:
+    """A number drawn for each replica exceeds a margin in more than half of the replicas.
+
+    Args:
+        draw: takes the replica's own generator, returns a number; NaN where it cannot tell.
+        margin: what the numbers are held against.
+        name: of the number, for tables; by default the function's.
+
+    Raises:
+        ClaimError: `draw` is no function.
+        InputError: the margin is not a number.
+    """
+    return Sampled(draw, margin, name or getattr(draw, "__name__", "number"))
+
+
+def gap_grows(pair: tuple[Condition, Condition], *, to: tuple[Condition, Condition]) -> GapGrows:
+    """The gap in updates between two conditions is larger for the second pair: an interaction.
+
+    Each replica gives one number, the difference of the two gaps in min(T, budget).
+
+    Args:
+        pair: (sooner, later).
+        to: the same two at another setting, (sooner, later).
+
+    Raises:
+        ClaimError: the four conditions cannot be compared.
+    """
+    for name, two in (("pair", pair), ("to", to)):
+        if not isinstance(two, tuple) or len(two) != 2:
+            raise ClaimError(f"{name}={two!r} must be two conditions, (sooner, later)")
+    return GapGrows(*pair, *to)
