@@ -1,0 +1,1 @@
+"""How often verdicts are wrong, by simulation: python -m lossact.stats.calibration [--short]."""

@@ -1,0 +1,127 @@
+"""Families of claims that share replicas, and copies of one real condition."""
+
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import binom
+
+from lossact.errors import InputError
+from lossact.stats.calibration.errors import ALPHA, LIMIT, STAGES, WINS, share_out, verdict_of
+from lossact.stats.calibration.tables import Row, Table, at_most
+from lossact.stats.calibration.worlds import Runs, compare, lognormal_runs, pairs_of
+from lossact.stats.holm import holm
+from lossact.stats.outcomes import Outcome, Outcomes
+from lossact.stats.replay import replay
+
+LOOKS = range(32, 513, 32)
+
+
+def supported_in_family(claims: list[Outcomes], family_size: int) -> list[bool]:
+    """Which claims end as SUPPORTED, each decided at alpha / family_size, Holm's procedure at the end."""
+    p_values, supported = [], []
+    for outcomes in claims:
+        for n in STAGES:
+            found = replay([outcomes[:n]], alpha=ALPHA / family_size, margins=WINS)
+            if found.decided_at is not None:
+                break
+        supported.append(found.verdict == "supported")
+        settled = found.verdict == "refuted"
+        p_values.append(1.0 if settled else float(np.exp(-max(0.0, found.log_support[-1]))))
+    by_holm = holm(p_values, alpha=ALPHA, family_size=family_size)
+    return [one or two for one, two in zip(supported, by_holm, strict=True)]
+
+
+def peeked_p(outcomes: Outcomes) -> float:
+    """What repeated fixed-n sign tests would report: the smallest p of all looks."""
+    smallest = 1.0
+    for n in LOOKS:
+        wins, losses = int((outcomes[:n] == Outcome.WIN).sum()), int((outcomes[:n] == Outcome.LOSS).sum())
+        smallest = min(smallest, float(binom.sf(wins - 1, wins + losses, 0.5)))
+    return smallest
+
+
+def _count_families(true: int, null: int, selected: int, seed: int, n: int) -> Counter[str]:
+    """Conditions against one common one, so that claims share its replicas."""
+    rng = np.random.default_rng(seed)
+    found: Counter[str] = Counter()
+    for _ in range(n):
+        common = lognormal_runs(rng, LIMIT, censored=0.1)
+        ahead = [1.0] * true + [0.0] * null
+        claims = [compare(lognormal_runs(rng, LIMIT, censored=0.1, ahead=one), common) for one in ahead]
+        claims = claims[:selected]
+        supported = supported_in_family(claims, true + null)
+        found["false"] += any(supported[true:])
+        found["true"] += sum(supported[:true])
+        naive = holm([peeked_p(one) for one in claims], alpha=ALPHA, family_size=true + null)
+        found["peeking"] += any(naive[true:])
+    return found
+
+
+def family_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
+    """At least one false finding in a family."""
+    rows = []
+    for name, true, null, selected in (
+        ("ten null claims", 0, 10, 10),
+        ("three of them selected with -k", 0, 10, 3),
+        ("six true claims and a null one", 6, 1, 7),
+    ):
+        count = share_out(pool, n, partial(_count_families, true, null, selected))
+        power = f"{count['true'] / (n * true):.3f}" if true else ""
+        cells = (name, f"{count['false'] / n:.4f}", power, f"{count['peeking'] / n:.3f}")
+        rows.append(Row(cells, at_most(count["false"], n, ALPHA, short=short)))
+    rule = (
+        f"At least one false SUPPORTED has probability {ALPHA} at most; all claims share the replicas of one "
+        f"condition. Beside it what sign tests with a look every 32 replicas and Holm's procedure give. {n} families a "
+        "row."
+    )
+    return Table("Families", rule, ("family", "a false finding", "true ones found", "peeking"), rows)
+
+
+def _count_suites(steps: np.ndarray, reached: np.ndarray, seed: int, n: int) -> Counter[str]:
+    """Suites of seven claims, as the case study makes them, about copies of one condition."""
+    rng = np.random.default_rng(seed)
+    replicas, found = len(steps) // 4, Counter[str]()
+    replicas = min(replicas, 512)
+    for _ in range(n):
+        drawn = rng.permutation(len(steps))[: 4 * replicas].reshape(4, replicas)
+        runs = [Runs(steps[rows], reached[rows]) for rows in drawn]
+        pairs = pairs_of(runs)  # 01 02 03 12 13 23
+        suite = [
+            [pairs[5]], [compare(runs[2], runs[3], 2.0)], [pairs[0]], pairs, [pairs[2], pairs[4], pairs[5]],
+            pairs[:3], [pairs[3]],
+        ]  # fmt: skip
+        verdicts = [verdict_of(claim, ALPHA / len(suite))[0] for claim in suite]
+        found["supported"] += "supported" in verdicts
+        found["suites"] += 1
+    return found
+
+
+def same_condition_table(pool: ProcessPoolExecutor, n: int, trials: Path, *, short: bool) -> Table:
+    """A/A: suites about disjoint replicas of one real condition.
+
+    Raises:
+        InputError: the file does not hold 2048 trials.
+    """
+    try:
+        with np.load(trials, allow_pickle=False) as content:
+            conditions = {str(name): content[name] for name in content.files}
+    except (OSError, ValueError) as error:
+        raise InputError(f"trials={trials}: not readable as .npz ({error})") from None
+    rows = []
+    for name, steps in conditions.items():
+        if steps.ndim != 1 or len(steps) < 4 * 512:
+            raise InputError(
+                f"trials={trials}: {name} has shape {steps.shape}; at least 2048 steps_to_target are needed"
+            )
+        reached = steps >= 0
+        count = share_out(pool, n, partial(_count_suites, steps, reached))
+        cells = (name, f"{len(steps)}", f"{1 - reached.mean():.0%}", f"{count['supported'] / n:.4f}")
+        rows.append(Row(cells, at_most(count["supported"], n, ALPHA, short=short)))
+    rule = (
+        f"A suite of seven claims about copies of one real condition has a SUPPORTED in it with probability {ALPHA} at "
+        f"most. {n} suites a row, each from 2048 replicas of its own."
+    )
+    return Table("A/A", rule, ("condition", "stored runs", "censored", "a false finding"), rows)
