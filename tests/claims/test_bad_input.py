@@ -1,0 +1,73 @@
+"""What STATISTICS cannot work with, one row each: never a traceback, always the value, the rule and the way out."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lossact import Experiment, equivalent, evaluate, exceeds, faster, ordering
+from lossact.errors import LossactError
+from lossact.stats import Comparison, Margins, Outcome, compare_steps, decide
+from tests.conftest import report_condition
+
+A = replace(report_condition("relu", "l2", budget=20), name="A")
+B = replace(report_condition("sigmoid", "l2", budget=20), name="B")
+YES, NO = np.array([True]), np.array([False])
+WINS = Margins.of_wins(0.1)
+
+
+def decided(*lengths: int, value: int = Outcome.WIN) -> object:
+    comparisons = [Comparison("A before B", np.full(n, value, np.int8)) for n in lengths]
+    return decide(comparisons, alpha=0.025, margins=WINS, limit=8)
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        pytest.param(lambda _: decided(), "comparisons hold no replica; at least one is needed", id="empty"),
+        pytest.param(lambda _: decided(0), "comparisons hold no replica; at least one is needed", id="no replica"),
+        pytest.param(lambda _: decided(2, 3), r"lengths \[2, 3\] of the comparisons differ; cut them", id="lengths"),
+        pytest.param(
+            lambda _: compare_steps(np.array([1, 2]), np.array([True, True]), np.array([1]), YES, budget=9),
+            r"lengths \[1, 2\] of the two conditions' replicas differ; pair them",
+            id="unpaired",
+        ),
+        pytest.param(lambda _: decided(2, value=9), "outcomes must be Outcome values 0 … 4", id="no outcome"),
+        pytest.param(
+            lambda _: faster(A, than=replace(B, budget=30)), r"budgets \[20, 30\].*must be equal", id="mixed budgets"
+        ),
+        pytest.param(lambda e: evaluate(faster(A, than=B), alpha=math.nan, experiment=e), "alpha=nan must", id="NaN"),
+        pytest.param(lambda e: evaluate(faster(A, than=B), alpha=0, experiment=e), "alpha=0 must be > 0", id="alpha 0"),
+        pytest.param(lambda e: evaluate(faster(A, than=B), alpha=0.5, experiment=e), "alpha=0.5 must", id="alpha 1/2"),
+        pytest.param(lambda e: evaluate(faster(A, than=B), delta=0, experiment=e), "delta=0 must be > 0", id="delta 0"),
+        pytest.param(lambda e: evaluate(equivalent(A, B), delta=0.5, experiment=e), "delta=0.5 must", id="delta 1/2"),
+        pytest.param(lambda _: faster(A, than=B, ratio=0), "ratio=0 must be > 0; try 2", id="ratio 0"),
+        pytest.param(lambda _: faster(A, than=B, ratio=-2), "ratio=-2 must be > 0; try 2", id="ratio < 0"),
+        pytest.param(
+            lambda _: compare_steps(np.array([1]), YES, np.array([1]), NO, budget=9, ratio=math.nan),
+            "ratio=nan must be > 0",
+            id="ratio NaN",
+        ),
+        pytest.param(lambda _: faster(A, than=A), r"\(A, A\) must differ", id="with itself"),
+        pytest.param(lambda _: ordering(A, B, A), r"\(A, B, A\) must differ", id="duplicate"),
+        pytest.param(
+            lambda e: evaluate(faster(A, than=B), max_replicas=0, experiment=e), "max_replicas=0 must be", id="limit 0"
+        ),
+        pytest.param(
+            lambda e: evaluate(exceeds(lambda a: a.steps[:-1], 0, of=[A]), max_replicas=64, experiment=e),
+            r"<lambda> has shape \(63,\) for 64 replicas",
+            id="a number too few",
+        ),
+    ],
+)
+def test_bad_input_is_named(ask: Callable[[Experiment], object], message: str, experiment: Experiment) -> None:
+    with pytest.raises(LossactError, match=message):
+        ask(experiment)
+
+
+def test_one_replica_is_enough_to_ask(experiment: Experiment) -> None:
+    """A limit of one replica is one block, and no more than INCONCLUSIVE need come of it."""
+    verdict = evaluate(faster(A, than=B), max_replicas=1, experiment=experiment)
+    assert verdict.decision.replicas == A.block

@@ -1,0 +1,136 @@
+"""The calibration's own arithmetic, and that it would notice an engine that errs too often."""
+
+import importlib.util
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from lossact.stats.calibration import errors
+from lossact.stats.calibration.families import LOOKS, peeked_p, supported_in_family
+from lossact.stats.calibration.power import METHODS
+from lossact.stats.calibration.tables import at_most, highest_share, lowest_share
+from lossact.stats.calibration.worlds import (
+    ahead_for,
+    coin,
+    cycle,
+    lognormal_runs,
+    two_lognormals,
+    win_probability,
+)
+from lossact.stats.outcomes import Outcome, Outcomes
+from lossact.stats.replay import replay
+
+W = np.array([0.0, 0.5, 1.0, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("censored", [0.1, 0.5, 0.8])
+@pytest.mark.parametrize("theta", [0.5, 0.6, 0.7])
+def test_worlds_have_the_truth_they_claim(theta: float, censored: float) -> None:
+    ahead = ahead_for(theta, censored)
+    assert win_probability(ahead, censored) == pytest.approx(theta, abs=1e-6)
+    (outcomes,) = two_lognormals(censored=censored, ahead=ahead)(np.random.default_rng(0), 200_000)
+    assert W[outcomes].mean() == pytest.approx(theta, abs=0.005)
+    runs = lognormal_runs(np.random.default_rng(1), 200_000, censored=censored)
+    assert 1 - runs.reached.mean() == pytest.approx(censored, abs=0.005)
+
+
+def test_the_cycle_is_one() -> None:
+    pairs = cycle(np.random.default_rng(0), 100_000)
+    shares = [(pair == Outcome.WIN).mean() for pair in pairs]  # A before B, A before C, B before C
+    assert shares == pytest.approx([5 / 9, 4 / 9, 5 / 9], abs=0.01)
+
+
+def test_bounds_of_a_share_are_those_of_the_binomial() -> None:
+    from scipy.stats import binomtest
+
+    for count, n in ((0, 50), (7, 200), (250, 10_000)):
+        interval = binomtest(count, n).proportion_ci(0.98, method="exact")
+        assert (lowest_share(count, n), highest_share(count, n)) == pytest.approx((interval.low, interval.high))
+
+
+def test_too_many_errors_are_noticed() -> None:
+    assert at_most(250, 10_000, 0.025, short=False)
+    assert not at_most(290, 10_000, 0.025, short=False)
+    assert at_most(8, 200, 0.025, short=True)
+    assert not at_most(20, 200, 0.025, short=True)
+
+
+def test_an_engine_that_asks_too_little_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same cells, with verdicts that fall at a tenth of the evidence."""
+    monkeypatch.setattr(errors, "cells", lambda: [errors.Cell("fair coin", coin(0.5), ("supported",))])
+    monkeypatch.setattr(errors, "verdict_of", lambda outcomes: original(outcomes, alpha=0.25))
+    with ThreadPoolExecutor(2) as pool:
+        table = errors.error_table(pool, 300, short=True)  # type: ignore[arg-type]
+    assert not table.kept
+    assert "NOT KEPT" in str(table)
+
+
+original = errors.verdict_of
+
+
+def test_staged_looks_change_no_verdict() -> None:
+    rng = np.random.default_rng(2)
+    for theta in (0.5, 0.56, 0.7):
+        (outcomes,) = coin(theta)(rng, errors.LIMIT)
+        found = replay([outcomes], alpha=errors.ALPHA, margins=errors.WINS)
+        assert errors.verdict_of([outcomes]) == (found.verdict, found.decided_at)
+
+
+def test_a_family_is_settled_as_the_product_settles_it() -> None:
+    rng = np.random.default_rng(3)
+    claims = [coin(theta)(rng, errors.LIMIT)[0] for theta in (0.9, 0.8, 0.5, 0.5)]
+    assert supported_in_family(claims, 4)[:2] == [True, True]
+
+
+def test_peeking_takes_the_best_look() -> None:
+    from scipy.stats import binomtest
+
+    (outcomes,) = coin(0.6)(np.random.default_rng(4), 512)
+    wins = [int((outcomes[:n] == Outcome.WIN).sum()) for n in LOOKS]
+    by_scipy = min(binomtest(win, n, alternative="greater").pvalue for win, n in zip(wins, LOOKS, strict=True))
+    assert peeked_p(outcomes) == pytest.approx(by_scipy)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_rival_prefers_the_better(method: str) -> None:
+    def highest(theta: float) -> float:
+        (outcomes,) = coin(theta)(np.random.default_rng(5), 512)
+        path = METHODS[method](outcomes)
+        assert path.shape == (512,)
+        return float(path.max())
+
+    assert highest(0.7) > highest(0.5)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ville") is None, reason="ville is not installed")
+def test_ville_covers_as_we_do() -> None:
+    """Another martingale's 95% sequence and ours hold the truth alike; their endpoints need not agree."""
+    from ville import BettingCS
+
+    from lossact.stats.betting import Counts, bets, lower_bound, upper_bound
+
+    rng = np.random.default_rng(6)
+    for theta in (0.35, 0.6):
+        values: Outcomes = (rng.random(400) < theta).astype(np.int8)
+        wins = int(values.sum())
+        counts = [Counts.of(wins, 0, 400 - wins)]
+        ours = lower_bound(counts, 0.025, bets(0.1)), upper_bound(counts, 0.025, bets(0.1))
+        theirs = BettingCS(alpha=0.05, grid=2001).fit(values.astype(float)).interval()
+        assert ours[0] < theta < ours[1]
+        assert theirs[0] < theta < theirs[1]
+        assert max(ours[0], theirs[0]) < min(ours[1], theirs[1])
+
+
+def test_the_short_form_runs_end_to_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from lossact.stats.calibration import __main__ as command
+
+    monkeypatch.setattr("sys.argv", ["calibration", "--short", "--processes", "2", "--trials", "nothing.npz"])
+    for name in ("error_table", "coverage_table", "order_table", "power_table", "family_table"):
+        make = getattr(command, name)
+        monkeypatch.setattr(command, name, lambda pool, n, short, make=make: make(pool, 4, short=short))
+    with pytest.raises(SystemExit, match=r"trials=nothing.npz: not readable"):
+        command.main()
+    printed = capsys.readouterr().out
+    for title in ("False verdicts", "Coverage", "Orderings", "Replicas to a verdict", "Families"):
+        assert f"### {title}" in printed
