@@ -10,7 +10,7 @@ from lossact.errors import InputError
 from lossact.models.config import CNNConfig, MLPConfig
 from lossact.models.factory import ModuleFactory
 
-LOSS_NAMES = ("cross_entropy", "l2")
+LOSS_NAMES = ("cross_entropy", "hinge", "huber", "l2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class Condition:
     Attributes:
         network: what is trained: a built-in network, or a function that makes an nn.Module which maps (batch,
             height, width) images to (batch,) logits.
-        loss: "cross_entropy" or "l2", of the sigmoid output, averaged over the batch.
+        loss: "cross_entropy", "l2", "huber" or "hinge", of the sigmoid output, averaged over the batch.
         optimizer: how weights move; the whole data set is one batch.
         data: what it is trained on, fresh per replica or fixed.
         budget: updates at most, >= 1.

@@ -1,7 +1,24 @@
-"""Activations and losses as pure tensor functions, unreduced."""
+"""Activations, losses and the neuron as pure tensor functions, unreduced."""
 
 from lossact.functional.accuracy import correct
 from lossact.functional.activations import ACTIVATIONS, Activation
-from lossact.functional.losses import SIGMOID_LOSSES, SigmoidLoss
+from lossact.functional.losses import LOSSES, SIGMOID_LOSSES, Loss, SigmoidLoss
+from lossact.functional.neuron import Descent, Neuron, descend
+from lossact.functional.surfaces import QUANTITIES, Grid, Surface, surface
 
-__all__ = ["ACTIVATIONS", "SIGMOID_LOSSES", "Activation", "SigmoidLoss", "correct"]
+__all__ = [
+    "ACTIVATIONS",
+    "LOSSES",
+    "QUANTITIES",
+    "SIGMOID_LOSSES",
+    "Activation",
+    "Descent",
+    "Grid",
+    "Loss",
+    "Neuron",
+    "SigmoidLoss",
+    "Surface",
+    "correct",
+    "descend",
+    "surface",
+]

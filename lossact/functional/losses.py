@@ -1,6 +1,8 @@
-"""Losses of a sigmoid output, taken from the logit, unreduced, with their first derivatives.
+"""Losses of one output against its target, unreduced, with their first derivatives.
 
-Conventions: the squared error carries no factor 1/2; the cross-entropy is in nats. Targets lie in [0, 1].
+Two forms of each: of the output p itself, whatever made it, and of the logit z where p = sigmoid(z), which keeps the
+tails that p has rounded away. Conventions: the squared error carries no factor 1/2, the cross-entropy is in nats,
+Huber's threshold is 1, the hinge loss reads y = 0 as -1. What is undefined is NaN, what is infinite inf.
 """
 
 from collections.abc import Callable
@@ -9,52 +11,141 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lossact.functional.activations import sigmoid_derivative, softplus
+
+HUBER_THRESHOLD = 1.0
+
+Elementwise = Callable[[Tensor, Tensor], Tensor]
+
 
 @dataclass(frozen=True)
-class SigmoidLoss:
-    """A loss of p = sigmoid(z) against a target y, as functions of the logit z.
+class Loss:
+    """A loss against a target y, elementwise.
 
     Attributes:
         name: the word it is chosen by.
-        function: (z, y) -> loss, elementwise.
-        derivative: (z, y) -> d loss / dz, elementwise.
+        function: (p, y) -> loss; of a SigmoidLoss (z, y) -> loss.
+        derivative: its derivative in the first argument.
     """
 
     name: str
-    function: Callable[[Tensor, Tensor], Tensor]
-    derivative: Callable[[Tensor, Tensor], Tensor]
+    function: Elementwise
+    derivative: Elementwise
+
+
+class SigmoidLoss(Loss):
+    """The same of p = sigmoid(z), as a function of the logit z."""
+
+
+def squared_error(output: Tensor, target: Tensor) -> Tensor:
+    """(p - y)^2."""
+    return (output - target) ** 2
+
+
+def squared_error_derivative(output: Tensor, target: Tensor) -> Tensor:
+    """2 (p - y)."""
+    return 2 * (output - target)
+
+
+def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
+    """-(y ln p + (1 - y) ln(1 - p)), in nats; inf where p is 0 or 1 and y is not, NaN outside [0, 1]."""
+    gain: Tensor = torch.xlogy(target, output) + torch.special.xlog1py(1 - target, -output)
+    return -gain
+
+
+def cross_entropy_derivative(output: Tensor, target: Tensor) -> Tensor:
+    """(1 - y) / (1 - p) - y / p, with 0 / 0 = 0 where y is 0 or 1; NaN outside [0, 1]."""
+    of_one = torch.where(target == 0, target, target / output)
+    of_zero = torch.where(target == 1, 1 - target, (1 - target) / (1 - output))
+    defined = (output >= 0) & (output <= 1)
+    return torch.where(defined, of_zero - of_one, torch.nan)
+
+
+def hinge(output: Tensor, target: Tensor) -> Tensor:
+    """Max(0, 1 - (2 y - 1) p); p is the score and targets 0 and 1 stand for -1 and 1."""
+    return torch.relu(1 - (2 * target - 1) * output)
+
+
+def hinge_derivative(output: Tensor, target: Tensor) -> Tensor:
+    """1 - 2 y where the margin (2 y - 1) p is below 1, else 0."""
+    sign = 1 - 2 * target
+    return torch.where((1 + sign * output).isnan(), torch.nan, torch.where(1 + sign * output > 0, sign, 0 * sign))
+
+
+def huber(output: Tensor, target: Tensor) -> Tensor:
+    """(p - y)^2 / 2 up to |p - y| = 1, |p - y| - 1/2 beyond (Huber 1964)."""
+    return _huber(output - target)
+
+
+def huber_derivative(output: Tensor, target: Tensor) -> Tensor:
+    """P - y, cut off at -1 and 1."""
+    return (output - target).clamp(-HUBER_THRESHOLD, HUBER_THRESHOLD)
+
+
+def sigmoid_error(logit: Tensor, target: Tensor) -> Tensor:
+    """Sigmoid(z) - y as (1 - y) sigmoid(z) - y sigmoid(-z), which does not round to 0 where p is near y = 1."""
+    return (1 - target) * torch.sigmoid(logit) - target * torch.sigmoid(-logit)
 
 
 def sigmoid_squared_error(logit: Tensor, target: Tensor) -> Tensor:
-    """(sigmoid(z) - y)^2, elementwise."""
-    return (torch.sigmoid(logit) - target) ** 2
+    """(sigmoid(z) - y)^2."""
+    return sigmoid_error(logit, target) ** 2
 
 
 def sigmoid_squared_error_derivative(logit: Tensor, target: Tensor) -> Tensor:
-    """2 (p - y) p (1 - p) with p = sigmoid(z), elementwise."""
-    p = torch.sigmoid(logit)
-    return 2 * (p - target) * p * (1 - p)
+    """2 (p - y) p (1 - p) with p = sigmoid(z)."""
+    return 2 * sigmoid_error(logit, target) * sigmoid_derivative(logit)
 
 
 def sigmoid_cross_entropy(logit: Tensor, target: Tensor) -> Tensor:
-    """-(y ln p + (1 - y) ln(1 - p)) with p = sigmoid(z), elementwise, in nats.
+    """-(y ln p + (1 - y) ln(1 - p)) with p = sigmoid(z), in nats.
 
-    Written as max(z, 0) - z y + ln(1 + exp(-|z|)), which neither overflows nor loses the tails. The maximum is taken as
-    (z + |z|) / 2, for then autograd is right at z = 0 too, where a network of dead ReLU units starts.
+    Written as y softplus(-z) + (1 - y) softplus(z), which neither overflows nor cancels, and whose autograd is right at
+    z = 0 too, where a network of dead ReLU units starts.
     """
-    size = logit.abs()
-    return 0.5 * (logit + size) - logit * target + torch.log1p(torch.exp(-size))
+    return target * softplus(-logit) + (1 - target) * softplus(logit)
 
 
-def sigmoid_cross_entropy_derivative(logit: Tensor, target: Tensor) -> Tensor:
-    """P - y with p = sigmoid(z), elementwise."""
-    return torch.sigmoid(logit) - target
+def sigmoid_hinge(logit: Tensor, target: Tensor) -> Tensor:
+    """1 - (2 y - 1) p with p = sigmoid(z), as sigmoid(-z) + 2 (1 - y) p; it never falls below 0."""
+    return torch.sigmoid(-logit) + 2 * (1 - target) * torch.sigmoid(logit)
 
 
+def sigmoid_hinge_derivative(logit: Tensor, target: Tensor) -> Tensor:
+    """(1 - 2 y) p (1 - p); a sigmoid never reaches the margin 1."""
+    return (1 - 2 * target) * sigmoid_derivative(logit)
+
+
+def sigmoid_huber(logit: Tensor, target: Tensor) -> Tensor:
+    """The Huber loss of p = sigmoid(z)."""
+    return _huber(sigmoid_error(logit, target))
+
+
+def sigmoid_huber_derivative(logit: Tensor, target: Tensor) -> Tensor:
+    """P - y, cut off at -1 and 1, times p (1 - p)."""
+    return sigmoid_error(logit, target).clamp(-HUBER_THRESHOLD, HUBER_THRESHOLD) * sigmoid_derivative(logit)
+
+
+def _huber(error: Tensor) -> Tensor:
+    size = error.abs()
+    return torch.where(size <= HUBER_THRESHOLD, 0.5 * error**2, size - 0.5 * HUBER_THRESHOLD)
+
+
+LOSSES = {
+    loss.name: loss
+    for loss in (
+        Loss("l2", squared_error, squared_error_derivative),
+        Loss("cross_entropy", cross_entropy, cross_entropy_derivative),
+        Loss("hinge", hinge, hinge_derivative),
+        Loss("huber", huber, huber_derivative),
+    )
+}
 SIGMOID_LOSSES = {
     loss.name: loss
     for loss in (
-        SigmoidLoss("cross_entropy", sigmoid_cross_entropy, sigmoid_cross_entropy_derivative),
         SigmoidLoss("l2", sigmoid_squared_error, sigmoid_squared_error_derivative),
+        SigmoidLoss("cross_entropy", sigmoid_cross_entropy, sigmoid_error),
+        SigmoidLoss("hinge", sigmoid_hinge, sigmoid_hinge_derivative),
+        SigmoidLoss("huber", sigmoid_huber, sigmoid_huber_derivative),
     )
 }

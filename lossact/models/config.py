@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lossact.checks import check_choice, check_count, check_number
 from lossact.errors import InputError
 
-ACTIVATION_NAMES = ("relu", "sigmoid")
+ACTIVATION_NAMES = ("gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus", "tanh")
 
 
 def glorot(

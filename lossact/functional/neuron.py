@@ -1,0 +1,98 @@
+"""One neuron with one input: its output, its loss and the gradients in weight and bias."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lossact.checks import check_choice
+from lossact.functional.activations import ACTIVATIONS
+from lossact.functional.losses import LOSSES, SIGMOID_LOSSES
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """Output p = act(w x + b), loss of p against a target y.
+
+    All functions are elementwise over tensors that broadcast together, and exact to rounding: with a sigmoid they go
+    by way of the logit. Where a loss is undefined, as the cross-entropy of an output outside [0, 1], they are NaN, and
+    where it is infinite, inf.
+
+    Attributes:
+        activation: a name in ACTIVATIONS.
+        loss: a name in LOSSES.
+
+    Raises:
+        InputError: a name is not known.
+    """
+
+    activation: str
+    loss: str
+
+    def __post_init__(self) -> None:
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("loss", self.loss, LOSSES)
+
+    def output(self, w: Tensor, b: Tensor, x: Tensor) -> Tensor:
+        """P = act(w x + b)."""
+        return ACTIVATIONS[self.activation].function(w * x + b)
+
+    def loss_value(self, w: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """The loss of the output against y."""
+        z = w * x + b
+        if self.activation == "sigmoid":
+            return SIGMOID_LOSSES[self.loss].function(z, y)
+        return LOSSES[self.loss].function(ACTIVATIONS[self.activation].function(z), y)
+
+    def gradient_b(self, w: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """D loss / db, which is d loss / dz: that in the output times act'(z)."""
+        z = w * x + b
+        if self.activation == "sigmoid":
+            return SIGMOID_LOSSES[self.loss].derivative(z, y)
+        activation = ACTIVATIONS[self.activation]
+        return LOSSES[self.loss].derivative(activation.function(z), y) * activation.derivative(z)
+
+    def gradient_w(self, w: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """D loss / dw = x d loss / dz."""
+        return x * self.gradient_b(w, b, x, y)
+
+    def gradients_by_autograd(self, w: Tensor, b: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(d loss / dw, d loss / db) as autograd has them, to check the closed form with."""
+        w, b, _, _ = torch.broadcast_tensors(w, b, x, y)  # type: ignore[no-untyped-call]
+        w, b = (one.detach().clone().requires_grad_() for one in (w, b))
+        d_w, d_b = torch.autograd.grad(self.loss_value(w, b, x, y).sum(), (w, b))
+        return d_w, d_b
+
+
+@dataclass(frozen=True, eq=False)
+class Descent:
+    """Where gradient descent led.
+
+    Attributes:
+        w, b: (steps + 1, starts), before each step and after the last.
+        loss, output: (steps + 1, starts), at these points.
+    """
+
+    w: Tensor
+    b: Tensor
+    loss: Tensor
+    output: Tensor
+
+
+def descend(neuron: Neuron, w: Tensor, b: Tensor, x: Tensor, y: Tensor, *, learning_rate: float, steps: int) -> Descent:
+    """Plain gradient descent of many neurons at once, each from a start of its own.
+
+    Args:
+        neuron: what learns.
+        w, b: (starts,) where they start.
+        x, y: (starts,) or scalars, the one example each learns.
+        learning_rate: > 0.
+        steps: >= 0.
+    """
+    path = []
+    for _ in range(steps + 1):
+        path.append((w, b))
+        slope = neuron.gradient_b(w, b, x, y)
+        w, b = w - learning_rate * x * slope, b - learning_rate * slope
+    all_w, all_b = (torch.stack(points) for points in zip(*path, strict=True))
+    return Descent(all_w, all_b, neuron.loss_value(all_w, all_b, x, y), neuron.output(all_w, all_b, x))

@@ -1,0 +1,89 @@
+"""Output, loss and gradients of a neuron over a grid of weights and biases."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lossact.checks import check_choice, check_count, check_number
+from lossact.errors import InputError
+from lossact.functional.neuron import Neuron
+
+Quantity = Literal["output", "loss", "gradient_w", "gradient_b"]
+QUANTITIES: tuple[Quantity, ...] = ("output", "loss", "gradient_w", "gradient_b")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where surfaces are computed.
+
+    Attributes:
+        w, b: (lowest, highest) weight and bias.
+        resolution: points along each axis, >= 2.
+        x, y: input and target.
+
+    Raises:
+        InputError: a range is empty or not finite, or the resolution below 2.
+    """
+
+    w: tuple[float, float] = (-10.0, 10.0)
+    b: tuple[float, float] = (-10.0, 10.0)
+    resolution: int = 81
+    x: float = 1.0
+    y: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("w", "b"):
+            low, high = getattr(self, name)
+            check_number(f"{name}'s lowest value", low, hint=-10)
+            check_number(f"{name}'s highest value", high, hint=10)
+            if low >= high:
+                raise InputError(f"{name}={low:g},{high:g} must be a range from low to high; try -10,10")
+        check_count("resolution", self.resolution, at_least=2, hint=81)
+        check_number("x", self.x, hint=1)
+        check_number("y", self.y, hint=0.5)
+
+    def axes(self) -> tuple[Tensor, Tensor]:
+        """Weights (resolution,) and biases (resolution,), in double precision."""
+        w, b = (torch.linspace(low, high, self.resolution, dtype=torch.float64) for low, high in (self.w, self.b))
+        return w, b
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """One quantity of a neuron over a grid.
+
+    Attributes:
+        neuron, quantity, grid: what it is of.
+        values: (biases, weights) float64; NaN where undefined, inf where infinite.
+    """
+
+    neuron: Neuron
+    quantity: Quantity
+    grid: Grid
+    values: Tensor
+
+
+def surface(neuron: Neuron, quantity: Quantity, grid: Grid, *, by_autograd: bool = False) -> Surface:
+    """A quantity at every point of the grid.
+
+    Args:
+        neuron: whose.
+        quantity: "output", "loss", "gradient_w" or "gradient_b".
+        grid: where.
+        by_autograd: take gradients from autograd and not from the closed form.
+    """
+    check_choice("quantity", quantity, QUANTITIES)
+    w_axis, b_axis = grid.axes()
+    b, w = torch.meshgrid(b_axis, w_axis, indexing="ij")
+    x, y = (torch.tensor(value, dtype=torch.float64) for value in (grid.x, grid.y))
+    if quantity == "output":
+        values = neuron.output(w, b, x)
+    elif quantity == "loss":
+        values = neuron.loss_value(w, b, x, y)
+    elif by_autograd:
+        values = neuron.gradients_by_autograd(w, b, x, y)[QUANTITIES.index(quantity) - 2]
+    else:
+        values = neuron.gradient_w(w, b, x, y) if quantity == "gradient_w" else neuron.gradient_b(w, b, x, y)
+    return Surface(neuron, quantity, grid, values)
