@@ -1,5 +1,6 @@
 """Output, loss and gradients of a neuron over a grid of weights and biases."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,8 +46,17 @@ class Grid:
         check_number("y", self.y, hint=0.5)
 
     def axes(self) -> tuple[Tensor, Tensor]:
-        """Weights (resolution,) and biases (resolution,), in double precision."""
-        w, b = (torch.linspace(low, high, self.resolution, dtype=torch.float64) for low, high in (self.w, self.b))
+        """Weights (resolution,) and biases (resolution,), in double precision.
+
+        Points lie on multiples of a power of two some 1e-8 of the range wide, so that w + b is exact: where it should
+        be 0 it is, and not a rounding error on whose logarithm a surface would rise.
+        """
+        spans = [high - low for low, high in (self.w, self.b)]
+        unit = 2.0 ** (math.floor(math.log2(max(spans))) - 24)
+        w, b = (
+            torch.round(torch.linspace(low, high, self.resolution, dtype=torch.float64) / unit) * unit
+            for low, high in (self.w, self.b)
+        )
         return w, b
 
 
