@@ -1,6 +1,6 @@
 """Hypotheses about conditions, and how they become verdicts."""
 
-from lossact.claims.effects import exceeds, gap_grows, sampled
+from lossact.claims.effects import exceeds, gap_grows, measured, sampled
 from lossact.claims.evaluate import evaluate
 from lossact.claims.exact import exact
 from lossact.claims.hypotheses import (
@@ -25,6 +25,7 @@ __all__ = [
     "faster",
     "fastest",
     "gap_grows",
+    "measured",
     "not_worse",
     "ordering",
     "reaches",

@@ -36,12 +36,7 @@ class Exceeds(Hypothesis):
         return self.of
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
-        numbers = np.asarray(self.measure(*trials), dtype=np.float64)
-        if numbers.shape != (len(trials[0]),):
-            raise ClaimError(
-                f"{self.name} has shape {numbers.shape} for {len(trials[0])} replicas; "
-                "return one number for each, (replicas,)"
-            )
+        numbers = _numbers(self.measure(*trials), len(trials[0]), self.name)
         return [Comparison(f"{self.name} > {self.margin:g}", compare_numbers(numbers, self.margin))]
 
     def __repr__(self) -> str:
@@ -49,18 +44,18 @@ class Exceeds(Hypothesis):
 
 
 @dataclass(frozen=True, repr=False)
-class Sampled(Hypothesis):
-    """A number that `draw` makes of each replica's random numbers exceeds `margin`; nothing is trained."""
+class Measured(Hypothesis):
+    """The number that `measure` finds for a replica exceeds `margin`; it keeps to itself how it finds it."""
 
-    draw: Callable[[np.random.Generator], float]
+    measure: Callable[[int, int], ArrayLike]
     margin: float
     name: str
 
     effect_name = "probability of exceeding the margin"
 
     def __post_init__(self) -> None:
-        if not callable(self.draw):
-            raise ClaimError(f"draw={self.draw!r} must be a function of a numpy Generator")
+        if not callable(self.measure):
+            raise ClaimError(f"measure={self.measure!r} must be a function of a seed and a number of replicas")
         check_number("margin", self.margin, hint=0)
 
     @property
@@ -68,11 +63,10 @@ class Sampled(Hypothesis):
         return ()
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
-        raise ClaimError(f"{self.name} is drawn, not made of trials; evaluate the claim with lossact.evaluate")
+        raise ClaimError(f"{self.name} is not made of trials; evaluate the claim with lossact.evaluate")
 
     def observe(self, experiment: Experiment, trials: Sequence[Trials], replicas: int) -> list[Comparison]:
-        generators = (replica_generator(experiment.seed, replica, SAMPLE) for replica in range(replicas))
-        numbers = np.array([self.draw(generator) for generator in generators], dtype=np.float64)
+        numbers = _numbers(self.measure(experiment.seed, replicas), replicas, self.name)
         return [Comparison(repr(self), compare_numbers(numbers, self.margin))]
 
     def __repr__(self) -> str:
@@ -114,6 +108,15 @@ class GapGrows(Hypothesis):
         )
 
 
+def _numbers(found: ArrayLike, replicas: int, name: str) -> NDArray[np.float64]:
+    numbers = np.asarray(found, dtype=np.float64)
+    if numbers.shape != (replicas,):
+        raise ClaimError(
+            f"{name} has shape {numbers.shape} for {replicas} replicas; return one number for each, (replicas,)"
+        )
+    return numbers
+
+
 def gap_growth(trials: Sequence[Trials]) -> NDArray[np.float64]:
     """(later - sooner) of the second pair minus that of the first in min(T, budget) updates, (replicas,).
 
@@ -142,7 +145,24 @@ def exceeds(measure: Callable[..., ArrayLike], margin: float, *, of: Sequence[Co
     return Exceeds(measure, margin, tuple(of), name or getattr(measure, "__name__", "effect"))
 
 
-def sampled(draw: Callable[[np.random.Generator], float], margin: float, *, name: str = "") -> Sampled:
+def measured(measure: Callable[[int, int], ArrayLike], margin: float, *, name: str = "") -> Measured:
+    """A number found for each replica, by any means, exceeds a margin in more than half of the replicas.
+
+    Args:
+        measure: takes the experiment's seed and how many replicas are asked for, returns (replicas,) numbers. A
+            replica's number must depend on seed and index alone, not on how many are asked for; NaN where it cannot
+            tell. It is called anew for every look, and nothing of it is stored.
+        margin: what the numbers are held against.
+        name: of the number, for tables; by default the function's.
+
+    Raises:
+        ClaimError: `measure` is no function, or does not return one number a replica.
+        InputError: the margin is not a number.
+    """
+    return Measured(measure, margin, name or getattr(measure, "__name__", "number"))
+
+
+def sampled(draw: Callable[[np.random.Generator], float], margin: float, *, name: str = "") -> Measured:
     """A number drawn for each replica exceeds a margin in more than half of the replicas.
 
     Args:
@@ -154,7 +174,13 @@ def sampled(draw: Callable[[np.random.Generator], float], margin: float, *, name
         ClaimError: `draw` is no function.
         InputError: the margin is not a number.
     """
-    return Sampled(draw, margin, name or getattr(draw, "__name__", "number"))
+    if not callable(draw):
+        raise ClaimError(f"draw={draw!r} must be a function of a numpy Generator")
+
+    def draws(seed: int, replicas: int) -> list[float]:
+        return [draw(replica_generator(seed, replica, SAMPLE)) for replica in range(replicas)]
+
+    return measured(draws, margin, name=name or getattr(draw, "__name__", "number"))
 
 
 def gap_grows(pair: tuple[Condition, Condition], *, to: tuple[Condition, Condition]) -> GapGrows:

@@ -95,10 +95,7 @@ def stacked_training(
 ) -> StackedTraining:
     """The LightningModule that trains the given replicas of a condition together."""
     dtype = DTYPES[setting.precision]
-    drawn = replicas if condition.data.per_replica else replicas[:1]
-    sets = [condition.data.sample(replica_generator(seed, replica, DATA)) for replica in drawn]
-    images = torch.from_numpy(np.stack([one.images for one in sets])).to(dtype)
-    labels = torch.from_numpy(np.stack([one.labels for one in sets])).to(dtype)
+    images, labels = _data(condition, seed, replicas, dtype)
     network, start = _network_and_start(condition, seed, replicas, images, labels)
     optimizer = condition.optimizer
     learning_rate, momentum, weight_decay = (
@@ -142,6 +139,64 @@ def _network_and_start(
     ]
     start = torch.from_numpy(np.stack(starts)).to(images.dtype)
     return stacked_network(config, image_shape, condition.loss), start
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Where replicas stand in the middle of their training.
+
+    Attributes:
+        update: how many updates have been applied.
+        parameters: (replicas, size), each row a network's state_dict flattened in its order.
+    """
+
+    update: int
+    parameters: torch.Tensor
+
+
+def watch(
+    condition: Condition, seed: int, replicas: Sequence[int], *, every: int, setting: Setting
+) -> tuple[list[Snapshot], torch.Tensor, torch.Tensor]:
+    """Train replicas of a built-in network and keep their parameters on the way; nothing is stored.
+
+    Args:
+        condition: what to train.
+        seed: the experiment's.
+        replicas: indices, trained together.
+        every: updates between two snapshots; the first is of the start.
+        setting: how to compute.
+
+    Returns:
+        the snapshots, the images (replicas or 1, batch, height, width) and labels (replicas or 1, batch).
+    """
+    images, labels = _data(condition, seed, replicas, DTYPES[setting.precision])
+    module = stacked_training(condition, seed, replicas, setting)
+    module.updates_per_step = every
+    watcher = _Watch()
+    fit(module, setting, watcher)
+    return watcher.snapshots, images, labels
+
+
+class _Watch(Callback):
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.on_train_batch_end(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, StackedTraining)
+        self.snapshots.append(Snapshot(pl_module.update_count, pl_module.state.parameters.cpu().clone()))
+
+
+def _data(
+    condition: Condition, seed: int, replicas: Sequence[int], dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images (sets, batch, height, width) and labels (sets, batch), one set where all replicas share it."""
+    drawn = replicas if condition.data.per_replica else replicas[:1]
+    sets = [condition.data.sample(replica_generator(seed, replica, DATA)) for replica in drawn]
+    images, labels = (np.stack([getattr(one, name) for one in sets]) for name in ("images", "labels"))
+    return torch.from_numpy(images).to(dtype), torch.from_numpy(labels).to(dtype)
 
 
 def _torch_seed(seed: int, replica: int, stream: int) -> int:

@@ -67,7 +67,7 @@ def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
     decided = f"decided at replica {verdict['decided_at']}" if verdict["decided_at"] else ""
     if decided or verdict["reason"]:
         details.append("; ".join(filter(None, (decided, verdict["reason"]))))
-    if effect["name"] != "win probability":
+    if effect["name"] != "win probability" and not result.exact:
         details.append(f"effect: {effect['name']}")
     if effect["level"] != level and not result.exact:
         details.append(f"interval at {effect['level']:.1%}")
