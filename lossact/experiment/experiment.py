@@ -83,7 +83,7 @@ class Experiment:
             self.trained_replicas += len(block.trials)
 
 
-def default_setting(*, device: str = "cpu", compiled: bool = False) -> Setting:
+def default_setting(*, device: str = "cpu", precision: str = "32-true", compiled: bool = False) -> Setting:
     """Single precision and eager, with two CPU threads where there are two.
 
     A compiled step is twice as fast, after some 5 s to compile each condition; where the machine has no C++ compiler
@@ -111,4 +111,4 @@ def default_setting(*, device: str = "cpu", compiled: bool = False) -> Setting:
         warnings.warn("no C++ compiler on PATH: replicas train eagerly, at half the speed", stacklevel=2)
         compiled = False
     threads = torch.get_num_threads() if compiled else min(2, torch.get_num_threads())
-    return Setting(device=device, threads=threads, compiled=compiled)
+    return Setting(device=device, precision=precision, threads=threads, compiled=compiled)

@@ -12,7 +12,7 @@ from lossact.checks import check_choice, check_count
 from lossact.experiment.condition import Condition
 
 DEVICES = ("cpu", "cuda", "mps")
-PRECISIONS = ("32-true", "64-true")
+PRECISIONS = ("32-true", "64-true", "bf16-mixed")
 COMPUTING_ROOMS = ("functional", "data", "models", "replicas", "training")
 
 
@@ -22,7 +22,7 @@ class Setting:
 
     Attributes:
         device: "cpu", "cuda", …: the kind, not the index.
-        precision: "32-true" or "64-true", as the Trainer names them.
+        precision: "32-true", "64-true" or "bf16-mixed", as the Trainer names them.
         compiled: whether the step goes through torch.compile.
         threads: CPU threads of one operation.
     """

@@ -25,7 +25,7 @@ from lossact.replicas.modules import SeparateModules, StackedModule, flat_parame
 from lossact.replicas.network import StackedNetwork, stacked_network
 from lossact.training.stacked import StackedOutcome, StackedTraining
 
-DTYPES = {"32-true": torch.float32, "64-true": torch.float64}
+DTYPES = {"32-true": torch.float32, "64-true": torch.float64, "bf16-mixed": torch.float32}  # of the parameters
 
 
 @dataclass(frozen=True)

@@ -117,11 +117,10 @@ class StackedCNN:
         d_weight = torch.bmm(a2.transpose(1, 2), d_logit)
         d_z2 = activation.pullback(d_logit * weight.transpose(1, 2), z2, a2)
         d_rows = torch.split(d_z2, row2, dim=2)
-        d_band2 = torch.zeros_like(band2)
-        d_a1 = torch.zeros_like(a1)
+        d_band2, d_a1 = torch.zeros_like(band2), torch.zeros_like(a1, dtype=parameters.dtype)
         for y in range(height2):
-            d_band2.baddbmm_(strips2[y].transpose(1, 2), d_rows[y])
-            d_a1[:, :, y * row1 : (y + k) * row1].baddbmm_(d_rows[y], band2.transpose(1, 2))
+            d_band2 = torch.baddbmm(d_band2, strips2[y].transpose(1, 2), d_rows[y])
+            d_a1[:, :, y * row1 : (y + k) * row1] += torch.bmm(d_rows[y], band2.transpose(1, 2))
         d_z1 = activation.pullback(d_a1, z1, a1).view(replicas, -1, group * first)
         d_band1 = torch.bmm(strips1.transpose(1, 2), d_z1)
 

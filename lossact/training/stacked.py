@@ -102,7 +102,8 @@ class StackedTraining(LightningModule):
 
     def on_fit_start(self) -> None:
         self.state = ReplicaState.start(self.start.clone())
-        if self.compiled and self.device.type == "cpu" and isinstance(self.network, StackedMLP):
+        mixed = "mixed" in str(self.trainer.precision)  # autocast ends where another thread begins
+        if self.compiled and self.device.type == "cpu" and isinstance(self.network, StackedMLP) and not mixed:
             self.advance = partial(advance_in_slices, self.network, self.target)
         else:
             self.advance = partial(advance, make_step(self.network, self.target, compiled=self.compiled))

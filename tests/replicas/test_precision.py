@@ -1,0 +1,60 @@
+"""Mixed precision: products in bfloat16, everything that adds up in float32."""
+
+import numpy as np
+import pytest
+
+from lossact import Condition, default_setting
+from lossact.errors import InputError
+from lossact.experiment.key import Setting
+from lossact.experiment.runner import fit, stacked_training, train_blocks
+from tests.conftest import report_condition
+from tests.replicas.test_modules import condition as module_condition
+from tests.replicas.test_modules import with_residual
+from tests.replicas.test_stacked_cnn import cnn_condition
+
+MIXED = Setting(precision="bf16-mixed", threads=1)
+
+
+def losses(condition: Condition, setting: Setting) -> np.ndarray:
+    module = stacked_training(condition, 0, range(4), setting, curves_of=4)
+    fit(module, setting)
+    return module.outcome().loss
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        report_condition("sigmoid", budget=60),
+        report_condition("relu", "l2", budget=60),
+        cnn_condition("relu", "cross_entropy", budget=4),
+        module_condition(with_residual, budget=20),
+    ],
+    ids=str,
+)
+def test_mixed_precision_follows_single_precision(condition: Condition) -> None:
+    mixed, single = losses(condition, MIXED), losses(condition, Setting(threads=1))
+    assert mixed.dtype == single.dtype == np.float32
+    assert (mixed != single).any()
+    np.testing.assert_allclose(mixed, single, atol=0.02)
+
+
+def test_a_blocks_bits_do_not_depend_on_its_companions_in_mixed_precision() -> None:
+    condition = report_condition(budget=60)
+    alone, _, together = (
+        next(block for block in train_blocks(condition, 0, blocks, MIXED) if block.first_replica == 64)
+        for blocks in ([1], [1, 2], [0, 1, 5])
+    )
+    np.testing.assert_array_equal(alone.curves.loss, together.curves.loss)
+
+
+@pytest.mark.slow
+def test_mixed_precision_may_be_compiled() -> None:
+    condition = report_condition(budget=20)
+    compiled = losses(condition, Setting(precision="bf16-mixed", threads=1, compiled=True))
+    np.testing.assert_allclose(compiled, losses(condition, MIXED), atol=0.02)
+
+
+def test_precisions_are_chosen_by_the_trainers_names() -> None:
+    assert default_setting(precision="bf16-mixed").precision == "bf16-mixed"
+    with pytest.raises(InputError, match="precision='16-mixed' is not known; choose one of 32-true, 64-true, bf16-mix"):
+        default_setting(precision="16-mixed")
