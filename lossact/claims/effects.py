@@ -1,17 +1,17 @@
 """Claims about one number a replica: an effect of any kind, or how a gap changes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lossact.checks import check_number
-from lossact.claims.hypotheses import Hypothesis, check_comparable
+from lossact.claims.hypotheses import Hypothesis, as_numbers, check_comparable, check_sequence
 from lossact.errors import ClaimError
 from lossact.experiment import Condition, Experiment, Trials
 from lossact.replicas.generators import SAMPLE, replica_generator
-from lossact.stats import Comparison, Decision, Outcome, compare_numbers
+from lossact.stats import Comparison, Decision, Margins, Outcome, compare_numbers
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,6 +24,9 @@ class Exceeds(Hypothesis):
     name: str
 
     effect_name = "probability of exceeding the margin"
+
+    def margins(self, delta: float) -> Margins:
+        return _of_numbers(delta)
 
     def __post_init__(self) -> None:
         if not callable(self.measure):
@@ -52,6 +55,9 @@ class Measured(Hypothesis):
     name: str
 
     effect_name = "probability of exceeding the margin"
+
+    def margins(self, delta: float) -> Margins:
+        return _of_numbers(delta)
 
     def __post_init__(self) -> None:
         if not callable(self.measure):
@@ -108,8 +114,14 @@ class GapGrows(Hypothesis):
         )
 
 
+def _of_numbers(delta: float) -> Margins:
+    return replace(
+        Margins.of_wins(delta), tags=("mostly below the margin", "negligible"), hidden="too many replicas cannot tell"
+    )
+
+
 def _numbers(found: ArrayLike, replicas: int, name: str) -> NDArray[np.float64]:
-    numbers = np.asarray(found, dtype=np.float64)
+    numbers = as_numbers(found, name)
     if numbers.shape != (replicas,):
         raise ClaimError(
             f"{name} has shape {numbers.shape} for {replicas} replicas; return one number for each, (replicas,)"
@@ -142,6 +154,7 @@ def exceeds(measure: Callable[..., ArrayLike], margin: float, *, of: Sequence[Co
         ClaimError: the conditions cannot be compared, or `measure` is no function.
         InputError: the margin is not a number.
     """
+    check_sequence(of)
     return Exceeds(measure, margin, tuple(of), name or getattr(measure, "__name__", "effect"))
 
 

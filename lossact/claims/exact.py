@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lossact.checks import check_number
-from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.hypotheses import Hypothesis, as_numbers
 from lossact.errors import ClaimError
 from lossact.experiment import Condition, Trials
 from lossact.stats import Comparison, Decision
@@ -37,7 +37,7 @@ class Exact(Hypothesis):
 
     def check(self) -> Decision:
         """SUPPORTED where no deviation is above the tolerance, else REFUTED; there is nothing in between."""
-        deviations = np.abs(np.asarray(self.deviations(), dtype=np.float64)).ravel()
+        deviations = np.abs(as_numbers(self.deviations(), f"the deviation of {self.statement!r}")).ravel()
         if not deviations.size:
             raise ClaimError(f"{self.statement!r} was checked nowhere; return one deviation a point, at least one")
         beyond = int((~(deviations <= self.tolerance)).sum())
@@ -52,6 +52,7 @@ class Exact(Hypothesis):
             value=largest,
             low=largest,
             high=largest,
+            alpha=1.0,
             level=1.0,
             log_support=0.0,
             log_refute=0.0,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from lossact.checks import check_number
 from lossact.errors import ClaimError
@@ -242,7 +243,7 @@ class Reaches(Hypothesis):
         return [Comparison(f"{self.condition} reaches the target", outcomes)]
 
     def margins(self, delta: float) -> Margins:
-        return Margins(self.low, self.high, delta, 0.99)
+        return Margins(self.low, self.high, delta, 0.99, tags=(f"below {self.low:g}", f"below {self.high:g}"))
 
     def __repr__(self) -> str:
         return f"{self.condition} reaches the target within {self.budget} updates in more than {self.low:.0%} of runs"
@@ -319,8 +320,7 @@ def reaches(condition: Condition, *, low: float = 0.90, high: float = 0.95) -> R
 
 
 def _others(condition: Condition, of: Sequence[Condition]) -> tuple[Condition, ...]:
-    if isinstance(of, Condition):
-        raise ClaimError(f"of={of} must be a sequence of conditions; try of=[{condition}, {of}]")
+    check_sequence(of)
     return tuple(other for other in of if other != condition)
 
 
@@ -329,6 +329,26 @@ def check_conditions(conditions: Sequence[Condition]) -> None:
     for condition in conditions:
         if not isinstance(condition, Condition):
             raise ClaimError(f"{condition!r} is not a Condition; make one with lossact.Condition(...)")
+
+
+def check_sequence(of: Sequence[Condition]) -> None:
+    """Raise ClaimError where one condition stands for a sequence of them."""
+    if isinstance(of, Condition):
+        raise ClaimError(f"of={of} must be a sequence of conditions; try of=[{of}]")
+
+
+def as_numbers(found: ArrayLike, name: str) -> NDArray[np.float64]:
+    """What a user's function returned, as an array of numbers of any shape.
+
+    Raises:
+        ClaimError: it is something else.
+    """
+    if hasattr(found, "detach"):
+        found = found.detach().cpu().double()
+    numbers = np.asarray(found)
+    if numbers.dtype.kind not in "biuf":
+        raise ClaimError(f"{name} is {found!r}; return numbers, NaN where there is none")
+    return numbers.astype(np.float64)
 
 
 def check_comparable(conditions: Sequence[Condition], *, at_least: int = 2) -> None:

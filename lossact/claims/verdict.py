@@ -72,12 +72,11 @@ class Verdict:
     ) -> "Verdict":
         """Sum up the trials of the replicas that were looked at."""
         summaries = tuple(map(ConditionSummary.of, hypothesis.conditions, trials))
-        alpha = (1 - decision.level) / 2
         return cls(
             hypothesis=hypothesis,
             decision=decision,
             conditions=summaries,
-            story=_story(trials, alpha=alpha, delta=delta) if hypothesis.tells_order else None,
+            story=_story(trials, alpha=decision.alpha, delta=delta) if hypothesis.tells_order else None,
             warnings=(*_of_the_zone(decision), *hypothesis.warnings(decision, trials)),
             seconds=seconds,
         )
@@ -95,9 +94,7 @@ class Verdict:
             "reason": d.reason,
             "effect": {
                 "name": self.hypothesis.effect_name,
-                "value": d.value,
-                "low": d.low,
-                "high": d.high,
+                **{name: getattr(d, name) if math.isfinite(d.value) else None for name in ("value", "low", "high")},
                 "level": d.level,
             },
             "budget": self.hypothesis.budget,

@@ -3,7 +3,8 @@
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from lossact.checks import check_choice, check_count
@@ -51,35 +52,44 @@ class Experiment:
         return trial_key(condition, self.seed, self.setting)
 
     def trials(self, conditions: Sequence[Condition], replicas: int) -> list[Trials]:
-        """At least the first `replicas` trials of each condition; more where more are stored."""
-        return [self._trials(condition, replicas) for condition in conditions]
+        """At least the first `replicas` trials of each condition; more where more are stored.
+
+        What is missing is trained together as far as conditions may share a launch, and stored launch by launch.
+        """
+        wanted = {self.key(condition): condition for condition in conditions}
+        anew = {key for key in wanted if self._retrain and key not in self._retrained}
+        short = {
+            key: condition
+            for key, condition in wanted.items()
+            if key in anew or len(self.store.trials(key, condition.budget)) < replicas
+        }
+        if short:
+            with ExitStack() as locks:
+                for key in sorted(short):  # one order for all processes, so that none waits for another in a circle
+                    locks.enter_context(self.store.training(key))
+                for key in anew:
+                    self.store.forget(key)
+                    self._retrained.add(key)
+                self._train_missing(short, replicas)
+        return [self.store.trials(self.key(condition), condition.budget) for condition in conditions]
 
     def curves(self, condition: Condition) -> Curves | None:
         """Learning curves of a condition's first replicas, as far as they are stored."""
         return self.store.curves(self.key(condition), condition.block)
 
-    def _trials(self, condition: Condition, replicas: int) -> Trials:
-        key = self.key(condition)
-        anew = self._retrain and key not in self._retrained
-        stored = self.store.trials(key, condition.budget)
-        if len(stored) >= replicas and not anew:
-            return stored
-        with self.store.training(key):
-            if anew:
-                self.store.forget(key)
-                self._retrained.add(key)
-            self._train_missing(condition, key, replicas)
-            return self.store.trials(key, condition.budget)
+    def _train_missing(self, conditions: Mapping[str, Condition], replicas: int) -> None:
+        from lossact.experiment.runner import train_jobs
 
-    def _train_missing(self, condition: Condition, key: str, replicas: int) -> None:
-        from lossact.experiment.runner import train_blocks
-
-        wanted = range(-(-replicas // condition.block))
-        stored = self.store.stored_blocks(key, condition.block)
-        missing = [block for block in wanted if block not in stored]
-        content = key_content(condition, self.seed, self.setting)
-        for block in train_blocks(condition, self.seed, missing, self.setting, self.progress):
-            self.store.add(key, content, block.first_replica, block.trials, block.curves)
+        jobs = []
+        for key, condition in conditions.items():
+            stored = self.store.stored_blocks(key, condition.block)
+            wanted = range(-(-replicas // condition.block))
+            jobs += [(condition, block) for block in wanted if block not in stored]
+        keys = {condition: key for key, condition in conditions.items()}
+        contents = {key: key_content(condition, self.seed, self.setting) for key, condition in conditions.items()}
+        for block in train_jobs(jobs, self.seed, self.setting, self.progress):
+            key = keys[block.condition]
+            self.store.add(key, contents[key], block.first_replica, block.trials, block.curves)
             self.trained_replicas += len(block.trials)
 
 

@@ -1,5 +1,6 @@
 """Trains blocks of replicas in this process, under the Lightning Trainer."""
 
+import json
 import logging
 import signal
 import warnings
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
 
 from lossact.experiment.condition import Condition
 from lossact.experiment.key import Setting
@@ -25,6 +27,8 @@ from lossact.replicas.modules import SeparateModules, StackedModule, flat_parame
 from lossact.replicas.network import StackedNetwork, stacked_network
 from lossact.training.stacked import StackedOutcome, StackedTraining
 
+Job = tuple[Condition, int]  # a condition and a block of it
+Member = tuple[Condition, int]  # a condition and a replica of it
 DTYPES = {"32-true": torch.float32, "64-true": torch.float64, "bf16-mixed": torch.float32}  # of the parameters
 
 
@@ -33,14 +37,14 @@ class Progress:
     """How far a launch is.
 
     Attributes:
-        condition: what trains.
-        replicas: first and last index, inclusive.
+        conditions: what trains.
+        replicas: first and last index of any, inclusive.
         update, budget: updates taken, and at most.
         reach_rate: share of the launch's replicas that met the target.
         finished: whether the launch is over.
     """
 
-    condition: Condition
+    conditions: tuple[Condition, ...]
     replicas: tuple[int, int]
     update: int
     budget: int
@@ -52,6 +56,7 @@ class Progress:
 class TrainedBlock:
     """One block as it comes from training; curves hold the replicas below the number that is kept."""
 
+    condition: Condition
     first_replica: int
     trials: Trials
     curves: Curves
@@ -64,44 +69,86 @@ def train_blocks(
     setting: Setting,
     progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[TrainedBlock]:
-    """Train blocks of a condition, as many at once as run fastest, and yield each when its launch is done.
+    """Train blocks of one condition; see `train_jobs`."""
+    yield from train_jobs([(condition, block) for block in blocks], seed, setting, progress)
+
+
+def train_jobs(
+    jobs: Sequence[Job],
+    seed: int,
+    setting: Setting,
+    progress: Callable[[Progress], None] | None = None,
+) -> Iterator[TrainedBlock]:
+    """Train blocks, as many at once as run fastest, and yield each when its launch is done.
+
+    Conditions that differ only in numbers that a replica can have for itself (learning rate, momentum, weight decay,
+    scale of the start, label rate) share launches. No block's trials depend on what it is launched with.
 
     Args:
-        condition: what to train.
+        jobs: a condition and the index of a block, each pair once.
         seed: the experiment's.
-        blocks: indices, each once; their order does not matter to any block's trials.
         setting: how to compute.
         progress: told after every chunk of updates.
     """
-    width = condition.built.blocks_at_once
+    together: dict[str, list[Job]] = {}
+    for job in jobs:
+        together.setdefault(_launched_with(job[0]), []).append(job)
+    for group in together.values():
+        yield from _launch(sorted(group, key=lambda job: job[1]), seed, setting, progress)
+
+
+def _launched_with(condition: Condition) -> str:
+    """What conditions of one launch have in common."""
+    content = condition.content()
+    content.pop("version")
+    for part, own in (
+        ("network", ("initial_scale",)),
+        ("optimizer", ("learning_rate", "momentum", "weight_decay")),
+        ("data", ("label_rate",)),
+    ):
+        content[part] = {name: value for name, value in content[part].items() if name not in own}
+    return json.dumps(content, sort_keys=True, default=str)
+
+
+def _launch(
+    jobs: Sequence[Job], seed: int, setting: Setting, progress: Callable[[Progress], None] | None
+) -> Iterator[TrainedBlock]:
+    """Train jobs that may share a launch, those of the first blocks first."""
+    first = jobs[0][0]
+    width = first.built.blocks_at_once
     if setting.compiled:
         width = max(width, setting.threads)
-    # What is compiled is compiled for one width. The last block fills up what is left, and its first copy counts.
+    # What is compiled is compiled for one width. The last job fills up what is left, and its first copy counts.
     multiple = 1
-    if setting.compiled and isinstance(condition.network, MLPConfig):
-        multiple = SLICE // condition.block if setting.device == "cpu" else width
-    for at in range(0, len(blocks), width):
-        launch = sorted(blocks[at : at + width])
-        filled = launch + [launch[-1]] * (-len(launch) % multiple)
-        replicas = [block * condition.block + k for block in filled for k in range(condition.block)]
-        kept = sum(replica < CURVES_KEPT for replica in replicas[: len(launch) * condition.block])
-        module = stacked_training(condition, seed, replicas, setting, curves_of=kept)
-        fit(module, setting, _Report(condition, replicas, progress) if progress else None)
-        yield from _split(module.outcome(), launch, condition)
+    if setting.compiled and isinstance(first.network, MLPConfig):
+        multiple = SLICE // first.block if setting.device == "cpu" else width
+    for at in range(0, len(jobs), width):
+        launch = jobs[at : at + width]
+        filled = [*launch, *[launch[-1]] * (-len(launch) % multiple)]
+        members = [(condition, block * first.block + k) for condition, block in filled for k in range(first.block)]
+        kept = sum(replica < CURVES_KEPT for _, replica in members[: len(launch) * first.block])
+        module = _stack(members, seed, setting, curves_of=kept)
+        fit(module, setting, _Report(launch, progress) if progress else None)
+        yield from _split(module.outcome(), launch)
 
 
 def stacked_training(
     condition: Condition, seed: int, replicas: Sequence[int], setting: Setting, *, curves_of: int = 0
 ) -> StackedTraining:
     """The LightningModule that trains the given replicas of a condition together."""
+    return _stack([(condition, replica) for replica in replicas], seed, setting, curves_of=curves_of)
+
+
+def _stack(members: Sequence[Member], seed: int, setting: Setting, *, curves_of: int) -> StackedTraining:
+    """The LightningModule of replicas of conditions that may share a launch."""
     dtype = DTYPES[setting.precision]
-    images, labels = _data(condition, seed, replicas, dtype)
-    network, start = _network_and_start(condition, seed, replicas, images, labels)
-    optimizer = condition.optimizer
+    images, labels = _data(members, seed, dtype)
+    network, start = _network_and_start(members, seed, images, labels)
     learning_rate, momentum, weight_decay = (
-        torch.full((len(replicas),), value, dtype=dtype)
-        for value in (optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay)
+        torch.tensor([getattr(condition.optimizer, name) for condition, _ in members], dtype=dtype)
+        for name in ("learning_rate", "momentum", "weight_decay")
     )
+    condition = members[0][0]
     return StackedTraining(
         network,
         start,
@@ -110,7 +157,7 @@ def stacked_training(
         learning_rate=learning_rate,
         momentum=momentum,
         weight_decay=weight_decay,
-        bias_gradient_scale=optimizer.bias_gradient_scale,
+        bias_gradient_scale=condition.optimizer.bias_gradient_scale,
         target=condition.target.at_least,
         budget=condition.budget,
         compiled=setting.compiled and not isinstance(condition.network, ModuleFactory),
@@ -120,23 +167,21 @@ def stacked_training(
 
 
 def _network_and_start(
-    condition: Condition, seed: int, replicas: Sequence[int], images: torch.Tensor, labels: torch.Tensor
+    members: Sequence[Member], seed: int, images: torch.Tensor, labels: torch.Tensor
 ) -> tuple[StackedNetwork, torch.Tensor]:
     """The stacked network, and (replicas, size) initial parameters."""
+    condition = members[0][0]
     config = condition.built
     if isinstance(config, ModuleFactory):
-        modules = make_modules(config, [_torch_seed(seed, replica, WEIGHTS) for replica in replicas])
+        modules = make_modules(config, [_torch_seed(seed, replica, WEIGHTS) for _, replica in members])
         start = torch.stack([flat_parameters(module) for module in modules]).to(images.dtype)
         if condition.stacked:
             return StackedModule(modules[0].to(images.dtype), condition.loss, images[0], labels[0]), start
         modules = [module.to(images.dtype) for module in modules]
-        seeds = [_torch_seed(seed, replica, FORWARD) for replica in replicas]
+        seeds = [_torch_seed(seed, replica, FORWARD) for _, replica in members]
         return SeparateModules(modules, condition.loss, seeds), start
     image_shape = (images.shape[2], images.shape[3])
-    starts = [
-        np.concatenate([array.ravel() for array in config.initial_parameters(image_shape, generator).values()])
-        for generator in (replica_generator(seed, replica, WEIGHTS) for replica in replicas)
-    ]
+    starts = [_flat_start(condition, image_shape, seed, replica) for condition, replica in members]
     start = torch.from_numpy(np.stack(starts)).to(images.dtype)
     return stacked_network(config, image_shape, condition.loss), start
 
@@ -169,7 +214,7 @@ def watch(
     Returns:
         the snapshots, the images (replicas or 1, batch, height, width) and labels (replicas or 1, batch).
     """
-    images, labels = _data(condition, seed, replicas, DTYPES[setting.precision])
+    images, labels = _data([(condition, replica) for replica in replicas], seed, DTYPES[setting.precision])
     module = stacked_training(condition, seed, replicas, setting)
     module.updates_per_step = every
     watcher = _Watch()
@@ -189,12 +234,17 @@ class _Watch(Callback):
         self.snapshots.append(Snapshot(pl_module.update_count, pl_module.state.parameters.cpu().clone()))
 
 
-def _data(
-    condition: Condition, seed: int, replicas: Sequence[int], dtype: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _flat_start(condition: Condition, image_shape: tuple[int, int], seed: int, replica: int) -> NDArray[np.float64]:
+    config = condition.built
+    assert not isinstance(config, ModuleFactory)
+    parameters = config.initial_parameters(image_shape, replica_generator(seed, replica, WEIGHTS))
+    return np.concatenate([array.ravel() for array in parameters.values()])
+
+
+def _data(members: Sequence[Member], seed: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Images (sets, batch, height, width) and labels (sets, batch), one set where all replicas share it."""
-    drawn = replicas if condition.data.per_replica else replicas[:1]
-    sets = [condition.data.sample(replica_generator(seed, replica, DATA)) for replica in drawn]
+    drawn = members if members[0][0].data.per_replica else members[:1]
+    sets = [condition.data.sample(replica_generator(seed, replica, DATA)) for condition, replica in drawn]
     images, labels = (np.stack([getattr(one, name) for one in sets]) for name in ("images", "labels"))
     return torch.from_numpy(images).to(dtype), torch.from_numpy(labels).to(dtype)
 
@@ -222,24 +272,27 @@ def fit(module: StackedTraining, setting: Setting, callback: Callback | None = N
 
 
 class _Report(Callback):
-    def __init__(self, condition: Condition, replicas: Sequence[int], progress: Callable[[Progress], None]) -> None:
-        self.condition, self.progress = condition, progress
-        self.replicas = (replicas[0], replicas[-1])
+    def __init__(self, launch: Sequence[Job], progress: Callable[[Progress], None]) -> None:
+        self.conditions = tuple(dict.fromkeys(condition for condition, _ in launch))
+        self.progress = progress
+        size = self.conditions[0].block
+        self.replicas = (launch[0][1] * size, (launch[-1][1] + 1) * size - 1)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, StackedTraining)
         reach_rate = float(trainer.callback_metrics["reach_rate"])
         update, budget = pl_module.update_count, pl_module.budget
         finished = trainer.should_stop or update == budget
-        self.progress(Progress(self.condition, self.replicas, update, budget, reach_rate, finished))
+        self.progress(Progress(self.conditions, self.replicas, update, budget, reach_rate, finished))
 
 
-def _split(outcome: StackedOutcome, launch: Sequence[int], condition: Condition) -> Iterator[TrainedBlock]:
-    size = condition.block
-    for slot, block in enumerate(launch):
+def _split(outcome: StackedOutcome, launch: Sequence[Job]) -> Iterator[TrainedBlock]:
+    for slot, (condition, block) in enumerate(launch):
+        size = condition.block
         rows = slice(slot * size, (slot + 1) * size)
         steps = np.where(outcome.reached, outcome.steps_to_target, 0)
         yield TrainedBlock(
+            condition=condition,
             first_replica=block * size,
             trials=Trials(steps[rows], outcome.reached[rows], outcome.diverged[rows], condition.budget),
             curves=Curves(outcome.loss[rows].astype(np.float32), outcome.accuracy[rows].astype(np.float32)),

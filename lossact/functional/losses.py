@@ -50,7 +50,7 @@ def squared_error_derivative(output: Tensor, target: Tensor) -> Tensor:
 def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
     """-(y ln p + (1 - y) ln(1 - p)), in nats; inf where p is 0 or 1 and y is not, NaN outside [0, 1]."""
     gain: Tensor = torch.xlogy(target, output) + torch.special.xlog1py(1 - target, -output)
-    return -gain
+    return torch.where((output >= 0) & (output <= 1), -gain, torch.nan)
 
 
 def cross_entropy_derivative(output: Tensor, target: Tensor) -> Tensor:

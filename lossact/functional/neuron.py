@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lossact.checks import check_choice
+from lossact.checks import check_choice, check_count, check_number
 from lossact.functional.activations import ACTIVATIONS
 from lossact.functional.losses import LOSSES, SIGMOID_LOSSES
 
@@ -87,8 +87,13 @@ def descend(neuron: Neuron, w: Tensor, b: Tensor, x: Tensor, y: Tensor, *, learn
         w, b: (starts,) where they start.
         x, y: (starts,) or scalars, the one example each learns.
         learning_rate: > 0.
-        steps: >= 0.
+        steps: >= 1.
+
+    Raises:
+        InputError: learning rate or steps break their rule.
     """
+    check_number("learning_rate", learning_rate, above=0, hint=0.15)
+    check_count("steps", steps, hint=300)
     path = []
     for _ in range(steps + 1):
         path.append((w, b))

@@ -12,6 +12,7 @@ from lossact.errors import InputError
 from lossact.functional.neuron import Neuron
 
 Quantity = Literal["output", "loss", "gradient_w", "gradient_b"]
+LARGEST = 1e9  # of a weight or bias, and one over the smallest range of them
 QUANTITIES: tuple[Quantity, ...] = ("output", "loss", "gradient_w", "gradient_b")
 
 
@@ -37,9 +38,9 @@ class Grid:
     def __post_init__(self) -> None:
         for name in ("w", "b"):
             low, high = getattr(self, name)
-            check_number(f"{name}'s lowest value", low, hint=-10)
-            check_number(f"{name}'s highest value", high, hint=10)
-            if low >= high:
+            check_number(f"{name}'s lowest value", low, at_least=-LARGEST, at_most=LARGEST, hint=-10)
+            check_number(f"{name}'s highest value", high, at_least=-LARGEST, at_most=LARGEST, hint=10)
+            if not high - low > (abs(low) + abs(high)) / LARGEST + 1 / LARGEST:
                 raise InputError(f"{name}={low:g},{high:g} must be a range from low to high; try -10,10")
         check_count("resolution", self.resolution, at_least=2, hint=81)
         check_number("x", self.x, hint=1)
@@ -51,13 +52,12 @@ class Grid:
         Points lie on multiples of a power of two some 1e-8 of the range wide, so that w + b is exact: where it should
         be 0 it is, and not a rounding error on whose logarithm a surface would rise.
         """
-        spans = [high - low for low, high in (self.w, self.b)]
-        unit = 2.0 ** (math.floor(math.log2(max(spans))) - 24)
-        w, b = (
-            torch.round(torch.linspace(low, high, self.resolution, dtype=torch.float64) / unit) * unit
-            for low, high in (self.w, self.b)
-        )
-        return w, b
+        w, b = (torch.linspace(low, high, self.resolution, dtype=torch.float64) for low, high in (self.w, self.b))
+        wide, narrow = sorted((high - low for low, high in (self.w, self.b)), reverse=True)
+        unit = 2.0 ** (math.floor(math.log2(wide)) - 24)
+        if narrow < 1e-3 * wide:  # too fine for a common unit, and no diagonal of the picture
+            return w, b
+        return torch.round(w / unit) * unit, torch.round(b / unit) * unit
 
 
 @dataclass(frozen=True, eq=False)

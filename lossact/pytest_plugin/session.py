@@ -130,14 +130,14 @@ class ClaimSession:
             family_size=family.size,
             family_declared=family.declared,
             family_folder=str(family.directory),
-            decides=self._record_speaks(family),
+            decides=verdict.is_exact or self._record_speaks(family),
         )
         item.stash[RESULT] = result
-        effect = result.verdict["effect"]
+        d = verdict.decision
         item.user_properties += [
             ("verdict", result.name),
-            ("effect", f"{effect['value']:.6g}"),
-            ("interval", f"[{effect['low']:.6g}, {effect['high']:.6g}]"),
+            ("effect", f"{d.value:.6g}"),
+            ("interval", f"[{d.low:.6g}, {d.high:.6g}]"),
         ]
         complaint = self._complaint(result, verdict)
         if complaint:
@@ -268,11 +268,10 @@ def _evidence(verdict: Verdict) -> str:
     d = verdict.decision
     if verdict.is_exact:
         return ""
-    needed = 2 / (1 - d.level)
     lines = [
-        f"evidence: support {_e_value(d.log_support)}, refute {_e_value(d.log_refute)}; either needs {needed:.0f}",
+        f"evidence: support {_e_value(d.log_support)}, refute {_e_value(d.log_refute)}; either needs {1 / d.alpha:.0f}",
         f"{d.weakest}: {d.wins} wins, {d.ties} ties, {d.losses} losses"
-        + (f", {d.undecided} undecided within the budget" if d.undecided else ""),
+        + (f", {d.undecided} that cannot tell" if d.undecided else ""),
     ]
     return "\n".join([*lines, *verdict.warnings])
 

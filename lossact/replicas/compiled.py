@@ -42,12 +42,12 @@ def advance_in_slices(
     hyperparameters: Hyperparameters,
     n_updates: int,
 ) -> tuple[Tensor, Tensor]:
-    """Take `n_updates` steps in place, on the CPU; what `advance` does with an eager step, to rounding.
+    """Take `n_updates` steps on the CPU; what `advance` does with an eager step, to rounding.
 
     Args:
         network: the stacked network; equal ones share what is compiled.
         target: accuracy at which a replica rests.
-        state: of all replicas; changed in place.
+        state: of all replicas; given new tensors, the old ones stay as they were.
         images: as the network arranges them, sets = replicas or 1 (shared by all).
         labels: (sets, batch) in {0, 1}.
         hyperparameters: one value a replica.
@@ -61,19 +61,20 @@ def advance_in_slices(
     own_products = state.parameters.dtype == torch.float32
     loop, compiled_for = _compiled_loop(network, target, own_products)
     h = hyperparameters
+    before = (state.parameters, state.velocity, state.reached, state.diverged)
+    after = tuple(torch.empty_like(tensor) for tensor in before)
 
     def advance_slice(rows: slice) -> None:
         # The compiler's products want the numbers of each replica side by side, also where replicas share them.
         data = [_rows(one, rows, replicas) for one in (images, labels)]
         of_each = [one[rows].clone() for one in (h.learning_rate, h.momentum, h.weight_decay)]  # no shared storage
-        tensors = (state.parameters, state.velocity, state.reached, state.diverged)
-        now = [tensor[rows] for tensor in tensors]
+        now = [tensor[rows] for tensor in before]
         with torch.no_grad():
             for at in range(0, n_updates, MOST_UPDATES):
                 n = min(MOST_UPDATES, n_updates - at)
                 *now, loss, accuracy = loop(torch.tensor(n), *now, *data, *of_each, h.gradient_scale)
                 losses[at : at + n, rows], accuracies[at : at + n, rows] = loss[:n], accuracy[:n]
-            for tensor, moved in zip(tensors, now, strict=True):
+            for tensor, moved in zip(after, now, strict=True):
                 tensor[rows] = moved
 
     slices = [slice(at, min(at + SLICE, replicas)) for at in range(0, replicas, SLICE)]
@@ -87,6 +88,7 @@ def advance_in_slices(
             compiled_for.add(shapes)
     for run in runs:
         run.result()
+    state.parameters, state.velocity, state.reached, state.diverged = after
     return losses, accuracies
 
 

@@ -107,7 +107,7 @@ def advance(
     hyperparameters: Hyperparameters,
     n_updates: int,
 ) -> tuple[Tensor, Tensor]:
-    """Take `n_updates` steps in place.
+    """Take `n_updates` steps; `state` is given new tensors, the old ones stay as they were.
 
     Returns:
         loss and accuracy before each update, (n_updates, replicas).

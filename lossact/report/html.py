@@ -58,9 +58,12 @@ def _claim(result: ClaimResult) -> str:
     source = f" ({result.source})" if result.source else ""
     reason = f": {verdict['reason']}" if verdict["reason"] else ""
     reached = ", ".join(f"{c['name']} {c['reached'] / c['replicas']:.0%}" for c in verdict["conditions"])
-    level = "exact" if result.exact else f"{effect['level']:.1%} interval {effect['low']:.3f} to {effect['high']:.3f}"
+    if result.exact:
+        level, value = "exact", "undefined" if effect["value"] is None else f"{effect['value']:.1e}"
+    else:
+        level = f"{effect['level']:.1%} interval {effect['low']:.3f} to {effect['high']:.3f}"
+        value = f"{effect['value']:.3f}"
     trained = f"; reached within {verdict['budget']} updates: {escape(reached)}" if reached else ""
-    value = f"{effect['value']:.1e}" if result.exact else f"{effect['value']:.3f}"
     lines = [
         f'<h2><span class="{result.name}">{result.name.upper()}</span> {escape(result.statement + source)}</h2>',
         f"<p>{escape(result.sentence)}{escape(reason)}</p>",

@@ -56,7 +56,7 @@ def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
     verdict = result.verdict
     effect = verdict["effect"]
     if result.exact:
-        row = f"{result.name.upper():12}  {effect['value']:<6.0e} {'exact':15}  {'':8}  {_name(result)}"
+        row = f"{result.name.upper():12}  {_deviation(effect['value']):6} {'exact':15}  {'':8}  {_name(result)}"
     else:
         interval = f"[{effect['low']:.3f}, {effect['high']:.3f}]"
         row = (
@@ -85,6 +85,10 @@ def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
         for text in textwrap.wrap(detail, max(width, 40), initial_indent=indent, subsequent_indent=indent * 2)
     ]
     return [Line(row, COLOURS[result.name]), *map(Line, wrapped)]
+
+
+def _deviation(value: float | None) -> str:
+    return "NaN" if value is None else f"{value:.0e}"
 
 
 def _name(result: ClaimResult) -> str:

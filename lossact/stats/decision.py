@@ -15,7 +15,6 @@ from lossact.stats.outcomes import Outcome, Outcomes, refutation_counts, support
 from lossact.stats.planning import replicas_to_go
 from lossact.stats.replay import Margins, VerdictName, log_evidence_of_pairs, replay
 
-BUDGET_TOO_SHORT = "budget too short"
 LIMIT_REACHED = "limit reached"
 
 
@@ -44,7 +43,8 @@ class Decision:
         final: False where more replicas may still decide.
         value: the observed win probability; of several pairs the smallest.
         low, high: the tightest bounds of its confidence sequence so far.
-        level: the confidence sequence's level, 1 - 2 alpha.
+        alpha: the error probability of either verdict; evidence of 1 / alpha decides.
+        level: the confidence sequence's level: 1 - 2 alpha, or 1 - alpha where each bound has half of it.
         log_support, log_refute: natural logarithms of the largest e-values so far.
         wins, ties, losses: replicas of the pair that `value` is of, both censored counted as ties.
         undecided: replicas of that pair which censoring leaves without a winner, also counted above where it ties.
@@ -61,6 +61,7 @@ class Decision:
     value: float
     low: float
     high: float
+    alpha: float
     level: float
     log_support: float
     log_refute: float
@@ -118,7 +119,9 @@ def decide(comparisons: Sequence[Comparison], *, alpha: float, margins: Margins,
     if evidence.verdict == "refuted":
         reason = _refuted(margins.tags[0 if high < margins.support else 1], len(comparisons), broken)
     else:
-        reason = "" if evidence.verdict == "supported" else open_reason(budget_short, n, to_go)
+        reason = (
+            "" if evidence.verdict == "supported" else open_reason(margins.hidden if budget_short else None, n, to_go)
+        )
     return Decision(
         verdict=evidence.verdict,
         reason=reason,
@@ -128,6 +131,7 @@ def decide(comparisons: Sequence[Comparison], *, alpha: float, margins: Margins,
         value=values[weakest],
         low=min(lower_bound([support_counts(total)], alpha, bet) for total in totals),
         high=high,
+        alpha=alpha,
         level=1 - 2 * alpha,
         log_support=float(evidence.log_support[-1]),
         log_refute=float(evidence.log_refute.max()),
@@ -172,9 +176,9 @@ def _refuted(tag: str, n_pairs: int, broken: Sequence[str]) -> str:
     return tag if n_pairs == 1 else f"{tag}; broken: {', '.join(broken) or 'at least one pair'}"
 
 
-def open_reason(budget_short: bool, n: int, to_go: int | None) -> str:
-    """Why a claim is INCONCLUSIVE, and what would help."""
-    if budget_short:
-        return BUDGET_TOO_SHORT
+def open_reason(hidden: str | None, n: int, to_go: int | None) -> str:
+    """Why a claim is INCONCLUSIVE: `hidden` where that is given, else the limit, and what would help."""
+    if hidden:
+        return hidden
     plan = f"about {to_go} more would probably settle it" if to_go else "many times as many would hardly settle it"
     return f"{LIMIT_REACHED} ({n} replicas); {plan}"

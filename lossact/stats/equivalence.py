@@ -44,7 +44,8 @@ def decide_equivalence(comparison: Comparison, *, alpha: float, delta: float, li
     loss, tie, win, censored, undecided = (int(count) for count in totals[:, -1])
     hidden = censored + undecided
     decided = decided_at is not None
-    budget_short = verdict == "inconclusive" and (decided or hidden > 2 * delta * n)
+    # Above 2 delta of hidden comparisons nothing shows equality; a difference may still show.
+    budget_short = verdict == "inconclusive" and (decided or (hidden > 2 * delta * n and 2 * max(win, loss) <= n))
     to_go = None
     if not decided and not budget_short:
         to_go = replicas_to_go([totals], partial(_crosses, alpha=alpha, delta=delta))
@@ -53,17 +54,20 @@ def decide_equivalence(comparison: Comparison, *, alpha: float, delta: float, li
     reasons = {
         "supported": "",
         "refuted": f"{'sooner' if low > 0.5 else 'later'} more often than not",
-        "inconclusive": open_reason(budget_short, n, to_go),
+        "inconclusive": open_reason(margins.hidden if budget_short else None, n, to_go),
     }
+    value = share(totals[:, -1])
+    sides = ((0.5 - delta, 0.5), (0.5, 0.5 + delta))
     return Decision(
         verdict=verdict,
         reason=reasons[verdict],
         replicas=n,
         decided_at=decided_at,
         final=decided or n >= limit,
-        value=share(totals[:, -1]),
+        value=value,
         low=low,
         high=high,
+        alpha=alpha,
         level=1 - alpha,
         log_support=float(log_within[-1]) - math.log(2),
         log_refute=float(log_apart.max()) - math.log(2),
@@ -72,6 +76,7 @@ def decide_equivalence(comparison: Comparison, *, alpha: float, delta: float, li
         losses=loss,
         undecided=hidden,
         weakest=comparison.name,
+        zone=next((side for side in sides if side[0] < value < side[1]), None),
         replicas_to_go=to_go,
     )
 

@@ -30,6 +30,7 @@ class Margins:
         refute: the null of refutation is E[W] >= this, greater than `support`.
         smallest_bet, largest_bet: the range of the bets, in (0, 1).
         tags: what REFUTED is called where the mean is shown to be below `support`, and where it is not.
+        hidden: what INCONCLUSIVE is called where too many replicas cannot tell.
     """
 
     support: float
@@ -37,6 +38,7 @@ class Margins:
     smallest_bet: float
     largest_bet: float = 0.5
     tags: tuple[str, str] = ("reversed", "negligible")
+    hidden: str = "budget too short"
 
     @classmethod
     def of_wins(cls, delta: float) -> "Margins":

@@ -1,10 +1,13 @@
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lossact import (
     Condition,
+    Experiment,
     Hypothesis,
     equivalent,
     evaluate,
@@ -19,8 +22,11 @@ from lossact import (
     sampled,
     slowest,
 )
+from lossact.claims.result import ClaimResult
 from lossact.errors import ClaimError, LossactError
 from lossact.experiment import Trials
+from lossact.report.json_file import write_json
+from lossact.report.table import verdict_table
 from lossact.stats import Outcome
 from tests.conftest import report_condition
 
@@ -85,7 +91,7 @@ def test_each_kind_compares_its_pairs() -> None:
         (lambda: ordering(A), r"conditions \(A\) must be at least two"),
         (lambda: ordering(A, B, A), r"conditions \(A, B, A\) must differ"),
         (lambda: faster(A, than=replace(B, name="A")), r"conditions \(A, A\) must have different names"),
-        (lambda: fastest(A, of=B), r"of=B must be a sequence of conditions; try of=\[A, B\]"),  # type: ignore[arg-type]
+        (lambda: fastest(A, of=B), r"of=B must be a sequence of conditions; try of=\[B\]"),  # type: ignore[arg-type]
         (lambda: reaches("A"), r"'A' is not a Condition"),  # type: ignore[arg-type]
         (lambda: reaches(A, low=0.95, high=0.9), r"high=0.9 must be > 0.95 and < 1"),
         (lambda: reaches(A, low=0), r"low=0 must be > 0 and < 1; try 0.9"),
@@ -95,6 +101,7 @@ def test_each_kind_compares_its_pairs() -> None:
         (lambda: equivalent(A, replace(B, budget=10)), r"budgets \[10, 1000\]"),
         (lambda: exceeds(3, 0, of=[A]), r"measure=3 must be a function"),  # type: ignore[arg-type]
         (lambda: exceeds(len, float("nan"), of=[A]), r"margin=nan must be a finite number"),
+        (lambda: exceeds(len, 0, of=A), r"of=A must be a sequence of conditions; try of=\[A\]"),  # type: ignore[arg-type]
         (lambda: exceeds(len, 0, of=[]), r"conditions \(\) must be at least one"),
         (lambda: gap_grows((A, B), to=(C, A)), r"must differ"),
         (lambda: gap_grows((A, B), to=C), r"to=.* must be two conditions"),  # type: ignore[arg-type]
@@ -148,7 +155,33 @@ def test_an_exact_statement_holds_or_does_not() -> None:
     assert true.to_json()["evidence"] == {"support": None, "refute": None}
     false = evaluate(exact("x = sin x", deviations=lambda: x - np.sin(x), tolerance=1e-12))
     assert (false.name, false.decision.losses) == ("refuted", 100)
-    assert evaluate(exact("0/0 = 1", deviations=lambda: [np.nan], tolerance=1)).name == "refuted"
+
+
+def test_a_theorem_that_is_undefined_is_refuted_and_written(tmp_path: Path, experiment: Experiment) -> None:
+    undefined = evaluate(exact("0/0 = 1", deviations=lambda: [0.0, np.nan], tolerance=1))
+    assert (undefined.name, undefined.decision.losses) == ("refuted", 1)
+    result = ClaimResult.of(
+        undefined, experiment, id="x", statement="x", source="", recorded=None, family="f", family_size=1,
+        family_declared=True, family_folder="f", decides=True,
+    )  # fmt: skip
+    write_json(tmp_path / "x.json", results=[result], seed=0, alpha=0.025, delta=0.1, device="cpu")
+    (claim,) = json.loads((tmp_path / "x.json").read_text())["claims"]
+    assert claim["effect"]["value"] is None
+    (row,) = (line.text for line in verdict_table([result], alpha=0.025, delta=0.1, setting="", width=80)[2:3])
+    assert row.startswith("REFUTED       NaN    exact")
+
+
+def test_numbers_that_cannot_tell_are_no_matter_of_budget() -> None:
+    verdict = evaluate(sampled(lambda _: float("nan"), 0, name="nothing"))
+    assert (verdict.name, verdict.decision.reason) == ("inconclusive", "too many replicas cannot tell")
+
+
+@pytest.mark.parametrize("number", ["x", None, 1j])
+def test_what_is_no_number_is_named(number: object) -> None:
+    with pytest.raises(ClaimError, match="return numbers, NaN where there is none"):
+        evaluate(sampled(lambda _: number, 0))  # type: ignore[arg-type, return-value]
+    with pytest.raises(ClaimError, match="return numbers, NaN where there is none"):
+        evaluate(exact("x", deviations=lambda: number, tolerance=1))  # type: ignore[arg-type, return-value]
 
 
 def test_evaluate_wants_a_hypothesis() -> None:

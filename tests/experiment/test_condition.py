@@ -31,10 +31,16 @@ def test_a_condition_is_frozen() -> None:
         (lambda: SGD(learning_rate=1, bias_gradient_scale=0), "bias_gradient_scale=0 must be > 0; try 1.0"),
         (lambda: Accuracy(0), "at_least=0 must be > 0 and <= 1; try 1.0"),
         (lambda: Accuracy(1.2), "at_least=1.2 must be > 0 and <= 1; try 1.0"),
-        (lambda: MLPConfig(activation="swish"), "activation='swish' is not known; choose one of relu, sigmoid"),
+        (
+            lambda: MLPConfig(activation="swish"),
+            "activation='swish' is not known; choose one of gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh",
+        ),
         (lambda: MLPConfig(activation="relu", hidden=0), "hidden=0 must be an integer >= 1; try 4"),
         (lambda: MLPConfig(activation="relu", initial_scale=0), "initial_scale=0 must be > 0; try 1.0"),
-        (lambda: report_condition(loss="hinge"), "loss='hinge' is not known; choose one of cross_entropy, l2"),
+        (
+            lambda: report_condition(loss="logistic"),
+            "loss='logistic' is not known; choose one of cross_entropy, hinge, huber, l2",
+        ),
         (lambda: report_condition(budget=0), "budget=0 must be an integer >= 1; try 1000"),
     ],
 )

@@ -9,6 +9,7 @@ from lossact.errors import LossactError
 from lossact.functional import ACTIVATIONS, LOSSES, QUANTITIES, Grid, Neuron, descend, surface
 
 PAIRS = [(activation, loss) for activation in ACTIVATIONS for loss in LOSSES]
+ONES = [torch.ones(1, dtype=torch.float64)] * 4
 KINKED = ("relu", "leaky_relu")
 
 
@@ -133,7 +134,11 @@ def test_descent_equals_a_loop_with_torchs_sgd(loss: str) -> None:
         (lambda: Neuron("relu", "mse"), "loss='mse' is not known; choose one of cross_entropy, hinge, huber, l2"),
         (lambda: Grid(w=(1, 1)), "w=1,1 must be a range from low to high; try -10,10"),
         (lambda: Grid(b=(0, -3)), "b=0,-3 must be a range"),
-        (lambda: Grid(w=(-math.inf, 1)), "w's lowest value=-inf must be a finite number; try -10"),
+        (lambda: Grid(w=(-math.inf, 1)), "w's lowest value=-inf must be >= -1e\\+09 and <= 1e\\+09; try -10"),
+        (lambda: Grid(w=(-1e308, 1e308)), "w's lowest value=-1e"),
+        (lambda: Grid(w=(1, 1 + 1e-12)), "w=1,1 must be a range from low to high"),
+        (lambda: descend(Neuron("relu", "l2"), *ONES, learning_rate=1, steps=-1), "steps=-1 must be an integer >= 1"),
+        (lambda: descend(Neuron("relu", "l2"), *ONES, learning_rate=0, steps=1), "learning_rate=0 must be > 0"),
         (lambda: Grid(resolution=0), "resolution=0 must be an integer >= 2; try 81"),
         (lambda: Grid(x=math.nan), "x=nan must be a finite number; try 1"),
         (lambda: Grid(y=math.inf), "y=inf must be a finite number; try 0.5"),

@@ -113,3 +113,8 @@ def test_a_theorem_must_be_marked_as_one(claims: Claims) -> None:
     run = claims.run()
     run.assert_outcomes(failed=2)
     run.stdout.fnmatch_lines(["*mark a claim with exact=True where, and only where, it returns lossact.exact*"])
+
+
+def test_a_record_of_a_theorem_speaks_under_every_setting(claims: Claims) -> None:
+    claims.write(EXACT.replace('"a wrong one"', '"a wrong one", recorded="supported"'))
+    claims.run("--claims-seed", "3").assert_outcomes(passed=1, failed=1)

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lossact import Accuracy, ImageFiles, MLPConfig, RandomImages
+from lossact import Accuracy, Condition, ImageFiles, MLPConfig, RandomImages
 from lossact.experiment.key import Setting
-from lossact.experiment.runner import TrainedBlock, fit, stacked_training, train_blocks
+from lossact.experiment.runner import TrainedBlock, fit, stacked_training, train_blocks, train_jobs, watch
 from lossact.replicas.engine import make_step
 from lossact.replicas.modules import StackedModule
 from tests.conftest import PAIRS, report_condition
@@ -70,6 +70,42 @@ def test_shared_data_equal_the_same_data_for_each(shared_images: ImageFiles) -> 
     each = module.network.loss_and_gradient(module.start, *many)
     for a, b in zip(shared, each, strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12, atol=1e-15)
+
+
+def variations() -> list[Condition]:
+    """Conditions that differ in all that a replica may have for itself, and one that fits no common launch."""
+    base = report_condition(budget=120)
+    optimizer = base.optimizer
+    return [
+        base,
+        replace(base, optimizer=replace(optimizer, learning_rate=0.03), name="slow"),
+        replace(base, optimizer=replace(optimizer, momentum=0.5, weight_decay=0.0), name="light"),
+        replace(base, network=MLPConfig(activation="sigmoid", initial_scale=3.0), name="far"),
+        replace(base, data=RandomImages(label_rate=0.4), name="balanced"),
+        replace(base, network=MLPConfig(activation="sigmoid", hidden=5), name="wide"),
+    ]
+
+
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_conditions_that_share_a_launch_train_as_they_do_alone(compiled: bool) -> None:
+    setting = replace(SINGLE, compiled=compiled)
+    conditions = variations()
+    jobs = [(condition, block) for condition in conditions for block in (0, 1)]
+    seen: list[int] = []
+    found = {
+        (one.condition.name, one.first_replica): one
+        for one in train_jobs(jobs, 0, setting, lambda progress: seen.append(len(progress.conditions)))
+    }
+    assert len(found) == len(jobs)
+    assert max(seen) == 5
+    curves = []
+    for condition in conditions:
+        for block in (0, 1):
+            together, alone = found[condition.name, 64 * block], next(train_blocks(condition, 0, [block], setting))
+            np.testing.assert_array_equal(together.curves.loss, alone.curves.loss)
+            np.testing.assert_array_equal(together.trials.steps, alone.trials.steps)
+        curves.append(together.curves.loss[:, 40])
+    assert len({row.tobytes() for row in curves}) == len(conditions)
 
 
 def test_curves_are_kept_for_the_first_256_replicas() -> None:
@@ -177,6 +213,21 @@ def test_compiled_steps_on_shared_data_agree_with_eager_ones(precision: str, sha
         for compiled in (False, True)
     )
     np.testing.assert_allclose(eager.curves.loss, compiled.curves.loss, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_watching_shows_the_same_weights_compiled_and_eager() -> None:
+    condition = report_condition(budget=20)
+    eager, compiled = (
+        watch(condition, 0, range(4), every=8, setting=Setting(precision="64-true", threads=1, compiled=compiled))[0]
+        for compiled in (False, True)
+    )
+    assert [one.update for one in eager] == [one.update for one in compiled] == [0, 8, 16, 20]
+    for a, b in zip(eager, compiled, strict=True):
+        torch.testing.assert_close(a.parameters, b.parameters, rtol=1e-9, atol=1e-12)
+    module = stacked_training(replace(condition, budget=8), 0, range(4), Setting(precision="64-true", threads=1))
+    fit(module, Setting(precision="64-true", threads=1))
+    torch.testing.assert_close(module.state.parameters, eager[1].parameters)
 
 
 @settings(max_examples=12, deadline=None, derandomize=True)

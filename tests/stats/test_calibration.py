@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from lossact.claims.result import settle_families
+from lossact.stats import Comparison, decide
 from lossact.stats.calibration import errors
 from lossact.stats.calibration.families import LOOKS, peeked_p, supported_in_family
 from lossact.stats.calibration.power import METHODS
@@ -78,9 +80,20 @@ def test_staged_looks_change_no_verdict() -> None:
 
 
 def test_a_family_is_settled_as_the_product_settles_it() -> None:
+    from tests.claims.test_evaluate import result
+
     rng = np.random.default_rng(3)
-    claims = [coin(theta)(rng, errors.LIMIT)[0] for theta in (0.9, 0.8, 0.5, 0.5)]
-    assert supported_in_family(claims, 4)[:2] == [True, True]
+    raised = 0
+    for _ in range(30):
+        claims = [coin(theta)(rng, 300)[0] for theta in (0.9, 0.64, 0.6, 0.56)]
+        decisions = [
+            decide([Comparison("A", claim)], alpha=errors.ALPHA / 4, margins=errors.WINS, limit=300) for claim in claims
+        ]
+        results = [result(one.p_value, one.verdict, size=4) for one in decisions]
+        settled = [one.name == "supported" for one in settle_families(results, errors.ALPHA)]
+        assert supported_in_family(claims, 4) == settled
+        raised += sum(settled) - sum(one.verdict == "supported" for one in decisions)
+    assert raised > 0
 
 
 def test_peeking_takes_the_best_look() -> None:

@@ -64,6 +64,25 @@ def test_nobody_arrived_is_no_equality() -> None:
     assert (same.verdict, same.reason) == ("inconclusive", "budget too short")
 
 
+def test_where_a_difference_may_still_show_replicas_are_short_and_not_the_budget() -> None:
+    words = np.tile(np.array([Outcome.WIN] * 7 + [Outcome.LOSS] * 2 + [Outcome.OPEN] * 3, np.int8), 300)
+    cut = equivalence(words, limit=24)
+    assert cut.verdict == "inconclusive"
+    assert cut.replicas_to_go is not None
+    assert equivalence(words).reason == "sooner more often than not"
+
+
+def test_evidence_of_one_over_alpha_decides() -> None:
+    rng = np.random.default_rng(9)
+    for theta in (0.5, 0.8):
+        outcomes = draw(rng, 4000, theta=theta)
+        at = equivalence(outcomes).decided_at
+        assert at is not None
+        before, after = (equivalence(outcomes[:n]) for n in (at - 1, at))
+        assert max(before.log_support, before.log_refute) < math.log(1 / ALPHA)
+        assert max(after.log_support, after.log_refute) >= math.log(1 / ALPHA)
+
+
 def test_not_worse_is_held_against_a_margin_below_one_half() -> None:
     rng = np.random.default_rng(5)
     margins = Margins.of_no_loss(DELTA)

@@ -13,6 +13,8 @@ from lossact.stats.calibration.errors import coverage_table, error_table, order_
 from lossact.stats.calibration.families import family_table, same_condition_table
 from lossact.stats.calibration.power import power_table
 
+TABLES = ("errors", "coverage", "orderings", "power", "families", "same")
+
 
 def main() -> None:
     """Parse the command line and run."""
@@ -20,22 +22,23 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a fraction of the simulations, in half a minute")
     parser.add_argument("--trials", type=Path, help=".npz of steps_to_target of real conditions, -1 where not reached")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: one a core")
+    parser.add_argument("--only", nargs="+", choices=TABLES, default=TABLES, help="tables to make; default: all")
     arguments = parser.parse_args()
     short = arguments.short
     many, some = (200, 100) if short else (10_000, 5_000)
     begin = time.perf_counter()
     kept = True
     with ProcessPoolExecutor(arguments.processes) as pool:
-        tables = [
-            partial(error_table, pool, many),
-            partial(coverage_table, pool, many),
-            partial(order_table, pool, some),
-            partial(power_table, pool, 1000 if short else many),
-            partial(family_table, pool, some),
-        ]
+        makers = {
+            "errors": partial(error_table, pool, many),
+            "coverage": partial(coverage_table, pool, many),
+            "orderings": partial(order_table, pool, some),
+            "power": partial(power_table, pool, 1000 if short else many),
+            "families": partial(family_table, pool, some),
+        }
         if arguments.trials is not None:
-            tables.append(partial(same_condition_table, pool, 100 if short else 2000, arguments.trials))
-        for make in tables:
+            makers["same"] = partial(same_condition_table, pool, 100 if short else 2000, arguments.trials)
+        for make in (maker for name, maker in makers.items() if name in arguments.only):
             try:
                 table = make(short=short)
             except LossactError as error:

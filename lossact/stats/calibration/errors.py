@@ -149,7 +149,7 @@ def _count_orders(world: World, broken: int | None, seed: int, n: int) -> Counte
         if verdict == "refuted" and broken is not None:
             looked = [Comparison(pair.name, pair.outcomes[: (at or 0) + 256]) for pair in pairs]
             decision = decide(looked, alpha=ALPHA, margins=WINS, limit=LIMIT)
-            found["named"] += f"broken: pair {broken}" in decision.reason
+            found["named"] += f"pair {broken}" in decision.reason.partition("broken: ")[2].split(", ")
     return found
 
 

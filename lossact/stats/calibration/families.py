@@ -1,5 +1,6 @@
 """Families of claims that share replicas, and copies of one real condition."""
 
+import zipfile
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -21,17 +22,17 @@ LOOKS = range(32, 513, 32)
 
 def supported_in_family(claims: list[Outcomes], family_size: int) -> list[bool]:
     """Which claims end as SUPPORTED, each decided at alpha / family_size, Holm's procedure at the end."""
-    p_values, supported = [], []
+    p_values, supported, inconclusive = [], [], []
     for outcomes in claims:
         for n in STAGES:
             found = replay([outcomes[:n]], alpha=ALPHA / family_size, margins=WINS)
             if found.decided_at is not None:
                 break
         supported.append(found.verdict == "supported")
-        settled = found.verdict == "refuted"
-        p_values.append(1.0 if settled else float(np.exp(-max(0.0, found.log_support[-1]))))
+        inconclusive.append(found.verdict == "inconclusive")
+        p_values.append(min(1.0, float(np.exp(-found.log_support[-1]))))
     by_holm = holm(p_values, alpha=ALPHA, family_size=family_size)
-    return [one or two for one, two in zip(supported, by_holm, strict=True)]
+    return [one or (still and two) for one, still, two in zip(supported, inconclusive, by_holm, strict=True)]
 
 
 def peeked_p(outcomes: Outcomes) -> float:
@@ -103,12 +104,12 @@ def same_condition_table(pool: ProcessPoolExecutor, n: int, trials: Path, *, sho
     """A/A: suites about disjoint replicas of one real condition.
 
     Raises:
-        InputError: the file does not hold 2048 trials.
+        InputError: the file is no .npz, or does not hold 2048 trials of a condition.
     """
     try:
         with np.load(trials, allow_pickle=False) as content:
             conditions = {str(name): content[name] for name in content.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"trials={trials}: not readable as .npz ({error})") from None
     rows = []
     for name, steps in conditions.items():
