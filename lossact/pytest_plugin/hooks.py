@@ -20,6 +20,9 @@ MARKER = (
 )
 
 
+DECIDES = "lossact-claims"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the --claims-* options."""
     add_options(parser)
@@ -29,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the options and listen to the run."""
     config.addinivalue_line("markers", MARKER)
     config.stash[OPTIONS] = read_options(config)
-    config.pluginmanager.register(ClaimHooks(config), "lossact-claims")
+    config.pluginmanager.register(ClaimHooks(config), DECIDES)
 
 
 @pytest.fixture(scope="session")

@@ -118,3 +118,23 @@ def test_a_theorem_must_be_marked_as_one(claims: Claims) -> None:
 def test_a_record_of_a_theorem_speaks_under_every_setting(claims: Claims) -> None:
     claims.write(EXACT.replace('"a wrong one"', '"a wrong one", recorded="supported"'))
     claims.run("--claims-seed", "3").assert_outcomes(passed=1, failed=1)
+
+
+def test_what_failed_last_and_a_single_claim_keep_the_familys_level(claims: Claims) -> None:
+    folder = claims.write(size=5)
+    claims.run().assert_outcomes(passed=1, failed=1)
+    claims.run("--lf").assert_outcomes(failed=1)
+    assert claims.verdicts().keys() == {"test_false"}
+    assert claims.verdicts()["test_false"]["effect"]["level"] == pytest.approx(0.99)
+    json = str(claims.json)
+    claims.pytester.runpytest_inprocess(f"{folder}/test_claims.py::test_true", "--claims-json", json)
+    assert claims.verdicts()["test_true"]["effect"]["level"] == pytest.approx(0.99)
+
+
+def test_a_verdict_does_not_depend_on_what_was_trained_before(claims: Claims) -> None:
+    claims.write(size=5)
+    claims.run("--claims-max-replicas", "64")
+    claims.run()
+    grown = {name: claim | {"seconds": 0} for name, claim in claims.verdicts().items()}
+    claims.run("--claims-store", "fresh")
+    assert grown == {name: claim | {"seconds": 0} for name, claim in claims.verdicts().items()}

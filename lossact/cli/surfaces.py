@@ -1,42 +1,11 @@
-"""The lossact command."""
+"""lossact surfaces: pictures of one neuron."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from lossact.errors import LossactError
 
-DESCRIPTION = """\
-Claims about neural-network training as statistically tested experiments.
-
-  pytest claims/             decide the claims in a folder: SUPPORTED, REFUTED or INCONCLUSIVE
-  pytest claims/ -k a6 -v    one of them
-  pytest --help              the --claims-* options
-"""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with `arguments`, by default those of the process; the return value is the exit status."""
-    from lossact import __version__
-
-    parser = argparse.ArgumentParser(
-        prog="lossact", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--version", action="version", version=f"lossact {__version__}")
-    commands = parser.add_subparsers(title="commands", dest="command")
-    _add_surfaces(commands.add_parser("surfaces", help="figures of one neuron: output, loss and gradient over (w, b)"))
-    parsed = parser.parse_args(arguments)
-    if parsed.command is None:
-        parser.print_help()
-        return 0
-    try:
-        parsed.run(parsed)
-    except (LossactError, OSError) as error:
-        parser.exit(2, f"lossact {parsed.command}: {error}\n")
-    return 0
-
-
-def _add_surfaces(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
     parser.description = (
         "The surfaces of one neuron, output p = act(w x + b) and its loss against y: figures as PNG and SVG, and a "
         "page to turn them by hand. Without options the ten figures of the report."
@@ -55,10 +24,11 @@ def _add_surfaces(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--learning-rate", type=float, default=0.15, help="of the descent (default: 0.15)")
     parser.add_argument("--steps", type=int, default=300, help="of the descent (default: 300)")
-    parser.set_defaults(run=_surfaces)
+    parser.set_defaults(run=run)
 
 
-def _surfaces(parsed: argparse.Namespace) -> None:
+def run(parsed: argparse.Namespace) -> None:
+    """Draw and write."""
     import torch
 
     from lossact.checks import check_count, check_number

@@ -1,0 +1,64 @@
+"""Hypotheses out of claim files, by way of pytest: fixtures, parameters and selections work as they do in a run."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from lossact.claims.hypotheses import Hypothesis
+from lossact.errors import ClaimError
+
+DECIDES = "lossact-claims"  # the name of the plugin that decides claims
+
+
+def collect_hypotheses(selection: Sequence[str]) -> dict[str, Hypothesis]:
+    """What the selected claims return, by node id; nothing is decided.
+
+    Args:
+        selection: as pytest takes it: paths, node ids, and options such as -k.
+
+    Raises:
+        ClaimError: pytest cannot collect it, a claim fails before it returns, or there is none.
+    """
+    collector = _Collector()
+    status = pytest.main([*selection, "-p", "no:terminal", "-p", "no:cacheprovider"], plugins=[collector])
+    if collector.errors:
+        raise ClaimError("\n".join(collector.errors))
+    if status == pytest.ExitCode.USAGE_ERROR or not collector.found:
+        raise ClaimError(f"{' '.join(selection)}: no claim there; give a file of claims, or one as FILE::NAME")
+    return collector.found
+
+
+class _Collector:
+    """A pytest plugin that keeps what claims return."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Hypothesis] = {}
+        self.errors: list[str] = []
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        plugins = session.config.pluginmanager
+        if plugins.has_plugin(DECIDES):  # for this run does not
+            plugins.unregister(name=DECIDES)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: Any) -> bool | None:
+        if pyfuncitem.get_closest_marker("claim") is None:
+            return None
+        arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+        hypothesis = pyfuncitem.obj(**arguments)
+        if isinstance(hypothesis, Hypothesis):
+            self.found[pyfuncitem.nodeid] = hypothesis
+        else:
+            self.errors.append(f"{pyfuncitem.nodeid} returned {hypothesis!r}, which is no hypothesis")
+        return True
+
+    def pytest_collectreport(self, report: Any) -> None:
+        self._keep(report)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self._keep(report)
+
+    def _keep(self, report: Any) -> None:
+        if report.failed:
+            self.errors.append(f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}")

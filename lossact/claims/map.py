@@ -1,0 +1,208 @@
+"""Where a claim holds: its verdict over a grid of two numbers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lossact.checks import check_count, check_number
+from lossact.claims.evaluate import ALPHA, DELTA, MAX_REPLICAS
+from lossact.claims.exact import Exact
+from lossact.claims.hypotheses import Hypothesis
+from lossact.errors import ClaimError, InputError
+from lossact.experiment import Condition, Experiment
+from lossact.stats import Decision
+
+FORM = "optimizer.learning_rate=1e-3:1:log:12"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One number of every condition, and the values that it takes.
+
+    Attributes:
+        path: the field, from the condition on: "optimizer.learning_rate".
+        values: increasing, at least one.
+        log: whether they are evenly spaced in logarithm.
+    """
+
+    path: str
+    values: tuple[float, ...]
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.values or any(b <= a for a, b in zip(self.values, self.values[1:], strict=False)):
+            raise InputError(f"{self.path}={self.values} must be increasing values, at least one; try {FORM}")
+
+    @classmethod
+    def parse(cls, text: str) -> "Axis":
+        """An axis as the command line has it: path=low:high:count, or path=low:high:log:count.
+
+        Raises:
+            InputError: the text has another form, or an empty range.
+        """
+        path, equals, numbers = text.partition("=")
+        parts = numbers.split(":")
+        log = len(parts) == 4 and parts[2] == "log"
+        try:
+            low, high, count = float(parts[0]), float(parts[1]), int(parts[-1])
+        except (ValueError, IndexError):
+            raise InputError(
+                f"axis {text!r} must be path=low:high:count or path=low:high:log:count; try {FORM}"
+            ) from None
+        if not equals or not path or len(parts) != 3 + log:
+            raise InputError(f"axis {text!r} must be path=low:high:count or path=low:high:log:count; try {FORM}")
+        check_number(f"{path}'s lowest value", low, hint="1e-3", **({"above": 0} if log else {}))
+        check_number(f"{path}'s highest value", high, above=low, hint=low + 1)
+        check_count(f"{path}'s count", count, at_least=2, hint=12)
+        spaced = np.geomspace(low, high, count) if log else np.linspace(low, high, count)
+        return cls(path, tuple(float(f"{value:.12g}") for value in spaced), log)
+
+    def at(self, condition: Condition, value: float) -> Condition:
+        """The condition with this axis at a value.
+
+        Raises:
+            InputError: it has no such field, or the field does not take the value.
+        """
+        changed = _set(condition, self.path.split("."), value, self.path)
+        assert isinstance(changed, Condition)
+        return changed
+
+    def of(self, condition: Condition) -> float:
+        """Where a condition lies on this axis."""
+        found: Any = condition
+        for name in self.path.split("."):
+            found = getattr(found, name)
+        return float(found)
+
+
+def _set(owner: Any, path: Sequence[str], value: float, whole: str) -> Any:
+    name, *rest = path
+    known = [field.name for field in fields(owner)] if is_dataclass(owner) else []
+    if name not in known:
+        choices = f"; choose one of {', '.join(known)}" if known else ""
+        raise InputError(f"{whole}: {type(owner).__name__} has no {name!r}{choices}")
+    now = getattr(owner, name)
+    if not rest and (not isinstance(now, (int, float)) or isinstance(now, bool)):
+        inner = [field.name for field in fields(now)] if is_dataclass(now) else []
+        hint = f"; go on with one of {', '.join(f'{whole}.{one}' for one in inner)}" if inner else ""
+        raise InputError(f"{whole}={now} is no number{hint}")
+    if not rest and isinstance(now, int) and value != int(value):
+        raise InputError(f"{whole}={value:g} must be an integer; choose a count that steps by whole numbers")
+    new = _set(now, rest, value, whole) if rest else type(now)(value)
+    return replace(owner, **{name: new})
+
+
+def moved(hypothesis: Hypothesis, change: Callable[[Condition], Condition]) -> Hypothesis:
+    """The same hypothesis about changed conditions."""
+
+    def apply(value: Any) -> Any:
+        if isinstance(value, Condition):
+            return replace(change(value), name=value.name)
+        return tuple(map(apply, value)) if isinstance(value, tuple) else value
+
+    changes = {field.name: apply(getattr(hypothesis, field.name)) for field in fields(hypothesis)}  # type: ignore[arg-type]
+    return replace(hypothesis, **changes)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True, eq=False)
+class ClaimMap:
+    """A claim over a grid.
+
+    Attributes:
+        hypothesis: as it was given.
+        x, y: the axes.
+        cells: (y values, x values) of decisions.
+        here: (x, y) of the hypothesis as given, None where its conditions differ on an axis.
+        alpha: the level of each cell.
+        exploratory: whether cells were decided without regard to how many there are.
+    """
+
+    hypothesis: Hypothesis
+    x: Axis
+    y: Axis
+    cells: tuple[tuple[Decision, ...], ...]
+    here: tuple[float, float] | None
+    alpha: float
+    exploratory: bool
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """All cells, row by row."""
+        return [one for row in self.cells for one in row]
+
+    def best(self) -> tuple[float, float]:
+        """(x, y) of the cell most favourable to the claim."""
+        rows = np.array([[one.value for one in row] for row in self.cells])
+        row, column = np.unravel_index(int(rows.argmax()), rows.shape)
+        return self.x.values[column], self.y.values[row]
+
+    def at(self, x: float, y: float) -> Hypothesis:
+        """The hypothesis at a place of the map."""
+        return moved(self.hypothesis, lambda condition: self.y.at(self.x.at(condition, x), y))
+
+
+def map_claim(
+    hypothesis: Hypothesis,
+    *,
+    x: Axis,
+    y: Axis,
+    experiment: Experiment,
+    alpha: float = ALPHA,
+    delta: float = DELTA,
+    max_replicas: int = MAX_REPLICAS,
+    exploratory: bool = False,
+) -> ClaimMap:
+    """Decide a claim at every point of a grid.
+
+    Every cell starts with one block; cells that are still open get twice as many replicas each round, until they are
+    decided or at the limit. Cells share launches where their conditions may.
+
+    Args:
+        hypothesis: what is claimed; every condition of it is moved alike.
+        x, y: two different axes.
+        experiment: seed, store and setting. What it holds is not trained again, so that a map can be resumed, extended,
+            and refined.
+        alpha: error probability a side of the whole map.
+        delta: the smallest margin that matters.
+        max_replicas: where looking ends in a cell; rounded up to whole blocks.
+        exploratory: decide each cell at alpha, and not at alpha / cells.
+
+    Raises:
+        ClaimError: the hypothesis has no conditions.
+        InputError: an axis names no number of the conditions, or another argument breaks its rule.
+    """
+    if not isinstance(hypothesis, Hypothesis) or isinstance(hypothesis, Exact) or not hypothesis.conditions:
+        raise ClaimError(f"{hypothesis!r} has no conditions to move; map a claim such as lossact.faster(a, than=b)")
+    if x.path == y.path:
+        raise InputError(f"x={x.path} and y={y.path} must be two different numbers")
+    check_number("alpha", alpha, above=0, below=0.5, hint=ALPHA)
+    check_number("delta", delta, above=0, below=0.5, hint=DELTA)
+    check_count("max_replicas", max_replicas, hint=MAX_REPLICAS)
+    places = [(a, b) for b in y.values for a in x.values]
+    cells = [moved(hypothesis, lambda one, a=a, b=b: y.at(x.at(one, a), b)) for a, b in places]  # type: ignore[misc]
+    level = alpha if exploratory else alpha / len(cells)
+    block = max(condition.block for cell in cells for condition in cell.conditions)
+    limit = -(-max_replicas // block) * block
+    decisions: dict[int, Decision] = {}
+    n = block
+    while len(decisions) < len(cells):
+        still = [k for k in range(len(cells)) if k not in decisions]
+        wanted = [condition for k in still for condition in cells[k].conditions]
+        experiment.trials(wanted, n)
+        for k in still:
+            trials = [one.first(n) for one in experiment.trials(cells[k].conditions, n)]
+            comparisons = cells[k].observe(experiment, trials, n)
+            decision = cells[k].decide(comparisons, alpha=level, delta=delta, limit=limit)
+            if decision.final:
+                decisions[k] = decision
+        n = min(2 * n, limit)
+    width = len(x.values)
+    rows = tuple(tuple(decisions[row * width + k] for k in range(width)) for row in range(len(y.values)))
+    return ClaimMap(hypothesis, x, y, rows, _here(hypothesis, x, y), level, exploratory)
+
+
+def _here(hypothesis: Hypothesis, x: Axis, y: Axis) -> tuple[float, float] | None:
+    found = {(x.of(condition), y.of(condition)) for condition in hypothesis.conditions}
+    return found.pop() if len(found) == 1 else None

@@ -1,0 +1,70 @@
+"""The picture of a map."""
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from lossact.claims.map import Axis, ClaimMap
+
+MARKS = {"supported": "S", "refuted": "R", "inconclusive": "·"}
+
+
+def map_figure(one: ClaimMap) -> Figure:
+    """Win probability as colour, a letter for the verdict, a contour at 1/2, a ring at the claim's own setting."""
+    values = np.array([[cell.value for cell in row] for row in one.cells])
+    x, y = (np.arange(len(axis.values)) for axis in (one.x, one.y))
+    figure = Figure(figsize=(max(7, 0.55 * len(x) + 4), max(5.5, 0.45 * len(y) + 2.5)), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(values, origin="lower", cmap="RdBu", vmin=0, vmax=1, aspect="auto")
+    if min(values.shape) > 1 and values.min() < 0.5 < values.max():
+        axes.contour(x, y, values, levels=[0.5], colors="black", linewidths=1.2)
+    for row, cells in enumerate(one.cells):
+        for column, cell in enumerate(cells):
+            shade = "white" if abs(cell.value - 0.5) > 0.3 else "black"
+            axes.text(column, row, MARKS[cell.verdict], ha="center", va="center", color=shade, fontsize=11)
+    if one.here is not None:
+        place = [_index(axis, value) for axis, value in zip((one.x, one.y), one.here, strict=True)]
+        if place[0] is not None and place[1] is not None:
+            axes.plot([place[0]], [place[1]], "o", markersize=20, markerfacecolor="none", markeredgecolor="black")
+    _label(axes.xaxis, one.x)
+    _label(axes.yaxis, one.y)
+    figure.colorbar(image, ax=axes, label=one.hypothesis.effect_name)
+    axes.set_title(_wrapped(repr(one.hypothesis)), fontsize=12)
+    cells_at = "alpha in each cell (exploratory)" if one.exploratory else f"alpha {one.alpha:.2g} in each cell"
+    budget = f", within {one.hypothesis.budget} updates" if one.hypothesis.budget else ""
+    legend = f"S supported, R refuted, · open; line at 1/2, ring at the claim's own setting; {cells_at}{budget}"
+    figure.supxlabel(textwrap.fill(legend, 80), fontsize=9)
+    return figure
+
+
+def save_map(stem: Path, one: ClaimMap) -> list[Path]:
+    """Write the picture as PNG and SVG beside each other."""
+    figure = map_figure(one)
+    written = [stem.with_suffix(suffix) for suffix in (".png", ".svg")]
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lossact"}):
+        for path in written:
+            figure.savefig(path, dpi=150)
+    return written
+
+
+def _index(axis: Axis, value: float) -> float | None:
+    values = np.array(axis.values)
+    if not values[0] <= value <= values[-1]:
+        return None
+    steps = np.arange(len(values))
+    return float(np.interp(np.log(value), np.log(values), steps) if axis.log else np.interp(value, values, steps))
+
+
+def _label(axis: Any, one: Axis) -> None:
+    axis.set_ticks(range(len(one.values)), [f"{value:.3g}" for value in one.values])
+    axis.set_label_text(one.path.rpartition(".")[2].replace("_", " ") + (" (log)" if one.log else ""))
+    if axis.axis_name == "x":
+        axis.set_tick_params(rotation=45)
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 70)
