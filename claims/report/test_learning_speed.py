@@ -1,8 +1,10 @@
 """What the report says about who reaches 100% accuracy first, each sentence as a claim of its own."""
 
+from dataclasses import replace
+
 import pytest
 
-from lossact import Condition, Hypothesis, faster, fastest, ordering, slowest
+from lossact import Condition, Hypothesis, MLPConfig, faster, fastest, gap_grows, ordering, slowest
 
 
 @pytest.mark.claim(
@@ -12,6 +14,21 @@ from lossact import Condition, Hypothesis, faster, fastest, ordering, slowest
 )
 def test_a5_sigmoid_l2_is_slow(sigmoid_ce: Condition, sigmoid_l2: Condition) -> Hypothesis:
     return faster(sigmoid_ce, than=sigmoid_l2)
+
+
+@pytest.mark.claim(
+    "with sigmoid units, L2 falls farther behind cross-entropy when badly initialised",
+    source="report 1.4c",
+    recorded="refuted",
+)
+def test_a5_gap_grows_with_initial_scale(sigmoid_ce: Condition, sigmoid_l2: Condition) -> Hypothesis:
+    """Badly initialised: weights four times as large at the start, so that units are saturated."""
+
+    def badly(condition: Condition) -> Condition:
+        network = MLPConfig(activation="sigmoid", hidden=4, initial_scale=4.0)
+        return replace(condition, network=network, name=f"{condition} from weights x4")
+
+    return gap_grows((sigmoid_ce, sigmoid_l2), to=(badly(sigmoid_ce), badly(sigmoid_l2)))
 
 
 @pytest.mark.claim(
