@@ -149,9 +149,9 @@ def power_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
     rows[0] = Row(rows[0].cells, all(kept))
     rule = (
         f"Mean replicas of each condition until SUPPORTED, {HORIZON} where it does not come, and how often it comes; "
-        f"every method tuned to a realised level of {LEVEL} one-sided, {CENSORED:.0%} censored, {n} simulations a cell. "
-        "adastop, with 300 permutations, is run at that nominal level and realises less. A fixed design finds more at "
-        f"{HORIZON}, never stops sooner, and must not be looked at before nor extended after: with it a run could be "
-        "neither resumed nor cut short."
+        f"every method tuned to a realised level of {LEVEL} one-sided, {CENSORED:.0%} censored, {n} simulations a "
+        "cell. adastop, with 300 permutations, is run at that nominal level and realises less. A fixed design finds "
+        f"more at {HORIZON}, never stops sooner, and must not be looked at before nor extended after: with it a run "
+        "could be neither resumed nor cut short."
     )
     return Table("Replicas to a verdict", rule, ("method", "level", *(f"theta = {t}" for t in THETAS)), rows)
