@@ -34,7 +34,7 @@ def main() -> None:
             "coverage": partial(coverage_table, pool, many),
             "orderings": partial(order_table, pool, some),
             "power": partial(power_table, pool, 1000 if short else many),
-            "families": partial(family_table, pool, some),
+            "families": partial(family_table, pool, 50 if short else 2_000),
         }
         if arguments.trials is not None:
             makers["same"] = partial(same_condition_table, pool, 100 if short else 2000, arguments.trials)
