@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lossact.claims.hypotheses import Hypothesis
-from lossact.errors import ClaimError
+from lossact.errors import ClaimError, LossactError
 
 DECIDES = "lossact-claims"  # the name of the plugin that decides claims
 
@@ -29,6 +29,24 @@ def collect_hypotheses(selection: Sequence[str]) -> dict[str, Hypothesis]:
     return collector.found
 
 
+def call_claim(item: Any) -> Hypothesis:
+    """What a claim's function returns, given its fixtures.
+
+    Args:
+        item: pytest's, set up.
+
+    Raises:
+        ClaimError: it is no hypothesis.
+    """
+    hypothesis = item.obj(**{name: item.funcargs[name] for name in item._fixtureinfo.argnames})
+    if not isinstance(hypothesis, Hypothesis):
+        raise ClaimError(
+            f"{item.name} returned {hypothesis!r}; a claim must return a hypothesis: "
+            "return lossact.faster(a, than=b), say"
+        )
+    return hypothesis
+
+
 class _Collector:
     """A pytest plugin that keeps what claims return."""
 
@@ -45,12 +63,10 @@ class _Collector:
     def pytest_pyfunc_call(self, pyfuncitem: Any) -> bool | None:
         if pyfuncitem.get_closest_marker("claim") is None:
             return None
-        arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-        hypothesis = pyfuncitem.obj(**arguments)
-        if isinstance(hypothesis, Hypothesis):
-            self.found[pyfuncitem.nodeid] = hypothesis
-        else:
-            self.errors.append(f"{pyfuncitem.nodeid} returned {hypothesis!r}, which is no hypothesis")
+        try:
+            self.found[pyfuncitem.nodeid] = call_claim(pyfuncitem)
+        except LossactError as error:
+            self.errors.append(str(error))
         return True
 
     def pytest_collectreport(self, report: Any) -> None:

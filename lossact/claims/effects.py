@@ -15,23 +15,48 @@ from lossact.stats import Comparison, Decision, Margins, Outcome, compare_number
 
 
 @dataclass(frozen=True, repr=False)
-class Exceeds(Hypothesis):
-    """The number that `measure` makes of a replica's trials, one of each condition, exceeds `margin`."""
+class NumberClaim(Hypothesis):
+    """One number of each replica, called `name`, exceeds `margin`."""
 
     measure: Callable[..., ArrayLike]
     margin: float
-    of: tuple[Condition, ...]
     name: str
 
     effect_name = "probability of exceeding the margin"
 
-    def margins(self, delta: float) -> Margins:
-        return _of_numbers(delta)
-
     def __post_init__(self) -> None:
         if not callable(self.measure):
-            raise ClaimError(f"measure={self.measure!r} must be a function of the conditions' trials")
+            raise ClaimError(f"measure={self.measure!r} must be a function that returns one number a replica")
         check_number("margin", self.margin, hint=0)
+
+    def margins(self, delta: float) -> Margins:
+        return replace(
+            Margins.of_wins(delta),
+            tags=("mostly below the margin", "negligible"),
+            hidden="too many replicas cannot tell",
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.name} exceeds {self.margin:g}"
+
+    def _compare(self, found: ArrayLike, replicas: int) -> list[Comparison]:
+        numbers = as_numbers(found, self.name)
+        if numbers.shape != (replicas,):
+            raise ClaimError(
+                f"{self.name} has shape {numbers.shape} for {replicas} replicas; "
+                "return one number for each, (replicas,)"
+            )
+        return [Comparison(f"{self.name} > {self.margin:g}", compare_numbers(numbers, self.margin))]
+
+
+@dataclass(frozen=True, repr=False)
+class Exceeds(NumberClaim):
+    """The number is what `measure` makes of a replica's trials, one of each condition."""
+
+    of: tuple[Condition, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         check_comparable(self.of, at_least=1)
 
     @property
@@ -39,30 +64,15 @@ class Exceeds(Hypothesis):
         return self.of
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
-        numbers = _numbers(self.measure(*trials), len(trials[0]), self.name)
-        return [Comparison(f"{self.name} > {self.margin:g}", compare_numbers(numbers, self.margin))]
+        return self._compare(self.measure(*trials), len(trials[0]))
 
     def __repr__(self) -> str:
-        return f"{self.name} exceeds {self.margin:g} ({', '.join(map(str, self.of))})"
+        return f"{super().__repr__()} ({', '.join(map(str, self.of))})"
 
 
 @dataclass(frozen=True, repr=False)
-class Measured(Hypothesis):
-    """The number that `measure` finds for a replica exceeds `margin`; it keeps to itself how it finds it."""
-
-    measure: Callable[[int, int], ArrayLike]
-    margin: float
-    name: str
-
-    effect_name = "probability of exceeding the margin"
-
-    def margins(self, delta: float) -> Margins:
-        return _of_numbers(delta)
-
-    def __post_init__(self) -> None:
-        if not callable(self.measure):
-            raise ClaimError(f"measure={self.measure!r} must be a function of a seed and a number of replicas")
-        check_number("margin", self.margin, hint=0)
+class Measured(NumberClaim):
+    """The number is what `measure` finds, given the experiment's seed and how many are asked for."""
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -72,11 +82,7 @@ class Measured(Hypothesis):
         raise ClaimError(f"{self.name} is not made of trials; evaluate the claim with lossact.evaluate")
 
     def observe(self, experiment: Experiment, trials: Sequence[Trials], replicas: int) -> list[Comparison]:
-        numbers = _numbers(self.measure(experiment.seed, replicas), replicas, self.name)
-        return [Comparison(repr(self), compare_numbers(numbers, self.margin))]
-
-    def __repr__(self) -> str:
-        return f"{self.name} exceeds {self.margin:g}"
+        return self._compare(self.measure(experiment.seed, replicas), replicas)
 
 
 @dataclass(frozen=True, repr=False)
@@ -114,21 +120,6 @@ class GapGrows(Hypothesis):
         )
 
 
-def _of_numbers(delta: float) -> Margins:
-    return replace(
-        Margins.of_wins(delta), tags=("mostly below the margin", "negligible"), hidden="too many replicas cannot tell"
-    )
-
-
-def _numbers(found: ArrayLike, replicas: int, name: str) -> NDArray[np.float64]:
-    numbers = as_numbers(found, name)
-    if numbers.shape != (replicas,):
-        raise ClaimError(
-            f"{name} has shape {numbers.shape} for {replicas} replicas; return one number for each, (replicas,)"
-        )
-    return numbers
-
-
 def gap_growth(trials: Sequence[Trials]) -> NDArray[np.float64]:
     """(later - sooner) of the second pair minus that of the first in min(T, budget) updates, (replicas,).
 
@@ -155,7 +146,7 @@ def exceeds(measure: Callable[..., ArrayLike], margin: float, *, of: Sequence[Co
         InputError: the margin is not a number.
     """
     check_sequence(of)
-    return Exceeds(measure, margin, tuple(of), name or getattr(measure, "__name__", "effect"))
+    return Exceeds(measure, margin, name or getattr(measure, "__name__", "effect"), tuple(of))
 
 
 def measured(measure: Callable[[int, int], ArrayLike], margin: float, *, name: str = "") -> Measured:

@@ -189,10 +189,9 @@ def map_claim(
     n = block
     while len(decisions) < len(cells):
         still = [k for k in range(len(cells)) if k not in decisions]
-        wanted = [condition for k in still for condition in cells[k].conditions]
-        experiment.trials(wanted, n)
+        found = iter(experiment.trials([condition for k in still for condition in cells[k].conditions], n))
         for k in still:
-            trials = [one.first(n) for one in experiment.trials(cells[k].conditions, n)]
+            trials = [next(found).first(n) for _ in cells[k].conditions]
             comparisons = cells[k].observe(experiment, trials, n)
             decision = cells[k].decide(comparisons, alpha=level, delta=delta, limit=limit)
             if decision.final:

@@ -43,7 +43,8 @@ def run(parsed: argparse.Namespace) -> None:
     from lossact.claims.collect import collect_hypotheses
     from lossact.claims.map import Axis, map_claim
     from lossact.experiment import Experiment, Store, default_setting
-    from lossact.report.map import save_map
+    from lossact.report.figure import save_figure
+    from lossact.report.map import map_figure
 
     axes = {name: Axis.parse(getattr(parsed, name)) for name in "xy"}
     found = collect_hypotheses([parsed.claim])
@@ -58,7 +59,8 @@ def run(parsed: argparse.Namespace) -> None:
             max_replicas=parsed.max_replicas, exploratory=parsed.exploratory,
         )  # fmt: skip
         parsed.out.mkdir(parents=True, exist_ok=True)
-        written = save_map(parsed.out / f"map_{node.rpartition('::')[2].removeprefix('test_')}", one)
+        name = f"map_{node.rpartition('::')[2].removeprefix('test_')}"
+        written = save_figure(map_figure(one), parsed.out / name)
         verdicts = [cell.verdict for cell in one.decisions]
         shares = ", ".join(f"{word} in {verdicts.count(word)}" for word in ("supported", "refuted", "inconclusive"))
         print(f"{hypothesis!r}\n{len(verdicts)} cells: {shares}; {experiment.trained_replicas} replicas trained")
@@ -77,6 +79,5 @@ def run(parsed: argparse.Namespace) -> None:
 def _progress(progress: "Progress") -> None:
     if sys.stderr.isatty():
         end = "\r" if not progress.finished else "\033[K\r"
-        others = f" and {len(progress.conditions) - 1} more" if len(progress.conditions) > 1 else ""
-        line = f"training {progress.conditions[0]}{others}: update {progress.update} of {progress.budget}"
+        line = f"training {progress.what}: update {progress.update} of {progress.budget}"
         print(f"\033[K{line}", end=end, file=sys.stderr, flush=True)

@@ -56,13 +56,11 @@ class Experiment:
 
         What is missing is trained together as far as conditions may share a launch, and stored launch by launch.
         """
-        wanted = {self.key(condition): condition for condition in conditions}
+        keys = [self.key(condition) for condition in conditions]
+        wanted = dict(zip(keys, conditions, strict=True))
         anew = {key for key in wanted if self._retrain and key not in self._retrained}
-        short = {
-            key: condition
-            for key, condition in wanted.items()
-            if key in anew or len(self.store.trials(key, condition.budget)) < replicas
-        }
+        found = {key: self.store.trials(key, condition.budget) for key, condition in wanted.items() if key not in anew}
+        short = {key: condition for key, condition in wanted.items() if key not in found or len(found[key]) < replicas}
         if short:
             with ExitStack() as locks:
                 for key in sorted(short):  # one order for all processes, so that none waits for another in a circle
@@ -71,7 +69,8 @@ class Experiment:
                     self.store.forget(key)
                     self._retrained.add(key)
                 self._train_missing(short, replicas)
-        return [self.store.trials(self.key(condition), condition.budget) for condition in conditions]
+            found |= {key: self.store.trials(key, condition.budget) for key, condition in short.items()}
+        return [found[key] for key in keys]
 
     def curves(self, condition: Condition) -> Curves | None:
         """Learning curves of a condition's first replicas, as far as they are stored."""

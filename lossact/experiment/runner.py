@@ -51,6 +51,12 @@ class Progress:
     reach_rate: float
     finished: bool
 
+    @property
+    def what(self) -> str:
+        """What trains, in words."""
+        first, *others = self.conditions
+        return f"{first} and {len(others)} more" if others else str(first)
+
 
 @dataclass(frozen=True, eq=False)
 class TrainedBlock:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from lossact.claims.collect import call_claim
 from lossact.claims.evaluate import evaluate
 from lossact.claims.exact import Exact
 from lossact.claims.family import Family, declared_family
-from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.result import ClaimResult, as_dict, settle_families
 from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError, LossactError
@@ -96,13 +96,7 @@ class ClaimSession:
             if self.misdeclared is not None:
                 raise ClaimError(self.misdeclared)
             marker = _Marker.of(item)
-            arguments = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
-            hypothesis = item.obj(**arguments)
-            if not isinstance(hypothesis, Hypothesis):
-                raise ClaimError(
-                    f"{item.name} returned {hypothesis!r}; a claim must return a hypothesis: "
-                    "return lossact.faster(a, than=b), say"
-                )
+            hypothesis = call_claim(item)
             if isinstance(hypothesis, Exact) != marker.exact:
                 raise ClaimError(
                     f"{item.name} returned {hypothesis!r} under exact={marker.exact}; mark a claim with exact=True "

@@ -1,10 +1,8 @@
 """The picture of a map."""
 
 import textwrap
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -39,16 +37,6 @@ def map_figure(one: ClaimMap) -> Figure:
     legend = f"S supported, R refuted, · open; line at 1/2, ring at the claim's own setting; {cells_at}{budget}"
     figure.supxlabel(textwrap.fill(legend, 80), fontsize=9)
     return figure
-
-
-def save_map(stem: Path, one: ClaimMap) -> list[Path]:
-    """Write the picture as PNG and SVG beside each other."""
-    figure = map_figure(one)
-    written = [stem.with_suffix(suffix) for suffix in (".png", ".svg")]
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lossact"}):
-        for path in written:
-            figure.savefig(path, dpi=150)
-    return written
 
 
 def _index(axis: Axis, value: float) -> float | None:

@@ -17,10 +17,8 @@ class ProgressLine:
         self.capture: Any = config.pluginmanager.get_plugin("capturemanager")
 
     def __call__(self, progress: "Progress") -> None:
-        first, *others = progress.conditions
-        what = f"{first} and {len(others)} more" if others else str(first)
         text = (
-            f"training {what}, replicas {progress.replicas[0]} to {progress.replicas[1]}: "
+            f"training {progress.what}, replicas {progress.replicas[0]} to {progress.replicas[1]}: "
             f"update {progress.update} of {progress.budget}, {progress.reach_rate:.0%} reached the target"
         )
         with self.capture.global_and_fixture_disabled() if self.capture else nullcontext():

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lossact.functional import Descent, Grid, Neuron, Surface, surface
 from lossact.functional.surfaces import Quantity
+from lossact.report.figure import save_figure
 
 ACTIVATION_WORDS = {
     "sigmoid": "sigmoid", "relu": "ReLU", "tanh": "tanh", "leaky_relu": "leaky ReLU", "softplus": "softplus",
@@ -55,7 +56,7 @@ def draw_surfaces(
             if (other.quantity, other.neuron.activation) == (one.quantity, one.neuron.activation)
         ]
         figure = surface_figure(one, largest=max(_largest(values) for values in alike))
-        _save(figure, directory / name)
+        save_figure(figure, directory / name)
         written.append((name, _title(one)))
     return written
 
@@ -146,14 +147,8 @@ def save_descent(
 ) -> tuple[str, str]:
     """Write the descent's figure as PNG and SVG; returns its file name without suffix and its title."""
     name = f"descent_{neuron.activation}_{neuron.loss}"
-    _save(descent_figure(neuron, descent, grid, learning_rate=learning_rate), directory / name)
+    save_figure(descent_figure(neuron, descent, grid, learning_rate=learning_rate), directory / name)
     return name, f"{_pair(neuron)}: gradient descent"
-
-
-def _save(figure: Figure, stem: Path) -> None:
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lossact"}):
-        figure.savefig(stem.with_suffix(".png"), dpi=150)
-        figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
 
 
 def _largest(values: Tensor) -> float:

@@ -22,19 +22,25 @@ from lossact.stats.calibration.worlds import (
 )
 from lossact.stats.decision import Comparison, decide
 from lossact.stats.outcomes import Outcome, Outcomes, refutation_counts, running_totals, support_counts
-from lossact.stats.replay import Margins, replay
+from lossact.stats.replay import Margins, Replay, replay
 
 ALPHA, DELTA, LIMIT = 0.025, 0.1, 2048
 WINS = Margins.of_wins(DELTA)
 STAGES = (128, 512, LIMIT)
 
 
-def verdict_of(outcomes: Sequence[Outcomes], alpha: float = ALPHA) -> tuple[str, int | None]:
-    """The first crossing; later replicas are looked at only where the earlier ones left it open."""
+def staged_replay(outcomes: Sequence[Outcomes], alpha: float = ALPHA) -> Replay:
+    """A replay up to the first crossing; later replicas are looked at only where the earlier ones left it open."""
     for n in STAGES:
         found = replay([one[:n] for one in outcomes], alpha=alpha, margins=WINS)
         if found.decided_at is not None or n >= len(outcomes[0]):
             break
+    return found
+
+
+def verdict_of(outcomes: Sequence[Outcomes], alpha: float = ALPHA) -> tuple[str, int | None]:
+    """The verdict of the first crossing, and after how many replicas it fell."""
+    found = staged_replay(outcomes, alpha)
     return found.verdict, found.decided_at
 
 

@@ -10,24 +10,21 @@ import numpy as np
 from scipy.stats import binom
 
 from lossact.errors import InputError
-from lossact.stats.calibration.errors import ALPHA, LIMIT, STAGES, WINS, share_out, verdict_of
+from lossact.stats.calibration.errors import ALPHA, LIMIT, share_out, staged_replay, verdict_of
 from lossact.stats.calibration.tables import Row, Table, at_most
 from lossact.stats.calibration.worlds import Runs, compare, lognormal_runs, pairs_of
 from lossact.stats.holm import holm
 from lossact.stats.outcomes import Outcome, Outcomes
-from lossact.stats.replay import replay
 
 LOOKS = range(32, 513, 32)
+SUITE_REPLICAS = 512  # of each of four copies
 
 
 def supported_in_family(claims: list[Outcomes], family_size: int) -> list[bool]:
     """Which claims end as SUPPORTED, each decided at alpha / family_size, Holm's procedure at the end."""
     p_values, supported, inconclusive = [], [], []
     for outcomes in claims:
-        for n in STAGES:
-            found = replay([outcomes[:n]], alpha=ALPHA / family_size, margins=WINS)
-            if found.decided_at is not None:
-                break
+        found = staged_replay([outcomes], ALPHA / family_size)
         supported.append(found.verdict == "supported")
         inconclusive.append(found.verdict == "inconclusive")
         p_values.append(min(1.0, float(np.exp(-found.log_support[-1]))))
@@ -84,10 +81,9 @@ def family_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
 def _count_suites(steps: np.ndarray, reached: np.ndarray, seed: int, n: int) -> Counter[str]:
     """Suites of seven claims, as the case study makes them, about copies of one condition."""
     rng = np.random.default_rng(seed)
-    replicas, found = len(steps) // 4, Counter[str]()
-    replicas = min(replicas, 512)
+    found: Counter[str] = Counter()
     for _ in range(n):
-        drawn = rng.permutation(len(steps))[: 4 * replicas].reshape(4, replicas)
+        drawn = rng.permutation(len(steps))[: 4 * SUITE_REPLICAS].reshape(4, SUITE_REPLICAS)
         runs = [Runs(steps[rows], reached[rows]) for rows in drawn]
         pairs = pairs_of(runs)  # 01 02 03 12 13 23
         suite = [
@@ -96,7 +92,6 @@ def _count_suites(steps: np.ndarray, reached: np.ndarray, seed: int, n: int) -> 
         ]  # fmt: skip
         verdicts = [verdict_of(claim, ALPHA / len(suite))[0] for claim in suite]
         found["supported"] += "supported" in verdicts
-        found["suites"] += 1
     return found
 
 
@@ -113,9 +108,10 @@ def same_condition_table(pool: ProcessPoolExecutor, n: int, trials: Path, *, sho
         raise InputError(f"trials={trials}: not readable as .npz ({error})") from None
     rows = []
     for name, steps in conditions.items():
-        if steps.ndim != 1 or len(steps) < 4 * 512:
+        if steps.ndim != 1 or len(steps) < 4 * SUITE_REPLICAS:
             raise InputError(
-                f"trials={trials}: {name} has shape {steps.shape}; at least 2048 steps_to_target are needed"
+                f"trials={trials}: {name} has shape {steps.shape}; at least {4 * SUITE_REPLICAS} steps_to_target "
+                "are needed"
             )
         reached = steps >= 0
         count = share_out(pool, n, partial(_count_suites, steps, reached))

@@ -1,0 +1,19 @@
+"""Figures as files."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+
+def save_figure(figure: Figure, stem: Path) -> list[Path]:
+    """Write a figure as PNG and SVG, the latter with its text as text and equal for equal figures.
+
+    Returns:
+        the two files.
+    """
+    png, svg = (stem.with_suffix(suffix) for suffix in (".png", ".svg"))
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lossact"}):
+        figure.savefig(png, dpi=150)
+        figure.savefig(svg, metadata={"Date": None})
+    return [png, svg]
