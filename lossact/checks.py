@@ -31,11 +31,14 @@ def check_number(
         raise InputError(f"{name}={value!r} must be {rule}; try {hint}")
 
 
-def check_count(name: str, value: int, *, at_least: int = 1, hint: int | None = None) -> None:
-    """Raise InputError unless `value` is an integer >= `at_least`."""
+def check_count(
+    name: str, value: int, *, at_least: int = 1, at_most: float = math.inf, hint: int | None = None
+) -> None:
+    """Raise InputError unless `value` is an integer within the bounds."""
     whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not whole or value < at_least:
-        raise InputError(f"{name}={value!r} must be an integer >= {at_least}; try {at_least if hint is None else hint}")
+    if not whole or not at_least <= value <= at_most:
+        rule = f">= {at_least}" + (f" and <= {at_most}" if at_most < math.inf else "")
+        raise InputError(f"{name}={value!r} must be an integer {rule}; try {at_least if hint is None else hint}")
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:

@@ -14,19 +14,18 @@ def claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     file = tmp_path / f"test_{tmp_path.name}.py"  # pytest in pytest shares its modules
     file.write_text(CONDITIONS + CLAIMS)
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
     return file
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Module already imported")
 def test_the_command_maps_a_claim_and_confirms_its_best_cell(claims: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["map", f"{claims}::test_true", *AXES, "--out", "maps", "--confirm", "best"]) == 0
     printed = capsys.readouterr().out
     assert "easy reaches the target before hard\n4 cells: supported in" in printed
     assert "most favourable: optimizer.learning_rate = " in printed
     assert "on fresh replicas (seed 1): SUPPORTED" in printed
-    for suffix in ("png", "svg"):
+    for suffix in ("png", "svg", "html"):
         assert Path(f"maps/map_true.{suffix}").stat().st_size > 1000
     assert Path(".lossact/trials.sqlite").is_file()
 
@@ -36,6 +35,10 @@ def test_the_command_maps_a_claim_and_confirms_its_best_cell(claims: Path, capsy
     [
         (["{file}", *AXES], "2 claims there; give one, as {file}::test_true"),
         (["nothing.py", *AXES], "nothing.py: no claim there"),
+        (
+            ["{file}::test_true", "--x", "budget=1:1000:1000", "--y", "network.hidden=1:1000:1000"],
+            "x and y make 1,000,000 cells, more than 10,000; take fewer, or add --yes",
+        ),
         (["{file}::test_true", "--x", "nonsense", *AXES[2:]], "axis 'nonsense' must be path=low:high:count"),
     ],
 )

@@ -13,6 +13,7 @@ from lossact.claims.hypotheses import (
     reaches,
     slowest,
 )
+from lossact.claims.map import map_claim
 from lossact.claims.verdict import Verdict
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "faster",
     "fastest",
     "gap_grows",
+    "map_claim",
     "measured",
     "not_worse",
     "ordering",

@@ -21,7 +21,9 @@ def collect_hypotheses(selection: Sequence[str]) -> dict[str, Hypothesis]:
         ClaimError: pytest cannot collect it, a claim fails before it returns, or there is none.
     """
     collector = _Collector()
-    status = pytest.main([*selection, "-p", "no:terminal", "-p", "no:cacheprovider"], plugins=[collector])
+    # lossact is loaded before pytest could rewrite its asserts, which the project may count as an error.
+    options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    status = pytest.main([*selection, *options], plugins=[collector])
     if collector.errors:
         raise ClaimError("\n".join(collector.errors))
     if status == pytest.ExitCode.USAGE_ERROR or not collector.found:

@@ -1,14 +1,15 @@
 """The one loop from a hypothesis to its verdict."""
 
 import time
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from lossact.checks import check_count, check_number
 from lossact.claims.exact import Exact
 from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError
-from lossact.experiment import Experiment, Store
+from lossact.experiment import Condition, Experiment, Store
 
 ALPHA = 0.025
 DELTA = 0.1
@@ -43,33 +44,43 @@ def evaluate(
     """
     if not isinstance(hypothesis, Hypothesis):
         raise ClaimError(f"{hypothesis!r} is not a hypothesis; make one with lossact.faster, say")
-    check_number("alpha", alpha, above=0, below=0.5, hint=ALPHA)
-    check_number("delta", delta, above=0, below=0.5, hint=DELTA)
-    check_count("max_replicas", max_replicas, hint=MAX_REPLICAS)
+    check_levels(alpha, delta, max_replicas)
     check_count("family_size", family_size)
-    if experiment is None:
-        with closing(Store(None)) as store:
-            return evaluate(
-                hypothesis,
-                alpha=alpha,
-                delta=delta,
-                max_replicas=max_replicas,
-                family_size=family_size,
-                experiment=Experiment(store=store),
-            )
     begin = time.perf_counter()
     if isinstance(hypothesis, Exact):
         return Verdict.of(hypothesis, hypothesis.check(), [], delta=delta, seconds=time.perf_counter() - begin)
     conditions = hypothesis.conditions
-    block = max((condition.block for condition in conditions), default=DRAWN_BLOCK)
-    limit = -(-max_replicas // block) * block
-    look = BLOCKS_PER_LOOK * block
+    block, limit = blocks_of(conditions, max_replicas)
     n = 0
-    while True:
-        # Looks are at fixed numbers of replicas, so that nothing shown depends on what the store happened to hold.
-        n = min(n + look, limit)
-        trials = [one.first(n) for one in experiment.trials(conditions, n)]
-        comparisons = hypothesis.observe(experiment, trials, n)
-        decision = hypothesis.decide(comparisons, alpha=alpha / family_size, delta=delta, limit=limit)
-        if decision.final:
-            return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)
+    with given_or_fresh(experiment) as experiment:
+        while True:
+            # Looks are at fixed numbers of replicas, so that nothing shown depends on what the store happened to hold.
+            n = min(n + BLOCKS_PER_LOOK * block, limit)
+            trials = [one.first(n) for one in experiment.trials(conditions, n)]
+            comparisons = hypothesis.observe(experiment, trials, n)
+            decision = hypothesis.decide(comparisons, alpha=alpha / family_size, delta=delta, limit=limit)
+            if decision.final:
+                return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)
+
+
+def check_levels(alpha: float, delta: float, max_replicas: int) -> None:
+    """Raise InputError where one of them breaks its rule."""
+    check_number("alpha", alpha, above=0, below=0.5, hint=ALPHA)
+    check_number("delta", delta, above=0, below=0.5, hint=DELTA)
+    check_count("max_replicas", max_replicas, hint=MAX_REPLICAS)
+
+
+def blocks_of(conditions: Sequence[Condition], max_replicas: int) -> tuple[int, int]:
+    """Replicas in a block, and at most: `max_replicas` rounded up to whole blocks."""
+    block = max((condition.block for condition in conditions), default=DRAWN_BLOCK)
+    return block, -(-max_replicas // block) * block
+
+
+@contextmanager
+def given_or_fresh(experiment: Experiment | None) -> Iterator[Experiment]:
+    """The experiment, or where it is None one of seed 0 whose trials are gone afterwards."""
+    if experiment is not None:
+        yield experiment
+        return
+    with Store(None) as store:
+        yield Experiment(store=store)

@@ -1,20 +1,23 @@
 """Where a claim holds: its verdict over a grid of two numbers."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lossact.checks import check_count, check_number
-from lossact.claims.evaluate import ALPHA, DELTA, MAX_REPLICAS
+from lossact.claims.evaluate import ALPHA, DELTA, MAX_REPLICAS, blocks_of, check_levels, given_or_fresh
 from lossact.claims.exact import Exact
 from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError, InputError
 from lossact.experiment import Condition, Experiment
-from lossact.stats import Decision
 
 FORM = "optimizer.learning_rate=1e-3:1:log:12"
+MOST_VALUES = 10_000  # of an axis
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Axis:
             raise InputError(f"axis {text!r} must be path=low:high:count or path=low:high:log:count; try {FORM}")
         check_number(f"{path}'s lowest value", low, hint="1e-3", **({"above": 0} if log else {}))
         check_number(f"{path}'s highest value", high, above=low, hint=low + 1)
-        check_count(f"{path}'s count", count, at_least=2, hint=12)
+        check_count(f"{path}'s count", count, at_least=2, at_most=MOST_VALUES, hint=12)
         spaced = np.geomspace(low, high, count) if log else np.linspace(low, high, count)
         return cls(path, tuple(float(f"{value:.12g}") for value in spaced), log)
 
@@ -113,42 +116,67 @@ class ClaimMap:
     Attributes:
         hypothesis: as it was given.
         x, y: the axes.
-        cells: (y values, x values) of decisions.
+        cells: (y values, x values) of verdicts, each about the hypothesis moved to its place.
         here: (x, y) of the hypothesis as given, None where its conditions differ on an axis.
-        alpha: the level of each cell.
+        alpha, delta: of each cell.
         exploratory: whether cells were decided without regard to how many there are.
+        seed: the experiment's.
     """
 
     hypothesis: Hypothesis
     x: Axis
     y: Axis
-    cells: tuple[tuple[Decision, ...], ...]
+    cells: tuple[tuple[Verdict, ...], ...]
     here: tuple[float, float] | None
     alpha: float
+    delta: float
     exploratory: bool
+    seed: int
 
     @property
-    def decisions(self) -> list[Decision]:
+    def verdicts(self) -> list[Verdict]:
         """All cells, row by row."""
         return [one for row in self.cells for one in row]
 
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """(y values, x values) of effects."""
+        return np.array([[one.decision.value for one in row] for row in self.cells])
+
+    def diverged(self) -> NDArray[np.bool_]:
+        """(y values, x values): whether more than half of the replicas of some condition diverged."""
+        return np.array(
+            [[any(2 * c.diverged > c.replicas for c in one.conditions) for one in row] for row in self.cells]
+        )
+
     def best(self) -> tuple[float, float]:
-        """(x, y) of the cell most favourable to the claim."""
-        rows = np.array([[one.value for one in row] for row in self.cells])
-        row, column = np.unravel_index(int(rows.argmax()), rows.shape)
+        """(x, y) of the cell most favourable to the claim: the largest lower bound, then the largest effect."""
+        row, column = max(
+            np.ndindex(self.values.shape), key=lambda at: (self.cells[at[0]][at[1]].decision.low, self.values[at])
+        )
         return self.x.values[column], self.y.values[row]
 
     def at(self, x: float, y: float) -> Hypothesis:
         """The hypothesis at a place of the map."""
         return moved(self.hypothesis, lambda condition: self.y.at(self.x.at(condition, x), y))
 
+    def __str__(self) -> str:
+        names = [one.name for one in self.verdicts]
+        shares = ", ".join(f"{word} in {names.count(word)}" for word in ("supported", "refuted", "inconclusive"))
+        diverged = int(self.diverged().sum())
+        return (
+            f"{self.hypothesis!r}\n{len(names)} cells: {shares}"
+            + (f"; most replicas of a condition diverged in {diverged}" if diverged else "")
+            + f"; {'exploratory, ' if self.exploratory else ''}alpha {self.alpha:.2g} a side in each cell"
+        )
+
 
 def map_claim(
     hypothesis: Hypothesis,
     *,
-    x: Axis,
-    y: Axis,
-    experiment: Experiment,
+    x: Axis | str,
+    y: Axis | str,
+    experiment: Experiment | None = None,
     alpha: float = ALPHA,
     delta: float = DELTA,
     max_replicas: int = MAX_REPLICAS,
@@ -161,9 +189,9 @@ def map_claim(
 
     Args:
         hypothesis: what is claimed; every condition of it is moved alike.
-        x, y: two different axes.
-        experiment: seed, store and setting. What it holds is not trained again, so that a map can be resumed, extended,
-            and refined.
+        x, y: two different axes, or texts such as "optimizer.learning_rate=1e-3:1:log:12".
+        experiment: seed, store and setting; by default seed 0 and nothing kept. What it holds is not trained again, so
+            that a map can be resumed, extended, and refined.
         alpha: error probability a side of the whole map.
         delta: the smallest margin that matters.
         max_replicas: where looking ends in a cell; rounded up to whole blocks.
@@ -175,31 +203,39 @@ def map_claim(
     """
     if not isinstance(hypothesis, Hypothesis) or isinstance(hypothesis, Exact) or not hypothesis.conditions:
         raise ClaimError(f"{hypothesis!r} has no conditions to move; map a claim such as lossact.faster(a, than=b)")
+    x, y = (Axis.parse(axis) if isinstance(axis, str) else axis for axis in (x, y))
     if x.path == y.path:
         raise InputError(f"x={x.path} and y={y.path} must be two different numbers")
-    check_number("alpha", alpha, above=0, below=0.5, hint=ALPHA)
-    check_number("delta", delta, above=0, below=0.5, hint=DELTA)
-    check_count("max_replicas", max_replicas, hint=MAX_REPLICAS)
+    check_levels(alpha, delta, max_replicas)
     places = [(a, b) for b in y.values for a in x.values]
     cells = [moved(hypothesis, lambda one, a=a, b=b: y.at(x.at(one, a), b)) for a, b in places]  # type: ignore[misc]
     level = alpha if exploratory else alpha / len(cells)
-    block = max(condition.block for cell in cells for condition in cell.conditions)
-    limit = -(-max_replicas // block) * block
-    decisions: dict[int, Decision] = {}
-    n = block
-    while len(decisions) < len(cells):
-        still = [k for k in range(len(cells)) if k not in decisions]
+    with given_or_fresh(experiment) as experiment:
+        seed = experiment.seed
+        verdicts = _decide_all(cells, experiment, alpha=level, delta=delta, max_replicas=max_replicas)
+    width = len(x.values)
+    rows = tuple(tuple(verdicts[at : at + width]) for at in range(0, len(verdicts), width))
+    return ClaimMap(hypothesis, x, y, rows, _here(hypothesis, x, y), level, delta, exploratory, seed)
+
+
+def _decide_all(
+    cells: Sequence[Hypothesis], experiment: Experiment, *, alpha: float, delta: float, max_replicas: int
+) -> list[Verdict]:
+    """Rounds over the cells that are still open, each with twice as many replicas."""
+    begin = time.perf_counter()
+    n, limit = blocks_of([condition for cell in cells for condition in cell.conditions], max_replicas)
+    decided: dict[int, Verdict] = {}
+    while len(decided) < len(cells):
+        still = [k for k in range(len(cells)) if k not in decided]
         found = iter(experiment.trials([condition for k in still for condition in cells[k].conditions], n))
         for k in still:
             trials = [next(found).first(n) for _ in cells[k].conditions]
             comparisons = cells[k].observe(experiment, trials, n)
-            decision = cells[k].decide(comparisons, alpha=level, delta=delta, limit=limit)
+            decision = cells[k].decide(comparisons, alpha=alpha, delta=delta, limit=limit)
             if decision.final:
-                decisions[k] = decision
+                decided[k] = Verdict.of(cells[k], decision, trials, delta=delta, seconds=time.perf_counter() - begin)
         n = min(2 * n, limit)
-    width = len(x.values)
-    rows = tuple(tuple(decisions[row * width + k] for k in range(width)) for row in range(len(y.values)))
-    return ClaimMap(hypothesis, x, y, rows, _here(hypothesis, x, y), level, exploratory)
+    return [decided[k] for k in range(len(cells))]
 
 
 def _here(hypothesis: Hypothesis, x: Axis, y: Axis) -> tuple[float, float] | None:

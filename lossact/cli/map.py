@@ -2,21 +2,25 @@
 
 import argparse
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lossact.errors import ClaimError
+from lossact.errors import ClaimError, InputError
 
 if TYPE_CHECKING:
     from lossact.experiment.runner import Progress
+
+MOST_CELLS = 10_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.description = (
         "The verdict of a claim over a grid of two numbers of its conditions. Every cell starts with one block of "
-        "replicas, and those that are still open get more. What is stored is not trained again."
+        "replicas, and those that are still open get more. What is stored is not trained again. Writes a picture (PNG, "
+        "SVG) and a page that tells each cell's numbers."
     )
     parser.add_argument("claim", metavar="CLAIM", help="one claim, as pytest selects it: FILE::NAME")
     for name in "xy":
@@ -29,49 +33,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--delta", type=float, default=0.1, help="the smallest margin that matters (default: 0.1)")
     parser.add_argument("--max-replicas", type=int, default=2048, metavar="N", help="in a cell (default: 2048)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", metavar="DIR", help="what --claims-data is to pytest")
     parser.add_argument("--store", default=".lossact", metavar="PATH|none", help="default: .lossact")
     parser.add_argument("--exploratory", action="store_true", help="each cell at alpha, and not at alpha / cells")
     parser.add_argument(
         "--confirm", choices=["best"], help="test the cell most favourable to the claim again, on fresh replicas"
     )
+    parser.add_argument(
+        "--compiled", action="store_true",
+        help="compile the step: faster where cells need many replicas; shares no trials with pytest",
+    )  # fmt: skip
+    parser.add_argument(
+        "--wandb", choices=["offline", "online", "disabled"], default="disabled", help="log the map (default: disabled)"
+    )
+    parser.add_argument("--yes", action="store_true", help=f"also more than {MOST_CELLS:,} cells")
     parser.set_defaults(run=run)
 
 
 def run(parsed: argparse.Namespace) -> None:
-    """Make the map, write its picture and say what it shows."""
+    """Make the map, write its pictures and say what it shows."""
     from lossact.claims import evaluate
     from lossact.claims.collect import collect_hypotheses
     from lossact.claims.map import Axis, map_claim
     from lossact.experiment import Experiment, Store, default_setting
     from lossact.report.figure import save_figure
     from lossact.report.map import map_figure
+    from lossact.report.map_page import write_map_page
 
-    axes = {name: Axis.parse(getattr(parsed, name)) for name in "xy"}
-    found = collect_hypotheses([parsed.claim])
+    begin = time.perf_counter()
+    x, y = Axis.parse(parsed.x), Axis.parse(parsed.y)
+    n_cells = len(x.values) * len(y.values)
+    if n_cells > MOST_CELLS and not parsed.yes:
+        raise InputError(f"x and y make {n_cells:,} cells, more than {MOST_CELLS:,}; take fewer, or add --yes")
+    data = ["--claims-data", parsed.data] if parsed.data else []
+    found = collect_hypotheses([parsed.claim, *data])
     if len(found) > 1:
         raise ClaimError(f"{parsed.claim}: {len(found)} claims there; give one, as {next(iter(found))}")
     ((node, hypothesis),) = found.items()
     with closing(Store(None if parsed.store == "none" else parsed.store)) as store:
-        setting = default_setting(compiled=True)
-        experiment = Experiment(seed=parsed.seed, store=store, setting=setting, progress=_progress)
-        one = map_claim(
-            hypothesis, **axes, experiment=experiment, alpha=parsed.alpha, delta=parsed.delta,
-            max_replicas=parsed.max_replicas, exploratory=parsed.exploratory,
-        )  # fmt: skip
+        setting = default_setting(compiled=parsed.compiled)
+        levels = {"alpha": parsed.alpha, "delta": parsed.delta, "max_replicas": parsed.max_replicas}
+
+        def experiment(seed: int) -> Experiment:
+            return Experiment(seed=seed, store=store, setting=setting, curves=False, progress=_progress)
+
+        here = experiment(parsed.seed)
+        one = map_claim(hypothesis, x=x, y=y, experiment=here, exploratory=parsed.exploratory, **levels)
         parsed.out.mkdir(parents=True, exist_ok=True)
         name = f"map_{node.rpartition('::')[2].removeprefix('test_')}"
         written = save_figure(map_figure(one), parsed.out / name)
-        verdicts = [cell.verdict for cell in one.decisions]
-        shares = ", ".join(f"{word} in {verdicts.count(word)}" for word in ("supported", "refuted", "inconclusive"))
-        print(f"{hypothesis!r}\n{len(verdicts)} cells: {shares}; {experiment.trained_replicas} replicas trained")
-        x, y = one.best()
-        print(f"most favourable: {one.x.path} = {x:g}, {one.y.path} = {y:g}")
+        written.append(write_map_page(parsed.out / f"{name}.html", one))
+        print(f"{one}\n{here.trained_replicas:,} replicas trained, {time.perf_counter() - begin:.0f} s")
+        best = one.best()
+        print(f"most favourable: {x.path} = {best[0]:g}, {y.path} = {best[1]:g}")
         if parsed.confirm:
-            fresh = Experiment(seed=parsed.seed + 1, store=store, setting=setting, progress=_progress)
-            again = evaluate(
-                one.at(x, y), alpha=parsed.alpha, delta=parsed.delta, max_replicas=parsed.max_replicas, experiment=fresh
-            )
+            again = evaluate(one.at(*best), experiment=experiment(parsed.seed + 1), **levels)
             print(f"on fresh replicas (seed {parsed.seed + 1}): {again}")
+        if parsed.wandb != "disabled":
+            from lossact.report.wandb_runs import log_map
+
+            print(log_map(one, written[0], store, mode=parsed.wandb))
     for path in written:
         print(path)
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from lossact.experiment.runner import Progress
 
 
+LOCKED_AT_ONCE = 256  # a lock is an open file, and processes may have few of them
+
+
 class Experiment:
     """Everything that is trained from one seed.
 
@@ -26,6 +29,7 @@ class Experiment:
         store: where trials are kept; None keeps them for the life of this object.
         setting: how to compute.
         retrain: train each condition anew once, whatever is stored.
+        curves: whether the first replicas' learning curves are stored as well.
         progress: told how far training is.
     """
 
@@ -36,6 +40,7 @@ class Experiment:
         store: Store | None = None,
         setting: Setting | None = None,
         retrain: bool = False,
+        curves: bool = True,
         progress: "Callable[[Progress], None] | None" = None,
     ) -> None:
         check_count("seed", seed, at_least=0, hint=0)
@@ -44,7 +49,7 @@ class Experiment:
         self.setting = default_setting() if setting is None else setting
         self.progress = progress
         self.trained_replicas = 0
-        self._retrain = retrain
+        self._retrain, self._curves = retrain, curves
         self._retrained: set[str] = set()
 
     def key(self, condition: Condition) -> str:
@@ -61,20 +66,24 @@ class Experiment:
         anew = {key for key in wanted if self._retrain and key not in self._retrained}
         found = {key: self.store.trials(key, condition.budget) for key, condition in wanted.items() if key not in anew}
         short = {key: condition for key, condition in wanted.items() if key not in found or len(found[key]) < replicas}
-        if short:
-            with ExitStack() as locks:
-                for key in sorted(short):  # one order for all processes, so that none waits for another in a circle
-                    locks.enter_context(self.store.training(key))
-                for key in anew:
-                    self.store.forget(key)
-                    self._retrained.add(key)
-                self._train_missing(short, replicas)
-            found |= {key: self.store.trials(key, condition.budget) for key, condition in short.items()}
+        missing = list(short.items())
+        for at in range(0, len(missing), LOCKED_AT_ONCE):
+            self._train(dict(missing[at : at + LOCKED_AT_ONCE]), replicas, anew)
+        found |= {key: self.store.trials(key, condition.budget) for key, condition in short.items()}
         return [found[key] for key in keys]
 
     def curves(self, condition: Condition) -> Curves | None:
         """Learning curves of a condition's first replicas, as far as they are stored."""
         return self.store.curves(self.key(condition), condition.block)
+
+    def _train(self, conditions: Mapping[str, Condition], replicas: int, anew: Set[str]) -> None:
+        with ExitStack() as locks:
+            for key in sorted(conditions):  # one order for all processes, so that none waits for another in a circle
+                locks.enter_context(self.store.training(key))
+            for key in anew & conditions.keys():
+                self.store.forget(key)
+                self._retrained.add(key)
+            self._train_missing(conditions, replicas)
 
     def _train_missing(self, conditions: Mapping[str, Condition], replicas: int) -> None:
         from lossact.experiment.runner import train_jobs
@@ -88,7 +97,9 @@ class Experiment:
         contents = {key: key_content(condition, self.seed, self.setting) for key, condition in conditions.items()}
         for block in train_jobs(jobs, self.seed, self.setting, self.progress):
             key = keys[block.condition]
-            self.store.add(key, contents[key], block.first_replica, block.trials, block.curves)
+            self.store.add(
+                key, contents[key], block.first_replica, block.trials, block.curves if self._curves else None
+            )
             self.trained_replicas += len(block.trials)
 
 

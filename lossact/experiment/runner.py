@@ -29,6 +29,7 @@ from lossact.training.stacked import StackedOutcome, StackedTraining
 
 Job = tuple[Condition, int]  # a condition and a block of it
 Member = tuple[Condition, int]  # a condition and a replica of it
+OF_EACH_REPLICA = ("learning_rate", "momentum", "weight_decay", "bias_gradient_scale")
 DTYPES = {"32-true": torch.float32, "64-true": torch.float64, "bf16-mixed": torch.float32}  # of the parameters
 
 
@@ -87,8 +88,8 @@ def train_jobs(
 ) -> Iterator[TrainedBlock]:
     """Train blocks, as many at once as run fastest, and yield each when its launch is done.
 
-    Conditions that differ only in numbers that a replica can have for itself (learning rate, momentum, weight decay,
-    scale of the start, label rate) share launches. No block's trials depend on what it is launched with.
+    Conditions that differ only in numbers that a replica can have for itself (those of the optimiser, the scale of the
+    start, the label rate) share launches. No block's trials depend on what it is launched with.
 
     Args:
         jobs: a condition and the index of a block, each pair once.
@@ -109,7 +110,7 @@ def _launched_with(condition: Condition) -> str:
     content.pop("version")
     for part, own in (
         ("network", ("initial_scale",)),
-        ("optimizer", ("learning_rate", "momentum", "weight_decay")),
+        ("optimizer", OF_EACH_REPLICA),
         ("data", ("label_rate",)),
     ):
         content[part] = {name: value for name, value in content[part].items() if name not in own}
@@ -150,20 +151,15 @@ def _stack(members: Sequence[Member], seed: int, setting: Setting, *, curves_of:
     dtype = DTYPES[setting.precision]
     images, labels = _data(members, seed, dtype)
     network, start = _network_and_start(members, seed, images, labels)
-    learning_rate, momentum, weight_decay = (
-        torch.tensor([getattr(condition.optimizer, name) for condition, _ in members], dtype=dtype)
-        for name in ("learning_rate", "momentum", "weight_decay")
-    )
+    optimizers = [condition.optimizer for condition, _ in members]
+    of_each = {name: torch.tensor([getattr(one, name) for one in optimizers], dtype=dtype) for name in OF_EACH_REPLICA}
     condition = members[0][0]
     return StackedTraining(
         network,
         start,
         images,
         labels,
-        learning_rate=learning_rate,
-        momentum=momentum,
-        weight_decay=weight_decay,
-        bias_gradient_scale=condition.optimizer.bias_gradient_scale,
+        **of_each,
         target=condition.target.at_least,
         budget=condition.budget,
         compiled=setting.compiled and not isinstance(condition.network, ModuleFactory),

@@ -136,9 +136,9 @@ class Store:
         )
         return {index for (index,) in rows}
 
-    def add(self, key: str, content: dict[str, Any], first_replica: int, trials: Trials, curves: Curves) -> None:
-        """Write a block whole: its curves first, then its trials in one transaction."""
-        if len(curves):
+    def add(self, key: str, content: dict[str, Any], first_replica: int, trials: Trials, curves: Curves | None) -> None:
+        """Write a block whole: its curves first where any are given, then its trials in one transaction."""
+        if curves is not None and len(curves):
             self._write_curves(key, first_replica, curves)
         rows = [(first_replica + trial.replica, trial.steps_to_target, trial.diverged) for trial in trials]
         with self._transaction():

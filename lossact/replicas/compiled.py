@@ -7,6 +7,7 @@ are computed by themselves, their bits depend neither on other slices nor on the
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from functools import lru_cache
 
 import torch
@@ -67,12 +68,13 @@ def advance_in_slices(
     def advance_slice(rows: slice) -> None:
         # The compiler's products want the numbers of each replica side by side, also where replicas share them.
         data = [_rows(one, rows, replicas) for one in (images, labels)]
-        of_each = [one[rows].clone() for one in (h.learning_rate, h.momentum, h.weight_decay)]  # no shared storage
+        # No shared storage.
+        of_each = [getattr(h, one.name)[rows].clone() for one in fields(h)]
         now = [tensor[rows] for tensor in before]
         with torch.no_grad():
             for at in range(0, n_updates, MOST_UPDATES):
                 n = min(MOST_UPDATES, n_updates - at)
-                *now, loss, accuracy = loop(torch.tensor(n), *now, *data, *of_each, h.gradient_scale)
+                *now, loss, accuracy = loop(torch.tensor(n), *now, *data, *of_each)
                 losses[at : at + n, rows], accuracies[at : at + n, rows] = loss[:n], accuracy[:n]
             for tensor, moved in zip(after, now, strict=True):
                 tensor[rows] = moved

@@ -18,7 +18,7 @@ class Hyperparameters:
 
     Attributes:
         learning_rate, momentum, weight_decay: (replicas, 1).
-        gradient_scale: (size,) factor on each parameter's gradient; 1 is plain gradient descent.
+        gradient_scale: (replicas, size) factor on each parameter's gradient; 1 is plain gradient descent.
     """
 
     learning_rate: Tensor

@@ -3,27 +3,35 @@
 import textwrap
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from lossact.claims.map import Axis, ClaimMap
 
 MARKS = {"supported": "S", "refuted": "R", "inconclusive": "·"}
+COLOURS = mpl.colormaps["RdBu"]  # red where the claim fails, blue where it holds, on a scale from 0 to 1
 
 
 def map_figure(one: ClaimMap) -> Figure:
     """Win probability as colour, a letter for the verdict, a contour at 1/2, a ring at the claim's own setting."""
-    values = np.array([[cell.value for cell in row] for row in one.cells])
+    values = one.values
+    diverged = one.diverged()
     x, y = (np.arange(len(axis.values)) for axis in (one.x, one.y))
     figure = Figure(figsize=(max(7, 0.55 * len(x) + 4), max(5.5, 0.45 * len(y) + 2.5)), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(values, origin="lower", cmap="RdBu", vmin=0, vmax=1, aspect="auto")
+    image = axes.imshow(values, origin="lower", cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
     if min(values.shape) > 1 and values.min() < 0.5 < values.max():
         axes.contour(x, y, values, levels=[0.5], colors="black", linewidths=1.2)
     for row, cells in enumerate(one.cells):
         for column, cell in enumerate(cells):
-            shade = "white" if abs(cell.value - 0.5) > 0.3 else "black"
-            axes.text(column, row, MARKS[cell.verdict], ha="center", va="center", color=shade, fontsize=11)
+            shade = "white" if abs(values[row, column] - 0.5) > 0.3 else "black"
+            axes.text(column, row, MARKS[cell.name], ha="center", va="center", color=shade, fontsize=11)
+            if diverged[row, column]:
+                axes.add_patch(
+                    Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="///", edgecolor="gray", linewidth=0)
+                )
     if one.here is not None:
         place = [_index(axis, value) for axis, value in zip((one.x, one.y), one.here, strict=True)]
         if place[0] is not None and place[1] is not None:
@@ -32,11 +40,20 @@ def map_figure(one: ClaimMap) -> Figure:
     _label(axes.yaxis, one.y)
     figure.colorbar(image, ax=axes, label=one.hypothesis.effect_name)
     axes.set_title(_wrapped(repr(one.hypothesis)), fontsize=12)
-    cells_at = "alpha in each cell (exploratory)" if one.exploratory else f"alpha {one.alpha:.2g} in each cell"
-    budget = f", within {one.hypothesis.budget} updates" if one.hypothesis.budget else ""
-    legend = f"S supported, R refuted, · open; line at 1/2, ring at the claim's own setting; {cells_at}{budget}"
-    figure.supxlabel(textwrap.fill(legend, 80), fontsize=9)
+    own = "; ring at the claim's own setting" if one.here is not None else ""
+    figure.supxlabel(textwrap.fill(f"{legend(one)}; line at 1/2{own}", 110), fontsize=9)
     return figure
+
+
+def legend(one: ClaimMap) -> str:
+    """What the marks of a map mean, and how it was decided."""
+    parts = ["S supported, R refuted, · open"]
+    if one.diverged().any():
+        parts.append("hatched where most replicas of a condition diverged")
+    parts.append(f"alpha {one.alpha:.2g} a side in each cell" + (" (exploratory)" if one.exploratory else ""))
+    if one.hypothesis.budget:
+        parts.append(f"within {one.hypothesis.budget} updates")
+    return "; ".join(parts)
 
 
 def _index(axis: Axis, value: float) -> float | None:

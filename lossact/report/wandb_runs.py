@@ -3,17 +3,20 @@
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lossact.claims.map import ClaimMap
 from lossact.claims.result import ClaimResult
 from lossact.errors import LossactError
-from lossact.experiment import Curves, Experiment, Trials
+from lossact.experiment import Curves, Experiment, Store, Trials
 
 PROJECT = "lossact"
+Start = Callable[[str, str, dict[str, Any]], Any]
 QUANTILES = {"q10": 0.1, "median": 0.5, "q90": 0.9}
 
 
@@ -28,13 +31,62 @@ def log_claims(results: Sequence[ClaimResult], experiment: Experiment, mode: str
     Returns:
         One line that says where the runs are.
     """
+    group = "claims-" + secrets.token_hex(4)
+
+    def log(start: Start) -> None:
+        for key, (name, replicas) in _conditions(results).items():
+            run = start(name, "condition", {"seed": experiment.seed, **experiment.store.content(key)})
+            _log_condition(run, key, replicas, experiment)
+            run.finish()
+        run = start("verdicts", "verdicts", {"seed": experiment.seed})
+        _log_verdicts(run, results)
+        run.finish()
+
+    return _logged(log, group, experiment.store, mode)
+
+
+def log_map(one: ClaimMap, picture: Path, store: Store, *, mode: str) -> str:
+    """Log a map: its picture, and each cell as a row.
+
+    Args:
+        one: the map.
+        picture: its PNG.
+        store: beside which offline runs lie.
+        mode: "offline" or "online".
+
+    Returns:
+        One line that says where the run is.
+    """
+
+    def log(start: Start) -> None:
+        import wandb
+
+        config = {name: getattr(one, name) for name in ("seed", "alpha", "delta", "exploratory")}
+        run = start(repr(one.hypothesis), "map", config | {"x": asdict(one.x), "y": asdict(one.y)})
+        columns = [one.x.path, one.y.path, "verdict", "value", "low", "high", "replicas", "diverged"]
+        table = wandb.Table(columns=list(columns))
+        for (row, column), diverged in np.ndenumerate(one.diverged()):
+            cell = one.cells[row][column]
+            d = cell.decision
+            table.add_data(
+                one.x.values[column], one.y.values[row], cell.name, d.value, d.low, d.high, d.replicas, bool(diverged)
+            )
+        run.log({"map": wandb.Image(str(picture)), "cells": table})
+        names = [cell.name for cell in one.verdicts]
+        run.summary.update({f"cells/{name}": names.count(name) for name in ("supported", "refuted", "inconclusive")})
+        run.finish()
+
+    return _logged(log, "map-" + secrets.token_hex(4), store, mode)
+
+
+def _logged(log: Callable[[Start], None], group: str, store: Store, mode: str) -> str:
+    """Run `log` with a function that starts a run of the group (name, job type, config); where the runs are."""
     # What was logged reaches the file within half a second, also when the process is killed; read at import.
     os.environ.setdefault("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "0.5")
     import wandb
 
-    directory = experiment.store.directory if not experiment.store.temporary else Path.cwd() / ".lossact"
+    directory = store.directory if not store.temporary else Path.cwd() / ".lossact"
     directory.mkdir(exist_ok=True)
-    group = "claims-" + secrets.token_hex(4)
 
     def start(name: str, job_type: str, config: dict[str, Any]) -> Any:
         return wandb.init(
@@ -50,15 +102,9 @@ def log_claims(results: Sequence[ClaimResult], experiment: Experiment, mode: str
         )
 
     try:
-        for key, (name, replicas) in _conditions(results).items():
-            run = start(name, "condition", {"seed": experiment.seed, **experiment.store.content(key)})
-            _log_condition(run, key, replicas, experiment)
-            run.finish()
-        run = start("verdicts", "verdicts", {"seed": experiment.seed})
-        _log_verdicts(run, results)
-        run.finish()
+        log(start)
     except (wandb.Error, OSError, LossactError) as error:
-        return f"W&B: {error}; the verdicts above stand"
+        return f"W&B: {error}; what is printed above stands"
     if mode == "online":
         return f"W&B: group {group} in project {PROJECT}"
     return f"W&B: group {group}, offline in {os.path.relpath(directory / 'wandb')} (wandb sync uploads it)"

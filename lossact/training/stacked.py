@@ -46,7 +46,7 @@ class StackedTraining(LightningModule):
         images: (sets, batch, height, width), sets = replicas or 1 (shared by all).
         labels: (sets, batch) in {0, 1}.
         learning_rate, momentum, weight_decay: (replicas,).
-        bias_gradient_scale: factor on the gradients of biases.
+        bias_gradient_scale: (replicas,) factor on the gradients of biases.
         target: accuracy at which a replica rests.
         budget: updates at most, >= 1.
         compiled: whether the step goes through torch.compile.
@@ -70,7 +70,7 @@ class StackedTraining(LightningModule):
         learning_rate: Tensor,
         momentum: Tensor,
         weight_decay: Tensor,
-        bias_gradient_scale: float = 1.0,
+        bias_gradient_scale: Tensor,
         target: float = 1.0,
         budget: int,
         compiled: bool = False,
@@ -85,7 +85,7 @@ class StackedTraining(LightningModule):
         self.register_buffer("images", network.arrange_images(images))
         self.register_buffer("labels", labels)
         self.register_buffer("hyperparameters", torch.stack((learning_rate, momentum, weight_decay)).unsqueeze(2))
-        scale = torch.where(network.bias_mask(), bias_gradient_scale, 1.0)
+        scale = torch.where(network.bias_mask(), bias_gradient_scale.unsqueeze(1), 1.0)
         self.register_buffer("gradient_scale", scale.to(start.dtype))
         self.replica_accuracy = ReplicaAccuracy(len(start))
         self.steps_to_target = StepsToTarget(len(start), target=target)

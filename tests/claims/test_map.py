@@ -1,11 +1,14 @@
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lossact import Experiment, MLPConfig, evaluate, exact, faster, ordering
+from lossact import Experiment, MLPConfig, Store, evaluate, exact, faster, ordering
 from lossact.claims.map import Axis, map_claim, moved
 from lossact.errors import LossactError
 from lossact.report.map import map_figure
+from lossact.report.map_page import write_map_page
 from tests.conftest import report_condition
 
 EASY = replace(report_condition("sigmoid", budget=60), name="CE")
@@ -33,21 +36,69 @@ def test_each_cell_is_the_claim_at_its_place(experiment: Experiment) -> None:
             there = [replace(one, optimizer=optimizer, network=network, name=one.name) for one in (EASY, HARD)]
             alone = evaluate(faster(there[0], than=there[1]), family_size=6, max_replicas=128)
             cell = found.cells[row][column]
-            assert (cell.verdict, cell.decided_at) == (alone.name, alone.decision.decided_at)
-            assert found.at(rate, scale) == faster(there[0], than=there[1])
+            assert (cell.name, cell.decision.decided_at) == (alone.name, alone.decision.decided_at)
+            assert found.at(rate, scale) == cell.hypothesis == faster(there[0], than=there[1])
 
 
 def test_cells_that_are_decided_stop_and_stored_ones_are_not_trained(experiment: Experiment) -> None:
     first = map_claim(CLAIM, x=X, y=Y, experiment=experiment, max_replicas=256)
-    replicas = {cell.replicas for cell in first.decisions}
-    assert min(replicas) == 64
+    assert min(cell.decision.replicas for cell in first.verdicts) == 64
     trained = experiment.trained_replicas
     again = map_claim(CLAIM, x=X, y=Y, experiment=experiment, max_replicas=256)
-    assert again.cells == first.cells
+    assert [cell.decision for cell in again.verdicts] == [cell.decision for cell in first.verdicts]
     assert experiment.trained_replicas == trained
     finer = Axis(X.path, (0.01, 0.03, 0.1, 1.0), log=True)
     map_claim(CLAIM, x=finer, y=Y, experiment=experiment, max_replicas=64)
     assert experiment.trained_replicas == trained + 2 * 2 * 64
+
+
+def test_a_map_keeps_no_curves_and_its_trials_are_those_of_the_claim(experiment: Experiment, tmp_path: Path) -> None:
+    """Bit for bit as one condition alone, in a launch of its own, trains them."""
+    quiet = Experiment(store=experiment.store, setting=experiment.setting, curves=False)
+    found = map_claim(CLAIM, x=X, y=Y, experiment=quiet, max_replicas=64)
+    alone = Experiment(store=Store(tmp_path / "alone"), setting=experiment.setting)
+    for condition in (one for cell in found.verdicts for one in cell.hypothesis.conditions):
+        (stored,), (trained,) = quiet.trials([condition], 64), alone.trials([condition], 64)
+        np.testing.assert_array_equal(stored.steps, trained.steps)
+        np.testing.assert_array_equal(stored.reached, trained.reached)
+        assert quiet.curves(condition) is None
+        assert alone.curves(condition) is not None
+
+
+def test_a_corner_that_diverges_is_shown_and_leaves_the_rest_alone(experiment: Experiment) -> None:
+    relu = [replace(report_condition("relu", loss, budget=60), name=loss) for loss in ("cross_entropy", "l2")]
+    claim = faster(relu[0], than=relu[1])
+    y = Axis("optimizer.weight_decay", (0.0, 5e-4))  # without it a network dies, and stays finite
+    tame = map_claim(claim, x=Axis(X.path, (0.01, 0.1)), y=y, experiment=experiment, max_replicas=64)
+    fierce = map_claim(claim, x=Axis(X.path, (0.01, 0.1, 1e12)), y=y, max_replicas=64)
+    assert fierce.diverged().tolist() == [[False, False, False], [False, False, True]]
+    assert "most replicas of a condition diverged in 1" in str(fierce)
+    for before, after in zip(tame.cells, fierce.cells, strict=True):
+        assert [cell.decision.value for cell in before] == [cell.decision.value for cell in after[:2]]
+    assert len(map_figure(fierce).axes[0].patches) == 1
+
+
+def test_the_page_tells_every_cell_and_shows_hostile_names(experiment: Experiment, tmp_path: Path) -> None:
+    claim = faster(replace(EASY, name="<script>alert(1)</script>"), than=HARD)
+    found = map_claim(claim, x=X, y=Y, experiment=experiment, max_replicas=64)
+    text = write_map_page(tmp_path / "map.html", found).read_text()
+    assert text.count("<td") == 6
+    assert text.count('class="here"') == 1
+    for cell in found.verdicts:
+        assert f"{cell.decision.value:.3f} [{cell.decision.low:.3f}, {cell.decision.high:.3f}]" in text
+    assert "<script" not in text
+    assert "http" not in text
+
+
+def test_the_best_cell_has_the_highest_lower_bound(experiment: Experiment) -> None:
+    found = map_claim(CLAIM, x=X, y=Y, experiment=experiment, max_replicas=128)
+    best = max(found.verdicts, key=lambda cell: cell.decision.low)
+    assert found.at(*found.best()) == best.hypothesis
+
+
+def test_a_map_in_a_notebook_needs_nothing_else() -> None:
+    found = map_claim(CLAIM, x="budget=1:2:2", y="network.hidden=2:3:2", max_replicas=64)
+    assert str(found).startswith("CE reaches the target before L2\n4 cells: ")
 
 
 def test_moving_leaves_names_and_kind_alone() -> None:
@@ -72,7 +123,8 @@ def test_the_picture_shows_every_cell(experiment: Experiment) -> None:
         ("a=1:2", "b=1:2:3", r"axis 'a=1:2' must be path=low:high"),
         ("a=0:1:log:4", "b=1:2:3", r"a's lowest value=0.0 must be > 0"),
         ("a=2:1:4", "b=1:2:3", r"a's highest value=1.0 must be > 2"),
-        ("a=1:2:1", "b=1:2:3", r"a's count=1 must be an integer >= 2"),
+        ("a=1:2:1", "b=1:2:3", r"a's count=1 must be an integer >= 2 and <= 10000; try 12"),
+        ("a=1:2:1000000000", "b=1:2:3", r"a's count=1000000000 must be an integer"),
         (
             "optimiser.rate=1:2:3",
             "budget=10:20:2",

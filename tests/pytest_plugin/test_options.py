@@ -141,7 +141,7 @@ def test_stays():
 def test_another_process_may_hold_the_trials_that_wandb_wants(claims: Claims) -> None:
     claims.write()
     run = claims.run("-n", "1", "--claims-store=none", "--claims-wandb=offline")
-    run.stdout.fnmatch_lines(["W&B: *holds nothing under key*the verdicts above stand"])
+    run.stdout.fnmatch_lines(["W&B: *holds nothing under key*what is printed above stands"])
     run.assert_outcomes(passed=1, failed=1)
 
 

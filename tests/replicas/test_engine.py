@@ -80,6 +80,7 @@ def variations() -> list[Condition]:
         base,
         replace(base, optimizer=replace(optimizer, learning_rate=0.03), name="slow"),
         replace(base, optimizer=replace(optimizer, momentum=0.5, weight_decay=0.0), name="light"),
+        replace(base, optimizer=replace(optimizer, bias_gradient_scale=1 / 64), name="averaged"),
         replace(base, network=MLPConfig(activation="sigmoid", initial_scale=3.0), name="far"),
         replace(base, data=RandomImages(label_rate=0.4), name="balanced"),
         replace(base, network=MLPConfig(activation="sigmoid", hidden=5), name="wide"),
@@ -97,7 +98,7 @@ def test_conditions_that_share_a_launch_train_as_they_do_alone(compiled: bool) -
         for one in train_jobs(jobs, 0, setting, lambda progress: seen.append(len(progress.conditions)))
     }
     assert len(found) == len(jobs)
-    assert max(seen) == 5
+    assert max(seen) == 6
     curves = []
     for condition in conditions:
         for block in (0, 1):

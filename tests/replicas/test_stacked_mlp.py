@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy, mse_loss
 
+from lossact import Condition, RandomImages
 from lossact.experiment.key import Setting
-from lossact.experiment.runner import fit, stacked_training
+from lossact.experiment.runner import fit, stacked_training, train_jobs
 from lossact.models import MLP, MLPConfig
 from lossact.replicas.generators import DATA, WEIGHTS, replica_generator
 from tests.conftest import PAIRS, report_condition
@@ -16,22 +17,22 @@ DOUBLE = Setting(precision="64-true", threads=1)
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {"l2": mse_loss, "cross_entropy": binary_cross_entropy}
 
 
-def train_alone(
-    activation: str, loss: str, replica: int, *, budget: int, bias_gradient_scale: float = 1.0
-) -> tuple[list[float], int | None]:
+def train_alone(condition: Condition, replica: int) -> tuple[list[float], int | None]:
     """One network in a plain torch loop with autograd and torch's own optimiser: loss curve and steps to target."""
-    condition = report_condition(activation, loss)
     one = condition.data.sample(replica_generator(0, replica, DATA))
     images, labels = torch.from_numpy(one.images), torch.from_numpy(one.labels)
     assert isinstance(condition.network, MLPConfig)
     network = MLP(condition.network, (4, 4)).double()
     start = condition.network.initial_parameters((4, 4), replica_generator(0, replica, WEIGHTS))
     network.load_state_dict({name: torch.from_numpy(array) for name, array in start.items()})
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.99, weight_decay=5e-4)
+    sgd = condition.optimizer
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=sgd.learning_rate, momentum=sgd.momentum, weight_decay=sgd.weight_decay
+    )
     curve: list[float] = []
-    for update in range(budget + 1):
+    for update in range(condition.budget + 1):
         p = network(images).sigmoid()
-        value = LOSSES[loss](p, labels)
+        value = LOSSES[condition.loss](p, labels)
         curve.append(value.item())
         if bool(((p > 0.5) == (labels == 1)).all()):
             return curve, update
@@ -40,7 +41,7 @@ def train_alone(
         for name, parameter in network.named_parameters():
             if name.endswith("bias"):
                 assert parameter.grad is not None
-                parameter.grad *= bias_gradient_scale
+                parameter.grad *= sgd.bias_gradient_scale
         optimizer.step()
     return curve, None
 
@@ -48,24 +49,40 @@ def train_alone(
 @pytest.mark.parametrize(("activation", "loss"), PAIRS)
 def test_replica_equals_network_trained_alone(activation: str, loss: str) -> None:
     replicas = [0, 1, 5, 63, 64, 1000]
-    module = stacked_training(report_condition(activation, loss), 0, replicas, DOUBLE, curves_of=len(replicas))
+    condition = report_condition(activation, loss)
+    module = stacked_training(condition, 0, replicas, DOUBLE, curves_of=len(replicas))
     fit(module, DOUBLE)
     outcome = module.outcome()
     for row, replica in enumerate(replicas):
-        curve, steps = train_alone(activation, loss, replica, budget=1000)
+        curve, steps = train_alone(condition, replica)
         n = min(201, len(curve))
         np.testing.assert_allclose(outcome.loss[row, :n], curve[:n], rtol=1e-9)
         assert (outcome.steps_to_target[row] if outcome.reached[row] else None) == steps
 
 
-def test_bias_gradient_scale_equals_scaling_in_a_loop() -> None:
-    condition = report_condition("sigmoid", "l2", budget=100)
-    slow = replace(condition, optimizer=replace(condition.optimizer, bias_gradient_scale=1 / 64))
-    module = stacked_training(slow, 0, [0, 1], DOUBLE, curves_of=2)
-    fit(module, DOUBLE)
-    for replica in (0, 1):
-        curve, _ = train_alone("sigmoid", "l2", replica, budget=100, bias_gradient_scale=1 / 64)
-        np.testing.assert_allclose(module.outcome().loss[replica, : len(curve)], curve, rtol=1e-9)
+def test_hyperparameters_of_each_replica_equal_those_of_networks_trained_alone() -> None:
+    """Six conditions in one launch, each with another number of its own."""
+    base = report_condition("sigmoid", "l2", budget=100)
+
+    def with_optimizer(**changes: float) -> Condition:
+        return replace(base, optimizer=replace(base.optimizer, **changes))
+
+    conditions = [
+        with_optimizer(learning_rate=0.02),
+        with_optimizer(momentum=0.5),
+        with_optimizer(weight_decay=0.03),
+        with_optimizer(bias_gradient_scale=1 / 64),
+        replace(base, network=MLPConfig(activation="sigmoid", initial_scale=3.0)),
+        replace(base, data=RandomImages(label_rate=0.4)),
+    ]
+    launches: list[int] = []
+    jobs = [(condition, 0) for condition in conditions]
+    found = list(train_jobs(jobs, 0, DOUBLE, lambda progress: launches.append(len(progress.conditions))))
+    assert set(launches) == {len(conditions)}
+    for block in found:
+        for replica in (0, 1, 63):
+            curve, _ = train_alone(block.condition, replica)
+            np.testing.assert_allclose(block.curves.loss[replica, : len(curve)], curve, rtol=1e-6)  # kept in float32
 
 
 @pytest.mark.parametrize(("activation", "loss"), PAIRS)

@@ -32,6 +32,6 @@ def test_a_single_network_equals_the_plain_loop(activation: str, loss: str) -> N
     )  # fmt: skip
     loader = RepeatedBatch(torch.from_numpy(one.images), torch.from_numpy(one.labels), times=budget + 1)
     trainer.fit(module, train_dataloaders=loader)
-    curve, steps = train_alone(activation, loss, 2, budget=budget)
+    curve, steps = train_alone(condition, 2)
     assert module.steps_to_target == steps
     torch.testing.assert_close(torch.stack(module.losses[:201]).tolist(), curve[:201], rtol=1e-9, atol=0)

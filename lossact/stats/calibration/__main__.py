@@ -10,10 +10,10 @@ from pathlib import Path
 
 from lossact.errors import LossactError
 from lossact.stats.calibration.errors import coverage_table, error_table, order_table
-from lossact.stats.calibration.families import family_table, same_condition_table
+from lossact.stats.calibration.families import family_table, map_table, same_condition_table
 from lossact.stats.calibration.power import power_table
 
-TABLES = ("errors", "coverage", "orderings", "power", "families", "same")
+TABLES = ("errors", "coverage", "orderings", "power", "families", "maps", "same")
 
 
 def main() -> None:
@@ -35,6 +35,7 @@ def main() -> None:
             "orderings": partial(order_table, pool, some),
             "power": partial(power_table, pool, 1000 if short else many),
             "families": partial(family_table, pool, 50 if short else 2_000),
+            "maps": partial(map_table, pool, 20 if short else 1_000),
         }
         if arguments.trials is not None:
             makers["same"] = partial(same_condition_table, pool, 100 if short else 2000, arguments.trials)

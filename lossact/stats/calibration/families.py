@@ -1,5 +1,6 @@
-"""Families of claims that share replicas, and copies of one real condition."""
+"""Families of claims that share replicas, maps, and copies of one real condition."""
 
+import math
 import zipfile
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -7,10 +8,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import binom
+from numpy.typing import NDArray
+from scipy.stats import binom, norm
 
 from lossact.errors import InputError
-from lossact.stats.calibration.errors import ALPHA, LIMIT, share_out, staged_replay, verdict_of
+from lossact.stats.calibration.errors import ALPHA, DELTA, LIMIT, share_out, staged_replay, verdict_of
 from lossact.stats.calibration.tables import Row, Table, at_most
 from lossact.stats.calibration.worlds import Runs, compare, lognormal_runs, pairs_of
 from lossact.stats.holm import holm
@@ -76,6 +78,50 @@ def family_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
         "row."
     )
     return Table("Families", rule, ("family", "a false finding", "true ones found", "peeking"), rows)
+
+
+def boundary(size: int) -> NDArray[np.float64]:
+    """(size, size) win probabilities of a map: a boundary that runs askew, with cells at 1/2 and at 1/2 + delta."""
+    x, y = np.meshgrid(np.arange(size), np.arange(size))
+    thetas = np.select([x == y, x == y + 3], [0.5, 0.5 + DELTA], 0.5 + 0.03 * (x - y))
+    return np.asarray(np.clip(thetas, 0.05, 0.95), dtype=np.float64)
+
+
+def _count_maps(size: int, cell_alpha: float, seed: int, n: int) -> Counter[str]:
+    """Maps whose cells share the replicas' luck, as cells that train from the same starts do."""
+    rng = np.random.default_rng(seed)
+    found: Counter[str] = Counter()
+    thetas = boundary(size).ravel()
+    for _ in range(n):
+        common = rng.standard_normal(LIMIT)
+        wrong = Counter[str]()
+        for theta in thetas:
+            luck = norm.cdf((common + rng.standard_normal(LIMIT)) / math.sqrt(2))
+            outcomes = np.where(luck < theta, Outcome.WIN, Outcome.LOSS).astype(np.int8)
+            verdict = verdict_of([outcomes], cell_alpha)[0]
+            wrong["supported"] += bool(verdict == "supported" and theta <= 0.5)
+            wrong["refuted"] += bool(verdict == "refuted" and theta >= 0.5 + DELTA)
+            found["open"] += verdict == "inconclusive"
+        found.update(side for side in wrong if wrong[side])
+    return found
+
+
+def map_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
+    """At least one wrong cell in a map."""
+    size = 6 if short else 12
+    rows = []
+    for name, level in ((f"alpha / {size * size}", ALPHA / size**2), ("alpha (exploratory)", ALPHA)):
+        count = share_out(pool, n, partial(_count_maps, size, level))
+        cells = (name, *(f"{count[side] / n:.4f}" for side in ("supported", "refuted")))
+        controlled = level < ALPHA
+        kept = all(at_most(count[side], n, ALPHA, short=short) for side in ("supported", "refuted"))
+        rows.append(Row((*cells, f"{count['open'] / (n * size**2):.1%}"), kept if controlled else None))
+    rule = (
+        f"A map of {size} x {size} cells with a known boundary has a cell falsely SUPPORTED, or one falsely REFUTED, "
+        f"with probability {ALPHA} at most. {n} maps a row, up to {LIMIT} replicas a cell, replicas alike in all cells."
+    )
+    columns = ("level of a cell", "a cell falsely supported", "a cell falsely refuted", "cells left open")
+    return Table("Maps", rule, columns, rows)
 
 
 def _count_suites(steps: np.ndarray, reached: np.ndarray, seed: int, n: int) -> Counter[str]:

@@ -1,0 +1,101 @@
+"""A map as one HTML page that opens from disk and loads nothing: each cell tells its verdict where one points at it."""
+
+from html import escape
+from pathlib import Path
+
+from matplotlib.colors import to_hex
+
+from lossact.claims.map import Axis, ClaimMap
+from lossact.claims.verdict import Verdict
+from lossact.report.map import COLOURS, MARKS, legend
+
+STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.3rem; margin: 0; }
+p { margin: .3rem 0; }
+.detail { opacity: .75; font-size: .9rem; }
+div { overflow-x: auto; margin-top: 1rem; padding-bottom: 11rem; }
+table { border-collapse: collapse; table-layout: fixed; font-variant-numeric: tabular-nums; }
+th { font-weight: normal; font-size: .8rem; padding: .2rem .4rem; text-align: right; }
+thead th, tfoot th { text-align: center; }
+td { position: relative; width: 3.6rem; height: 2.1rem; text-align: center; padding: 0; cursor: default; }
+td.here { outline: 3px solid currentColor; outline-offset: -5px; border-radius: 50%; }
+td.diverged { background-image: repeating-linear-gradient(45deg, #8888 0 2px, transparent 2px 7px); }
+td span { display: none; position: absolute; z-index: 1; top: 100%; left: 50%; transform: translateX(-50%);
+  width: 15rem; padding: .4rem .7rem; border-radius: .4rem; background: #222; color: #fff; font-size: .8rem;
+  text-align: left; white-space: pre-line; box-shadow: 0 2px 8px #0006; }
+td:nth-child(-n+5) span { left: 0; transform: none; }
+td:nth-last-child(-n+4) span { left: auto; right: 0; transform: none; }
+td:hover span, td:focus span { display: block; }
+td:focus { outline: 2px solid #000; }
+"""
+
+
+def write_map_page(path: Path, one: ClaimMap) -> Path:
+    """Write the page; the folder must exist. Values on hover, or on the keyboard's focus.
+
+    Args:
+        path: the file.
+        one: the map.
+    """
+    rows = "".join(_row(one, row) for row in reversed(range(len(one.y.values))))
+    head = "".join(f"<th scope=col>{value:.3g}</th>" for value in one.x.values)
+    width = len(one.x.values)
+    sentence = escape(repr(one.hypothesis))
+    page = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{sentence}</title><style>{STYLE}</style></head><body><h1>{sentence}</h1>"
+        f"<p>{escape(one.hypothesis.effect_name)} from 0 (red) to 1 (blue); {escape(legend(one))}. Point at a cell.</p>"
+        f"<p class=detail>{escape(str(one).partition(chr(10))[2])}; seed {one.seed}, delta {one.delta:g}{_own(one)}</p>"
+        f"<div><table><thead><tr><th>{_name(one.y)}</th><th colspan={width}></th></tr></thead><tbody>{rows}</tbody>"
+        f"<tfoot><tr><th></th>{head}</tr><tr><th></th><th colspan={width}>{_name(one.x)}</th></tr></tfoot></table>"
+        "</div></body></html>\n"
+    )
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _row(one: ClaimMap, row: int) -> str:
+    diverged = one.diverged()
+    cells = []
+    for column, cell in enumerate(one.cells[row]):
+        value = cell.decision.value
+        marks = [
+            name
+            for name, there in (
+                ("here", one.here == (one.x.values[column], one.y.values[row])),
+                ("diverged", diverged[row, column]),
+            )
+            if there
+        ]
+        ink = "#fff" if abs(value - 0.5) > 0.3 else "#000"
+        place = f"{one.x.path} = {one.x.values[column]:g}\n{one.y.path} = {one.y.values[row]:g}"
+        cells.append(
+            f'<td class="{" ".join(marks)}" tabindex=0 style="background-color:{to_hex(COLOURS(value))};color:{ink}">'
+            f"{MARKS[cell.name]}<span>{escape(place)}\n{escape(_told(cell))}</span></td>"
+        )
+    return f"<tr><th scope=row>{one.y.values[row]:.3g}</th>{''.join(cells)}</tr>"
+
+
+def _told(cell: Verdict) -> str:
+    d = cell.decision
+    lines = [
+        f"{cell.name.upper()}" + (f": {d.reason}" if d.reason else ""),
+        f"{d.value:.3f} [{d.low:.3f}, {d.high:.3f}], {d.replicas} replicas",
+    ]
+    for one in cell.conditions:
+        diverged = f", {one.diverged / one.replicas:.0%} diverged" if one.diverged else ""
+        lines.append(f"{one.name} arrives in {one.reached / one.replicas:.0%}{diverged}")
+    return "\n".join(lines)
+
+
+def _own(one: ClaimMap) -> str:
+    if one.here is None:
+        return ""
+    return escape(f"; the claim's own setting: {one.x.path} = {one.here[0]:g}, {one.y.path} = {one.here[1]:g}")
+
+
+def _name(axis: Axis) -> str:
+    return escape(axis.path.rpartition(".")[2].replace("_", " "))
