@@ -25,9 +25,23 @@ if TYPE_CHECKING:
         sampled,
         slowest,
     )
-    from lossact.data import ImageFiles, LineImages, RandomImages
+    from lossact.data import Arrays, Drawn, ImageFiles, LineImages, RandomImages
     from lossact.errors import LossactError
-    from lossact.experiment import SGD, Accuracy, Condition, Experiment, Store, default_setting
+    from lossact.experiment import (
+        SGD,
+        Accuracy,
+        Adam,
+        AdamW,
+        Condition,
+        Experiment,
+        FunctionCondition,
+        LightningCondition,
+        Loss,
+        Metric,
+        Store,
+        Trainable,
+        default_setting,
+    )
     from lossact.models.config import CNNConfig, MLPConfig
 
 __version__ = "0.1.0"
@@ -51,9 +65,23 @@ _ROOMS = {
         "sampled",
         "slowest",
     ),
-    "lossact.data": ("ImageFiles", "LineImages", "RandomImages"),
+    "lossact.data": ("Arrays", "Drawn", "ImageFiles", "LineImages", "RandomImages"),
     "lossact.errors": ("LossactError",),
-    "lossact.experiment": ("SGD", "Accuracy", "Condition", "Experiment", "Store", "default_setting"),
+    "lossact.experiment": (
+        "SGD",
+        "Accuracy",
+        "Adam",
+        "AdamW",
+        "Condition",
+        "Experiment",
+        "FunctionCondition",
+        "LightningCondition",
+        "Loss",
+        "Metric",
+        "Store",
+        "Trainable",
+        "default_setting",
+    ),
     "lossact.models.config": ("CNNConfig", "MLPConfig"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
@@ -61,16 +89,25 @@ _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = [
     "SGD",
     "Accuracy",
+    "Adam",
+    "AdamW",
+    "Arrays",
     "CNNConfig",
     "Condition",
+    "Drawn",
     "Experiment",
+    "FunctionCondition",
     "Hypothesis",
     "ImageFiles",
+    "LightningCondition",
     "LineImages",
+    "Loss",
     "LossactError",
     "MLPConfig",
+    "Metric",
     "RandomImages",
     "Store",
+    "Trainable",
     "Verdict",
     "__version__",
     "default_setting",

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ def report_condition(activation: str = "sigmoid", loss: str = "cross_entropy", *
         data=RandomImages(),
         budget=budget,
     )
+
+
+def with_sgd(condition: Condition, **changes: float) -> Condition:
+    """The condition with other numbers of its optimiser."""
+    assert isinstance(condition.optimizer, SGD)
+    return replace(condition, optimizer=replace(condition.optimizer, **changes))
 
 
 @pytest.fixture

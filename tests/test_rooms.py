@@ -11,8 +11,8 @@ import lossact
 
 ROOT = Path(lossact.__file__).parent
 ORDER = [
-    "errors", "checks", "functional", "stats", "data", "models", "replicas", "training", "experiment", "claims",
-    "report", "cli", "pytest_plugin",
+    "errors", "checks", "fingerprint", "functional", "stats", "data", "models", "replicas", "training", "experiment",
+    "claims", "report", "cli", "pytest_plugin",
 ]  # fmt: skip
 DOORS = {"cli", "pytest_plugin"}
 FILES = [file for file in ROOT.rglob("*.py") if file != ROOT / "__init__.py"]

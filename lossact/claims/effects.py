@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from lossact.checks import check_number
 from lossact.claims.hypotheses import Hypothesis, as_numbers, check_comparable, check_sequence
 from lossact.errors import ClaimError
-from lossact.experiment import Condition, Experiment, Trials
+from lossact.experiment import Experiment, Trainable, Trials
 from lossact.replicas.generators import SAMPLE, replica_generator
 from lossact.stats import Comparison, Decision, Margins, Outcome, compare_numbers
 
@@ -53,14 +53,14 @@ class NumberClaim(Hypothesis):
 class Exceeds(NumberClaim):
     """The number is what `measure` makes of a replica's trials, one of each condition."""
 
-    of: tuple[Condition, ...]
+    of: tuple[Trainable, ...]
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_comparable(self.of, at_least=1)
 
     @property
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[Trainable, ...]:
         return self.of
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -75,7 +75,7 @@ class Measured(NumberClaim):
     """The number is what `measure` finds, given the experiment's seed and how many are asked for."""
 
     @property
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[Trainable, ...]:
         return ()
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -89,10 +89,10 @@ class Measured(NumberClaim):
 class GapGrows(Hypothesis):
     """The updates by which `sooner` beats `later` are fewer in the first pair than in the second."""
 
-    sooner: Condition
-    later: Condition
-    then_sooner: Condition
-    then_later: Condition
+    sooner: Trainable
+    later: Trainable
+    then_sooner: Trainable
+    then_later: Trainable
 
     effect_name = "probability of a larger gap"
 
@@ -100,7 +100,7 @@ class GapGrows(Hypothesis):
         check_comparable(self.conditions)
 
     @property
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[Trainable, ...]:
         return (self.sooner, self.later, self.then_sooner, self.then_later)
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -131,7 +131,7 @@ def gap_growth(trials: Sequence[Trials]) -> NDArray[np.float64]:
     return growth
 
 
-def exceeds(measure: Callable[..., ArrayLike], margin: float, *, of: Sequence[Condition], name: str = "") -> Exceeds:
+def exceeds(measure: Callable[..., ArrayLike], margin: float, *, of: Sequence[Trainable], name: str = "") -> Exceeds:
     """A number of each replica exceeds a margin in more than half of the replicas.
 
     Args:
@@ -187,7 +187,7 @@ def sampled(draw: Callable[[np.random.Generator], float], margin: float, *, name
     return measured(draws, margin, name=name or getattr(draw, "__name__", "number"))
 
 
-def gap_grows(pair: tuple[Condition, Condition], *, to: tuple[Condition, Condition]) -> GapGrows:
+def gap_grows(pair: tuple[Trainable, Trainable], *, to: tuple[Trainable, Trainable]) -> GapGrows:
     """The gap in updates between two conditions is larger for the second pair: an interaction.
 
     Each replica gives one number, the difference of the two gaps in min(T, budget).

@@ -9,7 +9,7 @@ from lossact.claims.exact import Exact
 from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError
-from lossact.experiment import Condition, Experiment, Store
+from lossact.experiment import Experiment, Store, Trainable, Trials
 
 ALPHA = 0.025
 DELTA = 0.1
@@ -57,10 +57,20 @@ def evaluate(
             # Looks are at fixed numbers of replicas, so that nothing shown depends on what the store happened to hold.
             n = min(n + BLOCKS_PER_LOOK * block, limit)
             trials = [one.first(n) for one in experiment.trials(conditions, n)]
+            _check_start(conditions, trials)
             comparisons = hypothesis.observe(experiment, trials, n)
             decision = hypothesis.decide(comparisons, alpha=alpha / family_size, delta=delta, limit=limit)
             if decision.final:
                 return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)
+
+
+def _check_start(conditions: Sequence[Trainable], trials: Sequence[Trials]) -> None:
+    for condition, one in zip(conditions, trials, strict=True):
+        if one.reached.all() and not one.steps.any():
+            raise ClaimError(
+                f"{condition}: all {len(one)} replicas met the target before any update; choose one that is not met "
+                "at the start"
+            )
 
 
 def check_levels(alpha: float, delta: float, max_replicas: int) -> None:
@@ -70,7 +80,7 @@ def check_levels(alpha: float, delta: float, max_replicas: int) -> None:
     check_count("max_replicas", max_replicas, hint=MAX_REPLICAS)
 
 
-def blocks_of(conditions: Sequence[Condition], max_replicas: int) -> tuple[int, int]:
+def blocks_of(conditions: Sequence[Trainable], max_replicas: int) -> tuple[int, int]:
     """Replicas in a block, and at most: `max_replicas` rounded up to whole blocks."""
     block = max((condition.block for condition in conditions), default=DRAWN_BLOCK)
     return block, -(-max_replicas // block) * block

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from lossact.checks import check_number
 from lossact.claims.hypotheses import Hypothesis, as_numbers
 from lossact.errors import ClaimError
-from lossact.experiment import Condition, Trials
+from lossact.experiment import Trainable, Trials
 from lossact.stats import Comparison, Decision
 
 
@@ -29,7 +29,7 @@ class Exact(Hypothesis):
         check_number("tolerance", self.tolerance, above=0, hint=1e-12)
 
     @property
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[Trainable, ...]:
         return ()
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:

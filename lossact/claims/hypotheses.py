@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lossact.checks import check_number
 from lossact.errors import ClaimError
-from lossact.experiment import Condition, Experiment, Trials
+from lossact.experiment import Experiment, Trainable, Trials
 from lossact.stats import (
     Comparison,
     Decision,
@@ -35,7 +35,7 @@ class Hypothesis(ABC):
 
     @property
     @abstractmethod
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[Trainable, ...]:
         """The conditions it is about, each once."""
 
     @abstractmethod
@@ -68,8 +68,8 @@ class Hypothesis(ABC):
 class Faster(Hypothesis):
     """`condition` reaches the target before `than`, or in at most 1/`ratio` of its updates."""
 
-    condition: Condition
-    than: Condition
+    condition: Trainable
+    than: Trainable
     ratio: float = 1.0
 
     effect_name = "win probability"
@@ -79,7 +79,7 @@ class Faster(Hypothesis):
         check_comparable(self.conditions)
 
     @property
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[Trainable, ...]:
         return (self.condition, self.than)
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -106,8 +106,8 @@ class Faster(Hypothesis):
 class NotWorse(Hypothesis):
     """`condition` reaches the target no later than `than`, but for a margin that does not matter."""
 
-    condition: Condition
-    than: Condition
+    condition: Trainable
+    than: Trainable
 
     effect_name = "win probability"
 
@@ -115,7 +115,7 @@ class NotWorse(Hypothesis):
         check_comparable(self.conditions)
 
     @property
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[Trainable, ...]:
         return (self.condition, self.than)
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -133,8 +133,8 @@ class NotWorse(Hypothesis):
 class Equivalent(Hypothesis):
     """`condition` and `other` reach the target equally soon, but for a margin that does not matter."""
 
-    condition: Condition
-    other: Condition
+    condition: Trainable
+    other: Trainable
 
     effect_name = "win probability"
 
@@ -142,7 +142,7 @@ class Equivalent(Hypothesis):
         check_comparable(self.conditions)
 
     @property
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[Trainable, ...]:
         return (self.condition, self.other)
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -160,7 +160,7 @@ class Equivalent(Hypothesis):
 class Ordering(Hypothesis):
     """The conditions reach the target in the order given, every one before all that follow."""
 
-    order: tuple[Condition, ...]
+    order: tuple[Trainable, ...]
 
     effect_name = "smallest pairwise win probability"
     tells_order = True
@@ -169,7 +169,7 @@ class Ordering(Hypothesis):
         check_comparable(self.order)
 
     @property
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[Trainable, ...]:
         return self.order
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -184,8 +184,8 @@ class Ordering(Hypothesis):
 class OneOfSeveral(Hypothesis):
     """`condition` against each of `others`."""
 
-    condition: Condition
-    others: tuple[Condition, ...]
+    condition: Trainable
+    others: tuple[Trainable, ...]
 
     effect_name = "smallest pairwise win probability"
 
@@ -193,7 +193,7 @@ class OneOfSeveral(Hypothesis):
         check_comparable(self.conditions)
 
     @property
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[Trainable, ...]:
         return (self.condition, *self.others)
 
 
@@ -223,7 +223,7 @@ class Slowest(OneOfSeveral):
 class Reaches(Hypothesis):
     """`condition` reaches the target within its budget with a probability above `low`."""
 
-    condition: Condition
+    condition: Trainable
     low: float
     high: float
 
@@ -235,7 +235,7 @@ class Reaches(Hypothesis):
         check_number("high", self.high, above=self.low, below=1, hint=(1 + self.low) / 2)
 
     @property
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[Trainable, ...]:
         return (self.condition,)
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -249,7 +249,7 @@ class Reaches(Hypothesis):
         return f"{self.condition} reaches the target within {self.budget} updates in more than {self.low:.0%} of runs"
 
 
-def faster(condition: Condition, *, than: Condition, ratio: float = 1.0) -> Faster:
+def faster(condition: Trainable, *, than: Trainable, ratio: float = 1.0) -> Faster:
     """`condition` reaches the target before `than`; with a ratio, in at most 1/ratio of its updates.
 
     Args:
@@ -263,7 +263,7 @@ def faster(condition: Condition, *, than: Condition, ratio: float = 1.0) -> Fast
     return Faster(condition, than, ratio)
 
 
-def not_worse(condition: Condition, *, than: Condition) -> NotWorse:
+def not_worse(condition: Trainable, *, than: Trainable) -> NotWorse:
     """`condition` reaches the target no later than `than`: its win probability is above 1/2 - delta.
 
     SUPPORTED where that is shown, REFUTED where it is shown to be below 1/2. Where neither arrived a replica counts
@@ -275,7 +275,7 @@ def not_worse(condition: Condition, *, than: Condition) -> NotWorse:
     return NotWorse(condition, than)
 
 
-def equivalent(condition: Condition, other: Condition) -> Equivalent:
+def equivalent(condition: Trainable, other: Trainable) -> Equivalent:
     """Both reach the target equally soon: the win probability lies within 1/2 - delta … 1/2 + delta.
 
     SUPPORTED where that is shown, REFUTED where the probability is shown not to be 1/2. Where neither arrived a replica
@@ -287,7 +287,7 @@ def equivalent(condition: Condition, other: Condition) -> Equivalent:
     return Equivalent(condition, other)
 
 
-def ordering(*conditions: Condition) -> Ordering:
+def ordering(*conditions: Trainable) -> Ordering:
     """The conditions reach the target in this order. Every pair counts, for winning is not transitive.
 
     Raises:
@@ -296,17 +296,17 @@ def ordering(*conditions: Condition) -> Ordering:
     return Ordering(conditions)
 
 
-def fastest(condition: Condition, *, of: Sequence[Condition]) -> Fastest:
+def fastest(condition: Trainable, *, of: Sequence[Trainable]) -> Fastest:
     """`condition` reaches the target before every other condition in `of` (which may hold it too)."""
     return Fastest(condition, _others(condition, of))
 
 
-def slowest(condition: Condition, *, of: Sequence[Condition]) -> Slowest:
+def slowest(condition: Trainable, *, of: Sequence[Trainable]) -> Slowest:
     """Every other condition in `of` (which may hold it too) reaches the target before `condition`."""
     return Slowest(condition, _others(condition, of))
 
 
-def reaches(condition: Condition, *, low: float = 0.90, high: float = 0.95) -> Reaches:
+def reaches(condition: Trainable, *, low: float = 0.90, high: float = 0.95) -> Reaches:
     """`condition` reaches the target within its budget, with a probability above `low`.
 
     SUPPORTED where the probability is shown to be above `low`, REFUTED where it is shown to be below `high`; between
@@ -319,21 +319,21 @@ def reaches(condition: Condition, *, low: float = 0.90, high: float = 0.95) -> R
     return Reaches(condition, low, high)
 
 
-def _others(condition: Condition, of: Sequence[Condition]) -> tuple[Condition, ...]:
+def _others(condition: Trainable, of: Sequence[Trainable]) -> tuple[Trainable, ...]:
     check_sequence(of)
     return tuple(other for other in of if other != condition)
 
 
-def check_conditions(conditions: Sequence[Condition]) -> None:
-    """Raise ClaimError where one is no Condition."""
+def check_conditions(conditions: Sequence[Trainable]) -> None:
+    """Raise ClaimError where one is no condition."""
     for condition in conditions:
-        if not isinstance(condition, Condition):
-            raise ClaimError(f"{condition!r} is not a Condition; make one with lossact.Condition(...)")
+        if not isinstance(condition, Trainable):
+            raise ClaimError(f"{condition!r} is not a condition; make one with lossact.Condition(...)")
 
 
-def check_sequence(of: Sequence[Condition]) -> None:
+def check_sequence(of: Sequence[Trainable]) -> None:
     """Raise ClaimError where one condition stands for a sequence of them."""
-    if isinstance(of, Condition):
+    if isinstance(of, Trainable):
         raise ClaimError(f"of={of} must be a sequence of conditions; try of=[{of}]")
 
 
@@ -351,7 +351,7 @@ def as_numbers(found: ArrayLike, name: str) -> NDArray[np.float64]:
     return numbers.astype(np.float64)
 
 
-def check_comparable(conditions: Sequence[Condition], *, at_least: int = 2) -> None:
+def check_comparable(conditions: Sequence[Trainable], *, at_least: int = 2) -> None:
     """Raise ClaimError unless there are enough of them, all different, of one budget."""
     check_conditions(conditions)
     names = ", ".join(map(str, conditions))
@@ -367,7 +367,7 @@ def check_comparable(conditions: Sequence[Condition], *, at_least: int = 2) -> N
         raise ClaimError(f"budgets {budgets} of ({names}) must be equal; give every condition the same one")
 
 
-def _pair(conditions: Sequence[Condition], trials: Sequence[Trials], i: int, j: int, ratio: float = 1.0) -> Comparison:
+def _pair(conditions: Sequence[Trainable], trials: Sequence[Trials], i: int, j: int, ratio: float = 1.0) -> Comparison:
     a, b = trials[i], trials[j]
     outcomes = compare_steps(a.steps, a.reached, b.steps, b.reached, budget=a.budget, ratio=ratio)
     return Comparison(f"{conditions[i]} before {conditions[j]}", outcomes)

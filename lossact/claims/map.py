@@ -14,7 +14,8 @@ from lossact.claims.exact import Exact
 from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError, InputError
-from lossact.experiment import Condition, Experiment
+from lossact.experiment import Experiment, Trainable
+from lossact.experiment.foreign import Settings
 
 FORM = "optimizer.learning_rate=1e-3:1:log:12"
 MOST_VALUES = 10_000  # of an axis
@@ -62,47 +63,54 @@ class Axis:
         spaced = np.geomspace(low, high, count) if log else np.linspace(low, high, count)
         return cls(path, tuple(float(f"{value:.12g}") for value in spaced), log)
 
-    def at(self, condition: Condition, value: float) -> Condition:
+    def at(self, condition: Trainable, value: float) -> Trainable:
         """The condition with this axis at a value.
 
         Raises:
             InputError: it has no such field, or the field does not take the value.
         """
         changed = _set(condition, self.path.split("."), value, self.path)
-        assert isinstance(changed, Condition)
+        assert isinstance(changed, Trainable)
         return changed
 
-    def of(self, condition: Condition) -> float:
+    def of(self, condition: Trainable) -> float:
         """Where a condition lies on this axis."""
         found: Any = condition
         for name in self.path.split("."):
-            found = getattr(found, name)
+            found = found[name] if isinstance(found, Settings) else getattr(found, name)
         return float(found)
 
 
 def _set(owner: Any, path: Sequence[str], value: float, whole: str) -> Any:
     name, *rest = path
-    known = [field.name for field in fields(owner)] if is_dataclass(owner) else []
+    known = _names(owner)
     if name not in known:
         choices = f"; choose one of {', '.join(known)}" if known else ""
         raise InputError(f"{whole}: {type(owner).__name__} has no {name!r}{choices}")
-    now = getattr(owner, name)
+    now = owner[name] if isinstance(owner, Settings) else getattr(owner, name)
     if not rest and (not isinstance(now, (int, float)) or isinstance(now, bool)):
-        inner = [field.name for field in fields(now)] if is_dataclass(now) else []
-        hint = f"; go on with one of {', '.join(f'{whole}.{one}' for one in inner)}" if inner else ""
+        inner = [f"{whole}.{one}" for one in _names(now)]
+        hint = f"; go on with one of {', '.join(inner)}" if inner else ""
         raise InputError(f"{whole}={now} is no number{hint}")
     if not rest and isinstance(now, int) and value != int(value):
         raise InputError(f"{whole}={value:g} must be an integer; choose a count that steps by whole numbers")
     new = _set(now, rest, value, whole) if rest else type(now)(value)
-    return replace(owner, **{name: new})
+    return type(owner)({**owner, name: new}) if isinstance(owner, Settings) else replace(owner, **{name: new})
 
 
-def moved(hypothesis: Hypothesis, change: Callable[[Condition], Condition]) -> Hypothesis:
+def _names(owner: Any) -> list[str]:
+    """The parts that a path can go on with."""
+    if isinstance(owner, Settings):
+        return sorted(owner)
+    return [field.name for field in fields(owner)] if is_dataclass(owner) else []
+
+
+def moved(hypothesis: Hypothesis, change: Callable[[Trainable], Trainable]) -> Hypothesis:
     """The same hypothesis about changed conditions."""
 
     def apply(value: Any) -> Any:
-        if isinstance(value, Condition):
-            return replace(change(value), name=value.name)
+        if isinstance(value, Trainable):
+            return replace(change(value), name=value.name)  # type: ignore[type-var]
         return tuple(map(apply, value)) if isinstance(value, tuple) else value
 
     changes = {field.name: apply(getattr(hypothesis, field.name)) for field in fields(hypothesis)}  # type: ignore[arg-type]

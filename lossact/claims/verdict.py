@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lossact.claims.exact import Exact
 from lossact.claims.hypotheses import Hypothesis
-from lossact.experiment import Condition, Trials
+from lossact.experiment import Trainable, Trials
 from lossact.stats import Decision, Proportion, proportion
 
 LARGEST_LOG = 700.0  # e^709 is the last double
@@ -35,7 +35,7 @@ class ConditionSummary:
     mean_restricted_steps: float
 
     @classmethod
-    def of(cls, condition: Condition, trials: Trials) -> "ConditionSummary":
+    def of(cls, condition: Trainable, trials: Trials) -> "ConditionSummary":
         return cls(
             name=condition.name,
             replicas=len(trials),

@@ -1,8 +1,9 @@
-"""Data sets: generated per replica, or read from .npy files once."""
+"""Data sets: generated per replica, read from .npy files once, or anybody's arrays."""
 
+from lossact.data.arrays import Arrays, Drawn
 from lossact.data.files import ImageFiles
 from lossact.data.image_set import ImageSet
 from lossact.data.line_images import LineImages
 from lossact.data.random_images import RandomImages
 
-__all__ = ["ImageFiles", "ImageSet", "LineImages", "RandomImages"]
+__all__ = ["Arrays", "Drawn", "ImageFiles", "ImageSet", "LineImages", "RandomImages"]

@@ -1,22 +1,68 @@
 """The value every data source yields."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lossact.errors import DataError
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images with one label each.
+    """Images, or other inputs, with one label each.
 
     Attributes:
-        images: (n, height, width) float64.
-        labels: (n,) float64 in {0, 1}.
+        images: (n, ...): (n, height, width) float64 for images.
+        labels: (n, ...): (n,) float64 in {0, 1} where a network answers with one logit.
+        validation: the same of examples that are only measured, or None.
     """
 
-    images: NDArray[np.float64]
-    labels: NDArray[np.float64]
+    images: NDArray[Any]
+    labels: NDArray[Any]
+    validation: "ImageSet | None" = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def checked_set(images: Any, labels: Any, validation: Any = None, *, name: str) -> ImageSet:
+    """A set of anybody's arrays: integers stay integers, all else becomes float64.
+
+    Args:
+        images, labels: arrays of equal length.
+        validation: a pair of such arrays, or None.
+        name: what errors call it.
+
+    Raises:
+        DataError: they are no numbers, not finite, empty, or of unequal lengths.
+    """
+    inputs, targets = (_numbers(array, f"{name}: {what}") for array, what in ((images, "inputs"), (labels, "targets")))
+    if inputs.ndim < 2 or 0 in inputs.shape:
+        raise DataError(f"{name}: inputs have shape {inputs.shape}; (examples, features, ...) with no zero is needed")
+    if len(inputs) != len(targets):
+        raise DataError(f"{name}: {len(inputs)} inputs and {len(targets)} targets; one target an input is needed")
+    if validation is None:
+        return ImageSet(inputs, targets)
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise DataError(f"{name}: validation must be a pair (inputs, targets)")
+    held_out = checked_set(*validation, name=f"{name}: validation")
+    for what, one, other in (("inputs", inputs, held_out.images), ("targets", targets, held_out.labels)):
+        if one.shape[1:] != other.shape[1:] or one.dtype != other.dtype:
+            raise DataError(
+                f"{name}: validation {what} are {other.dtype} of shape {other.shape[1:]} each, those of training "
+                f"{one.dtype} of shape {one.shape[1:]}; make them alike"
+            )
+    return ImageSet(inputs, targets, held_out)
+
+
+def _numbers(array: Any, name: str) -> NDArray[Any]:
+    if hasattr(array, "detach"):
+        array = array.detach().cpu().numpy()
+    found = np.asarray(array)
+    if found.dtype.kind not in "buif":
+        raise DataError(f"{name} have dtype {found.dtype}; numbers are needed")
+    if not np.isfinite(found).all():
+        raise DataError(f"{name} hold inf or NaN; leave those examples out")
+    return found.astype(np.int64 if found.dtype.kind in "ui" else np.float64)

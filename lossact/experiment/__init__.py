@@ -1,8 +1,28 @@
 """Conditions, trials, the store that keeps them and the runner that trains what is missing."""
 
-from lossact.experiment.condition import SGD, Accuracy, Condition
+from lossact.experiment.condition import Condition, Trainable
 from lossact.experiment.experiment import Experiment, default_setting
+from lossact.experiment.foreign import FunctionCondition, LightningCondition
+from lossact.experiment.optimizers import SGD, Adam, AdamW
 from lossact.experiment.store import Store
+from lossact.experiment.targets import Accuracy, Loss, Metric
 from lossact.experiment.trials import Curves, Trial, Trials
 
-__all__ = ["SGD", "Accuracy", "Condition", "Curves", "Experiment", "Store", "Trial", "Trials", "default_setting"]
+__all__ = [
+    "SGD",
+    "Accuracy",
+    "Adam",
+    "AdamW",
+    "Condition",
+    "Curves",
+    "Experiment",
+    "FunctionCondition",
+    "LightningCondition",
+    "Loss",
+    "Metric",
+    "Store",
+    "Trainable",
+    "Trial",
+    "Trials",
+    "default_setting",
+]

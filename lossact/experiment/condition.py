@@ -1,119 +1,115 @@
-"""What is trained: a frozen value; equal content, equal condition."""
+"""What is trained: frozen values; equal content, equal condition."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from lossact.checks import check_choice, check_count, check_number
-from lossact.data import ImageFiles, LineImages, RandomImages
+from lossact.checks import check_choice, check_count
+from lossact.data import Arrays, Drawn, ImageFiles, LineImages, RandomImages
 from lossact.errors import InputError
+from lossact.experiment.optimizers import SGD, Adam, Optimizer
+from lossact.experiment.targets import Accuracy, Loss, Metric, Target
+from lossact.fingerprint import described
 from lossact.models.config import CNNConfig, MLPConfig
 from lossact.models.factory import ModuleFactory
 
 LOSS_NAMES = ("cross_entropy", "hinge", "huber", "l2")
+FULL_ACCURACY = Accuracy()
+DATA = (RandomImages, LineImages, ImageFiles, Arrays, Drawn)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SGD:
-    """Gradient descent with momentum: v <- momentum v + grad + weight_decay p; p <- p - learning_rate v.
+class Trainable(ABC):
+    """What a claim is about: one way to train something, that meets its target after so many updates, or never.
 
-    Attributes:
-        learning_rate: > 0.
-        momentum: in [0, 1).
-        weight_decay: >= 0, on weights and biases alike.
-        bias_gradient_scale: factor > 0 on the gradients of biases; 1 / batch size repeats a framework that
-            averages them over the batch once more.
-    """
-
-    learning_rate: float
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    bias_gradient_scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_number("learning_rate", self.learning_rate, above=0, hint=0.1)
-        check_number("momentum", self.momentum, at_least=0, below=1, hint=0.9)
-        check_number("weight_decay", self.weight_decay, at_least=0, hint=5e-4)
-        check_number("bias_gradient_scale", self.bias_gradient_scale, above=0, hint=1.0)
-
-    def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
-        return {"kind": "sgd", **asdict(self)}
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """The target: the share of the training images on their right side of p = 1/2 is at least `at_least`.
+    Hashable, and equal where the content is. lossact trains the kinds that it knows: Condition, LightningCondition
+    and FunctionCondition.
 
     Attributes:
-        at_least: in (0, 1].
+        name: what tables call it; not part of its content.
+        budget: updates at most.
     """
 
-    at_least: float = 1.0
+    name: str
+    budget: int
 
-    def __post_init__(self) -> None:
-        check_number("at_least", self.at_least, above=0, at_most=1, hint=1.0)
+    @property
+    @abstractmethod
+    def block(self) -> int:
+        """Replicas that are trained and stored together."""
 
+    @abstractmethod
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
-        return {"kind": "training_accuracy", **asdict(self)}
+        """Everything that can change an outcome, ready for JSON."""
 
     def __str__(self) -> str:
-        return f"{self.at_least:.0%} accuracy"
+        return self.name
 
 
 @dataclass(frozen=True, kw_only=True)
-class Condition:
-    """One way to train a network, to be compared with others.
+class Condition(Trainable):
+    """One way to train a network, to be compared with others; replicas train as one.
 
     Attributes:
-        network: what is trained: a built-in network, or a function that makes an nn.Module which maps (batch,
-            height, width) images to (batch,) logits.
-        loss: "cross_entropy", "l2", "huber" or "hinge", of the sigmoid output, averaged over the batch.
-        optimizer: how weights move; the whole data set is one batch.
+        network: what is trained: a built-in network, or a function that makes an nn.Module.
+        loss: "cross_entropy", "l2", "huber" or "hinge", of the sigmoid of one logit an example; or a function
+            (outputs, targets) -> one loss an example. Averaged over the batch.
+        optimizer: how weights move.
         data: what it is trained on, fresh per replica or fixed.
         budget: updates at most, >= 1.
-        target: when a replica is done.
+        target: when a replica is done: Accuracy, Loss or Metric, on training or validation examples.
+        batch_size: examples in a batch, None for all. Each replica has its own order, a new one every epoch; an
+            epoch's incomplete last batch is left out.
+        measured_every: updates between two measurements of the target; 1 is the finest. More than 1 saves time where
+            the target is measured on other examples than the batch.
         stacked: whether replicas train as one; False runs modules side by side, for those that cannot be stacked.
         version: change it to have trials trained anew for a reason the store cannot see.
         name: what tables call it; not part of its content.
     """
 
     network: MLPConfig | CNNConfig | ModuleFactory | Callable[[], Any]
-    loss: str
-    optimizer: SGD
-    data: RandomImages | LineImages | ImageFiles
+    loss: str | Callable[[Any, Any], Any]
+    optimizer: Optimizer
+    data: RandomImages | LineImages | ImageFiles | Arrays | Drawn
     budget: int
-    target: Accuracy = Accuracy()
+    target: Target = FULL_ACCURACY
+    batch_size: int | None = None
+    measured_every: int = 1
     stacked: bool = True
     version: str = ""
     name: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        check_choice("loss", self.loss, LOSS_NAMES)
+        if not callable(self.loss):
+            check_choice("loss", self.loss, LOSS_NAMES)
         check_count("budget", self.budget, hint=1000)
+        check_count("measured_every", self.measured_every)
+        if self.batch_size is not None:
+            check_count("batch_size", self.batch_size, hint=32)
         if not isinstance(self.network, (MLPConfig, CNNConfig, ModuleFactory)):
             object.__setattr__(self, "network", ModuleFactory(self.network))
-        for field_name, kind in (
-            ("optimizer", SGD),
-            ("data", (RandomImages, LineImages, ImageFiles)),
-            ("target", Accuracy),
-        ):
+        for field_name, kinds in (("optimizer", (SGD, Adam)), ("data", DATA), ("target", (Accuracy, Loss, Metric))):
             value = getattr(self, field_name)
-            if not isinstance(value, kind):
-                known = kind if isinstance(kind, tuple) else (kind,)
-                raise InputError(f"{field_name}={value!r} must be one of {', '.join(k.__name__ for k in known)}")
+            if not isinstance(value, kinds):
+                raise InputError(f"{field_name}={value!r} must be one of {', '.join(k.__name__ for k in kinds)}")
         if not self.stacked and not isinstance(self.network, ModuleFactory):
             raise InputError("stacked=False is for modules of your own; leave it out for built-in networks")
         if not self.name:
             activation = getattr(self.network, "activation", self.network)
-            object.__setattr__(self, "name", f"{activation}/{self.loss}")
+            loss = self.loss if isinstance(self.loss, str) else getattr(self.loss, "__name__", "loss")
+            object.__setattr__(self, "name", f"{activation}/{loss}")
 
     @property
     def built(self) -> MLPConfig | CNNConfig | ModuleFactory:
         """The network, with a function of the user's as a ModuleFactory."""
         assert isinstance(self.network, (MLPConfig, CNNConfig, ModuleFactory))
         return self.network
+
+    @property
+    def has_own_layers(self) -> bool:
+        """Whether a built-in network's stacked layers do: the loss has a name, and the target is one they measure."""
+        built_in = not isinstance(self.network, ModuleFactory)
+        return built_in and isinstance(self.loss, str) and not isinstance(self.target, Metric)
 
     @property
     def block(self) -> int:
@@ -124,14 +120,13 @@ class Condition:
         """Everything about the condition that can change an outcome, ready for JSON."""
         return {
             "network": self.built.content(),
-            "loss": self.loss,
+            "loss": described(self.loss, "loss") if callable(self.loss) else self.loss,
             "optimizer": self.optimizer.content(),
             "data": self.data.content(),
             "budget": self.budget,
             "target": self.target.content(),
+            "batch_size": self.batch_size,
+            "measured_every": self.measured_every,
             "stacked": self.stacked,
             "version": self.version,
         }
-
-    def __str__(self) -> str:
-        return self.name

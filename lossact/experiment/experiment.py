@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lossact.checks import check_choice, check_count
 from lossact.errors import InputError
-from lossact.experiment.condition import Condition
+from lossact.experiment.condition import Trainable
 from lossact.experiment.key import DEVICES, Setting, key_content, trial_key
 from lossact.experiment.store import Store
 from lossact.experiment.trials import Curves, Trials
@@ -52,11 +52,11 @@ class Experiment:
         self._retrain, self._curves = retrain, curves
         self._retrained: set[str] = set()
 
-    def key(self, condition: Condition) -> str:
+    def key(self, condition: Trainable) -> str:
         """Under which the store keeps the condition's trials."""
         return trial_key(condition, self.seed, self.setting)
 
-    def trials(self, conditions: Sequence[Condition], replicas: int) -> list[Trials]:
+    def trials(self, conditions: Sequence[Trainable], replicas: int) -> list[Trials]:
         """At least the first `replicas` trials of each condition; more where more are stored.
 
         What is missing is trained together as far as conditions may share a launch, and stored launch by launch.
@@ -72,11 +72,11 @@ class Experiment:
         found |= {key: self.store.trials(key, condition.budget) for key, condition in short.items()}
         return [found[key] for key in keys]
 
-    def curves(self, condition: Condition) -> Curves | None:
+    def curves(self, condition: Trainable) -> Curves | None:
         """Learning curves of a condition's first replicas, as far as they are stored."""
         return self.store.curves(self.key(condition), condition.block)
 
-    def _train(self, conditions: Mapping[str, Condition], replicas: int, anew: Set[str]) -> None:
+    def _train(self, conditions: Mapping[str, Trainable], replicas: int, anew: Set[str]) -> None:
         with ExitStack() as locks:
             for key in sorted(conditions):  # one order for all processes, so that none waits for another in a circle
                 locks.enter_context(self.store.training(key))
@@ -85,7 +85,7 @@ class Experiment:
                 self._retrained.add(key)
             self._train_missing(conditions, replicas)
 
-    def _train_missing(self, conditions: Mapping[str, Condition], replicas: int) -> None:
+    def _train_missing(self, conditions: Mapping[str, Trainable], replicas: int) -> None:
         from lossact.experiment.runner import train_jobs
 
         jobs = []

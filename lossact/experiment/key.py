@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lossact.checks import check_choice, check_count
-from lossact.experiment.condition import Condition
+from lossact.experiment.condition import Trainable
 
 DEVICES = ("cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")
@@ -40,16 +40,16 @@ class Setting:
 
 @cache
 def source_digest() -> str:
-    """Digest of lossact's own computing rooms, and of the file that puts them to work."""
+    """Digest of lossact's own computing rooms, and of the files that put them to work."""
     root = Path(__file__).parent.parent
     files = sorted(file for room in COMPUTING_ROOMS for file in (root / room).rglob("*.py"))
     digest = hashlib.sha256()
-    for file in [*files, root / "experiment" / "runner.py"]:
+    for file in [*files, *(root / "experiment" / name for name in ("runner.py", "stacking.py", "one_by_one.py"))]:
         digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
-def key_content(condition: Condition, seed: int, setting: Setting) -> dict[str, Any]:
+def key_content(condition: Trainable, seed: int, setting: Setting) -> dict[str, Any]:
     """What the key digests, ready for JSON."""
     import torch
 
@@ -67,7 +67,7 @@ def key_content(condition: Condition, seed: int, setting: Setting) -> dict[str, 
     return ready
 
 
-def trial_key(condition: Condition, seed: int, setting: Setting) -> str:
+def trial_key(condition: Trainable, seed: int, setting: Setting) -> str:
     """Hex digest under which the trials of a condition are stored."""
     content = json.dumps(key_content(condition, seed, setting), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -13,24 +13,26 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, LightningModule, Trainer
-from numpy.typing import NDArray
 
-from lossact.experiment.condition import Condition
+from lossact.experiment.condition import Condition, Trainable
+from lossact.experiment.foreign import FunctionCondition, LightningCondition
 from lossact.experiment.key import Setting
+from lossact.experiment.stacking import (
+    DTYPES,
+    data_sets,
+    replica_seed,
+    stack_replicas,
+    stacked_arrays,
+    stacked_training,
+)
 from lossact.experiment.store import CURVES_KEPT
 from lossact.experiment.trials import Curves, Trials
 from lossact.models.config import MLPConfig
-from lossact.models.factory import ModuleFactory
 from lossact.replicas.compiled import SLICE
-from lossact.replicas.generators import DATA, FORWARD, WEIGHTS, replica_generator
-from lossact.replicas.modules import SeparateModules, StackedModule, flat_parameters, make_modules
-from lossact.replicas.network import StackedNetwork, stacked_network
 from lossact.training.stacked import StackedOutcome, StackedTraining
 
-Job = tuple[Condition, int]  # a condition and a block of it
-Member = tuple[Condition, int]  # a condition and a replica of it
-OF_EACH_REPLICA = ("learning_rate", "momentum", "weight_decay", "bias_gradient_scale")
-DTYPES = {"32-true": torch.float32, "64-true": torch.float64, "bf16-mixed": torch.float32}  # of the parameters
+Job = tuple[Trainable, int]  # a condition and a block of it
+StackedJob = tuple[Condition, int]
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Progress:
         finished: whether the launch is over.
     """
 
-    conditions: tuple[Condition, ...]
+    conditions: tuple[Trainable, ...]
     replicas: tuple[int, int]
     update: int
     budget: int
@@ -63,7 +65,7 @@ class Progress:
 class TrainedBlock:
     """One block as it comes from training; curves hold the replicas below the number that is kept."""
 
-    condition: Condition
+    condition: Trainable
     first_replica: int
     trials: Trials
     curves: Curves
@@ -97,28 +99,51 @@ def train_jobs(
         setting: how to compute.
         progress: told after every chunk of updates.
     """
-    together: dict[str, list[Job]] = {}
-    for job in jobs:
-        together.setdefault(_launched_with(job[0]), []).append(job)
+    together: dict[str, list[StackedJob]] = {}
+    for condition, block in jobs:
+        if isinstance(condition, Condition):
+            together.setdefault(_launched_with(condition), []).append((condition, block))
+        else:
+            yield _train_one_by_one(condition, block, seed, setting, progress)
     for group in together.values():
         yield from _launch(sorted(group, key=lambda job: job[1]), seed, setting, progress)
+
+
+def _train_one_by_one(
+    condition: Trainable, block: int, seed: int, setting: Setting, progress: Callable[[Progress], None] | None
+) -> TrainedBlock:
+    from lossact.experiment.one_by_one import Run, train_one
+
+    assert isinstance(condition, (LightningCondition, FunctionCondition))
+    first, last = block * condition.block, (block + 1) * condition.block - 1
+    runs: list[Run] = []
+    for replica in range(first, last + 1):
+        with _quiet(), _interruptible(), _threads(setting.threads):
+            runs.append(train_one(condition, replica_seed(seed, replica), setting))
+        if progress is not None:
+            reached = sum(run.steps is not None for run in runs) / len(runs)
+            used = condition.budget if runs[-1].steps is None else runs[-1].steps
+            progress(Progress((condition,), (first, last), used, condition.budget, reached, replica == last))
+    steps = np.array([run.steps or 0 for run in runs], dtype=np.int64)
+    reached_any = np.array([run.steps is not None for run in runs])
+    diverged = np.array([run.diverged for run in runs])
+    return TrainedBlock(
+        condition, first, Trials(steps, reached_any, diverged, condition.budget), Curves.empty(condition.budget)
+    )
 
 
 def _launched_with(condition: Condition) -> str:
     """What conditions of one launch have in common."""
     content = condition.content()
     content.pop("version")
-    for part, own in (
-        ("network", ("initial_scale",)),
-        ("optimizer", OF_EACH_REPLICA),
-        ("data", ("label_rate",)),
-    ):
+    for part, own in (("network", ("initial_scale",)), ("data", ("label_rate",))):
         content[part] = {name: value for name, value in content[part].items() if name not in own}
+    content["optimizer"] = condition.optimizer.kind
     return json.dumps(content, sort_keys=True, default=str)
 
 
 def _launch(
-    jobs: Sequence[Job], seed: int, setting: Setting, progress: Callable[[Progress], None] | None
+    jobs: Sequence[StackedJob], seed: int, setting: Setting, progress: Callable[[Progress], None] | None
 ) -> Iterator[TrainedBlock]:
     """Train jobs that may share a launch, those of the first blocks first."""
     first = jobs[0][0]
@@ -134,58 +159,9 @@ def _launch(
         filled = [*launch, *[launch[-1]] * (-len(launch) % multiple)]
         members = [(condition, block * first.block + k) for condition, block in filled for k in range(first.block)]
         kept = sum(replica < CURVES_KEPT for _, replica in members[: len(launch) * first.block])
-        module = _stack(members, seed, setting, curves_of=kept)
+        module = stack_replicas(members, seed, setting, curves_of=kept)
         fit(module, setting, _Report(launch, progress) if progress else None)
         yield from _split(module.outcome(), launch)
-
-
-def stacked_training(
-    condition: Condition, seed: int, replicas: Sequence[int], setting: Setting, *, curves_of: int = 0
-) -> StackedTraining:
-    """The LightningModule that trains the given replicas of a condition together."""
-    return _stack([(condition, replica) for replica in replicas], seed, setting, curves_of=curves_of)
-
-
-def _stack(members: Sequence[Member], seed: int, setting: Setting, *, curves_of: int) -> StackedTraining:
-    """The LightningModule of replicas of conditions that may share a launch."""
-    dtype = DTYPES[setting.precision]
-    images, labels = _data(members, seed, dtype)
-    network, start = _network_and_start(members, seed, images, labels)
-    optimizers = [condition.optimizer for condition, _ in members]
-    of_each = {name: torch.tensor([getattr(one, name) for one in optimizers], dtype=dtype) for name in OF_EACH_REPLICA}
-    condition = members[0][0]
-    return StackedTraining(
-        network,
-        start,
-        images,
-        labels,
-        **of_each,
-        target=condition.target.at_least,
-        budget=condition.budget,
-        compiled=setting.compiled and not isinstance(condition.network, ModuleFactory),
-        curves_of=curves_of,
-        updates_per_step=condition.built.updates_per_step,
-    )
-
-
-def _network_and_start(
-    members: Sequence[Member], seed: int, images: torch.Tensor, labels: torch.Tensor
-) -> tuple[StackedNetwork, torch.Tensor]:
-    """The stacked network, and (replicas, size) initial parameters."""
-    condition = members[0][0]
-    config = condition.built
-    if isinstance(config, ModuleFactory):
-        modules = make_modules(config, [_torch_seed(seed, replica, WEIGHTS) for _, replica in members])
-        start = torch.stack([flat_parameters(module) for module in modules]).to(images.dtype)
-        if condition.stacked:
-            return StackedModule(modules[0].to(images.dtype), condition.loss, images[0], labels[0]), start
-        modules = [module.to(images.dtype) for module in modules]
-        seeds = [_torch_seed(seed, replica, FORWARD) for _, replica in members]
-        return SeparateModules(modules, condition.loss, seeds), start
-    image_shape = (images.shape[2], images.shape[3])
-    starts = [_flat_start(condition, image_shape, seed, replica) for condition, replica in members]
-    start = torch.from_numpy(np.stack(starts)).to(images.dtype)
-    return stacked_network(config, image_shape, condition.loss), start
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +192,8 @@ def watch(
     Returns:
         the snapshots, the images (replicas or 1, batch, height, width) and labels (replicas or 1, batch).
     """
-    images, labels = _data([(condition, replica) for replica in replicas], seed, DTYPES[setting.precision])
+    members = [(condition, replica) for replica in replicas]
+    images, labels = stacked_arrays(data_sets(members, seed), DTYPES[setting.precision])
     module = stacked_training(condition, seed, replicas, setting)
     module.updates_per_step = every
     watcher = _Watch()
@@ -234,25 +211,6 @@ class _Watch(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, StackedTraining)
         self.snapshots.append(Snapshot(pl_module.update_count, pl_module.state.parameters.cpu().clone()))
-
-
-def _flat_start(condition: Condition, image_shape: tuple[int, int], seed: int, replica: int) -> NDArray[np.float64]:
-    config = condition.built
-    assert not isinstance(config, ModuleFactory)
-    parameters = config.initial_parameters(image_shape, replica_generator(seed, replica, WEIGHTS))
-    return np.concatenate([array.ravel() for array in parameters.values()])
-
-
-def _data(members: Sequence[Member], seed: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (sets, batch, height, width) and labels (sets, batch), one set where all replicas share it."""
-    drawn = members if members[0][0].data.per_replica else members[:1]
-    sets = [condition.data.sample(replica_generator(seed, replica, DATA)) for condition, replica in drawn]
-    images, labels = (np.stack([getattr(one, name) for one in sets]) for name in ("images", "labels"))
-    return torch.from_numpy(images).to(dtype), torch.from_numpy(labels).to(dtype)
-
-
-def _torch_seed(seed: int, replica: int, stream: int) -> int:
-    return int(replica_generator(seed, replica, stream).integers(2**63))
 
 
 def fit(module: StackedTraining, setting: Setting, callback: Callback | None = None) -> None:
@@ -297,7 +255,7 @@ def _split(outcome: StackedOutcome, launch: Sequence[Job]) -> Iterator[TrainedBl
             condition=condition,
             first_replica=block * size,
             trials=Trials(steps[rows], outcome.reached[rows], outcome.diverged[rows], condition.budget),
-            curves=Curves(outcome.loss[rows].astype(np.float32), outcome.accuracy[rows].astype(np.float32)),
+            curves=Curves(outcome.loss[rows].astype(np.float32), outcome.metric[rows].astype(np.float32)),
         )
 
 

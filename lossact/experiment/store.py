@@ -165,7 +165,7 @@ class Store:
         file = self._curve_file(key, first_replica)
         file.parent.mkdir(exist_ok=True)
         partial = file.with_suffix(f".{os.getpid()}.npz")
-        np.savez_compressed(partial, loss=curves.loss, accuracy=curves.accuracy)
+        np.savez_compressed(partial, loss=curves.loss, metric=curves.metric)
         partial.replace(file)
 
     def curves(self, key: str, block: int) -> Curves | None:
@@ -177,7 +177,7 @@ class Store:
                 break
             try:
                 with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-                    parts.append(Curves(arrays["loss"], arrays["accuracy"]))
+                    parts.append(Curves(arrays["loss"], arrays["metric"]))
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
                 raise StoreError(
                     f"{file}: not readable as learning curves ({error}); delete it, trials are kept elsewhere"
@@ -198,4 +198,4 @@ class Store:
 
 
 def _joined(parts: Sequence[Curves]) -> Curves:
-    return Curves(np.concatenate([part.loss for part in parts]), np.concatenate([part.accuracy for part in parts]))
+    return Curves(np.concatenate([part.loss for part in parts]), np.concatenate([part.metric for part in parts]))

@@ -79,15 +79,19 @@ class Curves:
     """Learning curves of the first replicas of one condition.
 
     Attributes:
-        loss, accuracy: (replicas, budget + 1) float32, before each update and once after the last.
+        loss, metric: (replicas, budget + 1) float32, before each update and once after the last.
     """
 
     loss: NDArray[np.float32]
-    accuracy: NDArray[np.float32]
+    metric: NDArray[np.float32]
+
+    @classmethod
+    def empty(cls, budget: int) -> "Curves":
+        return cls(np.zeros((0, budget + 1), np.float32), np.zeros((0, budget + 1), np.float32))
 
     def __len__(self) -> int:
         return len(self.loss)
 
     def first(self, n: int) -> "Curves":
         """The curves of replicas 0 … n - 1, as far as they are kept."""
-        return Curves(self.loss[:n], self.accuracy[:n])
+        return Curves(self.loss[:n], self.metric[:n])

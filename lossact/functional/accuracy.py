@@ -1,6 +1,9 @@
-"""Which side of p = 1/2 a sigmoid output falls on."""
+"""How many answers are right."""
 
+import torch
 from torch import Tensor
+
+from lossact.errors import InputError
 
 
 def correct(logit: Tensor, target: Tensor) -> Tensor:
@@ -9,3 +12,26 @@ def correct(logit: Tensor, target: Tensor) -> Tensor:
     Taken from the sign of the logit, for a small positive one has a sigmoid that rounds to 1/2.
     """
     return ((logit > 0) == (target > 0.5)).to(logit.dtype)
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """(batch,) 1 where an answer is right, else 0.
+
+    Args:
+        outputs: (batch,) logits against targets (batch,) in {0, 1}; or (batch, classes), where the largest counts,
+            against classes (batch,) as integers or (batch, classes) with the largest at the true class.
+        targets: as above.
+
+    Raises:
+        InputError: the shapes fit neither.
+    """
+    if outputs.ndim == 1 and targets.shape == outputs.shape:
+        return correct(outputs, targets)
+    if outputs.ndim == 2 and targets.shape == outputs.shape[:1] and not torch.is_floating_point(targets):
+        return (outputs.argmax(1) == targets).to(outputs.dtype)
+    if outputs.ndim == 2 and targets.shape == outputs.shape:
+        return (outputs.argmax(1) == targets.argmax(1)).to(outputs.dtype)
+    raise InputError(
+        f"accuracy of outputs {tuple(outputs.shape)} against {targets.dtype} targets {tuple(targets.shape)} is not "
+        "defined; (n,) logits against (n,) labels, or (n, classes) against (n,) integers or (n, classes) are needed"
+    )

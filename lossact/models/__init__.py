@@ -9,7 +9,18 @@ if TYPE_CHECKING:
     from lossact.models.cnn import CNN
     from lossact.models.mlp import MLP
 
-__all__ = ["CNN", "MLP", "CNNConfig", "MLPConfig"]
+__all__ = ["CNN", "MLP", "CNNConfig", "MLPConfig", "plain_network"]
+
+
+def plain_network(config: MLPConfig | CNNConfig, image_shape: tuple[int, ...]) -> "MLP | CNN":
+    """A built-in network as a plain nn.Module, its weights as torch draws them."""
+    from lossact.models.cnn import CNN
+    from lossact.models.mlp import MLP
+
+    if isinstance(config, MLPConfig):
+        return MLP(config, image_shape)
+    height, width = image_shape
+    return CNN(config, (height, width))
 
 
 def __getattr__(name: str) -> Any:

@@ -62,7 +62,7 @@ class MLPConfig:
         check_number("initial_scale", self.initial_scale, above=0, hint=1.0)
 
     def initial_parameters(
-        self, image_shape: tuple[int, int], generator: np.random.Generator
+        self, image_shape: tuple[int, ...], generator: np.random.Generator
     ) -> dict[str, NDArray[np.float64]]:
         """Glorot's weights, by the names of the MLP module's state_dict, in its order."""
         features = math.prod(image_shape)

@@ -15,10 +15,10 @@ class MLP(nn.Module):
 
     Args:
         config: shape and activation.
-        image_shape: (height, width) of its images.
+        image_shape: of one input: (height, width) of an image.
     """
 
-    def __init__(self, config: MLPConfig, image_shape: tuple[int, int]) -> None:
+    def __init__(self, config: MLPConfig, image_shape: tuple[int, ...]) -> None:
         super().__init__()
         features = math.prod(image_shape)
         self.activation = ACTIVATIONS[config.activation].function
@@ -26,6 +26,6 @@ class MLP(nn.Module):
         self.output = nn.Linear(config.hidden, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(batch, height, width) images to (batch,) logits."""
+        """(batch, ...) images to (batch,) logits."""
         logits: Tensor = self.output(self.activation(self.hidden(images.flatten(1)))).squeeze(1)
         return logits

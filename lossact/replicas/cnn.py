@@ -137,6 +137,11 @@ class StackedCNN:
         )
         return losses, accuracy, gradient
 
+    def measure(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss (replicas,) and accuracy (replicas,)."""
+        loss, accuracy, _ = self.loss_and_gradient(parameters, images, labels)
+        return loss, accuracy
+
     def bias_mask(self) -> Tensor:
         """(size,) with True where a parameter is a bias."""
         return torch.cat([torch.full((size,), k % 2 == 1, dtype=torch.bool) for k, size in enumerate(self._sizes())])

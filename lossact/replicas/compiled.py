@@ -7,15 +7,15 @@ are computed by themselves, their bits depend neither on other slices nor on the
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch._higher_order_ops.while_loop import while_loop
 
-from lossact.replicas.engine import Hyperparameters, ReplicaState, make_step
+from lossact.replicas.engine import Goal, Hyperparameters, ReplicaState, make_step
 from lossact.replicas.network import StackedNetwork
+from lossact.replicas.rules import Rule
 
 Loop = Callable[..., tuple[Tensor, ...]]
 
@@ -36,7 +36,8 @@ OWN_PRODUCTS: dict[str, str | int | bool | Callable[..., object]] = {
 
 def advance_in_slices(
     network: StackedNetwork,
-    target: float,
+    rule: Rule,
+    goal: Goal,
     state: ReplicaState,
     images: Tensor,
     labels: Tensor,
@@ -47,7 +48,8 @@ def advance_in_slices(
 
     Args:
         network: the stacked network; equal ones share what is compiled.
-        target: accuracy at which a replica rests.
+        rule: how weights move.
+        goal: when a replica rests.
         state: of all replicas; given new tensors, the old ones stay as they were.
         images: as the network arranges them, sets = replicas or 1 (shared by all).
         labels: (sets, batch) in {0, 1}.
@@ -55,27 +57,27 @@ def advance_in_slices(
         n_updates: >= 1.
 
     Returns:
-        loss and accuracy before each update, (n_updates, replicas).
+        loss and metric before each update, (n_updates, replicas).
     """
     replicas = len(state.parameters)
-    losses, accuracies = (state.parameters.new_empty(n_updates, replicas) for _ in range(2))
+    losses, metrics = (state.parameters.new_empty(n_updates, replicas) for _ in range(2))
     own_products = state.parameters.dtype == torch.float32
-    loop, compiled_for = _compiled_loop(network, target, own_products)
+    loop, compiled_for = _compiled_loop(network, rule, goal, own_products)
     h = hyperparameters
-    before = (state.parameters, state.velocity, state.reached, state.diverged)
+    before = (state.parameters, state.memory, state.reached, state.diverged)
     after = tuple(torch.empty_like(tensor) for tensor in before)
 
     def advance_slice(rows: slice) -> None:
         # The compiler's products want the numbers of each replica side by side, also where replicas share them.
         data = [_rows(one, rows, replicas) for one in (images, labels)]
         # No shared storage.
-        of_each = [getattr(h, one.name)[rows].clone() for one in fields(h)]
+        of_each = [one[rows].clone() for one in (h.gradient_scale, *h.numbers)]
         now = [tensor[rows] for tensor in before]
         with torch.no_grad():
             for at in range(0, n_updates, MOST_UPDATES):
                 n = min(MOST_UPDATES, n_updates - at)
-                *now, loss, accuracy = loop(torch.tensor(n), *now, *data, *of_each)
-                losses[at : at + n, rows], accuracies[at : at + n, rows] = loss[:n], accuracy[:n]
+                *now, loss, metric = loop(torch.tensor(n), *now, *data, *of_each)
+                losses[at : at + n, rows], metrics[at : at + n, rows] = loss[:n], metric[:n]
             for tensor, moved in zip(after, now, strict=True):
                 tensor[rows] = moved
 
@@ -90,8 +92,8 @@ def advance_in_slices(
             compiled_for.add(shapes)
     for run in runs:
         run.result()
-    state.parameters, state.velocity, state.reached, state.diverged = after
-    return losses, accuracies
+    state.parameters, state.memory, state.reached, state.diverged = after
+    return losses, metrics
 
 
 @lru_cache(maxsize=1)
@@ -105,9 +107,11 @@ def _rows(data: Tensor, rows: slice, replicas: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _compiled_loop(network: StackedNetwork, target: float, own_products: bool) -> tuple[Loop, set[tuple[int, ...]]]:
+def _compiled_loop(
+    network: StackedNetwork, rule: Rule, goal: Goal, own_products: bool
+) -> tuple[Loop, set[tuple[int, ...]]]:
     """The loop, and the shapes for which it has been compiled so far."""
-    step = make_step(network, target, compiled=False)
+    step = make_step(network, rule, goal, compiled=False)
 
     def loop(n: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         start, given = tensors[:4], tensors[4:]
@@ -117,12 +121,12 @@ def _compiled_loop(network: StackedNetwork, target: float, own_products: bool) -
             return k < n
 
         def update(k: Tensor, *now: Tensor) -> tuple[Tensor, ...]:
-            *moved, loss, accuracy = step(*now[:4], *given)
-            losses, accuracies = (
+            *moved, loss, metric = step(*now[:4], *given)
+            losses, metrics = (
                 curve.index_copy(0, k.reshape(1), value.unsqueeze(0))
-                for curve, value in zip(now[4:], (loss, accuracy), strict=True)
+                for curve, value in zip(now[4:], (loss, metric), strict=True)
             )
-            return k + 1, *moved, losses, accuracies
+            return k + 1, *moved, losses, metrics
 
         _, *end = while_loop(  # type: ignore[no-untyped-call]
             unfinished, update, (torch.zeros_like(n), *start, curve, curve.clone())
@@ -130,6 +134,6 @@ def _compiled_loop(network: StackedNetwork, target: float, own_products: bool) -
         return tuple(end)
 
     # What torch.compile keeps it keeps with a function's code, and for a handful of signatures only.
-    loop.__code__ = loop.__code__.replace(co_name=f"loop_of_{network}")
+    loop.__code__ = loop.__code__.replace(co_name=f"loop_of_{network}_{rule}_{goal}")
     options = OPTIONS | (OWN_PRODUCTS if own_products else {})
     return torch.compile(loop, dynamic=False, fullgraph=True, options=options), set()

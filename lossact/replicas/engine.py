@@ -8,22 +8,46 @@ import torch
 from torch import Tensor
 
 from lossact.replicas.network import StackedNetwork
+from lossact.replicas.rules import Rule
 
 Step = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Hyperparameters:
-    """Gradient descent with momentum, one value a replica: v <- m v + g + d p; p <- p - lr v.
+class Goal:
+    """When a replica is done.
 
     Attributes:
-        learning_rate, momentum, weight_decay: (replicas, 1).
+        threshold: of the loss or the metric.
+        of_loss: whether the loss counts, and not the metric.
+        at_most: whether the threshold is met from above.
+    """
+
+    threshold: float
+    of_loss: bool = False
+    at_most: bool = False
+
+    def score(self, loss: Tensor, metric: Tensor) -> Tensor:
+        """What counts, the higher the better."""
+        value = loss if self.of_loss else metric
+        return -value if self.at_most else value
+
+    @property
+    def lowest_score(self) -> float:
+        """The threshold on the scale of `score`."""
+        return -self.threshold if self.at_most else self.threshold
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What each replica has for itself.
+
+    Attributes:
+        numbers: (replicas, 1) each, in the order of the rule's numbers.
         gradient_scale: (replicas, size) factor on each parameter's gradient; 1 is plain gradient descent.
     """
 
-    learning_rate: Tensor
-    momentum: Tensor
-    weight_decay: Tensor
+    numbers: tuple[Tensor, ...]
     gradient_scale: Tensor
 
 
@@ -32,69 +56,79 @@ class ReplicaState:
     """Where every replica stands.
 
     Attributes:
-        parameters, velocity: (replicas, size).
+        parameters: (replicas, size).
+        memory: (replicas, k) what the update rule remembers.
         reached: (replicas,) bool; the target was met, the replica rests.
         diverged: (replicas,) bool; a loss or a weight stopped being finite, the replica rests.
     """
 
     parameters: Tensor
-    velocity: Tensor
+    memory: Tensor
     reached: Tensor
     diverged: Tensor
 
     @classmethod
-    def start(cls, parameters: Tensor) -> "ReplicaState":
+    def start(cls, parameters: Tensor, rule: Rule) -> "ReplicaState":
         flags = torch.zeros(len(parameters), dtype=torch.bool, device=parameters.device)
-        return cls(parameters, torch.zeros_like(parameters), flags, flags.clone())
+        return cls(parameters, rule.start(parameters), flags, flags.clone())
 
     @property
     def finished(self) -> bool:
         """Whether no replica moves any more. Waits for the device."""
         return bool((self.reached | self.diverged).all())
 
+    def measure(self, loss: Tensor, metric: Tensor, goal: Goal) -> None:
+        """Note what loss and metric (replicas,) at the present parameters say of each replica."""
+        finite = _finite(loss, self.parameters)
+        self.diverged = self.diverged | ~finite
+        self.reached = self.reached | (finite & (goal.score(loss, metric) >= goal.lowest_score))
 
-def make_step(network: StackedNetwork, target: float, *, compiled: bool) -> Step:
+
+def _finite(loss: Tensor, parameters: Tensor) -> Tensor:
+    # 0 x parameter is NaN where the parameter is not finite, and the sum cannot overflow.
+    return torch.isfinite(loss + (parameters * 0).sum(1))
+
+
+def make_step(network: StackedNetwork, rule: Rule, goal: Goal | None, *, compiled: bool) -> Step:
     """The function that measures every replica and then moves those that still train.
 
-    (parameters, velocity, reached, diverged, images, labels, learning_rate, momentum, weight_decay, gradient_scale)
-    -> (parameters, velocity, reached, diverged, loss, accuracy). Loss and accuracy are those before the update.
-    A resting replica keeps its parameters, so what is measured of it stays as it was.
+    (parameters, memory, reached, diverged, images, labels, gradient_scale, *numbers)
+    -> (parameters, memory, reached, diverged, loss, metric). Loss and metric are those before the update. A resting
+    replica keeps its parameters, so what is measured of it stays as it was.
 
     Args:
         network: the stacked network.
-        target: accuracy at which a replica rests.
+        rule: how weights move.
+        goal: when a replica rests; None where that is measured elsewhere.
         compiled: whether the step goes through torch.compile; equal networks share one compiled step.
     """
-    return _compiled_step(network, target) if compiled else _eager_step(network, target)
+    return _compiled_step(network, rule, goal) if compiled else _eager_step(network, rule, goal)
 
 
 @lru_cache(maxsize=64)
-def _compiled_step(network: StackedNetwork, target: float) -> Step:
-    return torch.compile(_eager_step(network, target), dynamic=False, fullgraph=True)
+def _compiled_step(network: StackedNetwork, rule: Rule, goal: Goal | None) -> Step:
+    return torch.compile(_eager_step(network, rule, goal), dynamic=False, fullgraph=True)
 
 
-def _eager_step(network: StackedNetwork, target: float) -> Step:
+def _eager_step(network: StackedNetwork, rule: Rule, goal: Goal | None) -> Step:
     def step(
         parameters: Tensor,
-        velocity: Tensor,
+        memory: Tensor,
         reached: Tensor,
         diverged: Tensor,
         images: Tensor,
         labels: Tensor,
-        learning_rate: Tensor,
-        momentum: Tensor,
-        weight_decay: Tensor,
         gradient_scale: Tensor,
+        *numbers: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        loss, accuracy, gradient = network.loss_and_gradient(parameters, images, labels)
-        # 0 x parameter is NaN where the parameter is not finite, and the sum cannot overflow.
-        finite = torch.isfinite(loss + (parameters * 0).sum(1))
+        loss, metric, gradient = network.loss_and_gradient(parameters, images, labels)
+        finite = _finite(loss, parameters)
         diverged = diverged | ~finite
-        reached = reached | (finite & (accuracy >= target))
-        velocity = momentum * velocity + gradient * gradient_scale + weight_decay * parameters
+        if goal is not None:
+            reached = reached | (finite & (goal.score(loss, metric) >= goal.lowest_score))
+        moved, memory = rule.update(parameters, memory, gradient * gradient_scale, *numbers)
         rests = (reached | diverged).unsqueeze(1)
-        parameters = torch.where(rests, parameters, parameters - learning_rate * velocity)
-        return parameters, velocity, reached, diverged, loss, accuracy
+        return torch.where(rests, parameters, moved), memory, reached, diverged, loss, metric
 
     return step
 
@@ -107,20 +141,18 @@ def advance(
     hyperparameters: Hyperparameters,
     n_updates: int,
 ) -> tuple[Tensor, Tensor]:
-    """Take `n_updates` steps; `state` is given new tensors, the old ones stay as they were.
+    """Take `n_updates` steps on the same batch; `state` is given new tensors, the old ones stay as they were.
 
     Returns:
-        loss and accuracy before each update, (n_updates, replicas).
+        loss and metric before each update, (n_updates, replicas).
     """
     curve_shape = (n_updates, len(state.parameters))
-    losses, accuracies = (state.parameters.new_empty(curve_shape) for _ in range(2))
-    now = (state.parameters, state.velocity, state.reached, state.diverged)
+    losses, metrics = (state.parameters.new_empty(curve_shape) for _ in range(2))
+    now = (state.parameters, state.memory, state.reached, state.diverged)
     h = hyperparameters
     with torch.no_grad():
         for k in range(n_updates):
-            *moved, losses[k], accuracies[k] = step(
-                *now, images, labels, h.learning_rate, h.momentum, h.weight_decay, h.gradient_scale
-            )
+            *moved, losses[k], metrics[k] = step(*now, images, labels, h.gradient_scale, *h.numbers)
             now = (moved[0], moved[1], moved[2], moved[3])
-    state.parameters, state.velocity, state.reached, state.diverged = now
-    return losses, accuracies
+    state.parameters, state.memory, state.reached, state.diverged = now
+    return losses, metrics

@@ -6,6 +6,7 @@ DATA = 0
 WEIGHTS = 1
 FORWARD = 2
 SAMPLE = 3
+ORDER = 4
 
 
 def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generator:
@@ -17,7 +18,8 @@ def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generat
     Args:
         seed: the experiment's, >= 0.
         replica: index >= 0.
-        stream: DATA, WEIGHTS, FORWARD (what a forward pass draws) or SAMPLE (what a claim draws without training).
+        stream: DATA, WEIGHTS, FORWARD (what a forward pass draws), SAMPLE (what a claim draws without training) or
+            ORDER (which examples make a batch).
 
     Reference: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
     """

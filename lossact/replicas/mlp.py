@@ -70,6 +70,11 @@ class StackedMLP:
         )
         return losses, accuracy, gradient
 
+    def measure(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss (replicas,) and accuracy (replicas,)."""
+        loss, accuracy, _ = self.loss_and_gradient(parameters, images, labels)
+        return loss, accuracy
+
     def bias_mask(self) -> Tensor:
         """(size,) with True where a parameter is a bias."""
         h, w = self.hidden, self.hidden * self.features

@@ -1,6 +1,6 @@
 """Anybody's nn.Module as many replicas: stacked by torch.func, or side by side where that cannot be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -9,8 +9,8 @@ from torch.func import functional_call, grad, replace_all_batch_norm_modules_, v
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lossact.errors import InputError
-from lossact.functional import SIGMOID_LOSSES, correct
 from lossact.models.factory import ModuleFactory
+from lossact.replicas.judge import Judge
 
 ONE_AT_A_TIME = "train it one at a time with Condition(stacked=False)"
 
@@ -57,15 +57,7 @@ def _bias_mask(module: nn.Module) -> Tensor:
     )
 
 
-def _check_logits(logits: Any, labels: Tensor) -> None:
-    if not isinstance(logits, Tensor) or logits.shape != labels.shape:
-        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise InputError(
-            f"network returned {found}, labels are {tuple(labels.shape)} (axis 0); one logit an image is needed"
-        )
-
-
-def check_stackable(module: nn.Module, images: Tensor, labels: Tensor) -> None:
+def check_stackable(module: nn.Module, judge: Judge, images: Tensor, labels: Tensor) -> None:
     """Raise InputError where a forward pass draws random numbers, or changes buffers other than batch norm's.
 
     Batch norm's running statistics may change: a network in training does not read them.
@@ -79,9 +71,9 @@ def check_stackable(module: nn.Module, images: Tensor, labels: Tensor) -> None:
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         state = torch.get_rng_state()
-        logits = module(images)
+        outputs = module(images)
         drew = not torch.equal(state, torch.get_rng_state())
-    _check_logits(logits, labels)
+        judge.check(outputs, labels)
     if drew:
         raise InputError(
             f"network draws random numbers in its forward pass (dropout, say), which stacked replicas "
@@ -100,35 +92,46 @@ class StackedModule:
 
     Args:
         module: any of them; its parameters' values are not used.
-        loss: a name in SIGMOID_LOSSES.
+        judge: loss and metric of its outputs.
         images, labels: one replica's data, for a trial run.
 
     Raises:
         InputError: the module cannot be stacked.
     """
 
-    def __init__(self, module: nn.Module, loss: str, images: Tensor, labels: Tensor) -> None:
-        check_stackable(module, images, labels)
+    def __init__(self, module: nn.Module, judge: Judge, images: Tensor, labels: Tensor) -> None:
+        check_stackable(module, judge, images, labels)
         self.module = replace_all_batch_norm_modules_(module)
-        self.loss = SIGMOID_LOSSES[loss]
+        self.judge = judge
 
     def arrange_images(self, images: Tensor) -> Tensor:
         """As they are."""
         return images
 
     def loss_and_gradient(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss (replicas,), accuracy (replicas,) and gradient (replicas, size)."""
+        """Loss (replicas,), metric (replicas,) and gradient (replicas, size)."""
 
         def one(flat: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-            logits = functional_call(self.module, _named_views(self.module, flat), (images,))
-            loss = self.loss.function(logits, labels).mean()
-            return loss, (loss, correct(logits, labels).mean())
+            loss, metric = self._judged(flat, images, labels)
+            return loss, (loss, metric)
 
+        gradient, (loss, metric) = self._of_each(grad(one, has_aux=True), parameters, images, labels)
+        return loss, metric, gradient
+
+    def measure(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss (replicas,) and metric (replicas,)."""
+        loss, metric = self._of_each(self._judged, parameters, images, labels)
+        return loss, metric
+
+    def _judged(self, flat: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = functional_call(self.module, _named_views(self.module, flat), (images,))
+        return self.judge.losses(outputs, labels).mean(), self.judge.measured(outputs, labels)
+
+    def _of_each(self, function: Callable[..., Any], parameters: Tensor, images: Tensor, labels: Tensor) -> Any:
         shared = None if len(images) == 1 and len(parameters) > 1 else 0
         if shared is None:
             images, labels = images[0], labels[0]
-        gradient, (loss, accuracy) = vmap(grad(one, has_aux=True), (0, shared, shared))(parameters, images, labels)
-        return loss, accuracy, gradient
+        return vmap(function, (0, shared, shared))(parameters, images, labels)
 
     def bias_mask(self) -> Tensor:
         """(size,) with True where a parameter is called bias."""
@@ -138,15 +141,16 @@ class StackedModule:
 class SeparateModules:
     """R modules side by side, each run by itself: slower, but anything a forward pass does stays its own.
 
+    What is only measured is measured in evaluation mode: without dropout, with batch norm's running statistics.
+
     Args:
         modules: one a replica.
-        loss: a name in SIGMOID_LOSSES.
+        judge: loss and metric of their outputs.
         seeds: one a replica; what a forward pass draws comes from it.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], loss: str, seeds: Sequence[int]) -> None:
-        self.modules = modules
-        self.loss = SIGMOID_LOSSES[loss]
+    def __init__(self, modules: Sequence[nn.Module], judge: Judge, seeds: Sequence[int]) -> None:
+        self.modules, self.judge = modules, judge
         self.random_states: list[Tensor] = []
         with torch.random.fork_rng(devices=[]):
             for seed in seeds:
@@ -158,24 +162,38 @@ class SeparateModules:
         return images
 
     def loss_and_gradient(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss (replicas,), accuracy (replicas,) and gradient (replicas, size)."""
+        """Loss (replicas,), metric (replicas,) and gradient (replicas, size)."""
         rows = [
             self._one(r, flat, images[r % len(images)], labels[r % len(labels)]) for r, flat in enumerate(parameters)
         ]
-        loss, accuracy, gradient = (torch.stack(column) for column in zip(*rows, strict=True))
-        return loss, accuracy, gradient
+        loss, metric, gradient = (torch.stack(column) for column in zip(*rows, strict=True))
+        return loss, metric, gradient
 
     def _one(self, replica: int, flat: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         module = self.modules[replica]
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.set_rng_state(self.random_states[replica])
             own = flat.detach().requires_grad_()
-            logits = functional_call(module, _named_views(module, own), (images,))
+            outputs = functional_call(module, _named_views(module, own), (images,))
             self.random_states[replica] = torch.get_rng_state()
-            _check_logits(logits, labels)
-            loss = self.loss.function(logits, labels).mean()
+            self.judge.check(outputs, labels)
+            loss = self.judge.losses(outputs, labels).mean()
             (gradient,) = torch.autograd.grad(loss, own)
-        return loss.detach(), correct(logits, labels).mean(), gradient
+        return loss.detach(), self.judge.measured(outputs.detach(), labels), gradient
+
+    def measure(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss (replicas,) and metric (replicas,)."""
+        rows: list[tuple[Tensor, Tensor]] = []
+        for r, (module, flat) in enumerate(zip(self.modules, parameters, strict=True)):
+            module.eval()
+            inputs, targets = images[r % len(images)], labels[r % len(labels)]
+            with torch.no_grad():
+                outputs = functional_call(module, _named_views(module, flat), (inputs,))
+                self.judge.check(outputs, targets)
+                rows.append((self.judge.losses(outputs, targets).mean(), self.judge.measured(outputs, targets)))
+            module.train()
+        loss, metric = (torch.stack(column) for column in zip(*rows, strict=True))
+        return loss, metric
 
     def bias_mask(self) -> Tensor:
         """(size,) with True where a parameter is called bias."""

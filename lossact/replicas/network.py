@@ -5,6 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from lossact.errors import InputError
 from lossact.models.config import CNNConfig, MLPConfig
 from lossact.replicas.cnn import StackedCNN
 from lossact.replicas.mlp import StackedMLP
@@ -19,15 +20,30 @@ class StackedNetwork(Protocol):
         """(sets, batch, height, width) images in the layout that `loss_and_gradient` reads."""
 
     def loss_and_gradient(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss (replicas,), accuracy (replicas,) and gradient (replicas, size) at `parameters` (replicas, size)."""
+        """Loss (replicas,), metric (replicas,) and gradient (replicas, size) at `parameters` (replicas, size)."""
+
+    def measure(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss (replicas,) and metric (replicas,) at `parameters`, where nothing is to be learned."""
 
     def bias_mask(self) -> Tensor:
         """(size,) with True where a parameter is a bias."""
 
 
-def stacked_network(config: MLPConfig | CNNConfig, image_shape: tuple[int, int], loss: str) -> StackedNetwork:
+def image_sides(config: CNNConfig, image_shape: tuple[int, ...]) -> tuple[int, int]:
+    """(height, width) of the images that a CNN sees.
+
+    Raises:
+        InputError: the inputs are no images.
+    """
+    if len(image_shape) != 2:
+        raise InputError(f"{config}: inputs of shape {image_shape} are no images; (height, width) is needed")
+    return (image_shape[0], image_shape[1])
+
+
+def stacked_network(config: MLPConfig | CNNConfig, image_shape: tuple[int, ...], loss: str) -> StackedNetwork:
     """The stacked form of a built-in network."""
     if isinstance(config, CNNConfig):
-        config.feature_shape(image_shape)
-        return StackedCNN(image_shape, config.channels, config.kernel, config.activation, loss)
+        height, width = image_sides(config, image_shape)
+        config.feature_shape((height, width))
+        return StackedCNN((height, width), config.channels, config.kernel, config.activation, loss)
     return StackedMLP(math.prod(image_shape), config.hidden, config.activation, loss)

@@ -153,7 +153,7 @@ def curve_rows(trials: Trials, curves: Curves | None) -> list[dict[str, float]]:
     reached_by = np.zeros(trials.budget + 1)
     np.add.at(reached_by, trials.steps[trials.reached], 1)
     columns = {"reach_rate": reached_by.cumsum() / max(1, len(trials))}
-    for name, values in () if curves is None else (("loss", curves.loss), ("accuracy", curves.accuracy)):
+    for name, values in () if curves is None else (("loss", curves.loss), ("accuracy", curves.metric)):
         for label, level in zip(QUANTILES, np.quantile(values, list(QUANTILES.values()), axis=0), strict=True):
             columns[f"{name}/{label}"] = level
     return [

@@ -5,8 +5,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 
-class ReplicaAccuracy(Metric):
-    """The latest accuracy of every replica.
+class Latest(Metric):
+    """The latest value of every replica.
 
     Args:
         replicas: how many.
@@ -19,12 +19,12 @@ class ReplicaAccuracy(Metric):
         super().__init__()
         self.add_state("latest", torch.zeros(replicas), dist_reduce_fx=None)
 
-    def update(self, accuracy: Tensor) -> None:
-        """Take a chunk (updates, replicas) in [0, 1], in the order of the updates."""
-        self.latest = accuracy[-1]
+    def update(self, values: Tensor) -> None:
+        """Take a chunk (updates, replicas), in the order of the updates."""
+        self.latest = values[-1]
 
     def compute(self) -> Tensor:
-        """(replicas,) in [0, 1]."""
+        """(replicas,)."""
         return self.latest
 
 

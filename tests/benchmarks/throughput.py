@@ -24,8 +24,10 @@ from torch import nn
 
 from lossact import SGD, Accuracy, CNNConfig, Condition, ImageFiles, LineImages, MLPConfig, RandomImages
 from lossact.experiment.key import Setting
-from lossact.experiment.runner import fit, stacked_training
+from lossact.experiment.runner import fit
+from lossact.experiment.stacking import stacked_training
 from lossact.models import CNN, MLP
+from lossact.replicas.engine import Goal
 from lossact.replicas.generators import DATA, replica_generator
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -69,7 +71,7 @@ def lossact(condition: Condition, replicas: int, compiled: bool, updates: int) -
     seconds = 0.0
     for first in range(0, replicas, at_once):
         module = stacked_training(condition, 0, range(first, first + at_once), setting)
-        module.target = 2.0  # nobody rests
+        module.goal = Goal(2.0)  # nobody rests
         begin = time.perf_counter()
         fit(module, setting)
         seconds += time.perf_counter() - begin

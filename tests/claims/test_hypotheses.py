@@ -84,7 +84,7 @@ def test_each_kind_compares_its_pairs() -> None:
         (lambda: faster(A, than=A), r"conditions \(A, A\) must differ"),
         (lambda: faster(A, than=replace(A, name="D")), r"conditions \(A, D\) must differ"),
         (lambda: faster(A, than=replace(B, budget=10)), r"budgets \[10, 1000\] of \(A, B\) must be equal"),
-        (lambda: faster(A, than="B"), r"'B' is not a Condition"),  # type: ignore[arg-type]
+        (lambda: faster(A, than="B"), r"'B' is not a condition"),  # type: ignore[arg-type]
         (lambda: faster(A, than=B, ratio=0), r"ratio=0 must be > 0; try 2"),
         (lambda: faster(A, than=B, ratio=float("nan")), r"ratio=nan must be > 0"),
         (lambda: ordering(), r"conditions \(\) must be at least two"),
@@ -92,7 +92,7 @@ def test_each_kind_compares_its_pairs() -> None:
         (lambda: ordering(A, B, A), r"conditions \(A, B, A\) must differ"),
         (lambda: faster(A, than=replace(B, name="A")), r"conditions \(A, A\) must have different names"),
         (lambda: fastest(A, of=B), r"of=B must be a sequence of conditions; try of=\[B\]"),  # type: ignore[arg-type]
-        (lambda: reaches("A"), r"'A' is not a Condition"),  # type: ignore[arg-type]
+        (lambda: reaches("A"), r"'A' is not a condition"),  # type: ignore[arg-type]
         (lambda: reaches(A, low=0.95, high=0.9), r"high=0.9 must be > 0.95 and < 1"),
         (lambda: reaches(A, low=0), r"low=0 must be > 0 and < 1; try 0.9"),
         (lambda: fastest(A, of=[A]), r"conditions \(A\) must be at least two"),

@@ -105,7 +105,7 @@ def test_moving_leaves_names_and_kind_alone() -> None:
     three = ordering(EASY, HARD, replace(EASY, loss="huber", name="Huber"))
     there = moved(three, lambda condition: X.at(condition, 0.5))
     assert repr(there) == repr(three)
-    assert {condition.optimizer.learning_rate for condition in there.conditions} == {0.5}
+    assert {condition.optimizer.learning_rate for condition in there.conditions} == {0.5}  # type: ignore[attr-defined]
 
 
 def test_the_picture_shows_every_cell(experiment: Experiment) -> None:

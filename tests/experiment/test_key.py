@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lossact import ImageFiles, MLPConfig, RandomImages
+from lossact import SGD, Accuracy, Adam, AdamW, ImageFiles, Loss, MLPConfig, RandomImages
 from lossact.experiment import key as key_module
 from lossact.experiment.key import Setting, key_content, trial_key
 from tests.conftest import report_condition
 
-OTHER: dict[type, Any] = {float: 0.123, int: 7, bool: True}
+OTHER: dict[type, Any] = {float: 0.123, int: 7, bool: True, type(None): 7}
 
 
 def variants(value: Any) -> list[Any]:
@@ -30,8 +30,10 @@ def variants(value: Any) -> list[Any]:
 def test_every_field_of_a_condition_is_in_the_key() -> None:
     base = report_condition()
     conditions = [base, *variants(base), replace(base, loss="l2"), replace(base, version="x")]
+    conditions += [replace(base, target=Accuracy(on="validation")), replace(base, target=Loss(at_most=1.0))]
+    conditions += [replace(base, optimizer=kind(learning_rate=0.1)) for kind in (SGD, Adam, AdamW)]
     conditions.append(replace(base, network=MLPConfig(activation="relu")))
-    assert len(conditions) >= 16
+    assert len(conditions) >= 23
     assert len({trial_key(condition, 0, Setting()) for condition in conditions}) == len(conditions)
 
 

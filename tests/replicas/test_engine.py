@@ -12,10 +12,13 @@ from torch import nn
 
 from lossact import Accuracy, Condition, ImageFiles, MLPConfig, RandomImages
 from lossact.experiment.key import Setting
-from lossact.experiment.runner import TrainedBlock, fit, stacked_training, train_blocks, train_jobs, watch
-from lossact.replicas.engine import make_step
+from lossact.experiment.runner import TrainedBlock, fit, train_blocks, train_jobs, watch
+from lossact.experiment.stacking import stacked_training
+from lossact.replicas.engine import Goal, make_step
+from lossact.replicas.judge import Judge
 from lossact.replicas.modules import StackedModule
-from tests.conftest import PAIRS, report_condition
+from lossact.replicas.rules import RULES
+from tests.conftest import PAIRS, report_condition, with_sgd
 
 SINGLE = Setting(threads=2)
 
@@ -45,7 +48,7 @@ def test_a_blocks_bits_do_not_depend_on_its_companions(activation: str, loss: st
         np.testing.assert_array_equal(a.trials.steps, b.trials.steps)
         np.testing.assert_array_equal(a.trials.reached, b.trials.reached)
         np.testing.assert_array_equal(a.curves.loss, b.curves.loss)
-        np.testing.assert_array_equal(a.curves.accuracy, b.curves.accuracy)
+        np.testing.assert_array_equal(a.curves.metric, b.curves.metric)
 
 
 @pytest.mark.parametrize(("activation", "loss"), PAIRS)
@@ -75,12 +78,11 @@ def test_shared_data_equal_the_same_data_for_each(shared_images: ImageFiles) -> 
 def variations() -> list[Condition]:
     """Conditions that differ in all that a replica may have for itself, and one that fits no common launch."""
     base = report_condition(budget=120)
-    optimizer = base.optimizer
     return [
         base,
-        replace(base, optimizer=replace(optimizer, learning_rate=0.03), name="slow"),
-        replace(base, optimizer=replace(optimizer, momentum=0.5, weight_decay=0.0), name="light"),
-        replace(base, optimizer=replace(optimizer, bias_gradient_scale=1 / 64), name="averaged"),
+        replace(with_sgd(base, learning_rate=0.03), name="slow"),
+        replace(with_sgd(base, momentum=0.5, weight_decay=0.0), name="light"),
+        replace(with_sgd(base, bias_gradient_scale=1 / 64), name="averaged"),
         replace(base, network=MLPConfig(activation="sigmoid", initial_scale=3.0), name="far"),
         replace(base, data=RandomImages(label_rate=0.4), name="balanced"),
         replace(base, network=MLPConfig(activation="sigmoid", hidden=5), name="wide"),
@@ -121,7 +123,7 @@ def test_a_sick_replica_leaves_its_neighbours_alone() -> None:
     sick = stacked_training(condition, 0, range(64), SINGLE, curves_of=64)
     sick.start[10, 0] = torch.inf
     sick.start[20, 7] = torch.nan
-    sick.hyperparameters[0, 30] = 1e30
+    sick.numbers[0, 30] = 1e30
     for module in (healthy, sick):
         fit(module, SINGLE)
     a, b = healthy.outcome(), sick.outcome()
@@ -139,8 +141,8 @@ def test_a_replica_rests_once_it_reached_the_target() -> None:
     assert outcome.reached.any()
     for row in np.flatnonzero(outcome.reached):
         steps = outcome.steps_to_target[row]
-        assert (outcome.accuracy[row, :steps] < 1).all()
-        assert (outcome.accuracy[row, steps:] == 1).all()
+        assert (outcome.metric[row, :steps] < 1).all()
+        assert (outcome.metric[row, steps:] == 1).all()
         assert (outcome.loss[row, steps:] == outcome.loss[row, steps]).all()
 
 
@@ -265,9 +267,9 @@ def test_any_launch_gives_each_replica_what_it_gets_alone(
 def test_networks_do_not_outlive_their_launch() -> None:
     """Compiled steps are kept by the network; what a user's modules hold must not be."""
     module = nn.Sequential(nn.Flatten(1), nn.Linear(16, 1), nn.Flatten(0))
-    network = StackedModule(module, "l2", torch.zeros(2, 4, 4), torch.zeros(2))
+    network = StackedModule(module, Judge("l2"), torch.zeros(2, 4, 4), torch.zeros(2))
     gone = weakref.ref(network)
-    make_step(network, 1.0, compiled=False)
+    make_step(network, RULES["sgd"], Goal(1.0), compiled=False)
     del network
     gc.collect()
     assert gone() is None

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from lossact.experiment.key import Setting
-from lossact.experiment.runner import fit, stacked_training, train_blocks
+from lossact.experiment.runner import fit, train_blocks
+from lossact.experiment.stacking import stacked_training
 from tests.conftest import PAIRS, report_condition
 from tests.replicas.test_stacked_cnn import cnn_condition
 

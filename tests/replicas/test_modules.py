@@ -11,7 +11,8 @@ from torch.nn.functional import binary_cross_entropy
 from lossact import SGD, Condition, RandomImages
 from lossact.errors import InputError
 from lossact.experiment.key import Setting, trial_key
-from lossact.experiment.runner import fit, stacked_training, train_blocks
+from lossact.experiment.runner import fit, train_blocks
+from lossact.experiment.stacking import stacked_training
 from lossact.replicas.generators import DATA, FORWARD, WEIGHTS, replica_generator
 
 DOUBLE = Setting(precision="64-true", threads=1)

@@ -6,7 +6,8 @@ import pytest
 from lossact import Condition, default_setting
 from lossact.errors import InputError
 from lossact.experiment.key import Setting
-from lossact.experiment.runner import fit, stacked_training, train_blocks
+from lossact.experiment.runner import fit, train_blocks
+from lossact.experiment.stacking import stacked_training
 from tests.conftest import report_condition
 from tests.replicas.test_modules import condition as module_condition
 from tests.replicas.test_modules import with_residual

@@ -10,7 +10,8 @@ from torch.nn.functional import binary_cross_entropy, conv2d, mse_loss
 from lossact import SGD, CNNConfig, Condition, LineImages
 from lossact.errors import InputError
 from lossact.experiment.key import Setting
-from lossact.experiment.runner import fit, stacked_training, train_blocks
+from lossact.experiment.runner import fit, train_blocks
+from lossact.experiment.stacking import stacked_training
 from lossact.models import CNN
 from lossact.replicas.cnn import band, unband
 from lossact.replicas.generators import DATA, WEIGHTS, replica_generator

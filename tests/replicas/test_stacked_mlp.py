@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy, mse_loss
 
-from lossact import Condition, RandomImages
+from lossact import SGD, Condition, RandomImages
 from lossact.experiment.key import Setting
-from lossact.experiment.runner import fit, stacked_training, train_jobs
+from lossact.experiment.runner import fit, train_jobs
+from lossact.experiment.stacking import stacked_training
 from lossact.models import MLP, MLPConfig
 from lossact.replicas.generators import DATA, WEIGHTS, replica_generator
-from tests.conftest import PAIRS, report_condition
+from tests.conftest import PAIRS, report_condition, with_sgd
 
 DOUBLE = Setting(precision="64-true", threads=1)
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {"l2": mse_loss, "cross_entropy": binary_cross_entropy}
@@ -26,6 +27,8 @@ def train_alone(condition: Condition, replica: int) -> tuple[list[float], int | 
     start = condition.network.initial_parameters((4, 4), replica_generator(0, replica, WEIGHTS))
     network.load_state_dict({name: torch.from_numpy(array) for name, array in start.items()})
     sgd = condition.optimizer
+    assert isinstance(sgd, SGD)
+    assert isinstance(condition.loss, str)
     optimizer = torch.optim.SGD(
         network.parameters(), lr=sgd.learning_rate, momentum=sgd.momentum, weight_decay=sgd.weight_decay
     )
@@ -64,14 +67,11 @@ def test_hyperparameters_of_each_replica_equal_those_of_networks_trained_alone()
     """Six conditions in one launch, each with another number of its own."""
     base = report_condition("sigmoid", "l2", budget=100)
 
-    def with_optimizer(**changes: float) -> Condition:
-        return replace(base, optimizer=replace(base.optimizer, **changes))
-
     conditions = [
-        with_optimizer(learning_rate=0.02),
-        with_optimizer(momentum=0.5),
-        with_optimizer(weight_decay=0.03),
-        with_optimizer(bias_gradient_scale=1 / 64),
+        with_sgd(base, learning_rate=0.02),
+        with_sgd(base, momentum=0.5),
+        with_sgd(base, weight_decay=0.03),
+        with_sgd(base, bias_gradient_scale=1 / 64),
         replace(base, network=MLPConfig(activation="sigmoid", initial_scale=3.0)),
         replace(base, data=RandomImages(label_rate=0.4)),
     ]
@@ -81,6 +81,7 @@ def test_hyperparameters_of_each_replica_equal_those_of_networks_trained_alone()
     assert set(launches) == {len(conditions)}
     for block in found:
         for replica in (0, 1, 63):
+            assert isinstance(block.condition, Condition)
             curve, _ = train_alone(block.condition, replica)
             np.testing.assert_allclose(block.curves.loss[replica, : len(curve)], curve, rtol=1e-6)  # kept in float32
 

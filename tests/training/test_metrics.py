@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossact.training.metrics import ReplicaAccuracy, StepsToTarget
+from lossact.training.metrics import Latest, StepsToTarget
 
 
 @given(
@@ -32,7 +32,7 @@ def test_nan_never_meets_a_target() -> None:
 
 
 def test_replica_accuracy_is_the_latest() -> None:
-    metric = ReplicaAccuracy(2)
+    metric = Latest(2)
     metric.update(torch.tensor([[0.1, 0.2], [0.3, 0.4]]))
     assert metric.compute().tolist() == pytest.approx([0.3, 0.4])
     metric.update(torch.tensor([[0.5, 0.6]]))

@@ -1,0 +1,91 @@
+"""Anybody's examples: fixed arrays, or a function that draws them for each replica."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lossact.data.image_set import ImageSet, checked_set
+from lossact.errors import DataError
+from lossact.fingerprint import described
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """One fixed set of examples; every replica trains on it, only its initial weights and its batches are its own.
+
+    Args:
+        inputs: (n, ...) array or tensor; integers stay integers, all else becomes the setting's floating type.
+        targets: (n, ...), likewise: integers for classes.
+        validation: (inputs, targets) of examples that are only measured.
+
+    Raises:
+        DataError: they are no numbers, not finite, empty, or of unequal lengths.
+    """
+
+    inputs: Any = field(repr=False, compare=False)
+    targets: Any = field(repr=False, compare=False)
+    validation: Any = field(default=None, repr=False, compare=False)
+    digest: str = field(init=False)
+    _set: ImageSet = field(init=False, repr=False, compare=False)
+
+    per_replica: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        one = checked_set(self.inputs, self.targets, self.validation, name="data")
+        digest = hashlib.sha256()
+        for part in (one, one.validation) if one.validation else (one,):
+            for array in (part.images, part.labels):
+                digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        object.__setattr__(self, "_set", one)
+        object.__setattr__(self, "digest", digest.hexdigest())
+
+    def sample(self, generator: np.random.Generator) -> ImageSet:
+        """The same set every time; `generator` is not used."""
+        return self._set
+
+    def content(self) -> dict[str, Any]:
+        """What decides an outcome, for the store's key."""
+        return {"kind": "examples", "sha256": self.digest}
+
+    def __str__(self) -> str:
+        return f"{len(self._set)} fixed examples"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Examples that a function draws, fresh for every replica.
+
+    Attributes:
+        draw: numpy.random.Generator -> (inputs, targets), or (inputs, targets, (inputs, targets) for validation);
+            arrays as `Arrays` takes them, of one shape for all replicas.
+    """
+
+    draw: Callable[[np.random.Generator], Any]
+
+    per_replica: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not callable(self.draw):
+            raise DataError(f"draw={self.draw!r} must be a function of a numpy.random.Generator")
+        self.content()
+
+    def sample(self, generator: np.random.Generator) -> ImageSet:
+        """One set drawn from `generator`.
+
+        Raises:
+            DataError: the function returned something else than examples.
+        """
+        found = self.draw(generator)
+        if not isinstance(found, (tuple, list)) or len(found) not in (2, 3):
+            raise DataError(f"{self} returned {type(found).__name__}; return (inputs, targets), or with validation")
+        return checked_set(*found, name=str(self))
+
+    def content(self) -> dict[str, Any]:
+        """What decides an outcome, for the store's key."""
+        return {"kind": "drawn", **described(self.draw, "data")}
+
+    def __str__(self) -> str:
+        return f"examples drawn by {getattr(self.draw, '__qualname__', type(self.draw).__name__)}"

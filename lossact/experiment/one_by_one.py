@@ -1,0 +1,152 @@
+"""Trains conditions that lossact does not train by itself, a replica at a time."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric.utilities.seed import seed_everything
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+
+from lossact.errors import InputError
+from lossact.experiment.foreign import FunctionCondition, LightningCondition
+from lossact.experiment.key import Setting
+from lossact.experiment.targets import threshold_of
+
+
+@dataclass(frozen=True)
+class Run:
+    """What became of one replica.
+
+    Attributes:
+        steps: updates that had been applied when the target was met, None where it was not.
+        diverged: whether the metric stopped being finite before.
+    """
+
+    steps: int | None
+    diverged: bool
+
+
+def train_one(condition: LightningCondition | FunctionCondition, replica_seed: int, setting: Setting) -> Run:
+    """Train one replica; the process's own random numbers go on afterwards as if nothing had been.
+
+    Raises:
+        InputError: what was made, logged or returned is not what the condition says.
+    """
+    with _own_random_numbers(replica_seed):
+        if isinstance(condition, LightningCondition):
+            return _fit(condition, setting)
+        return _call(condition, replica_seed)
+
+
+@contextmanager
+def _own_random_numbers(seed: int) -> Iterator[None]:
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - users' code may draw from it
+    with torch.random.fork_rng():
+        seed_everything(seed, verbose=False)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
+
+
+def _fit(condition: LightningCondition, setting: Setting) -> Run:
+    module = condition.module()
+    if not isinstance(module, LightningModule):
+        raise InputError(f"{condition}: module made {type(module).__name__}; it must return a LightningModule")
+    data = condition.data() if condition.data is not None else None
+    watcher = _Watcher(condition)
+    try:
+        trainer = Trainer(
+            accelerator=setting.device,
+            precision=setting.precision,  # type: ignore[arg-type]
+            max_steps=condition.budget,
+            max_epochs=-1,
+            **{
+                "devices": 1,
+                "logger": False,
+                "enable_checkpointing": False,
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+                "num_sanity_val_steps": 0,
+                **condition.trainer,
+                "callbacks": [*condition.trainer.get("callbacks", []), watcher],
+            },
+        )
+    except TypeError as error:
+        raise InputError(f"{condition}: the Trainer does not take its options ({error})") from None
+    held = {"datamodule": data} if isinstance(data, LightningDataModule) else {"train_dataloaders": data}
+    trainer.fit(module, **held)
+    if watcher.latest is None:
+        logged = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
+        raise InputError(
+            f"{condition}: metric={condition.metric!r} was never logged in {trainer.global_step} updates; "
+            f"the module logged {logged}"
+        )
+    return Run(watcher.steps, watcher.steps is None and not np.isfinite(watcher.latest))
+
+
+class _Watcher(Callback):
+    """Stops the fit where the metric meets the target."""
+
+    def __init__(self, condition: LightningCondition) -> None:
+        self.condition = condition
+        self.steps: int | None = None
+        self.latest: float | None = None
+        self.steps_before = 0
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        self.steps_before = trainer.global_step
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self._look(trainer, self.steps_before)
+
+    def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
+        self._look(trainer, trainer.global_step)
+
+    def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
+        self._look(trainer, trainer.global_step)
+
+    def _look(self, trainer: Trainer, steps: int) -> None:
+        found = trainer.callback_metrics.get(self.condition.metric)
+        if found is None or self.steps is not None:
+            return
+        self.latest = float(found)
+        if meets(self.latest, self.condition.at_least, self.condition.at_most):
+            self.steps = steps
+            trainer.should_stop = True
+
+
+def _call(condition: FunctionCondition, seed: int) -> Run:
+    found = condition.train(seed, **condition.config)
+    if found is None:
+        return Run(None, False)
+    curve = np.asarray(found.detach().cpu() if hasattr(found, "detach") else found)
+    rule = f"{condition}: train returned {found!r}"
+    if curve.dtype.kind not in "buif" or curve.ndim > 1:
+        raise InputError(f"{rule}; return updates (an integer or None), or a curve of numbers")
+    if curve.ndim == 0:
+        if curve.dtype.kind not in "ui" or not 0 <= int(curve) <= condition.budget:
+            raise InputError(f"{rule}; updates must be an integer from 0 to the budget, {condition.budget}, or None")
+        return Run(int(curve), False)
+    if condition.at_least is None and condition.at_most is None:
+        raise InputError(f"{condition}: train returned a curve; give the condition at_least= or at_most=")
+    if not 1 <= len(curve) <= condition.budget + 1:
+        raise InputError(
+            f"{condition}: train returned a curve of {len(curve)} values; 1 to budget + 1 = {condition.budget + 1} "
+            "are needed, the first before any update"
+        )
+    met = np.flatnonzero([meets(float(value), condition.at_least, condition.at_most) for value in curve])
+    if len(met):
+        return Run(int(met[0]), False)
+    return Run(None, not np.isfinite(curve[-1]))
+
+
+def meets(value: float, at_least: float | None, at_most: float | None) -> bool:
+    """Whether a value meets the one threshold that is given; NaN never does."""
+    threshold = threshold_of(at_least, at_most)
+    return value >= threshold if at_least is not None else value <= threshold

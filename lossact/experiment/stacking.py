@@ -1,0 +1,145 @@
+"""Builds the LightningModule of many replicas: their data, their networks and starts, and the numbers of each."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lossact.data import ImageSet
+from lossact.errors import InputError
+from lossact.experiment.condition import Condition
+from lossact.experiment.key import Setting
+from lossact.experiment.targets import Loss, Metric, Target
+from lossact.models import plain_network
+from lossact.models.config import CNNConfig
+from lossact.models.factory import ModuleFactory
+from lossact.replicas.engine import Goal
+from lossact.replicas.generators import DATA, FORWARD, ORDER, WEIGHTS, replica_generator
+from lossact.replicas.judge import Judge
+from lossact.replicas.minibatches import Minibatches
+from lossact.replicas.modules import SeparateModules, StackedModule, flat_parameters, make_modules
+from lossact.replicas.network import StackedNetwork, image_sides, stacked_network
+from lossact.replicas.rules import RULES
+from lossact.training.stacked import StackedTraining
+
+Member = tuple[Condition, int]  # a condition that replicas may be stacked of, and a replica of it
+DTYPES = {"32-true": torch.float32, "64-true": torch.float64, "bf16-mixed": torch.float32}  # of the parameters
+
+
+def stacked_training(
+    condition: Condition, seed: int, replicas: Sequence[int], setting: Setting, *, curves_of: int = 0
+) -> StackedTraining:
+    """The LightningModule that trains the given replicas of a condition together."""
+    return stack_replicas([(condition, replica) for replica in replicas], seed, setting, curves_of=curves_of)
+
+
+def stack_replicas(members: Sequence[Member], seed: int, setting: Setting, *, curves_of: int) -> StackedTraining:
+    """The LightningModule of replicas of conditions that may share a launch."""
+    dtype = DTYPES[setting.precision]
+    sets = data_sets(members, seed)
+    images, labels = stacked_arrays(sets, dtype)
+    condition, _ = members[0]
+    validation = None
+    if condition.target.on == "validation":
+        held_out = [one.validation for one in sets if one.validation is not None]
+        if len(held_out) < len(sets):
+            raise InputError(f"{condition}: its target is on validation data, and its data have none")
+        validation = stacked_arrays(held_out, dtype)
+    batches = None
+    if condition.batch_size is not None:
+        n_examples = labels.shape[1]
+        if condition.batch_size > n_examples:
+            raise InputError(
+                f"{condition}: batch_size={condition.batch_size} must be at most the {n_examples} examples"
+            )
+        orders = [replica_generator(seed, replica, ORDER) for _, replica in members]
+        batches = Minibatches(orders, n_examples=n_examples, size=condition.batch_size)
+    network, start = _network_and_start(members, seed, images, labels, dtype)
+    rule = RULES[condition.optimizer.kind]
+    optimizers = [condition.optimizer for condition, _ in members]
+    bias_scales = [getattr(one, "bias_gradient_scale", 1.0) for one in optimizers]
+    return StackedTraining(
+        network,
+        start,
+        images,
+        labels,
+        rule=rule,
+        numbers=torch.tensor([[getattr(one, name) for one in optimizers] for name in rule.numbers], dtype=dtype),
+        bias_gradient_scale=torch.tensor(bias_scales, dtype=dtype),
+        goal=_goal(condition.target),
+        batches=batches,
+        validation=validation,
+        measured_every=condition.measured_every,
+        budget=condition.budget,
+        compiled=setting.compiled and condition.has_own_layers,
+        curves_of=curves_of,
+        updates_per_step=condition.built.updates_per_step,
+    )
+
+
+def _goal(target: Target) -> Goal:
+    at_most = isinstance(target, Loss) or (isinstance(target, Metric) and target.at_most is not None)
+    return Goal(target.threshold, of_loss=isinstance(target, Loss), at_most=at_most)
+
+
+def _network_and_start(
+    members: Sequence[Member], seed: int, images: torch.Tensor, labels: torch.Tensor, dtype: torch.dtype
+) -> tuple[StackedNetwork, torch.Tensor]:
+    """The stacked network, and (replicas, size) initial parameters."""
+    condition, _ = members[0]
+    config = condition.built
+    judge = Judge(condition.loss, condition.target.function if isinstance(condition.target, Metric) else None)
+    if isinstance(config, ModuleFactory):
+        modules = make_modules(config, [_torch_seed(seed, replica, WEIGHTS) for _, replica in members])
+        start = torch.stack([flat_parameters(module) for module in modules]).to(dtype)
+        if condition.stacked:
+            return StackedModule(modules[0].to(dtype), judge, images[0], labels[0]), start
+        modules = [module.to(dtype) for module in modules]
+        seeds = [_torch_seed(seed, replica, FORWARD) for _, replica in members]
+        return SeparateModules(modules, judge, seeds), start
+    image_shape = tuple(images.shape[2:])
+    starts = [_flat_start(condition, image_shape, seed, replica) for condition, replica in members]
+    start = torch.from_numpy(np.stack(starts)).to(dtype)
+    if condition.has_own_layers:
+        return stacked_network(config, image_shape, str(condition.loss)), start
+    return StackedModule(plain_network(config, image_shape).to(dtype), judge, images[0], labels[0]), start
+
+
+def _flat_start(condition: Condition, image_shape: tuple[int, ...], seed: int, replica: int) -> NDArray[np.float64]:
+    config = condition.built
+    assert not isinstance(config, ModuleFactory)
+    generator = replica_generator(seed, replica, WEIGHTS)
+    if isinstance(config, CNNConfig):
+        parameters = config.initial_parameters(image_sides(config, image_shape), generator)
+    else:
+        parameters = config.initial_parameters(image_shape, generator)
+    return np.concatenate([array.ravel() for array in parameters.values()])
+
+
+def data_sets(members: Sequence[Member], seed: int) -> list[ImageSet]:
+    """Each replica's data, or the one set that all share."""
+    drawn = members if members[0][0].data.per_replica else members[:1]
+    return [condition.data.sample(replica_generator(seed, replica, DATA)) for condition, replica in drawn]
+
+
+def stacked_arrays(sets: Sequence[ImageSet], dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images (sets, n, ...) and labels (sets, n, ...); integers stay what they are."""
+    stacked = []
+    for name in ("images", "labels"):
+        arrays = [getattr(one, name) for one in sets]
+        if len({(array.shape, array.dtype) for array in arrays}) > 1:
+            shapes = sorted({str(array.shape) for array in arrays})
+            raise InputError(f"data: {name} of replicas have shapes {', '.join(shapes)}; all replicas must share one")
+        tensor = torch.from_numpy(np.stack(arrays))
+        stacked.append(tensor.to(dtype) if tensor.is_floating_point() else tensor)
+    return stacked[0], stacked[1]
+
+
+def replica_seed(seed: int, replica: int) -> int:
+    """What a replica of a LightningModule or a function is seeded with: in [0, 2^32)."""
+    return _torch_seed(seed, replica, WEIGHTS) % 2**32
+
+
+def _torch_seed(seed: int, replica: int, stream: int) -> int:
+    return int(replica_generator(seed, replica, stream).integers(2**63))

@@ -1,0 +1,258 @@
+"""Anybody's loss, metric, optimiser, batches and validation data: stacked against one network in a plain loop."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as f
+
+from lossact import SGD, Accuracy, Adam, AdamW, Arrays, Condition, Drawn, Loss, Metric, MLPConfig
+from lossact.errors import LossactError
+from lossact.experiment.key import Setting
+from lossact.experiment.runner import fit, train_jobs
+from lossact.experiment.stacking import stacked_training
+from lossact.replicas.generators import DATA, ORDER, WEIGHTS, replica_generator
+
+DOUBLE = Setting(precision="64-true", threads=1)
+CROSS_ENTROPY = partial(f.cross_entropy, reduction="none")
+OPTIMIZERS: dict[str, tuple[Any, Callable[..., torch.optim.Optimizer]]] = {
+    "sgd": (
+        SGD(learning_rate=0.1, momentum=0.9, weight_decay=1e-3),
+        partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=1e-3),
+    ),
+    "adam": (
+        Adam(learning_rate=0.02, beta1=0.8, beta2=0.99, weight_decay=1e-2),
+        partial(torch.optim.Adam, lr=0.02, betas=(0.8, 0.99), weight_decay=1e-2),
+    ),
+    "adamw": (
+        AdamW(learning_rate=0.02, weight_decay=0.1),
+        partial(torch.optim.AdamW, lr=0.02, weight_decay=0.1),
+    ),
+}
+
+
+def clouds(generator: np.random.Generator) -> Any:
+    """Three overlapping clouds of points, for each of training and validation."""
+
+    def draw(n: int) -> tuple[Any, Any]:
+        classes = generator.integers(0, 3, n)
+        centres = np.array([[0.0, 1.5], [1.3, -0.8], [-1.3, -0.8]])
+        return centres[classes] + generator.standard_normal((n, 2)) * 0.6, classes
+
+    return *draw(40), draw(30)
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 3))
+
+
+def condition(optimizer: Any, **changes: Any) -> Condition:
+    given: dict[str, Any] = {
+        "network": network, "loss": CROSS_ENTROPY, "optimizer": optimizer, "data": Drawn(clouds), "budget": 60,
+        "target": Accuracy(0.95),
+    }  # fmt: skip
+    return Condition(**given | changes)
+
+
+def batches(replica: int, n: int, size: int | None) -> Iterator[Any]:
+    generator = replica_generator(0, replica, ORDER)
+    while True:
+        order = generator.permutation(n) if size else np.arange(n)
+        for at in range(0, n - (size or n) + 1, size or n):
+            yield order[at : at + (size or n)]
+
+
+def train_alone(
+    one: Condition, make: Callable[..., torch.optim.Optimizer], replica: int, *, measure: Callable[..., float]
+) -> list[float]:
+    """What is measured before each update and after the last, of one network with torch's own optimiser."""
+    data = one.data.sample(replica_generator(0, replica, DATA))
+    x, y = torch.from_numpy(data.images), torch.from_numpy(data.labels)
+    shown = data.validation if one.target.on == "validation" else data
+    assert shown is not None
+    with torch.random.fork_rng():
+        torch.manual_seed(int(replica_generator(0, replica, WEIGHTS).integers(2**63)))
+        module = network().double()
+    optimizer = make(module.parameters())
+    order = batches(replica, len(x), one.batch_size)
+    found: list[float] = []
+
+    def look() -> None:
+        with torch.no_grad():
+            found.append(measure(module(torch.from_numpy(shown.images)), torch.from_numpy(shown.labels)))
+
+    for _ in range(one.budget):
+        look()
+        chosen = next(order)
+        optimizer.zero_grad()
+        torch.autograd.backward(f.cross_entropy(module(x[chosen]), y[chosen]))
+        optimizer.step()
+    look()
+    return found
+
+
+def share_right(outputs: Tensor, targets: Tensor) -> float:
+    return float((outputs.argmax(1) == targets).double().mean())
+
+
+@pytest.mark.parametrize("batch_size", [None, 7, 40])
+@pytest.mark.parametrize("on", ["training", "validation"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_replicas_equal_networks_trained_alone(name: str, on: str, batch_size: int | None) -> None:
+    optimizer, make = OPTIMIZERS[name]
+    never = condition(optimizer, target=Loss(at_most=0.0, on=on), batch_size=batch_size)
+    accuracy = condition(optimizer, target=Accuracy(0.95, on=on), batch_size=batch_size)
+    replicas = [0, 1, 17]
+    modules = []
+    for one in (never, accuracy):
+        modules.append(stacked_training(one, 0, replicas, DOUBLE, curves_of=3))
+        fit(modules[-1], DOUBLE)
+    losses, reached = (module.outcome() for module in modules)
+    for row, replica in enumerate(replicas):
+        alone = train_alone(never, make, replica, measure=lambda *given: float(f.cross_entropy(*given)))
+        np.testing.assert_allclose(losses.loss[row], alone, rtol=1e-9)
+        right = train_alone(accuracy, make, replica, measure=share_right)
+        met = [k for k, share in enumerate(right) if share >= 0.95]
+        assert bool(reached.reached[row]) == bool(met)
+        if met:
+            assert reached.steps_to_target[row] == met[0]
+    assert not losses.reached.any()
+
+
+def test_conditions_of_one_optimiser_share_a_launch_and_train_as_alone() -> None:
+    conditions = [condition(Adam(learning_rate=rate), batch_size=8) for rate in (0.003, 0.03)]
+    launches: list[int] = []
+    jobs = [(one, 0) for one in conditions]
+    found = list(train_jobs(jobs, 0, DOUBLE, lambda progress: launches.append(len(progress.conditions))))
+    assert set(launches) == {2}
+    for block in found:
+        (alone,) = train_jobs([(block.condition, 0)], 0, DOUBLE)
+        np.testing.assert_array_equal(block.curves.loss, alone.curves.loss)
+
+
+def test_a_metric_of_ones_own_from_above_and_below() -> None:
+    def miss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs.argmax(1) != targets).double()
+
+    def right(outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs.argmax(1) == targets).double().mean()
+
+    outcomes = []
+    for target in (Accuracy(0.9), Metric(right, at_least=0.9), Metric(miss, at_most=0.1)):
+        module = stacked_training(condition(Adam(learning_rate=0.02), target=target), 0, range(8), DOUBLE)
+        fit(module, DOUBLE)
+        outcomes.append(module.outcome())
+    assert outcomes[0].reached.any()
+    for other in outcomes[1:]:
+        np.testing.assert_array_equal(outcomes[0].reached, other.reached)
+        np.testing.assert_array_equal(outcomes[0].steps_to_target, other.steps_to_target)
+
+
+@pytest.mark.parametrize("batch_size", [None, 16])
+def test_own_layers_and_modules_agree(batch_size: int | None) -> None:
+    """A built-in network by its own stacked layers, and through torch.func, where its loss has no name."""
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((64, 5))
+    data = Arrays(x, (x[:, 0] * x[:, 1] > 0).astype(float), validation=(x[:20], (x[:20, 0] > 0).astype(float)))
+
+    def named(outputs: Tensor, targets: Tensor) -> Tensor:
+        return f.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
+
+    curves = []
+    for loss in ("cross_entropy", named):
+        one = Condition(
+            network=MLPConfig(activation="tanh", hidden=6), loss=loss, optimizer=AdamW(learning_rate=0.02), data=data,
+            budget=40, target=Loss(at_most=0.0, on="validation"), batch_size=batch_size,
+        )  # fmt: skip
+        module = stacked_training(one, 0, range(4), DOUBLE, curves_of=4)
+        fit(module, DOUBLE)
+        curves.append(module.outcome().loss)
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-9)
+
+
+def test_measuring_less_often_moves_the_target_to_the_next_measurement() -> None:
+    steps = []
+    for every in (1, 5):
+        one = condition(
+            Adam(learning_rate=0.02), target=Accuracy(0.9, on="validation"), measured_every=every, batch_size=8
+        )
+        module = stacked_training(one, 0, range(16), DOUBLE)
+        fit(module, DOUBLE)
+        steps.append(module.outcome())
+    fine, coarse = steps
+    both = fine.reached & coarse.reached
+    assert both.any()
+    assert (coarse.steps_to_target[both] % 5 == 0).all()
+    assert (coarse.steps_to_target[both] >= fine.steps_to_target[both]).all()
+
+
+def test_integers_reach_a_network_as_integers() -> None:
+    words = np.random.default_rng(0).integers(0, 9, (30, 4))
+    one = condition(
+        Adam(learning_rate=0.05), data=Arrays(words, words[:, 0] % 3),
+        network=lambda: nn.Sequential(nn.Embedding(9, 6), nn.Flatten(), nn.Linear(24, 3)),
+    )  # fmt: skip
+    module = stacked_training(one, 0, range(4), Setting(threads=1))
+    fit(module, Setting(threads=1))
+    assert module.outcome().reached.all()
+
+
+def dropout() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.Linear(8, 3))
+
+
+def test_side_by_side_modules_are_judged_without_dropout() -> None:
+    one = condition(
+        SGD(learning_rate=1e-9), network=dropout, stacked=False, target=Loss(at_most=0.0, on="validation"), budget=6
+    )
+    module = stacked_training(one, 0, [0, 1], DOUBLE, curves_of=2)
+    fit(module, DOUBLE)
+    np.testing.assert_allclose(module.outcome().loss, module.outcome().loss[:, :1].repeat(7, axis=1), rtol=1e-6)
+
+
+X, Y = np.zeros((6, 2)), np.zeros(6, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: condition(Adam(), loss=f.cross_entropy), r"loss returned \(\) .* one loss an example \(reduction"),
+        (lambda: condition(Adam(), loss=lambda outputs, targets: 1.0), r"loss returned float for 40 examples"),
+        (lambda: condition(Adam(), loss="cross_entropy"), r"one logit an image is needed for loss='cross_entropy'"),
+        (lambda: condition(Adam(), network=lambda: 3), r"made int; it must return an nn.Module"),
+        (
+            lambda: condition(Adam(), target=Metric(lambda outputs, targets: outputs, at_least=1)),
+            r"metric returned \(40, 3\); it must return a tensor: one number, or one an example",
+        ),
+        (lambda: condition(Adam(), batch_size=41), r"batch_size=41 must be at most the 40 examples"),
+        (lambda: condition(Adam(), data=Arrays(X, Y), target=Accuracy(on="validation")), r"and its data have none"),
+        (lambda: Arrays(X, Y[:5]), r"6 inputs and 5 targets; one target an input is needed"),
+        (lambda: Arrays(X, Y, validation=(X[:, :1], Y)), r"validation inputs are float64 of shape \(1,\) each, those"),
+        (lambda: Arrays(X, Y, validation=X), r"validation must be a pair"),
+        (lambda: Arrays(X * np.nan, Y), r"inputs hold inf or NaN; leave those examples out"),
+        (lambda: Arrays(["a"], [1]), r"inputs have dtype <U1; numbers are needed"),
+        (lambda: Arrays(X[0], Y), r"inputs have shape \(2,\)"),
+        (lambda: condition(Adam(), data=Drawn(lambda generator: 3)), r"returned int; return \(inputs, targets\)"),
+        (
+            lambda: condition(Adam(), data=Drawn(lambda g: (np.zeros((g.integers(2, 99), 2)),) * 2)),
+            r"images of replicas have shapes .* all replicas must share one",
+        ),
+        (lambda: Drawn(3), r"draw=3 must be a function"),  # type: ignore[arg-type]
+        (lambda: Loss(at_most=float("nan")), r"at_most=nan must be a finite number"),
+        (lambda: Metric(share_right, at_least=1, at_most=1), r"give one of the two"),
+        (lambda: Metric(share_right), r"at_least=None and at_most=None: give one of the two"),
+        (lambda: Metric("accuracy", at_least=1), r"must be a function"),  # type: ignore[arg-type]
+        (lambda: Accuracy(0.5, on="test"), r"on='test' is not known; choose one of training, validation"),
+        (lambda: Adam(beta1=1.0), r"beta1=1.0 must be >= 0 and < 1"),
+        (lambda: condition(Adam(), batch_size=0), r"batch_size=0 must be an integer >= 1"),
+        (lambda: condition("adam"), r"optimizer='adam' must be one of SGD, Adam"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_named(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(LossactError, match=message):  # noqa: PT012 - made at once, or when it is trained
+        made = make()
+        stacked_training(made, 0, range(2), DOUBLE)
