@@ -30,7 +30,7 @@ class Hypothesis(ABC):
         tells_order: whether a single replica of each condition can tell the whole story.
     """
 
-    effect_name: str
+    effect_name: str = "win probability"
     tells_order: bool = False
 
     @property
@@ -72,8 +72,6 @@ class Faster(Hypothesis):
     than: Trainable
     ratio: float = 1.0
 
-    effect_name = "win probability"
-
     def __post_init__(self) -> None:
         check_number("ratio", self.ratio, above=0, hint=2)
         check_comparable(self.conditions)
@@ -109,8 +107,6 @@ class NotWorse(Hypothesis):
     condition: Trainable
     than: Trainable
 
-    effect_name = "win probability"
-
     def __post_init__(self) -> None:
         check_comparable(self.conditions)
 
@@ -135,8 +131,6 @@ class Equivalent(Hypothesis):
 
     condition: Trainable
     other: Trainable
-
-    effect_name = "win probability"
 
     def __post_init__(self) -> None:
         check_comparable(self.conditions)

@@ -16,6 +16,7 @@ from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError, InputError
 from lossact.experiment import Experiment, Trainable
 from lossact.experiment.foreign import Settings
+from lossact.stats.decision import LIMIT_REACHED
 
 FORM = "optimizer.learning_rate=1e-3:1:log:12"
 MOST_VALUES = 10_000  # of an axis
@@ -158,10 +159,18 @@ class ClaimMap:
         )
 
     def best(self) -> tuple[float, float]:
-        """(x, y) of the cell most favourable to the claim: the largest lower bound, then the largest effect."""
-        row, column = max(
-            np.ndindex(self.values.shape), key=lambda at: (self.cells[at[0]][at[1]].decision.low, self.values[at])
-        )
+        """(x, y) of the cell most favourable to the claim.
+
+        Among the cells that can tell, the one with the largest lower bound, then the largest effect; cells that were
+        left open because replicas never arrive come last.
+        """
+
+        def favour(at: tuple[int, ...]) -> tuple[bool, float, float]:
+            d = self.cells[at[0]][at[1]].decision
+            tells = d.verdict != "inconclusive" or str(d.reason).startswith(LIMIT_REACHED)
+            return tells, d.low, d.value
+
+        row, column = max(np.ndindex(self.values.shape), key=favour)
         return self.x.values[column], self.y.values[row]
 
     def at(self, x: float, y: float) -> Hypothesis:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lossact.claims.exact import Exact
 from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.notebook import verdict_html
 from lossact.experiment import Trainable, Trials
 from lossact.stats import Decision, Proportion, proportion
 
@@ -25,6 +26,7 @@ class ConditionSummary:
         replicas, reached, diverged: counts.
         median_steps_to_target: updates; None where fewer than half reached the target.
         mean_restricted_steps: mean of min(T, budget), in updates.
+        trials: of these replicas.
     """
 
     name: str
@@ -33,6 +35,7 @@ class ConditionSummary:
     diverged: int
     median_steps_to_target: float | None
     mean_restricted_steps: float
+    trials: Trials = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, condition: Trainable, trials: Trials) -> "ConditionSummary":
@@ -43,6 +46,7 @@ class ConditionSummary:
             diverged=int(trials.diverged.sum()),
             median_steps_to_target=trials.median_steps,
             mean_restricted_steps=float(trials.restricted_steps.mean()),
+            trials=trials,
         )
 
 
@@ -123,6 +127,9 @@ class Verdict:
     def is_exact(self) -> bool:
         """Whether a theorem was checked, and nothing sampled."""
         return isinstance(self.hypothesis, Exact)
+
+    def _repr_html_(self) -> str:
+        return verdict_html(self)
 
     def __str__(self) -> str:
         d = self.decision

@@ -3,8 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
+from lossact.cli import init, surfaces
 from lossact.cli import map as map_command
-from lossact.cli import surfaces
 from lossact.errors import LossactError
 
 DESCRIPTION = """\
@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"lossact {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command")
+    init.add_arguments(commands.add_parser("init", help="write a small folder of claims to start from"))
     surfaces.add_arguments(
         commands.add_parser("surfaces", help="figures of one neuron: output, loss, gradient over (w, b)")
     )

@@ -53,7 +53,8 @@ class LightningCondition(Trainable):
         module: () -> LightningModule.
         data: () -> LightningDataModule, or a DataLoader, or None where the module has its own; called for each replica,
             after its seed was set.
-        metric: the name under which the module logs the target's metric.
+        metric: the name under which the module logs the target's metric; "loss" is what training_step returns, where
+            nothing of that name is logged.
         at_least, at_most: the threshold; one of the two.
         budget: optimiser steps at most, >= 1.
         trainer: options of the Trainer, such as {"gradient_clip_val": 1.0}; max_steps comes from the budget.

@@ -16,6 +16,8 @@ from lossact.experiment.foreign import FunctionCondition, LightningCondition
 from lossact.experiment.key import Setting
 from lossact.experiment.targets import threshold_of
 
+LOSS = "loss"  # what training_step returns, where the module logs nothing of that name
+
 
 @dataclass(frozen=True)
 class Run:
@@ -102,7 +104,9 @@ class _Watcher(Callback):
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         self.steps_before = trainer.global_step
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        if self.condition.metric == LOSS and LOSS not in trainer.callback_metrics and outputs is not None:
+            self._note(float(outputs["loss"] if isinstance(outputs, dict) else outputs), trainer, self.steps_before)
         self._look(trainer, self.steps_before)
 
     def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
@@ -113,9 +117,13 @@ class _Watcher(Callback):
 
     def _look(self, trainer: Trainer, steps: int) -> None:
         found = trainer.callback_metrics.get(self.condition.metric)
-        if found is None or self.steps is not None:
+        if found is not None:
+            self._note(float(found), trainer, steps)
+
+    def _note(self, value: float, trainer: Trainer, steps: int) -> None:
+        if self.steps is not None:
             return
-        self.latest = float(found)
+        self.latest = value
         if meets(self.latest, self.condition.at_least, self.condition.at_most):
             self.steps = steps
             trainer.should_stop = True

@@ -100,36 +100,45 @@ def train_jobs(
         progress: told after every chunk of updates.
     """
     together: dict[str, list[StackedJob]] = {}
+    foreign: dict[Trainable, list[int]] = {}
     for condition, block in jobs:
         if isinstance(condition, Condition):
             together.setdefault(_launched_with(condition), []).append((condition, block))
         else:
-            yield _train_one_by_one(condition, block, seed, setting, progress)
+            foreign.setdefault(condition, []).append(block)
+    for condition, blocks in foreign.items():
+        yield from _train_one_by_one(condition, sorted(blocks), seed, setting, progress)
     for group in together.values():
         yield from _launch(sorted(group, key=lambda job: job[1]), seed, setting, progress)
 
 
 def _train_one_by_one(
-    condition: Trainable, block: int, seed: int, setting: Setting, progress: Callable[[Progress], None] | None
-) -> TrainedBlock:
+    condition: Trainable,
+    blocks: Sequence[int],
+    seed: int,
+    setting: Setting,
+    progress: Callable[[Progress], None] | None,
+) -> Iterator[TrainedBlock]:
     from lossact.experiment.one_by_one import Run, train_one
 
     assert isinstance(condition, (LightningCondition, FunctionCondition))
-    first, last = block * condition.block, (block + 1) * condition.block - 1
-    runs: list[Run] = []
-    for replica in range(first, last + 1):
-        with _quiet(), _interruptible(), _threads(setting.threads):
-            runs.append(train_one(condition, replica_seed(seed, replica), setting))
-        if progress is not None:
-            reached = sum(run.steps is not None for run in runs) / len(runs)
-            used = condition.budget if runs[-1].steps is None else runs[-1].steps
-            progress(Progress((condition,), (first, last), used, condition.budget, reached, replica == last))
-    steps = np.array([run.steps or 0 for run in runs], dtype=np.int64)
-    reached_any = np.array([run.steps is not None for run in runs])
-    diverged = np.array([run.diverged for run in runs])
-    return TrainedBlock(
-        condition, first, Trials(steps, reached_any, diverged, condition.budget), Curves.empty(condition.budget)
-    )
+    first, last = blocks[0] * condition.block, (blocks[-1] + 1) * condition.block - 1
+    arrived: list[bool] = []
+    for block in blocks:
+        runs: list[Run] = []
+        for replica in range(block * condition.block, (block + 1) * condition.block):
+            with _quiet(), _interruptible(), _threads(setting.threads):
+                runs.append(train_one(condition, replica_seed(seed, replica), setting))
+            arrived.append(runs[-1].steps is not None)
+            if progress is not None:
+                used = condition.budget if runs[-1].steps is None else runs[-1].steps
+                share = sum(arrived) / len(arrived)
+                progress(Progress((condition,), (first, last), used, condition.budget, share, replica == last))
+        steps = np.array([run.steps or 0 for run in runs], dtype=np.int64)
+        reached = np.array([run.steps is not None for run in runs])
+        diverged = np.array([run.diverged for run in runs])
+        trials = Trials(steps, reached, diverged, condition.budget)
+        yield TrainedBlock(condition, block * condition.block, trials, Curves.empty(condition.budget))
 
 
 def _launched_with(condition: Condition) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lossact.pytest_plugin import hookspecs
 from lossact.pytest_plugin.options import Options, add_options, read_options
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ DECIDES = "lossact-claims"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the --claims-* options."""
     add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Let projects bring a store of their own."""
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,9 +1,10 @@
 """The state of one pytest run with claims in it."""
 
+import ast
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class ClaimSession:
         self.same_setting = options.same_setting(recorded)
         self.families: dict[Path, Family] = {}
         self.misdeclared: str | None = None
+        self.lost: set[str] = set()
         self.results: dict[str, ClaimResult] = {}
         self.notes: list[str] = []
         self.is_worker = hasattr(config, "workerinput")
@@ -52,6 +54,7 @@ class ClaimSession:
         collected = Counter({item.path.parent: 0 for item in claims})
         for item in claims:
             collected[item.path.parent] += not _is_exact(item)
+        self.lost = {item.nodeid for item in claims if _is_defined_twice(item)}
         try:
             self._count(collected)
         except ClaimError as error:
@@ -84,7 +87,7 @@ class ClaimSession:
 
         return Experiment(
             seed=self.options.seed,
-            store=Store(self.options.store),
+            store=self.config.hook.pytest_claims_store(config=self.config) or Store(self.options.store),
             setting=default_setting(device=self.options.accelerator),
             retrain=self.options.retrain,
             progress=ProgressLine(self.config) if self.config.pluginmanager.has_plugin("terminalreporter") else None,
@@ -95,6 +98,11 @@ class ClaimSession:
         try:
             if self.misdeclared is not None:
                 raise ClaimError(self.misdeclared)
+            if item.nodeid in self.lost:
+                raise ClaimError(
+                    f"{item.path.name} has more than one {item.originalname}, and only the last is ever seen; "
+                    "give each claim a name of its own"
+                )
             marker = _Marker.of(item)
             hypothesis = call_claim(item)
             if isinstance(hypothesis, Exact) != marker.exact:
@@ -112,7 +120,7 @@ class ClaimSession:
                 experiment=self.experiment,
             )
         except LossactError as error:
-            pytest.fail(str(error), pytrace=False)
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
         result = ClaimResult.of(
             verdict,
             self.experiment,
@@ -256,6 +264,19 @@ class _Marker:
 def _is_exact(item: pytest.Item) -> bool:
     marker = item.get_closest_marker("claim")
     return marker is not None and marker.kwargs.get("exact") is True
+
+
+def _is_defined_twice(item: pytest.Item) -> bool:
+    """Whether another claim of this one's file has its name, which Python then forgets."""
+    counts = _functions(item.path, item.path.stat().st_mtime_ns)
+    return getattr(item, "cls", None) is None and counts[getattr(item, "originalname", item.name)] > 1
+
+
+@cache
+def _functions(path: Path, changed_at: int) -> Counter[str]:
+    """How often each name is given to a function at the top of a file."""
+    body = ast.parse(path.read_bytes()).body
+    return Counter(node.name for node in body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
 
 
 def _evidence(verdict: Verdict) -> str:

@@ -103,6 +103,16 @@ class StackedModule:
         check_stackable(module, judge, images, labels)
         self.module = replace_all_batch_norm_modules_(module)
         self.judge = judge
+        try:
+            self.loss_and_gradient(flat_parameters(module).unsqueeze(0), images.unsqueeze(0), labels.unsqueeze(0))
+        except RuntimeError as error:
+            if "vmap" not in str(error):
+                raise
+            reason = str(error).partition(". ")[0]
+            raise InputError(
+                f"network, loss or metric cannot be stacked by torch.func ({reason}); {ONE_AT_A_TIME}, or write it in "
+                "operations that torch.func.vmap knows"
+            ) from None
 
     def arrange_images(self, images: Tensor) -> Tensor:
         """As they are."""

@@ -97,6 +97,11 @@ def test_a_validation_metric_counts_after_the_updates_of_its_epoch() -> None:
     assert (block.trials.steps % 3 == 0).all()  # three batches an epoch
 
 
+def test_the_loss_that_training_step_returns_needs_no_log() -> None:
+    both = [next(train_jobs([(condition(metric=metric), 0)], 0, SETTING)) for metric in ("train_loss", "loss")]
+    assert both[0].trials.steps.tolist() == both[1].trials.steps.tolist()
+
+
 def test_random_numbers_go_on_as_if_nothing_had_been() -> None:
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002
@@ -170,7 +175,7 @@ def test_what_is_trained_is_in_the_key() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: condition(metric="loss"), r"'loss' was never logged in \d+ updates; the module logged train_loss"),
+        (lambda: condition(metric="f1"), r"'f1' was never logged in \d+ updates; the module logged train_loss"),
         (lambda: condition(module=lambda: 3), r"module made int; it must return a LightningModule"),
         (lambda: condition(module=3), r"module=3 must be a function that makes one"),
         (lambda: condition(data=3), r"data=3 must be a function that makes one"),

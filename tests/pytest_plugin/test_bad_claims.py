@@ -32,6 +32,63 @@ def test_a_bad_claim_is_one_clear_error_and_the_others_run(
     assert claims.verdicts().keys() == {"test_true"}
 
 
+TWICE = """
+@pytest.mark.claim("a claim")
+def test_twice():
+    return faster(HARD, than=EASY)
+
+@pytest.mark.claim("another")
+def test_twice():
+    return faster(EASY, than=HARD)
+"""
+
+ELSEWHERE = """
+from torch import nn
+from lossact import Arrays, FunctionCondition, LightningCondition
+import numpy as np
+
+def own(**changes):
+    given = dict(name="own", network=lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 1), nn.Flatten(0)), loss="l2",
+                 optimizer=SGD(learning_rate=0.1), budget=60, data=RandomImages())
+    return Condition(**given | changes)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("faster(EASY, than=own(network=lambda: 3))", "network *lambda* made int; it must return an nn.Module"),
+        ("faster(EASY, than=own(loss=lambda p, y: p.mean()))", "loss returned () for 64 examples*one loss an example*"),
+        ("faster(EASY, than=own(data=Arrays(np.zeros((3, 2)), np.zeros(2))))", "data: 3 inputs and 2 targets; one*"),
+        (
+            "faster(EASY, than=FunctionCondition(train=lambda seed: 0, budget=60, name='ready'))",
+            "ready: all 64 replicas met the target before any update*",
+        ),
+        ("faster(EASY, than=FunctionCondition(train=lambda seed: 'x', budget=60))", "*train returned 'x'; return*"),
+        (
+            "faster(EASY, than=LightningCondition(module=lambda: 3, metric='x', at_most=0, budget=60))",
+            "*module made int; it must return a LightningModule",
+        ),
+    ],
+)
+def test_a_bad_condition_of_ones_own_is_one_clear_error_and_the_others_run(
+    claims: Claims, body: str, message: str
+) -> None:
+    claims.write(f"{ELSEWHERE}{CLAIMS}\n@pytest.mark.claim('s')\ndef test_bad():\n    return {body}\n")
+    run = claims.run("-k", "true or bad")
+    run.assert_outcomes(passed=1, failed=1, deselected=1)
+    run.stdout.fnmatch_lines([message])
+    run.stdout.no_fnmatch_line("*Traceback*")
+    assert claims.verdicts().keys() == {"test_true"}
+
+
+def test_two_claims_of_one_name_are_an_error_and_the_others_run(claims: Claims) -> None:
+    claims.write(CLAIMS + TWICE)
+    run = claims.run("-k", "true or twice")
+    run.assert_outcomes(passed=1, failed=1, deselected=1)
+    run.stdout.fnmatch_lines(["test_claims.py has more than one test_twice, and only the last is ever seen*"])
+
+
 def test_a_crash_is_an_error_and_never_a_verdict(claims: Claims) -> None:
     claims.write('\n@pytest.mark.claim("s")\ndef test_crash():\n    return 1 / 0\n' + CLAIMS)
     run = claims.run()

@@ -228,6 +228,10 @@ X, Y = np.zeros((6, 2)), np.zeros(6, np.int64)
             lambda: condition(Adam(), target=Metric(lambda outputs, targets: outputs, at_least=1)),
             r"metric returned \(40, 3\); it must return a tensor: one number, or one an example",
         ),
+        (
+            lambda: condition(Adam(), loss=lambda outputs, targets: outputs[:, targets.max().item()]),
+            r"cannot be stacked by torch.func \(vmap: .*\); train it one at a time with Condition\(stacked=False\), or",
+        ),
         (lambda: condition(Adam(), batch_size=41), r"batch_size=41 must be at most the 40 examples"),
         (lambda: condition(Adam(), data=Arrays(X, Y), target=Accuracy(on="validation")), r"and its data have none"),
         (lambda: Arrays(X, Y[:5]), r"6 inputs and 5 targets; one target an input is needed"),

@@ -1,0 +1,72 @@
+"""How a verdict looks in a notebook: its sentence, a table of the conditions, and who had arrived when."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from lossact.claims.verdict import ConditionSummary, Verdict
+
+COLOURS = {"supported": "#1a7f37", "refuted": "#c93c37", "inconclusive": "#9a6700"}
+LINES = ("#0969da", "#d4691e", "#1a7f37", "#8250df", "#bf3989", "#57606a")
+WIDTH, HEIGHT, LEFT, BOTTOM = 460, 170, 44, 30
+
+
+def verdict_html(verdict: "Verdict") -> str:
+    """HTML that stands alone: no script, nothing loaded."""
+    d = verdict.decision
+    sentence, _, detail = str(verdict).partition("\n")
+    word, _, rest = sentence.partition(":")
+    parts = [
+        f'<p><b style="color:{COLOURS[d.verdict]}">{escape(word)}</b>:{escape(rest)}<br>{escape(detail)}</p>',
+        *(f"<p>{escape(warning)}</p>" for warning in verdict.warnings),
+    ]
+    if verdict.conditions:
+        rows = "".join(map(_row, verdict.conditions))
+        head = "".join(f"<th>{name}</th>" for name in ("condition", "reached the target", "median updates", "diverged"))
+        parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+        parts.append(reach_curves(verdict.conditions, budget=verdict.hypothesis.budget))
+    return f"<div>{''.join(parts)}</div>"
+
+
+def _row(one: "ConditionSummary") -> str:
+    median = "" if one.median_steps_to_target is None else f"{one.median_steps_to_target:g}"
+    cells = (one.name, f"{one.reached} of {one.replicas}", median, str(one.diverged or ""))
+    return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+
+
+def reach_curves(conditions: "tuple[ConditionSummary, ...]", *, budget: int | None) -> str:
+    """An SVG of the share of replicas that had met the target, by updates: one minus Kaplan-Meier's estimate.
+
+    Args:
+        conditions: each a line.
+        budget: updates at most, the end of the axis.
+    """
+    last = max(1, budget or max(one.trials.budget for one in conditions))
+    lines, labels = [], []
+    for k, one in enumerate(conditions):
+        colour = LINES[k % len(LINES)]
+        steps = np.sort(one.trials.steps[one.trials.reached])
+        corners = [(0.0, 0.0)]
+        for count, step in enumerate(steps, start=1):
+            corners += [(step / last, corners[-1][1]), (step / last, count / one.replicas)]
+        corners.append((1.0, corners[-1][1]))
+        points = " ".join(f"{LEFT + x * WIDTH:.1f},{10 + (1 - y) * HEIGHT:.1f}" for x, y in corners)
+        lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        labels.append(f'<text x="{LEFT + WIDTH + 10}" y="{24 + 18 * k}" fill="{colour}">{escape(one.name)}</text>')
+    ticks = "".join(
+        f'<path d="M{LEFT} {10 + (1 - share) * HEIGHT}h{WIDTH}" stroke="#8884"/>'
+        f'<text x="{LEFT - 6}" y="{14 + (1 - share) * HEIGHT}" text-anchor="end">{share:.0%}</text>'
+        for share in (0, 0.5, 1)
+    )
+    foot = 10 + HEIGHT + 16
+    axis = (
+        f'<text x="{LEFT}" y="{foot}">0</text><text x="{LEFT + WIDTH}" y="{foot}" text-anchor="end">{last}</text>'
+        f'<text x="{LEFT + WIDTH / 2}" y="{foot}" text-anchor="middle">updates</text>'
+    )
+    size = f"{LEFT + WIDTH + 180} {10 + HEIGHT + BOTTOM}"
+    return (
+        f'<svg viewBox="0 0 {size}" style="max-width:44rem" role="img" aria-label="share that reached the target by '
+        f'updates" font-size="12" fill="currentColor">{ticks}{axis}{"".join(lines)}{"".join(labels)}</svg>'
+    )

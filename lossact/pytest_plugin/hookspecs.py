@@ -1,0 +1,16 @@
+"""Hooks that a project's conftest.py may implement."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from lossact.experiment import Store
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_claims_store(config: pytest.Config) -> "Store | None":
+    """The store of this run's trials, a lossact.Store or a subclass of it; None for what --claims-store says.
+
+    Called once a process, when the first claim needs trials; lossact closes what it returns.
+    """
