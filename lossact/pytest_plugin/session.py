@@ -95,6 +95,7 @@ class ClaimSession:
 
     def run(self, item: pytest.Function) -> None:
         """Call a claim, decide it, and pass or fail it."""
+        complaint: str | None
         try:
             if self.misdeclared is not None:
                 raise ClaimError(self.misdeclared)

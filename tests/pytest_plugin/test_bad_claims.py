@@ -62,7 +62,7 @@ def own(**changes):
         ("faster(EASY, than=own(data=Arrays(np.zeros((3, 2)), np.zeros(2))))", "data: 3 inputs and 2 targets; one*"),
         (
             "faster(EASY, than=FunctionCondition(train=lambda seed: 0, budget=60, name='ready'))",
-            "ready: all 64 replicas met the target before any update*",
+            "ready: all 512 replicas met the target before any update*",
         ),
         ("faster(EASY, than=FunctionCondition(train=lambda seed: 'x', budget=60))", "*train returned 'x'; return*"),
         (
