@@ -15,7 +15,8 @@ ORDER = [
     "claims", "report", "cli", "pytest_plugin",
 ]  # fmt: skip
 DOORS = {"cli", "pytest_plugin"}
-FILES = [file for file in ROOT.rglob("*.py") if file != ROOT / "__init__.py"]
+START = ROOT / "cli" / "start"  # files of a user's, to be copied
+FILES = [file for file in ROOT.rglob("*.py") if file != ROOT / "__init__.py" and START not in file.parents]
 
 
 def room(file: Path) -> str:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from claims.literature.conftest import glorot, he, mlp, uniform_by_fan_in
+from claims.literature.networks import glorot, he, mlp, uniform_by_fan_in
 from lossact import Adam, Condition, Hypothesis, faster, sampled
 
 Make = Callable[..., Condition]

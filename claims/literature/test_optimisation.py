@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from claims.literature.conftest import glorot, he, mlp
+from claims.literature.networks import glorot, he, mlp
 from lossact import SGD, Accuracy, Adam, Condition, Hypothesis, faster, not_worse, reaches
 
 Make = Callable[..., Condition]

@@ -1,0 +1,25 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lossact.cli import main
+
+
+def test_the_folder_to_start_from_is_decided(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", str(tmp_path / "claims")]) == 0
+    assert "pytest" in capsys.readouterr().out
+    command = [sys.executable, "-m", "pytest", "claims", "-W", "error", "--strict-markers"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout
+    assert run.stdout.count("\nSUPPORTED") == 2
+
+
+def test_what_exists_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "family.toml").write_text("size = 9\n")
+    with pytest.raises(SystemExit) as stopped:
+        main(["init", str(tmp_path)])
+    assert stopped.value.code == 2
+    assert "family.toml exists; give another folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["family.toml"]
