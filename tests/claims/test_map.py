@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lossact import Experiment, MLPConfig, Store, evaluate, exact, faster, ordering
+from lossact import Experiment, FunctionCondition, MLPConfig, Store, evaluate, exact, faster, ordering
 from lossact.claims.map import Axis, map_claim, moved
 from lossact.errors import LossactError
 from lossact.report.map import map_figure
@@ -99,6 +99,20 @@ def test_the_best_cell_has_the_highest_lower_bound(experiment: Experiment) -> No
 def test_a_map_in_a_notebook_needs_nothing_else() -> None:
     found = map_claim(CLAIM, x="budget=1:2:2", y="network.hidden=2:3:2", max_replicas=64)
     assert str(found).startswith("CE reaches the target before L2\n4 cells: ")
+
+
+def arrives(seed: int, slowness: float, x: int) -> int:
+    return int(np.random.default_rng(seed).integers(5, 50) * slowness)
+
+
+def test_a_functions_own_settings_are_axes() -> None:
+    quick, slow = (FunctionCondition(train=arrives, config={"slowness": s, "x": 1}, budget=500) for s in (1.0, 2.0))
+    claim = faster(replace(quick, name="quick"), than=replace(slow, name="slow", version="slow"))
+    found = map_claim(claim, x="config.slowness=1:3:2", y="budget=200:500:2", max_replicas=32)
+    assert found.here is None
+    assert {cell.decision.value for cell in found.verdicts} == {0.5}  # both are moved, and then alike
+    with pytest.raises(LossactError, match=r"config.speed: Settings has no 'speed'; choose one of slowness, x"):
+        map_claim(claim, x="config.speed=1:3:2", y="budget=200:500:2")
 
 
 def test_moving_leaves_names_and_kind_alone() -> None:
