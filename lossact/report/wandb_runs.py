@@ -128,7 +128,7 @@ def _log_condition(run: Any, key: str, replicas: int, experiment: Experiment) ->
     run.define_metric("*", step_metric="update")
     curves = experiment.store.curves(key, content["block"])
     curves = None if curves is None else curves.first(replicas)
-    rows: list[dict[str, Any]] = [*curve_rows(trials, curves)]
+    rows: list[dict[str, Any]] = [*curve_rows(trials, curves, metric=_metric_name(content["condition"]))]
     reached = trials.steps[trials.reached]
     if len(reached):
         counts, edges = np.histogram(reached, bins=50, range=(0, trials.budget))
@@ -145,15 +145,21 @@ def _log_condition(run: Any, key: str, replicas: int, experiment: Experiment) ->
     )
 
 
-def curve_rows(trials: Trials, curves: Curves | None) -> list[dict[str, float]]:
-    """One row an update: the share that has reached the target, and quantiles of loss and accuracy over replicas.
+def _metric_name(condition: dict[str, Any]) -> str:
+    """What the metric beside the loss is: the accuracy, or the target's own."""
+    function = condition.get("target", {}).get("function")
+    return "accuracy" if function is None else str(function["name"]).rpartition(".")[2]
+
+
+def curve_rows(trials: Trials, curves: Curves | None, *, metric: str = "accuracy") -> list[dict[str, float]]:
+    """One row an update: the share that has reached the target, and quantiles of loss and metric over replicas.
 
     A replica that rests keeps its last values, as early stopping leaves it.
     """
     reached_by = np.zeros(trials.budget + 1)
     np.add.at(reached_by, trials.steps[trials.reached], 1)
     columns = {"reach_rate": reached_by.cumsum() / max(1, len(trials))}
-    for name, values in () if curves is None else (("loss", curves.loss), ("accuracy", curves.metric)):
+    for name, values in () if curves is None else (("loss", curves.loss), (metric, curves.metric)):
         for label, level in zip(QUANTILES, np.quantile(values, list(QUANTILES.values()), axis=0), strict=True):
             columns[f"{name}/{label}"] = level
     return [

@@ -1,14 +1,19 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from lossact import Experiment, faster, map_claim
 from lossact.experiment import Curves, Trials
-from lossact.report.wandb_runs import curve_rows
+from lossact.report.figure import save_figure
+from lossact.report.map import map_figure
+from lossact.report.wandb_runs import curve_rows, log_map
+from tests.conftest import report_condition
 from tests.pytest_plugin.conftest import Claims, claims
 
 __all__ = ["claims"]
@@ -33,6 +38,24 @@ def test_curve_rows_hold_quantiles_and_reach_rate() -> None:
         assert row["loss/median"] == pytest.approx(ordered[4])
         assert row["loss/q10"] == pytest.approx(0.2 * ordered[0] + 0.8 * ordered[1])
         assert row["accuracy/q90"] <= accuracy[:, update].max()
+
+
+@pytest.mark.slow
+def test_a_map_reads_back(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    pair = [replace(report_condition(loss=loss, budget=20), name=loss) for loss in ("cross_entropy", "l2")]
+    axes = {"x": "optimizer.learning_rate=0.1:1:log:2", "y": "optimizer.momentum=0:0.9:3"}
+    one = map_claim(faster(pair[0], than=pair[1]), **axes, experiment=experiment, max_replicas=64)  # type: ignore[arg-type]
+    picture, _ = save_figure(map_figure(one), tmp_path / "map")
+    assert "offline in" in log_map(one, picture, experiment.store, mode="offline")
+    (run,) = (experiment.store.directory / "wandb").glob("offline-run-*")
+    text = json.dumps(inspect(run))
+    assert "optimizer.learning_rate" in text
+    (table,) = run.rglob("*.table.json")
+    rows = json.loads(table.read_text())["data"]
+    assert [row[2] for row in rows] == [cell.name for cell in one.verdicts]
+    assert [row[:2] for row in rows] == [[x, y] for y in (0.0, 0.45, 0.9) for x in (0.1, 1.0)]
+    assert list(run.rglob("*.png"))
 
 
 @pytest.mark.slow
