@@ -1,8 +1,10 @@
 """What a user's function is."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from lossact import fingerprint
 from lossact.errors import InputError
 from lossact.fingerprint import described
 
@@ -29,40 +32,61 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **sources: str) -> C
     return load
 
 
-def test_files_that_are_imported_count_wherever_they_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    load = module(
-        tmp_path, monkeypatch,
-        first_file="from second_file import middle\ndef make():\n    return middle()\n",
-        second_file="import third_file\ndef middle():\n    return third_file.SIZE\n",
-        third_file="SIZE = 3\n", unrelated_file="X = 1\n",
-    )  # fmt: skip
+FILES = {
+    "first_file": "import second_file\ndef make():\n    from fourth_file import Net\n    return second_file, Net\n",
+    "second_file": "from third_file import SIZE\ndef middle():\n    return SIZE\n",
+    "third_file": "SIZE = 3\n",
+    "fourth_file": "class Net:\n    pass\n",
+    "unrelated_file": "X = 1\n",
+}
+
+
+@pytest.mark.parametrize(("edited", "counts"), [(name, name != "unrelated_file") for name in FILES])
+def test_files_that_are_imported_count_wherever_that_stands(
+    edited: str, counts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = module(tmp_path, monkeypatch, **FILES)
     before = described(load("first_file").make, "network")
-    assert len(before["files"]) == 3
-    (tmp_path / "unrelated_file.py").write_text("X = 2\n")
-    assert described(load("first_file").make, "network") == before
-    (tmp_path / "third_file.py").write_text("SIZE = 33\n")
-    assert described(load("first_file").make, "network") != before
+    assert len(before["files"]) == 4
+    file = tmp_path / f"{edited}.py"
+    file.write_text(file.read_text() + "Y = 2\n")
+    if counts:
+        with pytest.raises(InputError, match=f"{edited}.py was edited after this process read it; start again"):
+            described(load("first_file").make, "network")
+    monkeypatch.setattr(fingerprint, "_pinned", {})  # as a new process begins
+    assert (described(load("first_file").make, "network") != before) == counts
 
 
 NOTEBOOK = """
+from functools import lru_cache, partial
 SIZE = {size}
+SIZES = (1, {sizes})
 class Net:
-    def __init__(self):
+    width = {width}
+    def __init__(self, default={default}):
         self.depth = {depth}
     def forward(self):
         return helper()
-def helper():
+    @staticmethod
+    def still():
+        return {still}
+    @property
+    def known(self):
+        return {known}
+def helper(by={by}):
     return {helped}
+half = partial(helper, {half})
 def make():
-    return Net(), SIZE
+    return Net(), SIZE, SIZES, half
 """
+VALUES = ("size", "sizes", "width", "default", "depth", "still", "known", "by", "helped", "half")
 
 
 def test_what_was_typed_counts_as_far_as_it_is_used() -> None:
     def typed(**values: int) -> Any:
         notebook = ModuleType("__main__")
         notebook.__spec__ = None
-        exec(NOTEBOOK.format(**{"size": 1, "depth": 2, "helped": 3} | values), vars(notebook))
+        exec(NOTEBOOK.format(**dict.fromkeys(VALUES, 1) | values), vars(notebook))
         real, sys.modules["__main__"] = sys.modules["__main__"], notebook
         try:
             return described(vars(notebook)["make"], "network")
@@ -71,31 +95,82 @@ def test_what_was_typed_counts_as_far_as_it_is_used() -> None:
 
     base = typed()
     assert typed() == base
-    for changed in ({"size": 9}, {"depth": 9}, {"helped": 9}):
-        assert typed(**changed) != base
+    for name in VALUES:
+        assert typed(**{name: 9}) != base, name
 
 
 def scaled(x: Any, by: float = 2.0) -> Any:
     return x * by
 
 
-class Callable3:
+class Sized:
+    __slots__ = ("size",)
+
     def __init__(self, size: int) -> None:
         self.size = size
 
     def __call__(self) -> int:
         return self.size
 
+    def make(self) -> int:
+        return self.size
+
+    @classmethod
+    def build(cls) -> str:
+        return cls.__name__
+
+
+class Larger(Sized):
+    pass
+
+
+def keyword(size: int) -> Callable[..., int]:
+    def make(*, size: int = size) -> int:
+        return size
+
+    return make
+
+
+def local_class(size: int) -> type:
+    class Net:
+        def __call__(self) -> int:
+            return size
+
+    return Net
+
+
+def recursive(size: int) -> Callable[[int], int]:
+    def go(n: int) -> int:
+        return go(n - 1) if n else size
+
+    return go
+
+
+def membership(name: str) -> bool:
+    return name in {"a", "b", "c", "d"}
+
 
 def test_values_that_are_held_count() -> None:
     functions: list[Callable[..., Any]] = [
-        scaled, partial(scaled, by=3.0), partial(scaled, by=4.0), Callable3(1), Callable3(2), torch.relu, torch.tanh,
-        torch.nn.Linear, partial(torch.nn.Linear, 3, 4), partial(torch.nn.Linear, 4, 3),
-        partial(torch.nn.Linear, 4, out_features=3),
+        scaled, partial(scaled, by=3.0), partial(scaled, by=4.0), Sized(1), Sized(2), Sized(1).make, Sized(2).make,
+        Sized.build, Larger.build, keyword(4), keyword(8), local_class(4), local_class(8), recursive(4), recursive(8),
+        torch.relu, torch.tanh, torch.nn.Linear, partial(torch.nn.Linear, 3, 4), partial(torch.nn.Linear, 4, 3),
+        partial(torch.nn.Linear, 4, out_features=3), torch.nn.CrossEntropyLoss(reduction="none"),
+        torch.nn.CrossEntropyLoss(reduction="none", label_smoothing=0.1), membership, lru_cache(scaled),
     ]  # fmt: skip
     found = [str(described(function, "x")) for function in functions]
     assert len(set(found)) == len(found)
     assert [str(described(function, "x")) for function in functions] == found
+
+
+def test_what_a_function_is_does_not_depend_on_the_process() -> None:
+    code = "from tests.test_fingerprint import *; print(described(membership, 'x'))"
+    found = set()
+    for seed in ("1", "2", "3"):
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        run = [sys.executable, "-c", code]
+        found.add(subprocess.run(run, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert len(found) == 1
 
 
 def test_what_cannot_be_told_is_named() -> None:

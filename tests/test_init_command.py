@@ -1,9 +1,11 @@
+import compileall
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import lossact.cli
 from lossact.cli import main
 
 
@@ -14,6 +16,13 @@ def test_the_folder_to_start_from_is_decided(tmp_path: Path, capsys: pytest.Capt
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout
     assert run.stdout.count("\nSUPPORTED") == 2
+
+
+def test_compiled_files_beside_those_to_copy_do_no_harm(tmp_path: Path) -> None:
+    start = Path(lossact.cli.__file__).parent / "start"
+    compileall.compile_file(start / "test_claims.py", quiet=2)
+    assert main(["init", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"family.toml", "test_claims.py"}
 
 
 def test_what_exists_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,10 +93,17 @@ def _set(owner: Any, path: Sequence[str], value: float, whole: str) -> Any:
         inner = [f"{whole}.{one}" for one in _names(now)]
         hint = f"; go on with one of {', '.join(inner)}" if inner else ""
         raise InputError(f"{whole}={now} is no number{hint}")
-    if not rest and isinstance(now, int) and value != int(value):
+    if not rest and isinstance(now, int) and not _takes_any_number(owner, name) and value != int(value):
         raise InputError(f"{whole}={value:g} must be an integer; choose a count that steps by whole numbers")
-    new = _set(now, rest, value, whole) if rest else type(now)(value)
+    new = _set(now, rest, value, whole) if rest else float(value) if _takes_any_number(owner, name) else int(value)
     return type(owner)({**owner, name: new}) if isinstance(owner, Settings) else replace(owner, **{name: new})
+
+
+def _takes_any_number(owner: Any, name: str) -> bool:
+    """Whether a field takes fractions, also where an integer was given."""
+    if isinstance(owner, Settings):
+        return isinstance(owner[name], float)
+    return any("float" in str(field.type) for field in fields(owner) if field.name == name)
 
 
 def _names(owner: Any) -> list[str]:

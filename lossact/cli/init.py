@@ -16,12 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     """Write the files and say what to do next."""
-    start = files("lossact.cli") / "start"
-    there = [path for path in (parsed.directory / file.name for file in start.iterdir()) if path.exists()]
+    start = [file for file in (files("lossact.cli") / "start").iterdir() if file.is_file()]
+    there = [path for path in (parsed.directory / file.name for file in start) if path.exists()]
     if there:
         raise InputError(f"{there[0]} exists; give another folder")
     parsed.directory.mkdir(parents=True, exist_ok=True)
-    for file in sorted(start.iterdir(), key=lambda one: one.name):
+    for file in sorted(start, key=lambda one: one.name):
         path = parsed.directory / file.name
         path.write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
         print(path)

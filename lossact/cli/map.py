@@ -1,6 +1,7 @@
 """lossact map: where a claim holds."""
 
 import argparse
+import re
 import sys
 import time
 from contextlib import closing
@@ -70,6 +71,8 @@ def run(parsed: argparse.Namespace) -> None:
     if len(found) > 1:
         raise ClaimError(f"{parsed.claim}: {len(found)} claims there; give one, as {next(iter(found))}")
     ((node, hypothesis),) = found.items()
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    name = "map_" + re.sub(r"[^\w.=-]+", "_", node.partition("::")[2].removeprefix("test_")).strip("_")
     with closing(Store(None if parsed.store == "none" else parsed.store)) as store:
         setting = default_setting(compiled=parsed.compiled)
         levels = {"alpha": parsed.alpha, "delta": parsed.delta, "max_replicas": parsed.max_replicas}
@@ -79,8 +82,6 @@ def run(parsed: argparse.Namespace) -> None:
 
         here = experiment(parsed.seed)
         one = map_claim(hypothesis, x=x, y=y, experiment=here, exploratory=parsed.exploratory, **levels)
-        parsed.out.mkdir(parents=True, exist_ok=True)
-        name = f"map_{node.rpartition('::')[2].removeprefix('test_')}"
         written = save_figure(map_figure(one), parsed.out / name)
         written.append(write_map_page(parsed.out / f"{name}.html", one))
         print(f"{one}\n{here.trained_replicas:,} replicas trained, {time.perf_counter() - begin:.0f} s")

@@ -1,8 +1,10 @@
 """What is trained: frozen values; equal content, equal condition."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from lossact.checks import check_choice, check_count
@@ -42,11 +44,21 @@ class Trainable(ABC):
     def content(self) -> dict[str, Any]:
         """Everything that can change an outcome, ready for JSON."""
 
+    @cached_property
+    def _content(self) -> str:
+        return json.dumps(self.content(), sort_keys=True, default=lambda number: number.item())
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, Trainable) and self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
     def __str__(self) -> str:
         return self.name
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Condition(Trainable):
     """One way to train a network, to be compared with others; replicas train as one.
 
@@ -63,6 +75,8 @@ class Condition(Trainable):
         measured_every: updates between two measurements of the target; 1 is the finest. More than 1 saves time where
             the target is measured on other examples than the batch.
         stacked: whether replicas train as one; False runs modules side by side, for those that cannot be stacked.
+            Batch norm uses the statistics of the batch where stacked, also where a target is measured; side by side
+            that is measured in evaluation mode, with running statistics.
         version: change it to have trials trained anew for a reason the store cannot see.
         name: what tables call it; not part of its content.
     """

@@ -42,7 +42,7 @@ class Settings(Mapping[str, Any]):
         return json.dumps(plain(self, "settings"), sort_keys=True)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LightningCondition(Trainable):
     """Anybody's LightningModule: one Trainer fit a replica, seeded, until a metric that it logs meets the target.
 
@@ -111,7 +111,7 @@ class LightningCondition(Trainable):
         }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class FunctionCondition(Trainable):
     """Anybody's training function, called once a replica.
 

@@ -105,9 +105,17 @@ class _Watcher(Callback):
         self.steps_before = trainer.global_step
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
-        if self.condition.metric == LOSS and LOSS not in trainer.callback_metrics and outputs is not None:
-            self._note(float(outputs["loss"] if isinstance(outputs, dict) else outputs), trainer, self.steps_before)
+        returned = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        if self.condition.metric == LOSS and returned is not None and not self._logs_loss(trainer):
+            self._note(float(returned) * trainer.accumulate_grad_batches, trainer, self.steps_before)
         self._look(trainer, self.steps_before)
+
+    def _logs_loss(self, trainer: Trainer) -> bool:
+        """Whether the module logs that name itself, if only at the end of an epoch."""
+        logged = trainer._results
+        return LOSS in trainer.callback_metrics or (
+            logged is not None and any(key.rpartition(".")[2] == LOSS for key in logged)
+        )
 
     def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
         self._look(trainer, trainer.global_step)

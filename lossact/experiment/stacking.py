@@ -40,12 +40,17 @@ def stack_replicas(members: Sequence[Member], seed: int, setting: Setting, *, cu
     sets = data_sets(members, seed)
     images, labels = stacked_arrays(sets, dtype)
     condition, _ = members[0]
+    _check_labels(condition, labels)
+    if condition.has_own_layers:
+        images = images.to(dtype)
     validation = None
     if condition.target.on == "validation":
         held_out = [one.validation for one in sets if one.validation is not None]
         if len(held_out) < len(sets):
             raise InputError(f"{condition}: its target is on validation data, and its data have none")
-        validation = stacked_arrays(held_out, dtype)
+        shown, answers = stacked_arrays(held_out, dtype)
+        _check_labels(condition, answers)
+        validation = shown.to(images.dtype), answers
     batches = None
     if condition.batch_size is not None:
         n_examples = labels.shape[1]
@@ -76,6 +81,16 @@ def stack_replicas(members: Sequence[Member], seed: int, setting: Setting, *, cu
         curves_of=curves_of,
         updates_per_step=condition.built.updates_per_step,
     )
+
+
+def _check_labels(condition: Condition, labels: torch.Tensor) -> None:
+    """Losses with a name are of the sigmoid of one logit."""
+    if isinstance(condition.loss, str) and (labels.ndim != 2 or not ((labels == 0) | (labels == 1)).all()):
+        raise InputError(
+            f"{condition}: loss={condition.loss!r} needs targets of shape (examples,) in {{0, 1}}; those of the data "
+            f"have shape {tuple(labels.shape[1:])}, from {labels.min():g} to {labels.max():g}; "
+            "for others give a function (outputs, targets) -> losses"
+        )
 
 
 def _goal(target: Target) -> Goal:

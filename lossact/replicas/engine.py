@@ -80,7 +80,7 @@ class ReplicaState:
     def measure(self, loss: Tensor, metric: Tensor, goal: Goal) -> None:
         """Note what loss and metric (replicas,) at the present parameters say of each replica."""
         finite = _finite(loss, self.parameters)
-        self.diverged = self.diverged | ~finite
+        self.diverged = self.diverged | (~finite & ~self.reached)
         self.reached = self.reached | (finite & (goal.score(loss, metric) >= goal.lowest_score))
 
 
@@ -123,7 +123,7 @@ def _eager_step(network: StackedNetwork, rule: Rule, goal: Goal | None) -> Step:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         loss, metric, gradient = network.loss_and_gradient(parameters, images, labels)
         finite = _finite(loss, parameters)
-        diverged = diverged | ~finite
+        diverged = diverged | (~finite & ~reached)  # one that rests is done, whatever its later batches say
         if goal is not None:
             reached = reached | (finite & (goal.score(loss, metric) >= goal.lowest_score))
         moved, memory = rule.update(parameters, memory, gradient * gradient_scale, *numbers)

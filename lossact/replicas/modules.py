@@ -1,6 +1,7 @@
 """Anybody's nn.Module as many replicas: stacked by torch.func, or side by side where that cannot be."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -71,7 +72,12 @@ def check_stackable(module: nn.Module, judge: Judge, images: Tensor, labels: Ten
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         state = torch.get_rng_state()
-        outputs = module(images)
+        try:
+            outputs = module(images)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            raise InputError(
+                f"network does not take inputs of shape {tuple(images.shape)} and {images.dtype}: {error}"
+            ) from None
         drew = not torch.equal(state, torch.get_rng_state())
         judge.check(outputs, labels)
     if drew:
@@ -181,27 +187,34 @@ class SeparateModules:
 
     def _one(self, replica: int, flat: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         module = self.modules[replica]
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            torch.set_rng_state(self.random_states[replica])
+        with self._own_random_numbers(replica), torch.enable_grad():
             own = flat.detach().requires_grad_()
             outputs = functional_call(module, _named_views(module, own), (images,))
-            self.random_states[replica] = torch.get_rng_state()
             self.judge.check(outputs, labels)
             loss = self.judge.losses(outputs, labels).mean()
             (gradient,) = torch.autograd.grad(loss, own)
         return loss.detach(), self.judge.measured(outputs.detach(), labels), gradient
 
+    @contextmanager
+    def _own_random_numbers(self, replica: int) -> Iterator[None]:
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self.random_states[replica])
+            yield
+            self.random_states[replica] = torch.get_rng_state()
+
     def measure(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Loss (replicas,) and metric (replicas,)."""
         rows: list[tuple[Tensor, Tensor]] = []
         for r, (module, flat) in enumerate(zip(self.modules, parameters, strict=True)):
+            modes = {part: part.training for part in module.modules()}
             module.eval()
             inputs, targets = images[r % len(images)], labels[r % len(labels)]
-            with torch.no_grad():
+            with self._own_random_numbers(r), torch.no_grad():
                 outputs = functional_call(module, _named_views(module, flat), (inputs,))
                 self.judge.check(outputs, targets)
                 rows.append((self.judge.losses(outputs, targets).mean(), self.judge.measured(outputs, targets)))
-            module.train()
+            for part, training in modes.items():
+                part.training = training
         loss, metric = (torch.stack(column) for column in zip(*rows, strict=True))
         return loss, metric
 

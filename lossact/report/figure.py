@@ -12,7 +12,7 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     Returns:
         the two files.
     """
-    png, svg = (stem.with_suffix(suffix) for suffix in (".png", ".svg"))
+    png, svg = (stem.parent / (stem.name + suffix) for suffix in (".png", ".svg"))
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lossact"}):
         figure.savefig(png, dpi=150)
         figure.savefig(svg, metadata={"Date": None})

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lossact import Experiment, FunctionCondition, MLPConfig, Store, evaluate, exact, faster, ordering
+from lossact import SGD, Experiment, FunctionCondition, MLPConfig, Store, evaluate, exact, faster, ordering
 from lossact.claims.map import Axis, map_claim, moved
 from lossact.errors import LossactError
 from lossact.report.map import map_figure
@@ -113,6 +113,16 @@ def test_a_functions_own_settings_are_axes() -> None:
     assert {cell.decision.value for cell in found.verdicts} == {0.5}  # both are moved, and then alike
     with pytest.raises(LossactError, match=r"config.speed: Settings has no 'speed'; choose one of slowness, x"):
         map_claim(claim, x="config.speed=1:3:2", y="budget=200:500:2")
+
+
+def test_a_number_written_as_an_integer_is_an_axis_too(experiment: Experiment) -> None:
+    whole = [replace(one, optimizer=SGD(learning_rate=1, momentum=0), name=one.name) for one in (EASY, HARD)]
+    found = map_claim(
+        faster(whole[0], than=whole[1]), x="optimizer.learning_rate=0.1:1:2", y="optimizer.momentum=0:0.9:2",
+        experiment=experiment, max_replicas=64,
+    )  # fmt: skip
+    assert found.here == (1.0, 0.0)
+    assert found.cells[1][0].hypothesis.conditions[0].optimizer.momentum == 0.9  # type: ignore[attr-defined]
 
 
 def test_moving_leaves_names_and_kind_alone() -> None:

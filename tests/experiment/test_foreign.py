@@ -102,6 +102,28 @@ def test_the_loss_that_training_step_returns_needs_no_log() -> None:
     assert both[0].trials.steps.tolist() == both[1].trials.steps.tolist()
 
 
+def test_accumulated_losses_are_those_that_training_step_returns() -> None:
+    options = {"accumulate_grad_batches": 3}
+    both = [
+        next(train_jobs([(condition(metric=metric, trainer=options), 0)], 0, SETTING))
+        for metric in ("train_loss", "loss")
+    ]
+    assert both[0].trials.steps.tolist() == both[1].trials.steps.tolist()
+
+
+class AtTheEnd(Line):
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        self.log("loss", loss, on_step=False, on_epoch=True)
+        return loss
+
+
+def test_a_loss_that_is_logged_at_the_end_of_an_epoch_counts_then() -> None:
+    (block,) = train_jobs([(condition(module=AtTheEnd, metric="loss"), 0)], 0, SETTING)
+    assert block.trials.reached.all()
+    assert (block.trials.steps % 3 == 0).all()
+
+
 def test_random_numbers_go_on_as_if_nothing_had_been() -> None:
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002

@@ -44,6 +44,7 @@ def test_twice():
 
 ELSEWHERE = """
 from torch import nn
+from lightning.pytorch.demos.boring_classes import BoringDataModule, DemoModel
 from lossact import Arrays, FunctionCondition, LightningCondition
 import numpy as np
 
@@ -68,6 +69,12 @@ def own(**changes):
         (
             "faster(EASY, than=LightningCondition(module=lambda: 3, metric='x', at_most=0, budget=60))",
             "*module made int; it must return a LightningModule",
+        ),
+        (
+            "faster(LightningCondition(module=DemoModel, data=BoringDataModule, metric='f1', at_least=0, budget=2), "
+            "than=LightningCondition(module=DemoModel, data=BoringDataModule, metric='f2', at_least=0, budget=2, "
+            "name='other'))",
+            "*metric='f1' was never logged in 2 updates; the module logged nothing",
         ),
     ],
 )

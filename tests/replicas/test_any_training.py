@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as f
 
-from lossact import SGD, Accuracy, Adam, AdamW, Arrays, Condition, Drawn, Loss, Metric, MLPConfig
+from lossact import SGD, Accuracy, Adam, AdamW, Arrays, Condition, Drawn, Loss, Metric, MLPConfig, faster
 from lossact.errors import LossactError
 from lossact.experiment.key import Setting
 from lossact.experiment.runner import fit, train_jobs
@@ -214,6 +214,64 @@ def test_side_by_side_modules_are_judged_without_dropout() -> None:
     np.testing.assert_allclose(module.outcome().loss, module.outcome().loss[:, :1].repeat(7, axis=1), rtol=1e-6)
 
 
+def noisy() -> nn.Module:
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.frozen = nn.Linear(2, 3), nn.BatchNorm1d(2).eval()
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.linear(self.frozen(x)) + torch.randn(len(x), 3, dtype=x.dtype)
+            return out
+
+    return Noisy()
+
+
+def test_what_is_drawn_while_measuring_is_the_replicas_own() -> None:
+    """Noise in evaluation mode too, and a part that stays in evaluation mode."""
+    one = condition(SGD(learning_rate=0.1), network=noisy, stacked=False, batch_size=8, budget=5)
+    curves = []
+    for replicas, seed in (([3], 1), ([0, 3], 2)):
+        torch.manual_seed(seed)
+        module = stacked_training(one, 0, replicas, DOUBLE, curves_of=2)
+        fit(module, DOUBLE)
+        curves.append(module.outcome().loss[-1])
+        assert not module.network.modules[0].frozen.training  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(*curves)
+
+
+def explodes(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Infinite on the batches that hold the first example."""
+    return CROSS_ENTROPY(outputs, targets.abs()) / (targets >= 0)
+
+
+def test_a_replica_at_rest_stays_what_it_is_whatever_its_later_batches_say() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((40, 2)), rng.integers(1, 3, 40)
+    bad = np.where(np.arange(40) == 0, -y, y)
+    one = condition(
+        SGD(learning_rate=1e-9), loss=explodes, data=Arrays(x, bad, validation=(x, y)), batch_size=1, budget=40,
+        target=Metric(lambda outputs, targets: outputs[:, 0].mean(), at_least=0.0, on="validation"),
+    )  # fmt: skip
+    module = stacked_training(one, 0, range(12), DOUBLE)
+    fit(module, DOUBLE)
+    outcome = module.outcome()
+    assert outcome.reached.any()
+    assert outcome.diverged.any()
+    assert not (outcome.reached & outcome.diverged).any()
+    assert (outcome.steps_to_target[outcome.reached] == 0).all()
+
+
+def test_equal_content_is_an_equal_condition() -> None:
+    def made() -> Condition:
+        return condition(Adam(), network=partial(nn.Linear, 2, 3))
+
+    assert made() == made()
+    assert len({made(), made(), condition(Adam(), network=partial(nn.Linear, 3, 2))}) == 2
+    with pytest.raises(LossactError, match="must differ, but two are equal in all that is trained"):
+        faster(made(), than=made())
+
+
 X, Y = np.zeros((6, 2)), np.zeros(6, np.int64)
 
 
@@ -222,7 +280,11 @@ X, Y = np.zeros((6, 2)), np.zeros(6, np.int64)
     [
         (lambda: condition(Adam(), loss=f.cross_entropy), r"loss returned \(\) .* one loss an example \(reduction"),
         (lambda: condition(Adam(), loss=lambda outputs, targets: 1.0), r"loss returned float for 40 examples"),
-        (lambda: condition(Adam(), loss="cross_entropy"), r"one logit an image is needed for loss='cross_entropy'"),
+        (lambda: condition(Adam(), loss="cross_entropy"), r"'cross_entropy' needs targets of shape \(examples,\)"),
+        (lambda: condition(Adam(), loss="hinge", data=Arrays(X, 2.0 * Y - 1)), r"'hinge' needs .* from -1 to -1; for"),
+        (lambda: condition(Adam(), loss="l2", data=Arrays(X, X)), r"loss='l2' needs targets .* have shape \(6, 2\)"),
+        (lambda: condition(Adam(), loss="l2", data=Arrays(X, Y)), r"one logit an image is needed for loss='l2'"),
+        (lambda: condition(Adam(), network=lambda: nn.Linear(5, 3)), r"does not take inputs of shape \(40, 2\)"),
         (lambda: condition(Adam(), network=lambda: 3), r"made int; it must return an nn.Module"),
         (
             lambda: condition(Adam(), target=Metric(lambda outputs, targets: outputs, at_least=1)),
