@@ -44,9 +44,13 @@ def test_twice():
 
 ELSEWHERE = """
 from torch import nn
-from lightning.pytorch.demos.boring_classes import BoringDataModule, DemoModel
+from lightning.pytorch.demos.boring_classes import DemoModel, RandomDataset
 from lossact import Arrays, FunctionCondition, LightningCondition
 import numpy as np
+from torch.utils.data import DataLoader
+
+def examples():
+    return DataLoader(RandomDataset(32, 8))
 
 def own(**changes):
     given = dict(name="own", network=lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 1), nn.Flatten(0)), loss="l2",
@@ -71,8 +75,8 @@ def own(**changes):
             "*module made int; it must return a LightningModule",
         ),
         (
-            "faster(LightningCondition(module=DemoModel, data=BoringDataModule, metric='f1', at_least=0, budget=2), "
-            "than=LightningCondition(module=DemoModel, data=BoringDataModule, metric='f2', at_least=0, budget=2, "
+            "faster(LightningCondition(module=DemoModel, data=examples, metric='f1', at_least=0, budget=2), "
+            "than=LightningCondition(module=DemoModel, data=examples, metric='f2', at_least=0, budget=2, "
             "name='other'))",
             "*metric='f1' was never logged in 2 updates; the module logged nothing",
         ),
