@@ -4,7 +4,6 @@ import argparse
 import re
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +72,7 @@ def run(parsed: argparse.Namespace) -> None:
     ((node, hypothesis),) = found.items()
     parsed.out.mkdir(parents=True, exist_ok=True)
     name = "map_" + re.sub(r"[^\w.=-]+", "_", node.partition("::")[2].removeprefix("test_")).strip("_")
-    with closing(Store(None if parsed.store == "none" else parsed.store)) as store:
+    with Store(None if parsed.store == "none" else parsed.store) as store:
         setting = default_setting(compiled=parsed.compiled)
         levels = {"alpha": parsed.alpha, "delta": parsed.delta, "max_replicas": parsed.max_replicas}
 

@@ -1,6 +1,5 @@
 """Conditions that lossact does not train by itself: anybody's LightningModule, anybody's function."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -8,14 +7,14 @@ from typing import Any, ClassVar
 from lossact.checks import check_count
 from lossact.errors import InputError
 from lossact.experiment.condition import Trainable
-from lossact.experiment.targets import check_one_side
+from lossact.experiment.targets import check_one_side, threshold_of
 from lossact.fingerprint import described, plain
 
 BUDGET_HINT = 1000
 
 
 class Settings(Mapping[str, Any]):
-    """Named values that stay as they are; equal, and of one hash, where their content is equal."""
+    """Named values that stay as they are."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = dict(values)
@@ -32,18 +31,46 @@ class Settings(Mapping[str, Any]):
     def __repr__(self) -> str:
         return repr(self._values)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Settings) and self._content() == other._content()
 
-    def __hash__(self) -> int:
-        return hash(self._content())
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OneByOne(Trainable):
+    """What is trained a replica at a time.
 
-    def _content(self) -> str:
-        return json.dumps(plain(self, "settings"), sort_keys=True)
+    Attributes:
+        at_least, at_most: the threshold of the target's metric.
+        budget: updates at most, >= 1.
+        version: change it to have trials trained anew for a reason the store cannot see.
+        name: what tables call it.
+    """
+
+    at_least: float | None = None
+    at_most: float | None = None
+    budget: int
+    version: str = ""
+    name: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if self.at_least is not None or self.at_most is not None:
+            check_one_side(self.at_least, self.at_most)
+        check_count("budget", self.budget, hint=BUDGET_HINT)
+
+    @property
+    def block(self) -> int:
+        """Replicas that are stored together."""
+        return 2
+
+    def content(self) -> dict[str, Any]:
+        """Everything about the condition that can change an outcome, ready for JSON."""
+        return {name: getattr(self, name) for name in ("at_least", "at_most", "budget", "version")}
+
+    def met_by(self, value: float) -> bool:
+        """Whether a value of the metric meets the target; NaN never does."""
+        threshold = threshold_of(self.at_least, self.at_most)
+        return value >= threshold if self.at_least is not None else value <= threshold
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LightningCondition(Trainable):
+class LightningCondition(OneByOne):
     """Anybody's LightningModule: one Trainer fit a replica, seeded, until a metric that it logs meets the target.
 
     A metric logged in training_step counts as of before that batch's update, one of validation as of the updates so
@@ -65,12 +92,7 @@ class LightningCondition(Trainable):
     module: Callable[[], Any]
     data: Callable[[], Any] | None = None
     metric: str
-    at_least: float | None = None
-    at_most: float | None = None
-    budget: int
     trainer: Mapping[str, Any] = field(default_factory=dict)
-    version: str = ""
-    name: str = field(default="", compare=False)
 
     OURS: ClassVar[tuple[str, ...]] = ("max_steps", "max_epochs", "min_steps", "min_epochs", "accelerator", "precision")
 
@@ -80,8 +102,8 @@ class LightningCondition(Trainable):
                 raise InputError(f"{what}={value!r} must be a function that makes one; try lambda: MyModule()")
         if not isinstance(self.metric, str) or not self.metric:
             raise InputError(f"metric={self.metric!r} must be the name of a logged metric; try 'val_loss'")
+        super().__post_init__()
         check_one_side(self.at_least, self.at_most)
-        check_count("budget", self.budget, hint=BUDGET_HINT)
         ours = sorted(set(self.trainer) & set(self.OURS))
         if ours:
             raise InputError(
@@ -91,28 +113,19 @@ class LightningCondition(Trainable):
         object.__setattr__(self, "name", self.name or getattr(self.module, "__name__", "module"))
         self.content()
 
-    @property
-    def block(self) -> int:
-        """Replicas that are stored together."""
-        return 2
-
     def content(self) -> dict[str, Any]:
         """Everything about the condition that can change an outcome, ready for JSON."""
-        return {
+        return super().content() | {
             "kind": "lightning",
             "module": described(self.module, "module"),
             "data": None if self.data is None else described(self.data, "data"),
             "metric": self.metric,
-            "at_least": self.at_least,
-            "at_most": self.at_most,
-            "budget": self.budget,
             "trainer": plain(self.trainer, "trainer"),
-            "version": self.version,
         }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FunctionCondition(Trainable):
+class FunctionCondition(OneByOne):
     """Anybody's training function, called once a replica.
 
     Attributes:
@@ -127,35 +140,19 @@ class FunctionCondition(Trainable):
 
     train: Callable[..., Any]
     config: Mapping[str, Any] = field(default_factory=dict)
-    at_least: float | None = None
-    at_most: float | None = None
-    budget: int
-    version: str = ""
-    name: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if not callable(self.train):
             raise InputError(f"train={self.train!r} must be a function (seed, **config) -> updates, or a curve")
-        if self.at_least is not None or self.at_most is not None:
-            check_one_side(self.at_least, self.at_most)
-        check_count("budget", self.budget, hint=BUDGET_HINT)
+        super().__post_init__()
         object.__setattr__(self, "config", Settings(self.config))
         object.__setattr__(self, "name", self.name or getattr(self.train, "__name__", "train"))
         self.content()
 
-    @property
-    def block(self) -> int:
-        """Replicas that are stored together."""
-        return 2
-
     def content(self) -> dict[str, Any]:
         """Everything about the condition that can change an outcome, ready for JSON."""
-        return {
+        return super().content() | {
             "kind": "function",
             "train": described(self.train, "train"),
             "config": plain(self.config, "config"),
-            "at_least": self.at_least,
-            "at_most": self.at_most,
-            "budget": self.budget,
-            "version": self.version,
         }

@@ -44,7 +44,10 @@ def source_digest() -> str:
     root = Path(__file__).parent.parent
     files = sorted(file for room in COMPUTING_ROOMS for file in (root / room).rglob("*.py"))
     digest = hashlib.sha256()
-    for file in [*files, *(root / "experiment" / name for name in ("runner.py", "stacking.py", "one_by_one.py"))]:
+    for file in [
+        *files,
+        *(root / "experiment" / name for name in ("runner.py", "stacking.py", "one_by_one.py", "foreign.py")),
+    ]:
         digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
 

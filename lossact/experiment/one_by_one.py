@@ -14,7 +14,6 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lossact.errors import InputError
 from lossact.experiment.foreign import FunctionCondition, LightningCondition
 from lossact.experiment.key import Setting
-from lossact.experiment.targets import threshold_of
 
 LOSS = "loss"  # what training_step returns, where the module logs nothing of that name
 
@@ -132,7 +131,7 @@ class _Watcher(Callback):
         if self.steps is not None:
             return
         self.latest = value
-        if meets(self.latest, self.condition.at_least, self.condition.at_most):
+        if self.condition.met_by(self.latest):
             self.steps = steps
             trainer.should_stop = True
 
@@ -156,13 +155,7 @@ def _call(condition: FunctionCondition, seed: int) -> Run:
             f"{condition}: train returned a curve of {len(curve)} values; 1 to budget + 1 = {condition.budget + 1} "
             "are needed, the first before any update"
         )
-    met = np.flatnonzero([meets(float(value), condition.at_least, condition.at_most) for value in curve])
+    met = np.flatnonzero([condition.met_by(float(value)) for value in curve])
     if len(met):
         return Run(int(met[0]), False)
     return Run(None, not np.isfinite(curve[-1]))
-
-
-def meets(value: float, at_least: float | None, at_most: float | None) -> bool:
-    """Whether a value meets the one threshold that is given; NaN never does."""
-    threshold = threshold_of(at_least, at_most)
-    return value >= threshold if at_least is not None else value <= threshold

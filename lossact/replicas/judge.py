@@ -26,20 +26,12 @@ class Judge:
     loss: str | Measure
     metric: Measure | None = None
 
-    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """(batch, ...) losses."""
-        if isinstance(self.loss, str):
-            return SIGMOID_LOSSES[self.loss].function(outputs, targets)
-        return self.loss(outputs, targets)
+    def judged(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss () and metric () of one network's outputs.
 
-    def measured(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """() metric."""
-        if self.metric is None:
-            return accuracy(outputs, targets).mean()
-        return self.metric(outputs, targets).to(outputs.dtype).mean()
-
-    def check(self, outputs: Any, targets: Tensor) -> None:
-        """Raise InputError unless loss and metric can be taken of one network's outputs."""
+        Raises:
+            InputError: outputs, losses or metric are not of the shapes that they should have.
+        """
         if not isinstance(outputs, Tensor) or not torch.is_floating_point(outputs) or len(outputs) != len(targets):
             found = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
             raise InputError(f"network returned {found} for {len(targets)} examples; one output an example is needed")
@@ -48,7 +40,7 @@ class Judge:
                 f"network returned {tuple(outputs.shape)}, labels are {tuple(targets.shape)} (axis 0); one logit an "
                 f"image is needed for loss={self.loss!r}; give a function (outputs, targets) -> losses for others"
             )
-        losses = self.losses(outputs, targets)
+        losses = (SIGMOID_LOSSES[self.loss].function if isinstance(self.loss, str) else self.loss)(outputs, targets)
         if not isinstance(losses, Tensor) or losses.shape[:1] != targets.shape[:1]:
             found = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
             raise InputError(
@@ -59,3 +51,4 @@ class Judge:
         if not isinstance(metric, Tensor) or metric.shape not in {(), targets.shape[:1]}:
             found = tuple(metric.shape) if isinstance(metric, Tensor) else type(metric).__name__
             raise InputError(f"metric returned {found}; it must return a tensor: one number, or one an example")
+        return losses.mean(), metric.to(outputs.dtype).mean()

@@ -79,7 +79,7 @@ def check_stackable(module: nn.Module, judge: Judge, images: Tensor, labels: Ten
                 f"network does not take inputs of shape {tuple(images.shape)} and {images.dtype}: {error}"
             ) from None
         drew = not torch.equal(state, torch.get_rng_state())
-        judge.check(outputs, labels)
+        judge.judged(outputs, labels)
     if drew:
         raise InputError(
             f"network draws random numbers in its forward pass (dropout, say), which stacked replicas "
@@ -141,7 +141,7 @@ class StackedModule:
 
     def _judged(self, flat: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         outputs = functional_call(self.module, _named_views(self.module, flat), (images,))
-        return self.judge.losses(outputs, labels).mean(), self.judge.measured(outputs, labels)
+        return self.judge.judged(outputs, labels)
 
     def _of_each(self, function: Callable[..., Any], parameters: Tensor, images: Tensor, labels: Tensor) -> Any:
         shared = None if len(images) == 1 and len(parameters) > 1 else 0
@@ -190,10 +190,9 @@ class SeparateModules:
         with self._own_random_numbers(replica), torch.enable_grad():
             own = flat.detach().requires_grad_()
             outputs = functional_call(module, _named_views(module, own), (images,))
-            self.judge.check(outputs, labels)
-            loss = self.judge.losses(outputs, labels).mean()
+            loss, metric = self.judge.judged(outputs, labels)
             (gradient,) = torch.autograd.grad(loss, own)
-        return loss.detach(), self.judge.measured(outputs.detach(), labels), gradient
+        return loss.detach(), metric.detach(), gradient
 
     @contextmanager
     def _own_random_numbers(self, replica: int) -> Iterator[None]:
@@ -211,8 +210,7 @@ class SeparateModules:
             inputs, targets = images[r % len(images)], labels[r % len(labels)]
             with self._own_random_numbers(r), torch.no_grad():
                 outputs = functional_call(module, _named_views(module, flat), (inputs,))
-                self.judge.check(outputs, targets)
-                rows.append((self.judge.losses(outputs, targets).mean(), self.judge.measured(outputs, targets)))
+                rows.append(self.judge.judged(outputs, targets))
             for part, training in modes.items():
                 part.training = training
         loss, metric = (torch.stack(column) for column in zip(*rows, strict=True))

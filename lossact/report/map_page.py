@@ -3,7 +3,9 @@
 from html import escape
 from pathlib import Path
 
+import numpy as np
 from matplotlib.colors import to_hex
+from numpy.typing import NDArray
 
 from lossact.claims.map import Axis, ClaimMap
 from lossact.claims.verdict import Verdict
@@ -39,7 +41,8 @@ def write_map_page(path: Path, one: ClaimMap) -> Path:
         path: the file.
         one: the map.
     """
-    rows = "".join(_row(one, row) for row in reversed(range(len(one.y.values))))
+    diverged = one.diverged()
+    rows = "".join(_row(one, row, diverged[row]) for row in reversed(range(len(one.y.values))))
     head = "".join(f"<th scope=col>{value:.3g}</th>" for value in one.x.values)
     width = len(one.x.values)
     sentence = escape(repr(one.hypothesis))
@@ -57,8 +60,7 @@ def write_map_page(path: Path, one: ClaimMap) -> Path:
     return path
 
 
-def _row(one: ClaimMap, row: int) -> str:
-    diverged = one.diverged()
+def _row(one: ClaimMap, row: int, diverged: NDArray[np.bool_]) -> str:
     cells = []
     for column, cell in enumerate(one.cells[row]):
         value = cell.decision.value
@@ -66,7 +68,7 @@ def _row(one: ClaimMap, row: int) -> str:
             name
             for name, there in (
                 ("here", one.here == (one.x.values[column], one.y.values[row])),
-                ("diverged", diverged[row, column]),
+                ("diverged", diverged[column]),
             )
             if there
         ]
