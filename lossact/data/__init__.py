@@ -5,5 +5,6 @@ from lossact.data.files import ImageFiles
 from lossact.data.image_set import ImageSet
 from lossact.data.line_images import LineImages
 from lossact.data.random_images import RandomImages
+from lossact.data.source import DataSource
 
-__all__ = ["Arrays", "Drawn", "ImageFiles", "ImageSet", "LineImages", "RandomImages"]
+__all__ = ["Arrays", "DataSource", "Drawn", "ImageFiles", "ImageSet", "LineImages", "RandomImages"]

@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lossact.data.image_set import ImageSet, checked_set
+from lossact.data.source import DataSource
 from lossact.errors import DataError
 from lossact.fingerprint import described
 
 
 @dataclass(frozen=True)
-class Arrays:
+class Arrays(DataSource):
     """One fixed set of examples; every replica trains on it, only its initial weights and its batches are its own.
 
     Args:
@@ -55,7 +56,7 @@ class Arrays:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Drawn(DataSource):
     """Examples that a function draws, fresh for every replica.
 
     Attributes:

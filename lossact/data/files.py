@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossact.data.image_set import ImageSet
+from lossact.data.source import DataSource
 from lossact.errors import DataError
 
 
 @dataclass(frozen=True)
-class ImageFiles:
+class ImageFiles(DataSource):
     """Images and labels from .npy files; every replica trains on them, only its initial weights are its own.
 
     The files are read, and checked, when the object is made. Two sets are equal where their arrays are, wherever

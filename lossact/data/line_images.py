@@ -7,13 +7,14 @@ import numpy as np
 
 from lossact.checks import check_count
 from lossact.data.image_set import ImageSet
+from lossact.data.source import DataSource
 from lossact.errors import InputError
 
 SIDE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineImages:
+class LineImages(DataSource):
     """A fresh set of 16x16 images for every replica, half of them labelled 1: the bar stands right of the square.
 
     The bar is 2 to 4 wide and 10 to 14 high; the square has an odd side of 1 to 11 and is cut at the image's edge.

@@ -7,10 +7,11 @@ import numpy as np
 
 from lossact.checks import check_count, check_number
 from lossact.data.image_set import ImageSet
+from lossact.data.source import DataSource
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomImages:
+class RandomImages(DataSource):
     """A fresh set of random images for every replica: the task is to memorise it.
 
     Attributes:

@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import Any
 
 from lossact.checks import check_choice, check_count
-from lossact.data import Arrays, Drawn, ImageFiles, LineImages, RandomImages
+from lossact.data import Arrays, DataSource, Drawn, ImageFiles, LineImages, RandomImages
 from lossact.errors import InputError
 from lossact.experiment.optimizers import SGD, Adam, Optimizer
 from lossact.experiment.targets import Accuracy, Loss, Metric, Target
 from lossact.fingerprint import described
-from lossact.models.config import CNNConfig, MLPConfig
+from lossact.models.config import CNNConfig, MLPConfig, NetworkConfig
 from lossact.models.factory import ModuleFactory
 
 LOSS_NAMES = ("cross_entropy", "hinge", "huber", "l2")
@@ -81,10 +81,10 @@ class Condition(Trainable):
         name: what tables call it; not part of its content.
     """
 
-    network: MLPConfig | CNNConfig | ModuleFactory | Callable[[], Any]
+    network: NetworkConfig | Callable[[], Any]
     loss: str | Callable[[Any, Any], Any]
     optimizer: Optimizer
-    data: RandomImages | LineImages | ImageFiles | Arrays | Drawn
+    data: DataSource
     budget: int
     target: Target = FULL_ACCURACY
     batch_size: int | None = None
@@ -100,7 +100,7 @@ class Condition(Trainable):
         check_count("measured_every", self.measured_every)
         if self.batch_size is not None:
             check_count("batch_size", self.batch_size, hint=32)
-        if not isinstance(self.network, (MLPConfig, CNNConfig, ModuleFactory)):
+        if not isinstance(self.network, NetworkConfig):
             object.__setattr__(self, "network", ModuleFactory(self.network))
         for field_name, kinds in (("optimizer", (SGD, Adam)), ("data", DATA), ("target", (Accuracy, Loss, Metric))):
             value = getattr(self, field_name)

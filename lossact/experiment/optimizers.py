@@ -1,13 +1,28 @@
 """How weights move, as a condition says it; what each does is in lossact.replicas.rules."""
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from lossact.checks import check_number
 
 
+class Optimizer(ABC):
+    """How weights move: SGD, Adam or AdamW.
+
+    Attributes:
+        kind: its rule's name in lossact.replicas.rules.
+    """
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def content(self) -> dict[str, Any]:
+        """What decides an outcome, for the store's key."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class SGD:
+class SGD(Optimizer):
     """Gradient descent with momentum: v <- momentum v + grad + weight_decay p; p <- p - learning_rate v.
 
     Attributes:
@@ -37,7 +52,7 @@ class SGD:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adam:
+class Adam(Optimizer):
     """Adam as torch.optim.Adam has it, weight decay added to the gradient.
 
     Attributes:
@@ -74,6 +89,3 @@ class AdamW(Adam):
     kind: ClassVar[str] = "adamw"
 
     weight_decay: float = 0.01
-
-
-Optimizer = SGD | Adam

@@ -1,5 +1,6 @@
 """When a replica is done."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,8 +12,27 @@ from lossact.fingerprint import described
 SETS = ("training", "validation")
 
 
+class Target(ABC):
+    """When a replica is done: Accuracy, Loss or Metric.
+
+    Attributes:
+        on: "training" or "validation" examples.
+    """
+
+    on: str
+
+    @property
+    @abstractmethod
+    def threshold(self) -> float:
+        """Of the measured value."""
+
+    @abstractmethod
+    def content(self) -> dict[str, Any]:
+        """What decides an outcome, for the store's key."""
+
+
 @dataclass(frozen=True)
-class Accuracy:
+class Accuracy(Target):
     """The target: the share of examples answered rightly is at least `at_least`.
 
     Right is the side of p = 1/2 where a network answers with one logit, the largest of several outputs elsewhere.
@@ -42,7 +62,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Loss:
+class Loss(Target):
     """The target: the mean loss is at most `at_most`.
 
     Attributes:
@@ -70,7 +90,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Metric:
+class Metric(Target):
     """The target: a function of a network's outputs is at least, or at most, a number.
 
     Attributes:
@@ -107,9 +127,6 @@ class Metric:
         name = getattr(self.function, "__name__", type(self.function).__name__)
         side = "at least" if self.at_most is None else "at most"
         return f"{_on(self.on)}{name} {side} {self.threshold:g}"
-
-
-Target = Accuracy | Loss | Metric
 
 
 def check_one_side(at_least: float | None, at_most: float | None) -> None:

@@ -1,6 +1,7 @@
 """What a built-in network is, without torch: its shape, its activation and how its weights start."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -38,8 +39,26 @@ def glorot(
     return parameters
 
 
+class NetworkConfig(ABC):
+    """What a network is, and how its replicas are trained together: MLPConfig, CNNConfig or ModuleFactory.
+
+    Attributes:
+        block: replicas that are trained and stored together.
+        blocks_at_once: blocks in a launch.
+        updates_per_step: updates in one training_step.
+    """
+
+    block: ClassVar[int]
+    blocks_at_once: ClassVar[int]
+    updates_per_step: ClassVar[int]
+
+    @abstractmethod
+    def content(self) -> dict[str, Any]:
+        """What decides an outcome, for the store's key."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class MLPConfig:
+class MLPConfig(NetworkConfig):
     """Flatten -> Linear(features, hidden) -> activation -> Linear(hidden, 1), read as the logit of p(label = 1).
 
     Attributes:
@@ -78,7 +97,7 @@ class MLPConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CNNConfig:
+class CNNConfig(NetworkConfig):
     """Two convolutions (stride 1, no padding), each with its activation -> Flatten -> Linear(features, 1), a logit.
 
     Attributes:

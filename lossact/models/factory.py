@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 from lossact.errors import InputError
 from lossact.fingerprint import described
+from lossact.models.config import NetworkConfig
 
 
 @dataclass(frozen=True)
-class ModuleFactory:
+class ModuleFactory(NetworkConfig):
     """Makes networks of one shape, each with initial weights of its own.
 
     Attributes:
