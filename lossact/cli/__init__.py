@@ -1,6 +1,7 @@
 """The lossact command."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from lossact.cli import init, surfaces
@@ -14,6 +15,13 @@ Claims about neural-network training as statistically tested experiments.
   pytest claims/ -k a6 -v    one of them
   pytest --help              the --claims-* options
 """
+
+TRAINING = {
+    "fit": "train one network, or many replicas of it, from a config file",
+    "validate": "measure a checkpoint on validation examples, or where there are none on those that were learned",
+    "test": "measure a checkpoint on examples that it has not seen, where data are drawn",
+    "predict": "write what a checkpoint answers to the examples that were learned, as predictions.csv",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,12 +38,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.add_parser("surfaces", help="figures of one neuron: output, loss, gradient over (w, b)")
     )
     map_command.add_arguments(commands.add_parser("map", help="a claim's verdict over a grid of two numbers"))
-    parsed = parser.parse_args(arguments)
-    if parsed.command is None:
-        parser.print_help()
-        return 0
+    for name, does in TRAINING.items():
+        commands.add_parser(name, help=does, add_help=False)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    command = given[0] if given and given[0] in TRAINING else None
     try:
+        if command is not None:  # Lightning reads its options itself
+            from lossact.cli.train import run
+
+            run(arguments)
+            return 0
+        parsed = parser.parse_args(given)
+        command = parsed.command
+        if command is None:
+            parser.print_help()
+            return 0
         parsed.run(parsed)
     except (LossactError, OSError) as error:
-        parser.exit(2, f"lossact {parsed.command}: {error}\n")
+        parser.exit(2, f"lossact {command}: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"lossact {command}: interrupted\n")
     return 0

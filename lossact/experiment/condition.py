@@ -120,6 +120,13 @@ class Condition(Trainable):
         return self.network
 
     @property
+    def metric_name(self) -> str:
+        """What is measured beside the loss, in a word."""
+        if not isinstance(self.target, Metric):
+            return "accuracy"
+        return str(getattr(self.target.function, "__name__", type(self.target.function).__name__))
+
+    @property
     def has_own_layers(self) -> bool:
         """Whether a built-in network's stacked layers do: the loss has a name, and the target is one they measure."""
         built_in = not isinstance(self.network, ModuleFactory)

@@ -1,9 +1,6 @@
 """Trains blocks of replicas in this process, under the Lightning Trainer."""
 
 import json
-import logging
-import signal
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lossact.experiment.condition import Condition, Trainable
@@ -29,6 +25,7 @@ from lossact.experiment.store import CURVES_KEPT
 from lossact.experiment.trials import Curves, Trials
 from lossact.models.config import MLPConfig
 from lossact.replicas.compiled import SLICE
+from lossact.training.quiet import interruptible, quiet
 from lossact.training.stacked import StackedOutcome, StackedTraining
 
 Job = tuple[Trainable, int]  # a condition and a block of it
@@ -127,7 +124,7 @@ def _train_one_by_one(
     for block in blocks:
         runs: list[Run] = []
         for replica in range(block * condition.block, (block + 1) * condition.block):
-            with _quiet(), _interruptible(), _threads(setting.threads):
+            with quiet(), interruptible(), _threads(setting.threads):
                 runs.append(train_one(condition, replica_seed(seed, replica), setting))
             arrived.append(runs[-1].steps is not None)
             if progress is not None:
@@ -224,7 +221,7 @@ class _Watch(Callback):
 
 def fit(module: StackedTraining, setting: Setting, callback: Callback | None = None) -> None:
     """Run the Trainer over a stacked module, quietly."""
-    with _quiet(), _interruptible(), _threads(setting.threads):
+    with quiet(), interruptible(), _threads(setting.threads):
         trainer = Trainer(
             accelerator=setting.device,
             devices=1,
@@ -235,9 +232,10 @@ def fit(module: StackedTraining, setting: Setting, callback: Callback | None = N
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            limit_val_batches=0,
             callbacks=[callback] if callback else [],
         )
-        trainer.fit(module, train_dataloaders=module.chunks)
+        trainer.fit(module)
 
 
 class _Report(Callback):
@@ -264,25 +262,14 @@ def _split(outcome: StackedOutcome, launch: Sequence[Job]) -> Iterator[TrainedBl
             condition=condition,
             first_replica=block * size,
             trials=Trials(steps[rows], outcome.reached[rows], outcome.diverged[rows], condition.budget),
-            curves=Curves(outcome.loss[rows].astype(np.float32), outcome.metric[rows].astype(np.float32)),
+            curves=Curves(
+                outcome.loss[rows].astype(np.float32),
+                outcome.metric[rows].astype(np.float32),
+                outcome.gradient_norm[rows].astype(np.float32),
+                outcome.layers,
+                outcome.updates_per_step,
+            ),
         )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No banner and no advice from Lightning, and no deprecation that it or torch's compiler runs into itself."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=PossibleUserWarning)
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-            warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=DeprecationWarning)
-            warnings.filterwarnings("ignore", message=".*TypedStorage is deprecated.*")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 @contextmanager
@@ -293,18 +280,3 @@ def _threads(n: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C stays a KeyboardInterrupt; Lightning turns it into an exit and leaves SIGINT ignored."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as stopped:
-        if isinstance(stopped.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        if handler is not None and signal.getsignal(signal.SIGINT) is not handler:
-            signal.signal(signal.SIGINT, handler)

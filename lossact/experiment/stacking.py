@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from lossact.data import ImageSet
 from lossact.errors import InputError
@@ -44,22 +45,16 @@ def stack_replicas(members: Sequence[Member], seed: int, setting: Setting, *, cu
     if condition.has_own_layers:
         images = images.to(dtype)
     validation = None
-    if condition.target.on == "validation":
-        held_out = [one.validation for one in sets if one.validation is not None]
-        if len(held_out) < len(sets):
-            raise InputError(f"{condition}: its target is on validation data, and its data have none")
+    held_out = validation_sets(members, seed, sets)
+    if condition.target.on == "validation" and held_out is not None:
         shown, answers = stacked_arrays(held_out, dtype)
         _check_labels(condition, answers)
         validation = shown.to(images.dtype), answers
     batches = None
-    if condition.batch_size is not None:
-        n_examples = labels.shape[1]
-        if condition.batch_size > n_examples:
-            raise InputError(
-                f"{condition}: batch_size={condition.batch_size} must be at most the {n_examples} examples"
-            )
+    size = checked_batch_size(condition, labels.shape[1])
+    if size is not None:
         orders = [replica_generator(seed, replica, ORDER) for _, replica in members]
-        batches = Minibatches(orders, n_examples=n_examples, size=condition.batch_size)
+        batches = Minibatches(orders, n_examples=labels.shape[1], size=size)
     network, start = _network_and_start(members, seed, images, labels, dtype)
     rule = RULES[condition.optimizer.kind]
     optimizers = [condition.optimizer for condition, _ in members]
@@ -72,7 +67,7 @@ def stack_replicas(members: Sequence[Member], seed: int, setting: Setting, *, cu
         rule=rule,
         numbers=torch.tensor([[getattr(one, name) for one in optimizers] for name in rule.numbers], dtype=dtype),
         bias_gradient_scale=torch.tensor(bias_scales, dtype=dtype),
-        goal=_goal(condition.target),
+        goal=goal_of(condition.target),
         batches=batches,
         validation=validation,
         measured_every=condition.measured_every,
@@ -93,7 +88,24 @@ def _check_labels(condition: Condition, labels: torch.Tensor) -> None:
         )
 
 
-def _goal(target: Target) -> Goal:
+def checked_batch_size(condition: Condition, n_examples: int) -> int | None:
+    """The condition's batch size.
+
+    Raises:
+        InputError: there are fewer examples.
+    """
+    if condition.batch_size is not None and condition.batch_size > n_examples:
+        raise InputError(f"{condition}: batch_size={condition.batch_size} must be at most the {n_examples} examples")
+    return condition.batch_size
+
+
+def judge_of(condition: Condition) -> Judge:
+    """Loss and metric that the condition names."""
+    return Judge(condition.loss, condition.target.function if isinstance(condition.target, Metric) else None)
+
+
+def goal_of(target: Target) -> Goal:
+    """The target on the scale that the engine measures."""
     at_most = isinstance(target, Loss) or (isinstance(target, Metric) and target.at_most is not None)
     return Goal(target.threshold, of_loss=isinstance(target, Loss), at_most=at_most)
 
@@ -104,14 +116,14 @@ def _network_and_start(
     """The stacked network, and (replicas, size) initial parameters."""
     condition, _ = members[0]
     config = condition.built
-    judge = Judge(condition.loss, condition.target.function if isinstance(condition.target, Metric) else None)
+    judge = judge_of(condition)
     if isinstance(config, ModuleFactory):
-        modules = make_modules(config, [_torch_seed(seed, replica, WEIGHTS) for _, replica in members])
+        modules = plain_networks(members, seed, tuple(images.shape[2:]))
         start = torch.stack([flat_parameters(module) for module in modules]).to(dtype)
         if condition.stacked:
             return StackedModule(modules[0].to(dtype), judge, images[0], labels[0]), start
         modules = [module.to(dtype) for module in modules]
-        seeds = [_torch_seed(seed, replica, FORWARD) for _, replica in members]
+        seeds = [forward_seed(seed, replica) for _, replica in members]
         return SeparateModules(modules, judge, seeds), start
     image_shape = tuple(images.shape[2:])
     starts = [_flat_start(condition, image_shape, seed, replica) for condition, replica in members]
@@ -132,10 +144,43 @@ def _flat_start(condition: Condition, image_shape: tuple[int, ...], seed: int, r
     return np.concatenate([array.ravel() for array in parameters.values()])
 
 
-def data_sets(members: Sequence[Member], seed: int) -> list[ImageSet]:
+def plain_networks(members: Sequence[Member], seed: int, image_shape: tuple[int, ...]) -> list[nn.Module]:
+    """Each replica's network as a module of its own, with the weights that it starts from, in double precision."""
+    config = members[0][0].built
+    if isinstance(config, ModuleFactory):
+        return make_modules(config, [_torch_seed(seed, replica, WEIGHTS) for _, replica in members])
+    networks: list[nn.Module] = []
+    for condition, replica in members:
+        network = plain_network(config, image_shape).double()
+        nn.utils.vector_to_parameters(
+            torch.from_numpy(_flat_start(condition, image_shape, seed, replica)), network.parameters()
+        )
+        networks.append(network)
+    return networks
+
+
+def data_sets(members: Sequence[Member], seed: int, stream: int = DATA) -> list[ImageSet]:
     """Each replica's data, or the one set that all share."""
     drawn = members if members[0][0].data.per_replica else members[:1]
-    return [condition.data.sample(replica_generator(seed, replica, DATA)) for condition, replica in drawn]
+    return [condition.data.sample(replica_generator(seed, replica, stream)) for condition, replica in drawn]
+
+
+def validation_sets(
+    members: Sequence[Member], seed: int, sets: Sequence[ImageSet] | None = None
+) -> list[ImageSet] | None:
+    """What each replica is only measured on, or None where the data have none.
+
+    Raises:
+        InputError: they have none, and the target is about them.
+    """
+    sets = data_sets(members, seed) if sets is None else sets
+    held_out = [one.validation for one in sets if one.validation is not None]
+    if len(held_out) == len(sets):
+        return held_out
+    condition, _ = members[0]
+    if condition.target.on == "validation":
+        raise InputError(f"{condition}: its target is on validation data, and its data have none")
+    return None
 
 
 def stacked_arrays(sets: Sequence[ImageSet], dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
@@ -154,6 +199,11 @@ def stacked_arrays(sets: Sequence[ImageSet], dtype: torch.dtype) -> tuple[torch.
 def replica_seed(seed: int, replica: int) -> int:
     """What a replica of a LightningModule or a function is seeded with: in [0, 2^32)."""
     return _torch_seed(seed, replica, WEIGHTS) % 2**32
+
+
+def forward_seed(seed: int, replica: int) -> int:
+    """What a replica's forward passes draw from."""
+    return _torch_seed(seed, replica, FORWARD)
 
 
 def _torch_seed(seed: int, replica: int, stream: int) -> int:

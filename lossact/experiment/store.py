@@ -5,13 +5,14 @@ import os
 import sqlite3
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from lossact.errors import StoreError
 from lossact.experiment.trials import Curves, Trials
@@ -165,7 +166,14 @@ class Store:
         file = self._curve_file(key, first_replica)
         file.parent.mkdir(exist_ok=True)
         partial = file.with_suffix(f".{os.getpid()}.npz")
-        np.savez_compressed(partial, loss=curves.loss, metric=curves.metric)
+        np.savez_compressed(
+            partial,
+            loss=curves.loss,
+            metric=curves.metric,
+            gradient_norm=curves.gradient_norm,
+            layers=np.array(curves.layers, dtype=np.str_),
+            gradient_every=curves.gradient_every,
+        )
         partial.replace(file)
 
     def curves(self, key: str, block: int) -> Curves | None:
@@ -177,12 +185,12 @@ class Store:
                 break
             try:
                 with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-                    parts.append(Curves(arrays["loss"], arrays["metric"]))
+                    parts.append(_curves(arrays))
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
                 raise StoreError(
                     f"{file}: not readable as learning curves ({error}); delete it, trials are kept elsewhere"
                 ) from None
-        return _joined(parts) if parts else None
+        return Curves.joined(parts) if parts else None
 
     def close(self) -> None:
         """Close the file; a temporary store is gone then."""
@@ -197,5 +205,11 @@ class Store:
         self.close()
 
 
-def _joined(parts: Sequence[Curves]) -> Curves:
-    return Curves(np.concatenate([part.loss for part in parts]), np.concatenate([part.metric for part in parts]))
+def _curves(arrays: Mapping[str, NDArray[Any]]) -> Curves:
+    return Curves(
+        arrays["loss"],
+        arrays["metric"],
+        arrays["gradient_norm"],
+        tuple(map(str, arrays["layers"])),
+        int(arrays["gradient_every"]),
+    )

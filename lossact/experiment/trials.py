@@ -1,7 +1,7 @@
 """The outcomes of replicas."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,18 +80,37 @@ class Curves:
 
     Attributes:
         loss, metric: (replicas, budget + 1) float32, before each update and once after the last.
+        gradient_norm: (replicas, moments, layers) float32, norm of the loss's gradient by layer; without moments where
+            it was not looked at.
+        layers: their names.
+        gradient_every: updates between two moments, the first before any update.
     """
 
     loss: NDArray[np.float32]
     metric: NDArray[np.float32]
+    gradient_norm: NDArray[np.float32]
+    layers: tuple[str, ...] = ()
+    gradient_every: int = 1
 
     @classmethod
     def empty(cls, budget: int) -> "Curves":
-        return cls(np.zeros((0, budget + 1), np.float32), np.zeros((0, budget + 1), np.float32))
+        none = np.zeros((0, budget + 1), np.float32)
+        return cls(none, none, np.zeros((0, 0, 0), np.float32))
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Curves]") -> "Curves":
+        """Curves of one condition's blocks, in their order."""
+        return cls(
+            np.concatenate([part.loss for part in parts]),
+            np.concatenate([part.metric for part in parts]),
+            np.concatenate([part.gradient_norm for part in parts]),
+            parts[0].layers,
+            parts[0].gradient_every,
+        )
 
     def __len__(self) -> int:
         return len(self.loss)
 
     def first(self, n: int) -> "Curves":
         """The curves of replicas 0 … n - 1, as far as they are kept."""
-        return Curves(self.loss[:n], self.metric[:n])
+        return replace(self, loss=self.loss[:n], metric=self.metric[:n], gradient_norm=self.gradient_norm[:n])

@@ -69,7 +69,7 @@ class MLPConfig(NetworkConfig):
 
     block: ClassVar[int] = 64
     blocks_at_once: ClassVar[int] = 8
-    updates_per_step: ClassVar[int] = 200
+    updates_per_step: ClassVar[int] = 100
 
     activation: str
     hidden: int = 4

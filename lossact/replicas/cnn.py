@@ -142,6 +142,12 @@ class StackedCNN:
         loss, accuracy, _ = self.loss_and_gradient(parameters, images, labels)
         return loss, accuracy
 
+    @property
+    def layers(self) -> dict[str, int]:
+        """Layer name to its number of parameters, in order."""
+        sizes = self._sizes()
+        return {name: sum(sizes[2 * k : 2 * k + 2]) for k, name in enumerate(("first", "second", "output"))}
+
     def bias_mask(self) -> Tensor:
         """(size,) with True where a parameter is a bias."""
         return torch.cat([torch.full((size,), k % 2 == 1, dtype=torch.bool) for k, size in enumerate(self._sizes())])

@@ -72,6 +72,11 @@ class ReplicaState:
         flags = torch.zeros(len(parameters), dtype=torch.bool, device=parameters.device)
         return cls(parameters, rule.start(parameters), flags, flags.clone())
 
+    def to(self, device: torch.device) -> None:
+        """Move everything there."""
+        for name, tensor in vars(self).items():
+            setattr(self, name, tensor.to(device))
+
     @property
     def finished(self) -> bool:
         """Whether no replica moves any more. Waits for the device."""

@@ -7,6 +7,7 @@ WEIGHTS = 1
 FORWARD = 2
 SAMPLE = 3
 ORDER = 4
+TEST = 5
 
 
 def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generator:
@@ -18,8 +19,8 @@ def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generat
     Args:
         seed: the experiment's, >= 0.
         replica: index >= 0.
-        stream: DATA, WEIGHTS, FORWARD (what a forward pass draws), SAMPLE (what a claim draws without training) or
-            ORDER (which examples make a batch).
+        stream: DATA, WEIGHTS, FORWARD (what a forward pass draws), SAMPLE (what a claim draws without training),
+            ORDER (which examples make a batch) or TEST (data that are only looked at).
 
     Reference: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
     """

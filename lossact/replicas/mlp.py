@@ -75,6 +75,11 @@ class StackedMLP:
         loss, accuracy, _ = self.loss_and_gradient(parameters, images, labels)
         return loss, accuracy
 
+    @property
+    def layers(self) -> dict[str, int]:
+        """Layer name to its number of parameters, in order."""
+        return {"hidden": self.hidden * (self.features + 1), "output": self.hidden + 1}
+
     def bias_mask(self) -> Tensor:
         """(size,) with True where a parameter is a bias."""
         h, w = self.hidden, self.hidden * self.features

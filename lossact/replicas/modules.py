@@ -58,6 +58,14 @@ def _bias_mask(module: nn.Module) -> Tensor:
     )
 
 
+def _layers(module: nn.Module) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for name, parameter in module.named_parameters():
+        layer = name.rpartition(".")[0] or name
+        sizes[layer] = sizes.get(layer, 0) + parameter.numel()
+    return sizes
+
+
 def check_stackable(module: nn.Module, judge: Judge, images: Tensor, labels: Tensor) -> None:
     """Raise InputError where a forward pass draws random numbers, or changes buffers other than batch norm's.
 
@@ -149,6 +157,21 @@ class StackedModule:
             images, labels = images[0], labels[0]
         return vmap(function, (0, shared, shared))(parameters, images, labels)
 
+    @property
+    def layers(self) -> dict[str, int]:
+        """Name of a part with parameters of its own to their number, in order."""
+        return _layers(self.module)
+
+    def outputs(self, parameters: Tensor, images: Tensor) -> Tensor:
+        """What every replica answers: (replicas, batch, ...)."""
+
+        def one(flat: Tensor, images: Tensor) -> Tensor:
+            answer: Tensor = functional_call(self.module, _named_views(self.module, flat), (images,))
+            return answer
+
+        shared = len(images) == 1 and len(parameters) > 1
+        return vmap(one, (0, None if shared else 0))(parameters, images[0] if shared else images)
+
     def bias_mask(self) -> Tensor:
         """(size,) with True where a parameter is called bias."""
         return _bias_mask(self.module)
@@ -215,6 +238,11 @@ class SeparateModules:
                 part.training = training
         loss, metric = (torch.stack(column) for column in zip(*rows, strict=True))
         return loss, metric
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """None: one more forward pass would draw random numbers and change buffers."""
+        return {}
 
     def bias_mask(self) -> Tensor:
         """(size,) with True where a parameter is called bias."""

@@ -25,6 +25,10 @@ class StackedNetwork(Protocol):
     def measure(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Loss (replicas,) and metric (replicas,) at `parameters`, where nothing is to be learned."""
 
+    @property
+    def layers(self) -> dict[str, int]:
+        """Layer name to its number of parameters, in order; empty where a gradient cannot be looked at in passing."""
+
     def bias_mask(self) -> Tensor:
         """(size,) with True where a parameter is a bias."""
 

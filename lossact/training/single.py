@@ -8,78 +8,137 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from lossact.functional import SIGMOID_LOSSES, correct
-
-
-class RepeatedBatch:
-    """A loader that yields one full batch `times` times in one epoch, for an epoch costs the Trainer more than a step.
-
-    Args:
-        images: (batch, height, width).
-        labels: (batch,).
-        times: batches in the epoch.
-    """
-
-    def __init__(self, images: Tensor, labels: Tensor, *, times: int) -> None:
-        self.batch = (images, labels)
-        self.times = times
-
-    def __len__(self) -> int:
-        return self.times
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for _ in range(self.times):
-            yield self.batch
+from lossact.errors import InputError
+from lossact.replicas.engine import Goal
+from lossact.replicas.judge import Judge
+from lossact.replicas.minibatches import Minibatches
+from lossact.training.loaders import Examples, OneBatch, UpdateBatches
+from lossact.training.stacked import FULL_ACCURACY
 
 
 class NetworkTraining(LightningModule):
-    """Full-batch training of one network until its accuracy meets the target.
-
-    The metric is taken before each update and once after the last, so the loader yields budget + 1 batches.
+    """Training of one network until it meets its goal: what StackedTraining does to many, one at a time.
 
     Args:
-        network: (batch, height, width) images to (batch,) logits.
-        loss: a name in SIGMOID_LOSSES.
+        network: maps (batch, ...) inputs to outputs.
+        judge: loss and metric of the outputs.
         make_optimizer: the network's parameters to an optimiser.
-        target: accuracy at which training stops.
-        budget: updates at most.
+        training: inputs (n, ...) and targets (n, ...) to learn from.
+        validation, test: the same of examples that are only measured; None for those before.
+        goal: when training stops.
+        goal_on_validation: whether it is measured on the validation examples.
+        batches: makes the order of the examples; None for all of them in every update.
+        measured_every: updates between two measurements, where they are not those of the step itself.
+        in_evaluation_mode: whether a goal that is measured apart is measured in evaluation mode.
+        budget: updates at most, >= 1.
+        replica: its index, for what is written of it.
+        metric_name: what logs call the metric.
+        forward_seed: of what forward passes draw.
 
     Attributes:
-        steps_to_target: updates that had been applied when the target was first met, or None.
-        losses, accuracies: one value before each update, and one after the last.
+        update_count: updates that have been applied.
+        steps_to_target: updates that had been applied when the goal was first met, or None.
+        diverged: whether the loss stopped being finite.
+        losses, metrics: one value before each update, and one after the last.
     """
+
+    KEPT = ("batches_seen", "update_count", "steps_to_target", "diverged", "losses", "metrics")  # in checkpoints
 
     def __init__(
         self,
         network: nn.Module,
-        loss: str,
+        judge: Judge,
         make_optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer],
+        training: Examples,
         *,
-        target: float = 1.0,
+        validation: Examples | None = None,
+        test: Examples | None = None,
+        goal: Goal = FULL_ACCURACY,
+        goal_on_validation: bool = False,
+        batches: Callable[[], Minibatches] | None = None,
+        measured_every: int = 1,
+        in_evaluation_mode: bool = False,
         budget: int,
+        replica: int = 0,
+        metric_name: str = "accuracy",
+        forward_seed: int | None = None,
     ) -> None:
         super().__init__()
-        self.network, self.loss = network, SIGMOID_LOSSES[loss]
-        self.make_optimizer = make_optimizer
-        self.target, self.budget = target, budget
+        self.network, self.judge, self.make_optimizer = network, judge, make_optimizer
+        self.training_examples = training
+        self.validation_examples = validation or training
+        self.test_examples = test or self.validation_examples
+        self.goal, self.batches, self.measured_every, self.budget = goal, batches, measured_every, budget
+        self.measured_on = self.validation_examples if goal_on_validation else training
+        self.measures_apart = batches is not None or goal_on_validation or measured_every > 1
+        self.in_evaluation_mode = in_evaluation_mode
+        self.replicas = [replica]
+        self.metric_name, self.forward_seed = metric_name, forward_seed
+        self.batches_seen = self.update_count = 0
         self.steps_to_target: int | None = None
+        self.diverged = False
         self.losses: list[Tensor] = []
-        self.accuracies: list[Tensor] = []
+        self.metrics: list[Tensor] = []
+
+    @property
+    def layers(self) -> dict[str, list[nn.Parameter]]:
+        """Name of a part with parameters of its own to them."""
+        found: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            found.setdefault(name.rpartition(".")[0] or name, []).append(parameter)
+        return found
+
+    def forward(self, inputs: Tensor) -> Any:
+        return self.network(inputs)
+
+    def setup(self, stage: str) -> None:
+        double = "64" in str(self.trainer.precision)
+        self.to(torch.float64 if double else torch.float32)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.make_optimizer(self.network.parameters())
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        images, labels = batch
-        logits = self.network(images)
-        loss: Tensor = self.loss.function(logits, labels).mean()
-        accuracy = correct(logits, labels).mean()
-        self.losses.append(loss.detach())
-        self.accuracies.append(accuracy)
-        if accuracy >= self.target:
-            self.steps_to_target = self.global_step
+    def on_train_start(self) -> None:
+        if self.forward_seed is not None:
+            torch.manual_seed(self.forward_seed)
+
+    def training_step(self, batch: Examples, batch_idx: int) -> Tensor:
+        loss, metric = self.judge.judged(self.network(batch[0]), batch[1])
+        measured = self._measured(loss.detach(), metric.detach())
+        self.batches_seen += 1
+        self.losses.append(measured[0])
+        self.metrics.append(measured[1])
+        self.diverged = self.diverged or not bool(torch.isfinite(measured[0]))
+        met = not self.diverged and bool(self.goal.score(*measured) >= self.goal.lowest_score)
+        if met and self.steps_to_target is None:
+            self.steps_to_target = self.update_count
+        if self._done:
             self.trainer.should_stop = True
+        shown: dict[str, Tensor | float] = {
+            "loss": measured[0],
+            self.metric_name: measured[1],
+            "reached": float(self.steps_to_target is not None),
+        }
+        self.log_dict(shown, prog_bar=True, batch_size=len(batch[1]))
+        self.log("update", float(self.update_count), batch_size=len(batch[1]))
         return loss
+
+    @property
+    def _done(self) -> bool:
+        return self.steps_to_target is not None or self.diverged or self.update_count >= self.budget
+
+    def _measured(self, loss: Tensor, metric: Tensor) -> tuple[Tensor, Tensor]:
+        """What the goal is about: loss and metric of the batch, or of all examples, as the condition asks."""
+        if not self.measures_apart:
+            return loss, metric
+        if self.batches_seen % self.measured_every and self.losses:
+            return self.losses[-1], self.metrics[-1]
+        self.network.train(not self.in_evaluation_mode)
+        inputs, targets = (tensor.to(self.device) for tensor in self.measured_on)
+        with torch.no_grad():
+            measured = self.judge.judged(self.network(self._cast(inputs)), targets)
+        self.network.train()
+        return measured
 
     def optimizer_step(
         self,
@@ -91,5 +150,62 @@ class NetworkTraining(LightningModule):
         # The closure measures; only then is it known whether an update is due.
         assert optimizer_closure is not None
         loss = optimizer_closure()
-        if self.steps_to_target is None and self.global_step < self.budget:
+        if not self._done:
             optimizer.step(closure=lambda: loss)
+            self.update_count += 1
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        for layer, parameters in self.layers.items():
+            gradients = [one.grad.norm() for one in parameters if one.grad is not None]
+            if gradients:
+                self.log(f"gradient_norm/{layer}", torch.stack(gradients).norm())
+
+    # Examples
+
+    def _cast(self, inputs: Tensor) -> Tensor:
+        dtype = next(self.network.parameters()).dtype
+        return inputs.to(dtype) if inputs.is_floating_point() else inputs
+
+    def _examples(self, examples: Examples) -> Examples:
+        return self._cast(examples[0]), self._cast(examples[1])
+
+    def train_dataloader(self) -> UpdateBatches:
+        examples = self._examples(self.training_examples)
+        return UpdateBatches(examples, self.batches, budget=self.budget, seen=lambda: self.batches_seen)
+
+    def val_dataloader(self) -> OneBatch:
+        return OneBatch(self._examples(self.validation_examples))
+
+    def test_dataloader(self) -> OneBatch:
+        return OneBatch(self._examples(self.test_examples))
+
+    def predict_dataloader(self) -> OneBatch:
+        return OneBatch(self._examples(self.training_examples))
+
+    # What is only measured
+
+    def validation_step(self, batch: Examples, batch_idx: int) -> None:
+        self._log_measured("val", batch)
+
+    def test_step(self, batch: Examples, batch_idx: int) -> None:
+        self._log_measured("test", batch)
+
+    def predict_step(self, batch: Examples, batch_idx: int) -> Any:
+        return self.network(batch[0])
+
+    def _log_measured(self, prefix: str, batch: Examples) -> None:
+        loss, metric = self.judge.judged(self.network(batch[0]), batch[1])
+        measured = {f"{prefix}_loss": loss, f"{prefix}_{self.metric_name}": metric}
+        self.log_dict(measured, batch_size=len(batch[1]), prog_bar=True)
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["run"] = {name: getattr(self, name) for name in self.KEPT}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        found, own = checkpoint["state_dict"], self.state_dict()
+        if "run" not in checkpoint or {n: p.shape for n, p in found.items()} != {n: p.shape for n, p in own.items()}:
+            raise InputError("the checkpoint is of another network; give the config that it was made with")
+        for name in self.KEPT:
+            setattr(self, name, checkpoint["run"][name])

@@ -1,5 +1,6 @@
 """Many replicas of one network in one LightningModule."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,12 +11,15 @@ from lightning.pytorch import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lossact.errors import InputError
 from lossact.replicas.compiled import advance_in_slices
 from lossact.replicas.engine import Goal, Hyperparameters, ReplicaState, advance, make_step
 from lossact.replicas.minibatches import Minibatches, batch_of
 from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.rules import Rule
+from lossact.training.flags import check_flags
+from lossact.training.loaders import Examples, OneBatch
 from lossact.training.metrics import Latest, StepsToTarget
 
 
@@ -28,6 +32,10 @@ class StackedOutcome:
         reached, diverged: (replicas,) bool.
         loss, metric: (kept replicas, budget + 1), before each update and once after the last; after a replica rests,
             and between measurements, the last values go on.
+        gradient_norm: (kept replicas, moments, layers) Euclidean norm of the loss's gradient, before every so many
+            updates; after all replicas rest the last values go on.
+        layers: their names.
+        updates_per_step: so many.
     """
 
     steps_to_target: NDArray[np.int64]
@@ -35,6 +43,9 @@ class StackedOutcome:
     diverged: NDArray[np.bool_]
     loss: NDArray[np.floating[Any]]
     metric: NDArray[np.floating[Any]]
+    gradient_norm: NDArray[np.floating[Any]]
+    layers: tuple[str, ...]
+    updates_per_step: int
 
 
 FULL_ACCURACY = Goal(1.0)
@@ -61,6 +72,12 @@ class StackedTraining(LightningModule):
         compiled: whether the step goes through torch.compile.
         curves_of: curves are kept for the first so many replicas.
         updates_per_step: updates in one training_step.
+
+    Attributes:
+        replicas: their indices, for what is written of them.
+        metric_name: what logs call the metric.
+        validation_examples, test_examples: what Trainer.validate and .test measure; the goal's unless set.
+        answer: (parameters (replicas, size), images (sets, n, ...)) -> (replicas, n, ...), for Trainer.predict.
     """
 
     examples: Tensor
@@ -84,7 +101,7 @@ class StackedTraining(LightningModule):
         bias_gradient_scale: Tensor,
         goal: Goal = FULL_ACCURACY,
         batches: Minibatches | None = None,
-        validation: tuple[Tensor, Tensor] | None = None,
+        validation: Examples | None = None,
         measured_every: int = 1,
         budget: int,
         compiled: bool = False,
@@ -97,20 +114,33 @@ class StackedTraining(LightningModule):
         self.batches, self.measured_every = batches, measured_every
         self.measures_apart = batches is not None or validation is not None or measured_every > 1
         self.compiled, self.curves_of, self.updates_per_step = compiled, curves_of, updates_per_step
-        self.register_buffer("start", start)
-        self.register_buffer("examples", images if batches is not None else None)
-        self.register_buffer("images", network.arrange_images(images))
-        self.register_buffer("labels", labels)
-        shown = (self.images, labels) if validation is None else (network.arrange_images(validation[0]), validation[1])
-        self.register_buffer("shown_images", shown[0])
-        self.register_buffer("shown_labels", shown[1])
-        self.register_buffer("numbers", numbers.unsqueeze(2))
+        arranged = network.arrange_images(images)
+        shown = (arranged, labels) if validation is None else (network.arrange_images(validation[0]), validation[1])
         scale = torch.where(network.bias_mask(), bias_gradient_scale.unsqueeze(1), 1.0)
-        self.register_buffer("gradient_scale", scale.to(start.dtype))
+        buffers = {
+            "start": start,
+            "examples": images if batches is not None else None,
+            "images": arranged,
+            "labels": labels,
+            "shown_images": shown[0],
+            "shown_labels": shown[1],
+            "numbers": numbers.unsqueeze(2),
+            "gradient_scale": scale.to(start.dtype),
+        }
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer, persistent=False)  # made again, not read from a checkpoint
+        self.training_examples = images, labels
+        self.validation_examples = self.test_examples = validation or self.training_examples
+        self.replicas: Sequence[int] = range(len(start))
+        self.metric_name = "accuracy"
+        self.answer: Callable[[Tensor, Tensor], Tensor] | None = None
         self.latest = Latest(len(start))
         self.steps_to_target = StepsToTarget(len(start), target=goal.lowest_score)
         self.curves: list[tuple[Tensor, Tensor]] = []
+        self.newest: list[tuple[Tensor, Tensor]] = []  # of the last training_step, all replicas
+        self.gradient_norms: list[Tensor] = []
         self.update_count = 0
+        self.state = ReplicaState.start(start, rule)
 
     @property
     def chunks(self) -> range:
@@ -120,8 +150,15 @@ class StackedTraining(LightningModule):
     def configure_optimizers(self) -> list[Any]:
         return []
 
+    def train_dataloader(self) -> range:
+        return self.chunks
+
+    def configure_callbacks(self) -> list[Any]:
+        check_flags(self.trainer)  # here, because Lightning's own checks, which name one flag each, come next
+        return []
+
     def on_fit_start(self) -> None:
-        self.state = ReplicaState.start(self.start.clone(), self.rule)
+        self.state.to(self.device)
         mixed = "mixed" in str(self.trainer.precision)  # autocast ends where another thread begins
         if self.measures_apart:
             self.measured = (self.start.new_zeros(len(self.start)),) * 2
@@ -134,13 +171,20 @@ class StackedTraining(LightningModule):
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         n_updates = min(self.updates_per_step, self.budget - self.update_count)
+        self.newest = []
+        if self.curves_of and self.network.layers:
+            self.gradient_norms.append(self.gradient_norm(self.curves_of))
         self._take(n_updates)
         self.update_count += n_updates
+        # Without an optimiser nobody else counts; loggers and checkpoints ask the Trainer.
+        steps = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        steps.total.ready += n_updates
+        steps.total.completed += n_updates
         if self.update_count == self.budget:
             self._measure_only()
-        reach_rate = self.state.reached.to(self.start.dtype).mean()
-        self.log("reach_rate", reach_rate)
-        self.log("metric", self.latest.compute().mean())
+        self.log("update", float(self.update_count), prog_bar=True)
+        self.log("reach_rate", self.state.reached.to(self.start.dtype).mean(), prog_bar=True)
+        self.log(self.metric_name, self.latest.compute().mean(), prog_bar=True)
         if self.state.finished:
             self.trainer.should_stop = True
 
@@ -150,6 +194,7 @@ class StackedTraining(LightningModule):
 
     def _note(self, loss: Tensor, metric: Tensor) -> None:
         """Take what was measured of (updates, replicas), in the order of the updates."""
+        self.newest.append((loss, metric))
         score = self.goal.score(loss, metric)
         self.latest.update(metric)
         self.steps_to_target.update(torch.where(self.state.diverged, -torch.inf, score))
@@ -185,6 +230,80 @@ class StackedTraining(LightningModule):
             advance(self.step, state, images, labels, hyperparameters, 1)
         return losses, metrics
 
+    def gradient_norm(self, replicas: int) -> Tensor:
+        """(replicas, layers) norms of the gradient at the present parameters of the first so many.
+
+        Over the training examples, or where a batch holds fewer, over that many of them, the same each time.
+        """
+        images, labels = self.images, self.labels
+        if self.batches is not None:
+            images, labels = self.examples[:, : self.batches.size], labels[:, : self.batches.size]
+            images = self.network.arrange_images(images)
+        own = replicas if len(labels) > 1 else 1
+        with torch.no_grad():
+            parts = self.network.loss_and_gradient(self.state.parameters[:replicas], images[:own], labels[:own])
+        by_layer = torch.split(parts[2], list(self.network.layers.values()), dim=1)
+        return torch.stack([layer.norm(dim=1) for layer in by_layer], dim=1)
+
+    # What is only measured
+
+    def val_dataloader(self) -> OneBatch:
+        return OneBatch(self.validation_examples)
+
+    def test_dataloader(self) -> OneBatch:
+        return OneBatch(self.test_examples)
+
+    def predict_dataloader(self) -> OneBatch:
+        return OneBatch(self.training_examples)
+
+    def validation_step(self, batch: Examples, batch_idx: int) -> None:
+        self._log_measured("val", batch)
+
+    def test_step(self, batch: Examples, batch_idx: int) -> None:
+        self._log_measured("test", batch)
+
+    def predict_step(self, batch: Examples, batch_idx: int) -> Tensor:
+        if self.answer is None:
+            raise InputError("these replicas cannot be stacked, and do not predict; train one with replicas=1")
+        self.state.to(self.device)
+        return self.answer(self.state.parameters, batch[0])
+
+    def _log_measured(self, prefix: str, batch: Examples) -> None:
+        images, labels = batch
+        self.state.to(self.device)
+        with torch.no_grad():
+            measured = self.network.measure(self.state.parameters, self.network.arrange_images(images), labels)
+        for name, values in zip(("loss", self.metric_name), measured, strict=True):
+            self.log(f"{prefix}_{name}", values.mean(), batch_size=labels.shape[1])
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["replicas"] = {
+            "update_count": self.update_count,
+            "steps_to_target": self.steps_to_target.compute().reshape(-1),
+            "curves": self.curves,
+            "gradient_norms": self.gradient_norms,
+            **vars(self.state),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        saved = dict(checkpoint.get("replicas", {}))
+        if "parameters" not in saved or saved["parameters"].shape != self.start.shape:
+            raise InputError(
+                f"the checkpoint does not hold {len(self.start)} replicas of {self.start.shape[1]} parameters; give "
+                "the config that it was made with"
+            )
+        self.update_count = saved.pop("update_count")
+        self.curves = saved.pop("curves")
+        self.gradient_norms = saved.pop("gradient_norms")
+        self.steps_to_target.steps = saved.pop("steps_to_target")
+        self.steps_to_target.seen = torch.tensor(self.update_count)
+        self.state = ReplicaState(**saved)
+        if self.batches is not None:
+            for _ in range(self.update_count):
+                self.batches.next()
+
     def outcome(self) -> StackedOutcome:
         """The outcome of every replica, on the CPU, after the fit."""
         # torchmetrics hands a single replica's value back as a scalar.
@@ -196,6 +315,9 @@ class StackedTraining(LightningModule):
             diverged=self.state.diverged.cpu().numpy(),
             loss=loss,
             metric=metric,
+            gradient_norm=_whole_norms(self.gradient_norms, len(loss), len(self.chunks)),
+            layers=tuple(self.network.layers),
+            updates_per_step=self.updates_per_step,
         )
 
 
@@ -203,3 +325,11 @@ def _whole_curve(parts: list[Tensor], length: int) -> NDArray[np.floating[Any]]:
     """Join chunks (updates, replicas) to (replicas, length); where all rest early the last values go on."""
     curve = torch.cat(parts).cpu().numpy().T
     return np.pad(curve, ((0, 0), (0, length - curve.shape[1])), mode="edge")
+
+
+def _whole_norms(parts: list[Tensor], replicas: int, moments: int) -> NDArray[np.floating[Any]]:
+    """Join (replicas, layers) norms to (replicas, moments, layers)."""
+    if not parts:
+        return np.zeros((replicas, 0, 0))
+    norms = torch.stack(parts, dim=1).cpu().numpy()
+    return np.pad(norms, ((0, 0), (0, moments - norms.shape[1]), (0, 0)), mode="edge")

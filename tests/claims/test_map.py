@@ -31,6 +31,7 @@ def test_each_cell_is_the_claim_at_its_place(experiment: Experiment) -> None:
     assert found.here == (0.1, 1.0)
     for row, scale in enumerate(Y.values):
         for column, rate in enumerate(X.values):
+            assert isinstance(EASY.optimizer, SGD)
             optimizer = replace(EASY.optimizer, learning_rate=rate)
             network = MLPConfig(activation="sigmoid", initial_scale=scale)
             there = [replace(one, optimizer=optimizer, network=network, name=one.name) for one in (EASY, HARD)]

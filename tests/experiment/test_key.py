@@ -70,9 +70,10 @@ def test_numpys_numbers_are_numbers() -> None:
     base = report_condition()
     budget, hidden, decay, rate = np.array([1000])[0], np.array([4])[0], np.float32(0.5), np.float64(0.1)
     network = MLPConfig(activation="sigmoid", hidden=hidden)
+    assert isinstance(base.optimizer, SGD)
     same = replace(base, budget=budget, network=network, optimizer=replace(base.optimizer, learning_rate=rate))
     assert same == base
     assert trial_key(same, 0, Setting()) == trial_key(base, 0, Setting())
-    single: Any = replace(base.optimizer, weight_decay=float(decay))
+    single: Any = SGD(learning_rate=0.1, weight_decay=float(decay))
     object.__setattr__(single, "weight_decay", decay)
     json.dumps(key_content(replace(base, optimizer=single), 0, Setting()))

@@ -16,7 +16,7 @@ from lossact.experiment.key import Setting
 from tests.conftest import report_condition
 
 RNG = np.random.default_rng(0)
-NO_CURVES = Curves(np.zeros((0, 1), np.float32), np.zeros((0, 1), np.float32))
+NO_CURVES = Curves.empty(0)
 
 
 def some_trials(n: int) -> Trials:
@@ -26,7 +26,8 @@ def some_trials(n: int) -> Trials:
 
 def some_curves(n: int) -> Curves:
     loss, accuracy = RNG.random((2, n, 11), dtype=np.float32)
-    return Curves(loss, accuracy)
+    norms = RNG.random((n, 3, 2), dtype=np.float32)
+    return Curves(loss, accuracy, norms, ("hidden", "output"), 100)
 
 
 def test_what_is_stored_comes_back(tmp_path: Path) -> None:
@@ -41,6 +42,8 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
         kept = store.curves("k", 64)
         assert kept is not None
         np.testing.assert_array_equal(kept.loss, curves.loss)
+        np.testing.assert_array_equal(kept.gradient_norm, curves.gradient_norm)
+        assert (kept.layers, kept.gradient_every) == (("hidden", "output"), 100)
         assert store.content("k") == {"a": 1}
         assert len(store.trials("another", 10)) == 0
 

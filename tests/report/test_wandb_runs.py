@@ -30,7 +30,7 @@ def test_curve_rows_hold_quantiles_and_reach_rate() -> None:
     rng = np.random.default_rng(0)
     loss, accuracy = rng.random((2, 9, 5), dtype=np.float32)
     trials = Trials(np.array([0, 3, 4, 0]), np.array([1, 1, 1, 0], bool), np.zeros(4, bool), 4)
-    rows = curve_rows(trials, Curves(loss, accuracy))
+    rows = curve_rows(trials, Curves(loss, accuracy, np.zeros((9, 0, 0), np.float32)))
     assert [row["reach_rate"] for row in rows] == [0.25, 0.25, 0.25, 0.5, 0.75]
     for update, row in enumerate(rows):
         assert row["update"] == update

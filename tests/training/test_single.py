@@ -1,37 +1,154 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import nn
 
-from lossact.models import MLP, MLPConfig
-from lossact.replicas.generators import DATA, WEIGHTS, replica_generator
-from lossact.training.single import NetworkTraining, RepeatedBatch
+from lossact import (
+    SGD,
+    Accuracy,
+    Adam,
+    AdamW,
+    Condition,
+    Drawn,
+    Experiment,
+    LineImages,
+    Loss,
+    Store,
+)
+from lossact.experiment.key import Setting
+from lossact.experiment.module import training_module
+from lossact.models import CNNConfig
+from lossact.training.single import NetworkTraining
+from lossact.training.stacked import StackedTraining
 from tests.conftest import PAIRS, report_condition
 from tests.replicas.test_stacked_mlp import train_alone
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization"),
+    pytest.mark.filterwarnings("ignore:.*exists and is not empty"),
+    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch"),
+]
+DOUBLE = Setting(precision="64-true")
 
-@pytest.mark.filterwarnings("ignore:.*LeafSpec")
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+
+def trainer(**flags: Any) -> Trainer:
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    return Trainer(**{"accelerator": "cpu", "max_epochs": 1, "min_epochs": 0, "logger": False, **quiet, **flags})
+
+
+def fitted(condition: Condition, replicas: range, **flags: Any) -> Any:
+    module = training_module(condition, 0, replicas, precision="64-true")
+    trainer(precision="64-true", **flags).fit(module)
+    return module
+
+
 @pytest.mark.parametrize(("activation", "loss"), PAIRS)
 def test_a_single_network_equals_the_plain_loop(activation: str, loss: str) -> None:
-    budget = 300
-    condition = report_condition(activation, loss, budget=budget)
-    one = condition.data.sample(replica_generator(0, 2, DATA))
-    assert isinstance(condition.network, MLPConfig)
-    network = MLP(condition.network, (4, 4)).double()
-    start = condition.network.initial_parameters((4, 4), replica_generator(0, 2, WEIGHTS))
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in start.items()})
-    module = NetworkTraining(
-        network,
-        loss,
-        lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.99, weight_decay=5e-4),
-        budget=budget,
-    )
-    trainer = Trainer(
-        accelerator="cpu", precision="64-true", max_epochs=1, min_epochs=0, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
-    loader = RepeatedBatch(torch.from_numpy(one.images), torch.from_numpy(one.labels), times=budget + 1)
-    trainer.fit(module, train_dataloaders=loader)
+    condition = report_condition(activation, loss, budget=300)
+    module = fitted(condition, range(2, 3))
     curve, steps = train_alone(condition, 2)
     assert module.steps_to_target == steps
     torch.testing.assert_close(torch.stack(module.losses[:201]).tolist(), curve[:201], rtol=1e-9, atol=0)
+
+
+def drawn(rng: np.random.Generator) -> Any:
+    inputs = rng.standard_normal((40, 3))
+    weights = np.array([1.0, -2.0, 0.5])
+    return (
+        inputs[:25],
+        (inputs @ weights > 0)[:25].astype(float),
+        (inputs[25:], (inputs @ weights > 0)[25:].astype(float)),
+    )
+
+
+def with_dropout() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 1), nn.Flatten(0))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        report_condition(budget=500),
+        replace(report_condition(budget=500), optimizer=SGD(learning_rate=0.5, momentum=0.9, bias_gradient_scale=0.1)),
+        replace(report_condition(budget=500), optimizer=Adam(learning_rate=0.05, beta1=0.8), batch_size=20),
+        replace(
+            report_condition(budget=60), data=Drawn(drawn), optimizer=AdamW(learning_rate=0.03), batch_size=7,
+            target=Accuracy(0.9, on="validation"), measured_every=3,
+        ),
+        replace(
+            report_condition(budget=40), network=CNNConfig(activation="relu", channels=(3, 2), kernel=5),
+            data=LineImages(n_images=16), target=Loss(at_most=0.5),
+        ),
+        Condition(
+            name="dropout", network=with_dropout, loss="cross_entropy", optimizer=SGD(learning_rate=0.5), stacked=False,
+            data=Drawn(drawn), target=Accuracy(0.9, on="validation"), budget=40,
+        ),
+    ],
+    ids=["sgd", "bias scale", "adam, batches", "adamw, validation", "cnn, loss", "dropout"],
+)  # fmt: skip
+def test_a_single_network_tells_the_stored_trial(condition: Condition) -> None:
+    """Lightning's automatic optimisation with torch's optimiser, against the engine."""
+    with Store(None) as store:
+        (trials,) = Experiment(setting=DOUBLE, store=store).trials([condition], 1)
+    steps = [fitted(condition, range(r, r + 1)).steps_to_target for r in range(6)]
+    assert steps == [trial.steps_to_target for trial in trials][:6]
+    assert any(one is not None for one in steps)
+
+
+def test_flags_of_the_trainer_hold_for_a_single_network() -> None:
+    condition = report_condition(budget=200)
+    short = fitted(condition, range(1), max_steps=7)
+    assert short.global_step == 7
+    clipped = fitted(condition, range(1), gradient_clip_val=1e-3, max_steps=20)
+    assert not torch.equal(torch.stack(clipped.losses), torch.stack(fitted(condition, range(1), max_steps=20).losses))
+    slow = fitted(condition, range(1), accumulate_grad_batches=4)
+    assert slow.steps_to_target is None or slow.steps_to_target <= 50
+    fitted(condition, range(1), fast_dev_run=True)
+
+
+@pytest.mark.parametrize("batch_size", [None, 20])
+@pytest.mark.parametrize("replicas", [range(3, 4), range(5)])
+def test_a_resumed_run_is_the_undisturbed_one(tmp_path: Any, replicas: range, batch_size: int | None) -> None:
+    condition = replace(report_condition(budget=250), batch_size=batch_size, target=Accuracy(1.0))
+    whole = fitted(condition, replicas)
+    keep = ModelCheckpoint(tmp_path, every_n_train_steps=100, save_top_k=-1, filename="{step}")
+    fitted(condition, replicas, enable_checkpointing=True, callbacks=[keep])
+    path = tmp_path / "step=100.ckpt"
+    assert path.exists(), list(tmp_path.iterdir())
+    again = training_module(condition, 0, replicas, precision="64-true")
+    resumed = trainer(precision="64-true", enable_checkpointing=True, callbacks=[keep])
+    resumed.fit(again, ckpt_path=str(path), weights_only=True)
+    if isinstance(again, StackedTraining):
+        assert isinstance(whole, StackedTraining)
+        one, other = whole.outcome(), again.outcome()
+        np.testing.assert_array_equal(one.loss, other.loss)
+        np.testing.assert_array_equal(one.steps_to_target, other.steps_to_target)
+        np.testing.assert_array_equal(one.gradient_norm, other.gradient_norm)
+    else:
+        assert again.losses == whole.losses
+        assert again.steps_to_target == whole.steps_to_target
+
+
+def test_gradient_norms_are_autograds() -> None:
+    condition = report_condition("relu", "l2", budget=250)
+    stacked = fitted(condition, range(3))
+    norms = stacked.outcome().gradient_norm
+    assert norms.shape == (3, 3, 2)
+
+    for r in range(3):
+        module = training_module(condition, 0, [r])
+        assert isinstance(module, NetworkTraining)
+        module.double()
+        images, labels = module.training_examples
+        loss, _ = module.judge.judged(module.network(images), labels)
+        for k, parameters in enumerate(module.layers.values()):
+            gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
+            expected = torch.cat([one.flatten() for one in gradients]).norm()
+            assert norms[r, 0, k] == pytest.approx(float(expected), rel=1e-9)

@@ -1,0 +1,175 @@
+"""lossact fit, validate, test and predict: Lightning's command line for one replica of a condition, or many."""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pickle import UnpicklingError
+from typing import Any, NoReturn
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+
+from lossact.checks import check_count
+from lossact.cli import TRAINING
+from lossact.errors import InputError
+from lossact.experiment import Condition
+from lossact.experiment.module import training_module
+from lossact.models.config import NetworkConfig
+from lossact.training.callbacks import PredictionFile, ReplicaLog, UpdatesBar
+from lossact.training.quiet import interruptible, quiet
+from lossact.training.single import NetworkTraining
+from lossact.training.stacked import StackedTraining
+
+
+def _words(command: str, does: str) -> dict[str, str]:
+    checkpoint = "" if command == "fit" else " --ckpt_path CHECKPOINT"
+    return {
+        "usage": f"lossact {command} --config FILE [--config FILE ...] [--KEY VALUE ...]{checkpoint}",
+        "description": f"{does[0].upper()}{does[1:]}. Keys of the config are options too, and later ones win; "
+        "--print_config shows what they make together.",
+    }
+
+
+def replica_training(
+    network: NetworkConfig,
+    loss: str,
+    seed: int = 0,
+    replica: int = 0,
+    replicas: int = 1,
+    compiled: bool = False,
+    precision: str = "32-true",
+    **condition: Any,
+) -> LightningModule:
+    """Replicas of a condition.
+
+    Args:
+        network: What is trained: MLPConfig, CNNConfig, or ModuleFactory for a function that makes a module.
+        loss: cross_entropy, l2, huber or hinge, or the import path of a function (outputs, targets) -> losses.
+        seed: The experiment's, >= 0; replica r draws its data and initial weights from (seed, r).
+        replica: Index of the first one, >= 0.
+        replicas: How many train; 1 is a plain network that takes every flag of the Trainer, more are stacked.
+        compiled: Whether the step of stacked replicas goes through torch.compile.
+        precision: The Trainer's.
+        **condition: What is trained.
+    """
+    check_count("seed", seed, at_least=0, hint=0)
+    check_count("replica", replica, at_least=0, hint=0)
+    check_count("replicas", replicas, hint=256)
+    found = range(replica, replica + replicas)
+    what = Condition(network=network, loss=_loss(loss), **condition)
+    return training_module(what, seed, found, precision=precision, compiled=compiled)
+
+
+def _loss(name: str) -> str | Callable[[Any, Any], Any]:
+    """The loss of that name, or the function of that import path."""
+    module, _, function = name.rpartition(".")
+    if not module:
+        return name
+    try:
+        found: Callable[[Any, Any], Any] = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"loss={name!r} cannot be imported ({error}); give the import path of a function") from None
+    return found
+
+
+def _precision(given: Any) -> str:
+    return {None: "32-true", "32": "32-true", "64": "64-true"}.get(given if given is None else str(given), str(given))
+
+
+class LoggedConfig(SaveConfigCallback):
+    """Saves the whole config, and gives it to every logger as its run's hyperparameters."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        config = self.config.clone().as_dict()
+        for logger in trainer.loggers:
+            logger.log_hyperparams(
+                {name: _plain(config[name]) for name in ("model", "trainer", "data") if config.get(name)}
+            )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value if isinstance(value, (int, float, str, bool, type(None))) else str(value)
+
+
+class TrainingParser(LightningArgumentParser):
+    """Says what is wrong without the list of all options."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise InputError(f"{message}; see lossact fit --help") from None
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI with lossact's callbacks."""
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(replica_training, "model")  # before the Trainer's, which fill pages
+        parser.add_lightning_class_args(Trainer, "trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
+        parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True, required=False)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("trainer.precision", "model.precision", compute_fn=_precision)
+
+    def instantiate_trainer(self, **flags: Any) -> Trainer:
+        given = self._get(self.config_init, "trainer")
+        callbacks = given.get("callbacks") or []
+        self.predictions = PredictionFile()
+        own: list[Any] = [ReplicaLog(), self.predictions]
+        if given.get("enable_progress_bar") is not False and not any(isinstance(one, ProgressBar) for one in callbacks):
+            own.append(UpdatesBar())
+        try:
+            return super().instantiate_trainer(callbacks=[*callbacks, *own], **flags)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"trainer: {error}") from None
+
+
+def run(arguments: Sequence[str] | None) -> None:
+    """Run one of the four commands.
+
+    Args:
+        arguments: the command and its options; None for those of the process.
+
+    Raises:
+        InputError: they cannot be.
+    """
+    try:
+        with quiet(), interruptible():
+            done = TrainingCLI(
+                replica_training,
+                args=None if arguments is None or list(arguments) == sys.argv[1:] else list(arguments),
+                save_config_callback=LoggedConfig,
+                save_config_kwargs={"overwrite": True},
+                seed_everything_default=False,
+                trainer_defaults={"max_epochs": 1, "min_epochs": 0, "num_sanity_val_steps": 0},
+                parser_kwargs={"prog": "lossact", **{name: _words(name, does) for name, does in TRAINING.items()}},
+                parser_class=TrainingParser,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+            )
+    except (MisconfigurationException, UnpicklingError) as error:
+        raise InputError(str(error)) from None
+    print(_outcome(done))
+
+
+def _outcome(done: TrainingCLI) -> str:
+    module = done.model
+    if done.subcommand == "predict":
+        return f"predictions: {done.predictions.written}"
+    if done.subcommand != "fit":
+        return ""
+    if isinstance(module, NetworkTraining):
+        if module.diverged:
+            return f"diverged before update {module.update_count + 1}"
+        if module.steps_to_target is None:
+            return f"the target was not met within {module.update_count} updates"
+        return f"the target was met after {module.steps_to_target} updates"
+    assert isinstance(module, StackedTraining)
+    outcome = module.outcome()
+    steps = outcome.steps_to_target[outcome.reached]
+    return f"{len(steps)} of {len(outcome.reached)} replicas met the target within {module.update_count} updates"

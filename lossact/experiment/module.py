@@ -1,0 +1,126 @@
+"""The LightningModule that a Trainer of one's own takes: one replica of a condition, or many."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from lossact.experiment.condition import Condition
+from lossact.experiment.key import PRECISIONS, Setting
+from lossact.experiment.optimizers import SGD, Optimizer
+from lossact.experiment.stacking import (
+    DTYPES,
+    Member,
+    checked_batch_size,
+    data_sets,
+    forward_seed,
+    goal_of,
+    judge_of,
+    plain_networks,
+    stack_replicas,
+    stacked_arrays,
+    validation_sets,
+)
+from lossact.experiment.store import CURVES_KEPT
+from lossact.replicas.generators import ORDER, TEST, replica_generator
+from lossact.replicas.minibatches import Minibatches
+from lossact.replicas.modules import StackedModule
+from lossact.training.single import NetworkTraining
+from lossact.training.stacked import StackedTraining
+
+KINDS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+def training_module(
+    condition: Condition, seed: int, replicas: Sequence[int], *, precision: str = "32-true", compiled: bool = False
+) -> NetworkTraining | StackedTraining:
+    """Replicas of a condition as a LightningModule, data and all; a single one takes every flag of the Trainer.
+
+    Trainer.validate measures on the data's validation examples, or where they have none on those that are learned;
+    Trainer.test on a fresh draw of data that are drawn, else as validate does.
+
+    Args:
+        condition: what to train.
+        seed: the experiment's.
+        replicas: their indices, at least one.
+        precision: the Trainer's.
+        compiled: whether the step of many goes through torch.compile.
+    """
+    members = [(condition, replica) for replica in replicas]
+    if len(members) == 1:
+        return _single(condition, seed, replicas[0])
+    setting = Setting(precision=precision if precision in PRECISIONS else "32-true", compiled=compiled)
+    module = stack_replicas(members, seed, setting, curves_of=CURVES_KEPT)
+    module.replicas, module.metric_name = replicas, condition.metric_name
+    dtype = DTYPES[setting.precision]
+    held_out = validation_sets(members, seed)
+    if held_out is not None:
+        module.validation_examples = stacked_arrays(held_out, dtype)
+    module.test_examples = module.validation_examples
+    if condition.data.per_replica:
+        module.test_examples = stacked_arrays(data_sets(members, seed, TEST), dtype)
+    if condition.stacked:
+        images, labels = module.training_examples
+        (network,) = plain_networks(members[:1], seed, tuple(images.shape[2:]))
+        module.answer = StackedModule(network.to(dtype), judge_of(condition), images[0], labels[0]).outputs
+    return module
+
+
+def _single(condition: Condition, seed: int, replica: int) -> NetworkTraining:
+    member: list[Member] = [(condition, replica)]
+    dtype = torch.float64
+    ((images,), (labels,)) = stacked_arrays(data_sets(member, seed), dtype)
+    held_out = validation_sets(member, seed)
+    validation = test = None
+    if held_out is not None:
+        ((shown,), (answers,)) = stacked_arrays(held_out, dtype)
+        validation = shown, answers
+    if condition.data.per_replica:
+        ((fresh,), (truth,)) = stacked_arrays(data_sets(member, seed, TEST), dtype)
+        test = fresh, truth
+    (network,) = plain_networks(member, seed, tuple(images.shape[1:]))
+    size = checked_batch_size(condition, len(labels))
+
+    def batches() -> Minibatches:
+        assert size is not None
+        return Minibatches([replica_generator(seed, replica, ORDER)], n_examples=len(labels), size=size)
+
+    def make_optimizer(parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch_optimizer(condition.optimizer, parameters)
+
+    if isinstance(condition.optimizer, SGD) and condition.optimizer.bias_gradient_scale != 1:
+        scale = condition.optimizer.bias_gradient_scale
+        for name, parameter in network.named_parameters():
+            if name.rpartition(".")[2] == "bias":
+                parameter.register_hook(lambda gradient: gradient * scale)  # type: ignore[no-untyped-call]
+    return NetworkTraining(
+        network,
+        judge_of(condition),
+        make_optimizer,
+        (images, labels),
+        validation=validation,
+        test=test,
+        goal=goal_of(condition.target),
+        goal_on_validation=condition.target.on == "validation",
+        batches=None if size is None else batches,
+        measured_every=condition.measured_every,
+        in_evaluation_mode=not condition.stacked,
+        budget=condition.budget,
+        replica=replica,
+        metric_name=condition.metric_name,
+        forward_seed=None if condition.stacked else forward_seed(seed, replica),
+    )
+
+
+def torch_optimizer(optimizer: Optimizer, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimiser of torch's with the same numbers."""
+    numbers: dict[str, Any] = {
+        name: value for name, value in optimizer.content().items() if name not in {"kind", "bias_gradient_scale"}
+    }
+    numbers["lr"] = numbers.pop("learning_rate")
+    if "beta1" in numbers:
+        numbers["betas"] = numbers.pop("beta1"), numbers.pop("beta2")
+        numbers["eps"] = numbers.pop("epsilon")
+    made: torch.optim.Optimizer = KINDS[optimizer.kind](parameters, **numbers)
+    return made

@@ -1,0 +1,135 @@
+"""What `lossact fit` shows and keeps on the way."""
+
+import csv
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+
+from lossact.training.single import NetworkTraining
+from lossact.training.stacked import StackedTraining
+
+QUANTILES = {"q10": 0.1, "median": 0.5, "q90": 0.9}
+
+
+class UpdatesBar(ProgressBar):
+    """One line that counts updates, whatever a training_step holds, and says who has arrived.
+
+    It moves in place on a terminal, and is silent elsewhere.
+    """
+
+    WIDTH = 24
+    SECONDS = 0.1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown = sys.stderr.isatty()
+        self.last = 0.0
+
+    def enable(self) -> None:
+        self.shown = True
+
+    def disable(self) -> None:
+        self.shown = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if self.shown and time.monotonic() - self.last > self.SECONDS:
+            self._show(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.shown:
+            self._show(trainer, pl_module)
+            print(file=sys.stderr)
+
+    def _show(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, (NetworkTraining, StackedTraining))
+        self.last = time.monotonic()
+        update, budget = pl_module.update_count, pl_module.budget
+        metrics = self.get_metrics(trainer, pl_module)
+        told = [
+            f"{name} {value:.3g}" for name, value in metrics.items() if isinstance(value, float) and name != "update"
+        ]
+        done = self.WIDTH * update // budget
+        bar = "\u2588" * done + "\u2591" * (self.WIDTH - done)
+        line = f"{bar} update {update:,} of {budget:,}, {', '.join(told)}"
+        print(f"\r\033[K{line[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
+
+
+class ReplicaLog(Callback):
+    """Logs of stacked replicas, by updates: quantiles of loss, metric and gradient norms, and who has arrived.
+
+    Rows are `log_every_n_steps` updates apart, and reach every logger.
+    """
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if not isinstance(pl_module, StackedTraining) or not trainer.loggers:
+            return
+        loss, metric = (torch.cat(parts) for parts in zip(*pl_module.newest, strict=True))
+        measured_last = pl_module.update_count == pl_module.budget
+        first = pl_module.update_count + measured_last - len(loss)
+        steps = pl_module.steps_to_target.compute().reshape(-1)
+        every = max(1, trainer.log_every_n_steps)  # type: ignore[attr-defined]
+        norms = pl_module.gradient_norm(len(steps)) if pl_module.network.layers else None
+        for k in range(len(loss)):
+            update = first + k
+            last = k == len(loss) - 1
+            if update % every and not (last and (measured_last or trainer.should_stop)):
+                continue
+            reached = (steps >= 0) & (steps <= update)
+            row = {"update": float(update), "reach_rate": float(reached.double().mean())}
+            row |= quantiles("loss", loss[k]) | quantiles(pl_module.metric_name, metric[k])
+            if norms is not None and last:
+                for layer, of_layer in zip(pl_module.network.layers, norms.T, strict=True):
+                    row |= quantiles(f"gradient_norm/{layer}", of_layer)
+            for logger in trainer.loggers:
+                logger.log_metrics(row, step=update)
+
+
+def quantiles(name: str, values: torch.Tensor) -> dict[str, float]:
+    """`name/q10`, `name/median` and `name/q90` of (replicas,) values."""
+    found = np.quantile(values.double().cpu().numpy(), list(QUANTILES.values()))
+    return {f"{name}/{label}": float(value) for label, value in zip(QUANTILES, found, strict=True)}
+
+
+class PredictionFile(Callback):
+    """Writes what Trainer.predict finds: one row an example of a replica, its target and the network's outputs.
+
+    Args:
+        path: a CSV file; None for predictions.csv in the Trainer's folder of logs.
+
+    Attributes:
+        written: where it went, None before.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.written: Path | None = None
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        assert isinstance(pl_module, (NetworkTraining, StackedTraining))
+        outputs, targets = outputs.double().cpu(), batch[1].double().cpu()
+        if isinstance(pl_module, NetworkTraining):
+            outputs, targets = outputs.unsqueeze(0), targets.unsqueeze(0)
+        outputs, targets = (tensor.reshape(*tensor.shape[:2], -1) for tensor in (outputs, targets))
+        path = self.path or Path(trainer.log_dir or trainer.default_root_dir) / "predictions.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        columns = [f"output_{k}" for k in range(outputs.shape[2])] if outputs.shape[2] > 1 else ["logit"]
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            truths = [f"target_{k}" for k in range(targets.shape[2])] if targets.shape[2] > 1 else ["target"]
+            writer.writerow(["replica", "example", *truths, *columns])
+            for r, replica in enumerate(pl_module.replicas):
+                for example, answer in enumerate(outputs[r].tolist()):
+                    writer.writerow([replica, example, *targets[r % len(targets), example].tolist(), *answer])
+        self.written = path

@@ -1,0 +1,50 @@
+"""The Trainer without its banners, and with a Ctrl-C that stays one."""
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+
+OF_OTHERS = (  # what Lightning, or torch's compiler, runs into itself
+    ".*LeafSpec.*",
+    ".*torch.jit.script.*",
+    ".*TypedStorage is deprecated.*",
+    ".*exists and is not empty.*",
+    "Using ModelCheckpoint with manual optimization.*",  # saved after the updates, as is meant
+    "The dirpath has changed.*",
+    "Starting from v1.9.0, `tensorboardX`.*",
+)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No banner and no advice from Lightning, and no deprecation that it or torch's compiler runs into itself."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=PossibleUserWarning)
+            for message in OF_OTHERS:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C stays a KeyboardInterrupt; Lightning turns it into an exit and leaves SIGINT ignored."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stopped:
+        if isinstance(stopped.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if handler is not None and signal.getsignal(signal.SIGINT) is not handler:
+            signal.signal(signal.SIGINT, handler)
