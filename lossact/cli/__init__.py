@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lossact.cli import init, surfaces
+from lossact.cli import dashboard, init, surfaces
 from lossact.cli import map as map_command
 from lossact.errors import LossactError
 
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.add_parser("surfaces", help="figures of one neuron: output, loss, gradient over (w, b)")
     )
     map_command.add_arguments(commands.add_parser("map", help="a claim's verdict over a grid of two numbers"))
+    dashboard.add_arguments(commands.add_parser("dashboard", help="a W&B workspace that shows a project's runs"))
     for name, does in TRAINING.items():
         commands.add_parser(name, help=does, add_help=False)
     given = sys.argv[1:] if arguments is None else list(arguments)

@@ -3,20 +3,24 @@
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NoReturn
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import WandbLogger
 
 from lossact.checks import check_count
 from lossact.cli import TRAINING
 from lossact.errors import InputError
 from lossact.experiment import Condition
-from lossact.experiment.module import training_module
+from lossact.experiment.module import training_module, trials_of
 from lossact.models.config import NetworkConfig
+from lossact.report.wandb_runs import define_axes, flush_soon, log_arrivals
+from lossact.training.base import ReplicaTraining
 from lossact.training.callbacks import PredictionFile, ReplicaLog, UpdatesBar
 from lossact.training.quiet import interruptible, quiet
 from lossact.training.single import NetworkTraining
@@ -82,10 +86,12 @@ class LoggedConfig(SaveConfigCallback):
     """Saves the whole config, and gives it to every logger as its run's hyperparameters."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        assert isinstance(pl_module, ReplicaTraining)
         config = self.config.clone().as_dict()
         for logger in trainer.loggers:
             logger.log_hyperparams(
-                {name: _plain(config[name]) for name in ("model", "trainer", "data") if config.get(name)}
+                dict(pl_module.about)
+                | {name: _plain(config[name]) for name in ("model", "trainer", "data") if config.get(name)}
             )
 
 
@@ -95,6 +101,30 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     return value if isinstance(value, (int, float, str, bool, type(None))) else str(value)
+
+
+class WandbRun(Callback):
+    """What a run of WandbLogger gets beside the rows: axes, a name, and when training is over, who arrived when."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, ReplicaTraining)
+        for logger in _wandb_loggers(trainer):
+            define_axes(logger.experiment, pl_module.metric_name)
+            logger.experiment.name = logger.experiment.name if logger.name else pl_module.about["name"]
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, (NetworkTraining, StackedTraining))
+        for logger in _wandb_loggers(trainer):
+            pictures = Path(logger.save_dir or ".lossact") / "surfaces"
+            log_arrivals(logger.experiment, trials_of(pl_module), pl_module.about, pictures)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for logger in _wandb_loggers(trainer):
+            logger.experiment.finish()
+
+
+def _wandb_loggers(trainer: Trainer) -> list[WandbLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
 
 
 class TrainingParser(LightningArgumentParser):
@@ -120,7 +150,7 @@ class TrainingCLI(LightningCLI):
         given = self._get(self.config_init, "trainer")
         callbacks = given.get("callbacks") or []
         self.predictions = PredictionFile()
-        own: list[Any] = [ReplicaLog(), self.predictions]
+        own: list[Any] = [ReplicaLog(), WandbRun(), self.predictions]
         if given.get("enable_progress_bar") is not False and not any(isinstance(one, ProgressBar) for one in callbacks):
             own.append(UpdatesBar())
         try:
@@ -138,6 +168,7 @@ def run(arguments: Sequence[str] | None) -> None:
     Raises:
         InputError: they cannot be.
     """
+    flush_soon()
     try:
         with quiet(), interruptible():
             done = TrainingCLI(

@@ -45,14 +45,15 @@ class Trainable(ABC):
         """Everything that can change an outcome, ready for JSON."""
 
     @cached_property
-    def _content(self) -> str:
+    def json(self) -> str:
+        """The content as text."""
         return json.dumps(self.content(), sort_keys=True, default=lambda number: number.item())
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and isinstance(other, Trainable) and self._content == other._content
+        return type(other) is type(self) and isinstance(other, Trainable) and self.json == other.json
 
     def __hash__(self) -> int:
-        return hash(self._content)
+        return hash(self.json)
 
     def __str__(self) -> str:
         return self.name

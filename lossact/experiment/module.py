@@ -1,8 +1,10 @@
 """The LightningModule that a Trainer of one's own takes: one replica of a condition, or many."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -23,9 +25,11 @@ from lossact.experiment.stacking import (
     validation_sets,
 )
 from lossact.experiment.store import CURVES_KEPT
+from lossact.experiment.trials import Trials
 from lossact.replicas.generators import ORDER, TEST, replica_generator
 from lossact.replicas.minibatches import Minibatches
 from lossact.replicas.modules import StackedModule
+from lossact.training.loaders import Examples
 from lossact.training.single import NetworkTraining
 from lossact.training.stacked import StackedTraining
 
@@ -48,11 +52,27 @@ def training_module(
         compiled: whether the step of many goes through torch.compile.
     """
     members = [(condition, replica) for replica in replicas]
-    if len(members) == 1:
-        return _single(condition, seed, replicas[0])
+    module = _single(*members[0], seed) if len(members) == 1 else _stacked(members, seed, precision, compiled)
+    module.replicas, module.metric_name = replicas, condition.metric_name
+    module.about = {"name": condition.name, "seed": seed, "condition": json.loads(condition.json)}
+    return module
+
+
+def trials_of(module: NetworkTraining | StackedTraining) -> Trials:
+    """What became of its replicas, as far as they were trained."""
+    if isinstance(module, StackedTraining):
+        outcome = module.outcome()
+        steps = np.where(outcome.reached, outcome.steps_to_target, 0)
+        return Trials(steps, outcome.reached, outcome.diverged, module.budget)
+    reached = module.steps_to_target is not None
+    steps = np.array([module.steps_to_target or 0])
+    return Trials(steps, np.array([reached]), np.array([module.diverged]), module.budget)
+
+
+def _stacked(members: Sequence[Member], seed: int, precision: str, compiled: bool) -> StackedTraining:
+    condition, _ = members[0]
     setting = Setting(precision=precision if precision in PRECISIONS else "32-true", compiled=compiled)
     module = stack_replicas(members, seed, setting, curves_of=CURVES_KEPT)
-    module.replicas, module.metric_name = replicas, condition.metric_name
     dtype = DTYPES[setting.precision]
     held_out = validation_sets(members, seed)
     if held_out is not None:
@@ -67,18 +87,11 @@ def training_module(
     return module
 
 
-def _single(condition: Condition, seed: int, replica: int) -> NetworkTraining:
+def _single(condition: Condition, replica: int, seed: int) -> NetworkTraining:
     member: list[Member] = [(condition, replica)]
     dtype = torch.float64
-    ((images,), (labels,)) = stacked_arrays(data_sets(member, seed), dtype)
+    images, labels = _only(stacked_arrays(data_sets(member, seed), dtype))
     held_out = validation_sets(member, seed)
-    validation = test = None
-    if held_out is not None:
-        ((shown,), (answers,)) = stacked_arrays(held_out, dtype)
-        validation = shown, answers
-    if condition.data.per_replica:
-        ((fresh,), (truth,)) = stacked_arrays(data_sets(member, seed, TEST), dtype)
-        test = fresh, truth
     (network,) = plain_networks(member, seed, tuple(images.shape[1:]))
     size = checked_batch_size(condition, len(labels))
 
@@ -94,23 +107,28 @@ def _single(condition: Condition, seed: int, replica: int) -> NetworkTraining:
         for name, parameter in network.named_parameters():
             if name.rpartition(".")[2] == "bias":
                 parameter.register_hook(lambda gradient: gradient * scale)  # type: ignore[no-untyped-call]
-    return NetworkTraining(
+    module = NetworkTraining(
         network,
         judge_of(condition),
         make_optimizer,
         (images, labels),
-        validation=validation,
-        test=test,
+        validation=None if held_out is None else _only(stacked_arrays(held_out, dtype)),
         goal=goal_of(condition.target),
         goal_on_validation=condition.target.on == "validation",
         batches=None if size is None else batches,
         measured_every=condition.measured_every,
         in_evaluation_mode=not condition.stacked,
         budget=condition.budget,
-        replica=replica,
-        metric_name=condition.metric_name,
         forward_seed=None if condition.stacked else forward_seed(seed, replica),
     )
+    if condition.data.per_replica:
+        module.test_examples = _only(stacked_arrays(data_sets(member, seed, TEST), dtype))
+    return module
+
+
+def _only(stacked: Examples) -> Examples:
+    """Of the one set."""
+    return stacked[0][0], stacked[1][0]
 
 
 def torch_optimizer(optimizer: Optimizer, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:

@@ -201,7 +201,7 @@ class ClaimSession:
         if self.options.wandb != "disabled":
             from lossact.report.wandb_runs import log_claims
 
-            self.notes.append(log_claims(results, self.experiment, self.options.wandb))
+            self.notes.append(log_claims(results, self.experiment, self.options.wandb, delta=delta))
 
     def _write(self, kind: str, path: Path, write: Callable[[Path], None]) -> None:
         try:

@@ -1,9 +1,10 @@
-"""W&B runs of a claims session: one a condition, one for the verdicts."""
+"""W&B runs: one a condition and one for the verdicts of a claims session, one a map, and what `lossact fit` adds."""
 
 import os
 import re
 import secrets
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,23 @@ import numpy as np
 
 from lossact.claims.map import ClaimMap
 from lossact.claims.result import ClaimResult
-from lossact.errors import LossactError
-from lossact.experiment import Curves, Experiment, Store, Trials
+from lossact.errors import InputError, LossactError
+from lossact.experiment import Experiment, Store, Trials
+from lossact.report.rows import curve_rows, metric_name
 
 PROJECT = "lossact"
+MOST_ROWS = 10_000  # of a table; W&B cuts what is longer
 Start = Callable[[str, str, dict[str, Any]], Any]
-QUANTILES = {"q10": 0.1, "median": 0.5, "q90": 0.9}
 
 
-def log_claims(results: Sequence[ClaimResult], experiment: Experiment, mode: str) -> str:
+def log_claims(results: Sequence[ClaimResult], experiment: Experiment, mode: str, *, delta: float) -> str:
     """Log every condition and the verdict table, all in one group.
 
     Args:
         results: at least one.
         experiment: whose store holds the trials.
         mode: "offline" or "online".
+        delta: the smallest margin that matters.
 
     Returns:
         One line that says where the runs are.
@@ -34,12 +37,16 @@ def log_claims(results: Sequence[ClaimResult], experiment: Experiment, mode: str
     group = "claims-" + secrets.token_hex(4)
 
     def log(start: Start) -> None:
+        ids = {}
         for key, (name, replicas) in _conditions(results).items():
-            run = start(name, "condition", {"seed": experiment.seed, **experiment.store.content(key)})
+            about = experiment.store.content(key)
+            claims = [result.id for result in results if key in dict(result.keys).values()]
+            run = start(name, "condition", {"name": name, "claims": claims, **about})
             _log_condition(run, key, replicas, experiment)
+            ids[key] = run.id
             run.finish()
-        run = start("verdicts", "verdicts", {"seed": experiment.seed})
-        _log_verdicts(run, results)
+        run = start("verdicts", "verdicts", {"seed": experiment.seed, "delta": delta})
+        _log_verdicts(run, results, ids, delta=delta)
         run.finish()
 
     return _logged(log, group, experiment.store, mode)
@@ -64,14 +71,14 @@ def log_map(one: ClaimMap, picture: Path, store: Store, *, mode: str) -> str:
         config = {name: getattr(one, name) for name in ("seed", "alpha", "delta", "exploratory")}
         run = start(repr(one.hypothesis), "map", config | {"x": asdict(one.x), "y": asdict(one.y)})
         columns = [one.x.path, one.y.path, "verdict", "value", "low", "high", "replicas", "diverged"]
-        table = wandb.Table(columns=list(columns))
+        rows: list[list[Any]] = []
         for (row, column), diverged in np.ndenumerate(one.diverged()):
             cell = one.cells[row][column]
             d = cell.decision
-            table.add_data(
-                one.x.values[column], one.y.values[row], cell.name, d.value, d.low, d.high, d.replicas, bool(diverged)
-            )
-        run.log({"map": wandb.Image(str(picture)), "cells": table})
+            place = one.x.values[column], one.y.values[row]
+            rows.append([*place, cell.name, d.value, d.low, d.high, d.replicas, bool(diverged)])
+        run.log({"map": wandb.Image(str(picture))})
+        _log_table(run, "cells", columns, rows)
         names = [cell.name for cell in one.verdicts]
         run.summary.update({f"cells/{name}": names.count(name) for name in ("supported", "refuted", "inconclusive")})
         run.finish()
@@ -79,14 +86,91 @@ def log_map(one: ClaimMap, picture: Path, store: Store, *, mode: str) -> str:
     return _logged(log, "map-" + secrets.token_hex(4), store, mode)
 
 
-def _logged(log: Callable[[Start], None], group: str, store: Store, mode: str) -> str:
-    """Run `log` with a function that starts a run of the group (name, job type, config); where the runs are."""
-    # What was logged reaches the file within half a second, also when the process is killed; read at import.
+def flush_soon() -> None:
+    """What was logged reaches the file within half a second, also when the process is killed; read when wandb loads."""
     os.environ.setdefault("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "0.5")
+
+
+def define_axes(run: Any, metric: str) -> None:
+    """Updates are the axis of all that is logged; summaries keep the best of what is minimised or maximised."""
+    run.define_metric("update", hidden=True)
+    run.define_metric("*", step_metric="update")
+    for name, best in (("loss", "min"), ("loss/median", "min"), (metric, "max"), (f"{metric}/median", "max")):
+        run.define_metric(name, step_metric="update", summary=f"{best},last")
+    run.define_metric("reach_rate", step_metric="update", summary="last")
+
+
+def log_arrivals(run: Any, trials: Trials, about: Mapping[str, Any], pictures: Path) -> None:
+    """What is known when training is over: who arrived when, each trial as a file, and the neuron's surfaces.
+
+    Args:
+        run: the condition's.
+        trials: its outcomes.
+        about: its content, as the store's key holds it.
+        pictures: a folder that keeps drawn surfaces.
+    """
     import wandb
 
+    steps = trials.steps[trials.reached]
+    row: dict[str, Any] = {"update": float(trials.budget)}
+    if len(steps):
+        counts, edges = np.histogram(steps, bins=50, range=(0, trials.budget))
+        row["steps_to_target"] = wandb.Histogram(np_histogram=(counts.tolist(), edges.tolist()))
+        row["arrivals"] = wandb.Table(columns=["steps_to_target"], data=[[int(one)] for one in steps[:MOST_ROWS]])
+    images = [wandb.Image(str(path), caption=path.stem) for path in _surfaces(about, pictures)]
+    run.log(row | ({"surfaces": images} if images else {}))
+    columns = ["replica", "steps_to_target", "diverged"]
+    _log_file(run, "trials", columns, [[one.replica, one.steps_to_target, one.diverged] for one in trials])
+    run.summary.update(
+        {
+            "replicas": len(trials),
+            "reach_rate": float(trials.reached.mean()),
+            "diverged": int(trials.diverged.sum()),
+            "median_steps_to_target": trials.median_steps,
+        }
+    )
+
+
+def save_workspace(workspace: Any) -> str:
+    """Send a dashboard to W&B; where it is.
+
+    Raises:
+        InputError: W&B did not take it.
+    """
+    import wandb
+
+    try:
+        workspace.save()
+    except (wandb.Error, OSError, ValueError) as error:
+        raise InputError(f"W&B did not take the workspace: {error}") from None
+    return str(workspace.url)
+
+
+def _surfaces(about: Mapping[str, Any], pictures: Path) -> list[Path]:
+    """The surfaces of a built-in network's neuron; drawn once for a store, because drawing takes seconds."""
+    condition = about["condition"]
+    activation, loss = condition.get("network", {}).get("activation"), condition.get("loss")
+    if not isinstance(activation, str) or not isinstance(loss, str):
+        return []
+    stems = [f"output_{activation}", f"loss_{activation}_{loss}", f"gradient_{activation}_{loss}"]
+    paths = [pictures / f"{stem}.png" for stem in stems]
+    if not all(path.exists() for path in paths):
+        from lossact.functional import Grid
+        from lossact.report.surfaces import draw_surfaces
+
+        pictures.mkdir(parents=True, exist_ok=True)
+        draw_surfaces(pictures, [activation], [loss], Grid(resolution=61))
+    return paths
+
+
+def _logged(log: Callable[[Start], None], group: str, store: Store, mode: str) -> str:
+    """Run `log` with a function that starts a run of the group (name, job type, config); where the runs are."""
+    flush_soon()
     directory = store.directory if not store.temporary else Path.cwd() / ".lossact"
     directory.mkdir(exist_ok=True)
+    # Where files wait for their upload: beside the runs, and not in the home directory.
+    os.environ.setdefault("WANDB_DATA_DIR", str(directory / "wandb"))
+    import wandb
 
     def start(name: str, job_type: str, config: dict[str, Any]) -> Any:
         return wandb.init(
@@ -120,70 +204,63 @@ def _conditions(results: Sequence[ClaimResult]) -> dict[str, tuple[str, int]]:
 
 
 def _log_condition(run: Any, key: str, replicas: int, experiment: Experiment) -> None:
-    import wandb
-
-    content = experiment.store.content(key)
-    trials = experiment.store.trials(key, content["condition"]["budget"]).first(replicas)
-    run.define_metric("update")
-    run.define_metric("*", step_metric="update")
-    curves = experiment.store.curves(key, content["block"])
-    curves = None if curves is None else curves.first(replicas)
-    rows: list[dict[str, Any]] = [*curve_rows(trials, curves, metric=_metric_name(content["condition"]))]
-    reached = trials.steps[trials.reached]
-    if len(reached):
-        counts, edges = np.histogram(reached, bins=50, range=(0, trials.budget))
-        rows[-1]["steps_to_target"] = wandb.Histogram(np_histogram=(counts.tolist(), edges.tolist()))
-    for row in rows:
+    about = experiment.store.content(key)
+    trials = experiment.store.trials(key, about["condition"]["budget"]).first(replicas)
+    curves = experiment.store.curves(key, about["block"])
+    metric = metric_name(about["condition"])
+    define_axes(run, metric)
+    for row in curve_rows(trials, None if curves is None else curves.first(replicas), metric=metric):
         run.log(row)
-    run.summary.update(
-        {
-            "replicas": len(trials),
-            "reach_rate": float(trials.reached.mean()),
-            "diverged": int(trials.diverged.sum()),
-            "median_steps_to_target": trials.median_steps,
-        }
-    )
+    log_arrivals(run, trials, about, experiment.store.directory / "surfaces")
 
 
-def _metric_name(condition: dict[str, Any]) -> str:
-    """What the metric beside the loss is: the accuracy, or the target's own."""
-    function = condition.get("target", {}).get("function")
-    return "accuracy" if function is None else str(function["name"]).rpartition(".")[2]
-
-
-def curve_rows(trials: Trials, curves: Curves | None, *, metric: str = "accuracy") -> list[dict[str, float]]:
-    """One row an update: the share that has reached the target, and quantiles of loss and metric over replicas.
-
-    A replica that rests keeps its last values, as early stopping leaves it.
-    """
-    reached_by = np.zeros(trials.budget + 1)
-    np.add.at(reached_by, trials.steps[trials.reached], 1)
-    columns = {"reach_rate": reached_by.cumsum() / max(1, len(trials))}
-    for name, values in () if curves is None else (("loss", curves.loss), (metric, curves.metric)):
-        for label, level in zip(QUANTILES, np.quantile(values, list(QUANTILES.values()), axis=0), strict=True):
-            columns[f"{name}/{label}"] = level
-    return [
-        {"update": update} | {name: float(column[update]) for name, column in columns.items()}
-        for update in range(trials.budget + 1)
-    ]
-
-
-def _log_verdicts(run: Any, results: Sequence[ClaimResult]) -> None:
+def _log_verdicts(run: Any, results: Sequence[ClaimResult], ids: Mapping[str, str], *, delta: float) -> None:
     import wandb
 
-    columns: list[str | int] = [
+    from lossact.report.figure import save_figure
+    from lossact.report.intervals import intervals_figure
+
+    columns = [
         "claim", "statement", "source", "verdict", "recorded", "effect", "value", "low", "high", "replicas",
-        "conditions",
+        "conditions", "condition_runs",
     ]  # fmt: skip
-    table = wandb.Table(columns=columns)
+    rows: list[list[Any]] = []
     for result in results:
         effect = result.verdict["effect"]
         reached = ", ".join(f"{c['name']} {c['reached']}/{c['replicas']}" for c in result.verdict["conditions"])
-        table.add_data(
-            result.id, result.statement, result.source, result.name, result.recorded, effect["name"],
-            effect["value"], effect["low"], effect["high"], result.verdict["replicas"], reached,
+        runs = ", ".join(ids[key] for _, key in result.keys)
+        rows.append(
+            [result.id, result.statement, result.source, result.name, result.recorded, effect["name"], effect["value"],
+             effect["low"], effect["high"], result.verdict["replicas"], reached, runs]
         )  # fmt: skip
-    run.log({"verdicts": table})
+    _log_table(run, "verdicts", columns, rows)
+    if any(not result.exact for result in results):
+        with tempfile.TemporaryDirectory(prefix="lossact-") as folder:
+            picture, _ = save_figure(intervals_figure(results, delta=delta), Path(folder) / "intervals")
+            run.log({"intervals": wandb.Image(str(picture))})
     for result in results:
         name = re.sub(r"\W+", "_", result.id.rpartition("::")[2])
         run.summary[f"verdict/{name}"] = result.name
+
+
+def _log_table(run: Any, name: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """Log a table; what is longer than W&B takes goes along whole, as a file."""
+    import wandb
+
+    run.log({name: wandb.Table(columns=list(columns), data=rows[:MOST_ROWS])})
+    if len(rows) > MOST_ROWS:
+        _log_file(run, name, columns, rows)
+
+
+def _log_file(run: Any, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Send rows along as a CSV file, in an artifact of the run's."""
+    import csv
+
+    import wandb
+
+    artifact = wandb.Artifact(f"{name}-{run.id}", type=name)
+    with artifact.new_file(f"{name}.csv", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    run.log_artifact(artifact)

@@ -7,15 +7,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
+from lossact.stats.bands import bands
+from lossact.training.base import ReplicaTraining
 from lossact.training.single import NetworkTraining
 from lossact.training.stacked import StackedTraining
-
-QUANTILES = {"q10": 0.1, "median": 0.5, "q90": 0.9}
 
 
 class UpdatesBar(ProgressBar):
@@ -51,7 +50,7 @@ class UpdatesBar(ProgressBar):
             print(file=sys.stderr)
 
     def _show(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, (NetworkTraining, StackedTraining))
+        assert isinstance(pl_module, ReplicaTraining)
         self.last = time.monotonic()
         update, budget = pl_module.update_count, pl_module.budget
         metrics = self.get_metrics(trainer, pl_module)
@@ -86,18 +85,16 @@ class ReplicaLog(Callback):
                 continue
             reached = (steps >= 0) & (steps <= update)
             row = {"update": float(update), "reach_rate": float(reached.double().mean())}
-            row |= quantiles("loss", loss[k]) | quantiles(pl_module.metric_name, metric[k])
+            row |= _bands("loss", loss[k]) | _bands(pl_module.metric_name, metric[k])
             if norms is not None and last:
                 for layer, of_layer in zip(pl_module.network.layers, norms.T, strict=True):
-                    row |= quantiles(f"gradient_norm/{layer}", of_layer)
+                    row |= _bands(f"gradient_norm/{layer}", of_layer)
             for logger in trainer.loggers:
                 logger.log_metrics(row, step=update)
 
 
-def quantiles(name: str, values: torch.Tensor) -> dict[str, float]:
-    """`name/q10`, `name/median` and `name/q90` of (replicas,) values."""
-    found = np.quantile(values.double().cpu().numpy(), list(QUANTILES.values()))
-    return {f"{name}/{label}": float(value) for label, value in zip(QUANTILES, found, strict=True)}
+def _bands(name: str, values: torch.Tensor) -> dict[str, float]:
+    return {label: float(value) for label, value in bands(name, values.double().cpu().numpy()).items()}
 
 
 class PredictionFile(Callback):
@@ -117,7 +114,7 @@ class PredictionFile(Callback):
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        assert isinstance(pl_module, (NetworkTraining, StackedTraining))
+        assert isinstance(pl_module, ReplicaTraining)
         outputs, targets = outputs.double().cpu(), batch[1].double().cpu()
         if isinstance(pl_module, NetworkTraining):
             outputs, targets = outputs.unsqueeze(0), targets.unsqueeze(0)

@@ -14,6 +14,10 @@ OF_OTHERS = (  # what Lightning, or torch's compiler, runs into itself
     ".*TypedStorage is deprecated.*",
     ".*exists and is not empty.*",
     "Using ModelCheckpoint with manual optimization.*",  # saved after the updates, as is meant
+    r"\s*By default only one JsonargparseDeprecationWarning",
+    r"(?s)\s*.*was deprecated in v[\d.]+ and\s+will\s+be\s+removed\s+in\s+v5",
+    "LightningCLI's args parameter is intended.*",
+    "Be aware that when using `ckpt_path`, callbacks.*",
     "The dirpath has changed.*",
     "Starting from v1.9.0, `tensorboardX`.*",
 )

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
@@ -12,11 +11,12 @@ from lossact.errors import InputError
 from lossact.replicas.engine import Goal
 from lossact.replicas.judge import Judge
 from lossact.replicas.minibatches import Minibatches
-from lossact.training.loaders import Examples, OneBatch, UpdateBatches
+from lossact.training.base import ReplicaTraining
+from lossact.training.loaders import Examples, UpdateBatches
 from lossact.training.stacked import FULL_ACCURACY
 
 
-class NetworkTraining(LightningModule):
+class NetworkTraining(ReplicaTraining):
     """Training of one network until it meets its goal: what StackedTraining does to many, one at a time.
 
     Args:
@@ -24,19 +24,16 @@ class NetworkTraining(LightningModule):
         judge: loss and metric of the outputs.
         make_optimizer: the network's parameters to an optimiser.
         training: inputs (n, ...) and targets (n, ...) to learn from.
-        validation, test: the same of examples that are only measured; None for those before.
+        validation: the same of examples that are only measured; None for those.
         goal: when training stops.
         goal_on_validation: whether it is measured on the validation examples.
         batches: makes the order of the examples; None for all of them in every update.
         measured_every: updates between two measurements, where they are not those of the step itself.
         in_evaluation_mode: whether a goal that is measured apart is measured in evaluation mode.
         budget: updates at most, >= 1.
-        replica: its index, for what is written of it.
-        metric_name: what logs call the metric.
         forward_seed: of what forward passes draw.
 
     Attributes:
-        update_count: updates that have been applied.
         steps_to_target: updates that had been applied when the goal was first met, or None.
         diverged: whether the loss stopped being finite.
         losses, metrics: one value before each update, and one after the last.
@@ -52,29 +49,22 @@ class NetworkTraining(LightningModule):
         training: Examples,
         *,
         validation: Examples | None = None,
-        test: Examples | None = None,
         goal: Goal = FULL_ACCURACY,
         goal_on_validation: bool = False,
         batches: Callable[[], Minibatches] | None = None,
         measured_every: int = 1,
         in_evaluation_mode: bool = False,
         budget: int,
-        replica: int = 0,
-        metric_name: str = "accuracy",
         forward_seed: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(budget=budget, training=training, validation=validation)
         self.network, self.judge, self.make_optimizer = network, judge, make_optimizer
-        self.training_examples = training
-        self.validation_examples = validation or training
-        self.test_examples = test or self.validation_examples
-        self.goal, self.batches, self.measured_every, self.budget = goal, batches, measured_every, budget
+        self.goal, self.batches, self.measured_every = goal, batches, measured_every
         self.measured_on = self.validation_examples if goal_on_validation else training
         self.measures_apart = batches is not None or goal_on_validation or measured_every > 1
         self.in_evaluation_mode = in_evaluation_mode
-        self.replicas = [replica]
-        self.metric_name, self.forward_seed = metric_name, forward_seed
-        self.batches_seen = self.update_count = 0
+        self.forward_seed = forward_seed
+        self.batches_seen = 0
         self.steps_to_target: int | None = None
         self.diverged = False
         self.losses: list[Tensor] = []
@@ -166,37 +156,21 @@ class NetworkTraining(LightningModule):
         dtype = next(self.network.parameters()).dtype
         return inputs.to(dtype) if inputs.is_floating_point() else inputs
 
-    def _examples(self, examples: Examples) -> Examples:
+    def as_computed(self, examples: Examples) -> Examples:
         return self._cast(examples[0]), self._cast(examples[1])
 
     def train_dataloader(self) -> UpdateBatches:
-        examples = self._examples(self.training_examples)
+        examples = self.as_computed(self.training_examples)
         return UpdateBatches(examples, self.batches, budget=self.budget, seen=lambda: self.batches_seen)
 
-    def val_dataloader(self) -> OneBatch:
-        return OneBatch(self._examples(self.validation_examples))
-
-    def test_dataloader(self) -> OneBatch:
-        return OneBatch(self._examples(self.test_examples))
-
-    def predict_dataloader(self) -> OneBatch:
-        return OneBatch(self._examples(self.training_examples))
-
     # What is only measured
-
-    def validation_step(self, batch: Examples, batch_idx: int) -> None:
-        self._log_measured("val", batch)
-
-    def test_step(self, batch: Examples, batch_idx: int) -> None:
-        self._log_measured("test", batch)
 
     def predict_step(self, batch: Examples, batch_idx: int) -> Any:
         return self.network(batch[0])
 
-    def _log_measured(self, prefix: str, batch: Examples) -> None:
+    def measured(self, batch: Examples) -> dict[str, Tensor]:
         loss, metric = self.judge.judged(self.network(batch[0]), batch[1])
-        measured = {f"{prefix}_loss": loss, f"{prefix}_{self.metric_name}": metric}
-        self.log_dict(measured, batch_size=len(batch[1]), prog_bar=True)
+        return {"loss": loss, self.metric_name: metric}
 
     # Checkpoints
 

@@ -1,13 +1,12 @@
 """Many replicas of one network in one LightningModule."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,8 +17,9 @@ from lossact.replicas.minibatches import Minibatches, batch_of
 from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.rules import Rule
+from lossact.training.base import ReplicaTraining
 from lossact.training.flags import check_flags
-from lossact.training.loaders import Examples, OneBatch
+from lossact.training.loaders import Examples
 from lossact.training.metrics import Latest, StepsToTarget
 
 
@@ -51,7 +51,7 @@ class StackedOutcome:
 FULL_ACCURACY = Goal(1.0)
 
 
-class StackedTraining(LightningModule):
+class StackedTraining(ReplicaTraining):
     """Gradient descent of R replicas together, until all rest or the budget is spent.
 
     Manual optimisation with many updates per training_step: the loader yields chunk indices, the data are buffers.
@@ -74,9 +74,6 @@ class StackedTraining(LightningModule):
         updates_per_step: updates in one training_step.
 
     Attributes:
-        replicas: their indices, for what is written of them.
-        metric_name: what logs call the metric.
-        validation_examples, test_examples: what Trainer.validate and .test measure; the goal's unless set.
         answer: (parameters (replicas, size), images (sets, n, ...)) -> (replicas, n, ...), for Trainer.predict.
     """
 
@@ -108,9 +105,9 @@ class StackedTraining(LightningModule):
         curves_of: int = 0,
         updates_per_step: int = 50,
     ) -> None:
-        super().__init__()
+        super().__init__(budget=budget, training=(images, labels), validation=validation)
         self.automatic_optimization = False
-        self.network, self.rule, self.goal, self.budget = network, rule, goal, budget
+        self.network, self.rule, self.goal = network, rule, goal
         self.batches, self.measured_every = batches, measured_every
         self.measures_apart = batches is not None or validation is not None or measured_every > 1
         self.compiled, self.curves_of, self.updates_per_step = compiled, curves_of, updates_per_step
@@ -129,17 +126,12 @@ class StackedTraining(LightningModule):
         }
         for name, buffer in buffers.items():
             self.register_buffer(name, buffer, persistent=False)  # made again, not read from a checkpoint
-        self.training_examples = images, labels
-        self.validation_examples = self.test_examples = validation or self.training_examples
-        self.replicas: Sequence[int] = range(len(start))
-        self.metric_name = "accuracy"
         self.answer: Callable[[Tensor, Tensor], Tensor] | None = None
         self.latest = Latest(len(start))
         self.steps_to_target = StepsToTarget(len(start), target=goal.lowest_score)
         self.curves: list[tuple[Tensor, Tensor]] = []
         self.newest: list[tuple[Tensor, Tensor]] = []  # of the last training_step, all replicas
         self.gradient_norms: list[Tensor] = []
-        self.update_count = 0
         self.state = ReplicaState.start(start, rule)
 
     @property
@@ -161,7 +153,7 @@ class StackedTraining(LightningModule):
         self.state.to(self.device)
         mixed = "mixed" in str(self.trainer.precision)  # autocast ends where another thread begins
         if self.measures_apart:
-            self.measured = (self.start.new_zeros(len(self.start)),) * 2
+            self.last_measured = (self.start.new_zeros(len(self.start)),) * 2
             self.step = make_step(self.network, self.rule, None, compiled=False)
             self.advance = self._advance_and_measure
         elif self.compiled and self.device.type == "cpu" and isinstance(self.network, StackedMLP) and not mixed:
@@ -221,8 +213,8 @@ class StackedTraining(LightningModule):
         losses, metrics = (state.parameters.new_empty(n_updates, len(state.parameters)) for _ in range(2))
         for k in range(n_updates):
             if (self.update_count + k) % self.measured_every == 0:
-                self.measured = self._measure()
-            losses[k], metrics[k] = self.measured
+                self.last_measured = self._measure()
+            losses[k], metrics[k] = self.last_measured
             if self.batches is not None:
                 index = self.batches.next().to(labels.device)
                 images = self.network.arrange_images(batch_of(self.examples, index))
@@ -247,34 +239,18 @@ class StackedTraining(LightningModule):
 
     # What is only measured
 
-    def val_dataloader(self) -> OneBatch:
-        return OneBatch(self.validation_examples)
-
-    def test_dataloader(self) -> OneBatch:
-        return OneBatch(self.test_examples)
-
-    def predict_dataloader(self) -> OneBatch:
-        return OneBatch(self.training_examples)
-
-    def validation_step(self, batch: Examples, batch_idx: int) -> None:
-        self._log_measured("val", batch)
-
-    def test_step(self, batch: Examples, batch_idx: int) -> None:
-        self._log_measured("test", batch)
-
     def predict_step(self, batch: Examples, batch_idx: int) -> Tensor:
         if self.answer is None:
             raise InputError("these replicas cannot be stacked, and do not predict; train one with replicas=1")
         self.state.to(self.device)
         return self.answer(self.state.parameters, batch[0])
 
-    def _log_measured(self, prefix: str, batch: Examples) -> None:
+    def measured(self, batch: Examples) -> dict[str, Tensor]:
         images, labels = batch
         self.state.to(self.device)
         with torch.no_grad():
-            measured = self.network.measure(self.state.parameters, self.network.arrange_images(images), labels)
-        for name, values in zip(("loss", self.metric_name), measured, strict=True):
-            self.log(f"{prefix}_{name}", values.mean(), batch_size=labels.shape[1])
+            found = self.network.measure(self.state.parameters, self.network.arrange_images(images), labels)
+        return {name: values.mean() for name, values in zip(("loss", self.metric_name), found, strict=True)}
 
     # Checkpoints
 

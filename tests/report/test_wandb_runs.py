@@ -12,7 +12,8 @@ from lossact import Experiment, faster, map_claim
 from lossact.experiment import Curves, Trials
 from lossact.report.figure import save_figure
 from lossact.report.map import map_figure
-from lossact.report.wandb_runs import curve_rows, log_map
+from lossact.report.rows import curve_rows
+from lossact.report.wandb_runs import log_map
 from tests.conftest import report_condition
 from tests.pytest_plugin.conftest import Claims, claims
 
@@ -78,8 +79,19 @@ def test_offline_runs_read_back(claims: Claims) -> None:
     text = json.dumps([record for record in records if record["type"] == "history"])
     for name in ("loss/median", "loss/q10", "accuracy/q90", "reach_rate", "steps_to_target", "update"):
         assert f'"{name}"' in text or name in text, name
-    assert len([record for record in records if record["type"] == "history"]) == 61
+    rows = [record["history"]["item"] for record in records if record["type"] == "history"]
+    assert [row["update"] for row in rows if "reach_rate" in row] == list(range(61))
+    assert [row["update"] for row in rows if "gradient_norm/hidden/median" in row] == [0]
+    (artifact,) = [record["artifact"] for record in records if record["type"] == "artifact"]
+    assert artifact["type"] == "trials"
+    assert start["config"]["update"]["claims"] == ["test_claims.py::test_true"]
     assert "verdict/test_true" in json.dumps(by_name["verdicts"][1])
+    (table,) = claims.pytester.path.rglob("verdicts_*.table.json")
+    held = json.loads(table.read_text())
+    (row,) = held["data"]
+    told = dict(zip(held["columns"], row, strict=True))
+    assert told["condition_runs"].split(", ") == [by_name[name][0]["run_id"] for name in ("easy", "hard")]
+    assert list(claims.pytester.path.rglob("intervals_*.png"))
 
 
 def test_disabled_writes_nothing(claims: Claims) -> None:

@@ -1,0 +1,33 @@
+"""lossact dashboard: a W&B workspace for the runs of a project."""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.description = (
+        "Save a W&B workspace that shows a project's runs: verdicts and intervals, learning curves with bands, "
+        "arrivals, gradients by layer, surfaces, settings. Needs pip install 'lossact[dashboard]' and a W&B login."
+    )
+    parser.add_argument("--entity", required=True, help="W&B user or team")
+    parser.add_argument("--project", default="lossact", help="default: lossact")
+    parser.add_argument("--name", default="lossact", help="of the view (default: lossact)")
+    parser.add_argument("--metric", default="accuracy", help="what is measured beside the loss (default: accuracy)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the workspace there and send nothing")
+    parser.set_defaults(run=run)
+
+
+def run(parsed: argparse.Namespace) -> None:
+    """Save the workspace, or write it."""
+    from lossact.report.dashboard import as_json, dashboard
+
+    workspace = dashboard(parsed.entity, parsed.project, name=parsed.name, metric=parsed.metric)
+    if parsed.json is not None:
+        parsed.json.parent.mkdir(parents=True, exist_ok=True)
+        parsed.json.write_text(as_json(workspace) + "\n", encoding="utf-8")
+        print(parsed.json)
+        return
+    from lossact.report.wandb_runs import save_workspace
+
+    print(save_workspace(workspace))

@@ -1,0 +1,36 @@
+"""What trials and curves say, as rows of numbers by updates."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossact.experiment import Curves, Trials
+from lossact.stats.bands import bands, reached_by
+
+
+def curve_rows(trials: Trials, curves: Curves | None, *, metric: str = "accuracy") -> list[dict[str, float]]:
+    """One row an update: the share that has reached the target, quantiles of loss and metric, and of gradient norms.
+
+    A replica that rests keeps its last values, as early stopping leaves it. Norms are in the rows that have them.
+    """
+    columns = {"reach_rate": reached_by(trials.steps[trials.reached], trials.budget, replicas=max(1, len(trials)))}
+    norms: dict[str, NDArray[np.float64]] = {}
+    if curves is not None:
+        columns |= bands("loss", curves.loss) | bands(metric, curves.metric)
+        for layer, of_layer in zip(curves.layers, curves.gradient_norm.transpose(2, 0, 1), strict=True):
+            norms |= bands(f"gradient_norm/{layer}", of_layer)
+    rows = [
+        {"update": float(update)} | {name: float(column[update]) for name, column in columns.items()}
+        for update in range(trials.budget + 1)
+    ]
+    for name, values in norms.items():
+        for moment, value in enumerate(values):
+            rows[moment * curves.gradient_every][name] = float(value)  # type: ignore[union-attr]
+    return rows
+
+
+def metric_name(condition: dict[str, Any]) -> str:
+    """What the metric beside the loss is, given a condition's content: the accuracy, or the target's own."""
+    function = condition.get("target", {}).get("function")
+    return "accuracy" if function is None else str(function["name"]).rpartition(".")[2]

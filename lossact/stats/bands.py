@@ -1,0 +1,25 @@
+"""Quantiles over replicas, under the names that logs, dashboards and figures share."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lossact.stats.betting import Floats
+
+QUANTILES = {"q10": 0.1, "median": 0.5, "q90": 0.9}
+
+
+def bands(name: str, values: ArrayLike) -> dict[str, Floats]:
+    """`name/q10`, `name/median` and `name/q90` of values (replicas, ...), over the first axis; NaN where any is NaN."""
+    found = np.quantile(np.asarray(values, dtype=np.float64), list(QUANTILES.values()), axis=0)
+    return {f"{name}/{label}": quantile for label, quantile in zip(QUANTILES, found, strict=True)}
+
+
+def reached_by(steps: ArrayLike, budget: int, *, replicas: int) -> Floats:
+    """(budget + 1,) share of replicas that had met the target after 0 … budget updates: one minus Kaplan-Meier's curve.
+
+    Args:
+        steps: (reached,) updates of those that met it.
+        budget: updates at most.
+        replicas: how many there are, >= 1.
+    """
+    return np.bincount(np.asarray(steps, dtype=np.int64), minlength=budget + 1).cumsum() / replicas

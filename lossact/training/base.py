@@ -1,0 +1,55 @@
+"""What the training of one network and of many share: what they are about, and what is only measured."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lightning.pytorch import LightningModule
+
+from lossact.training.loaders import Examples, OneBatch
+
+
+class ReplicaTraining(LightningModule):
+    """Training of replicas of one condition.
+
+    Attributes:
+        budget: updates at most.
+        update_count: updates that have been applied.
+        replicas: indices of what trains.
+        metric_name: what logs call the metric.
+        about: what is trained, ready for JSON; for what is written of it.
+        training_examples, validation_examples, test_examples: what is learned, and what Trainer.validate and .test
+            measure.
+    """
+
+    def __init__(self, *, budget: int, training: Examples, validation: Examples | None) -> None:
+        super().__init__()
+        self.budget = budget
+        self.update_count = 0
+        self.replicas: Sequence[int] = [0]
+        self.metric_name = "accuracy"
+        self.about: Mapping[str, Any] = {}
+        self.training_examples = training
+        self.validation_examples = self.test_examples = validation or training
+
+    def measured(self, batch: Examples) -> Mapping[str, Any]:
+        """Loss and metric by name, each one number."""
+        raise NotImplementedError
+
+    def as_computed(self, examples: Examples) -> Examples:
+        """Examples in the precision of the Trainer."""
+        return examples
+
+    def val_dataloader(self) -> OneBatch:
+        return OneBatch(self.as_computed(self.validation_examples))
+
+    def test_dataloader(self) -> OneBatch:
+        return OneBatch(self.as_computed(self.test_examples))
+
+    def predict_dataloader(self) -> OneBatch:
+        return OneBatch(self.as_computed(self.training_examples))
+
+    def validation_step(self, batch: Examples, batch_idx: int) -> None:
+        self.log_dict({f"val_{name}": value for name, value in self.measured(batch).items()}, batch_size=1)
+
+    def test_step(self, batch: Examples, batch_idx: int) -> None:
+        self.log_dict({f"test_{name}": value for name, value in self.measured(batch).items()}, batch_size=1)

@@ -1,0 +1,294 @@
+import csv
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import lossact
+from claims.report.conftest import condition as report_condition
+from claims.report.test_cnn import cnn_condition
+from lossact import Condition, Experiment, LineImages, RandomImages, Store
+from lossact.cli import main
+from lossact.experiment.key import Setting
+from tests.report.test_wandb_runs import inspect
+
+CONFIGS = Path(lossact.__file__).parent.parent / "configs"
+IMAGES = RandomImages()
+WORDS = {"l2": "l2", "ce": "cross_entropy"}
+OF_CLAIMS = {
+    f"mlp_{activation}_{short}": report_condition("", activation, loss, IMAGES)
+    for activation in ("sigmoid", "relu")
+    for short, loss in WORDS.items()
+} | {"cnn": cnn_condition("", "relu", "cross_entropy", LineImages(n_images=64))}
+SHORT = ["--model.budget=20"]
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+
+
+def config(name: str) -> str:
+    return f"--config={CONFIGS / name}.yaml"
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_every_experiment_of_the_report_has_a_config() -> None:
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == OF_CLAIMS.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_CLAIMS)
+def test_a_config_is_the_claims_condition_and_fits(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[Condition] = []
+    built = Condition.__post_init__
+
+    def kept(self: Condition) -> None:
+        built(self)
+        made.append(self)
+
+    monkeypatch.setattr(Condition, "__post_init__", kept)
+    main(["fit", config(name), "--trainer.max_steps=3", "--trainer.log_every_n_steps=1"])
+    assert made[-1] == OF_CLAIMS[name]
+    assert re.search("the target was not met within 3 updates", capsys.readouterr().out)
+    (rows,) = Path("lightning_logs/version_0").glob("metrics.csv")
+    assert {"loss", "accuracy", "update"} <= set(rows.read_text().splitlines()[0].split(","))
+
+
+@pytest.mark.slow
+def test_a_single_network_tells_the_stored_trial(capsys: pytest.CaptureFixture[str]) -> None:
+    with Store(None) as store:
+        experiment = Experiment(store=store, setting=Setting(precision="64-true"))
+        (trials,) = experiment.trials([OF_CLAIMS["mlp_sigmoid_ce"]], 5)
+    stored = list(trials)[4].steps_to_target
+    assert stored is not None
+    main(["fit", config("mlp_sigmoid_ce"), config("with/float64"), "--model.replica=4"])
+    assert f"the target was met after {stored} updates" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_stacked_replicas_tell_the_stored_trials(capsys: pytest.CaptureFixture[str]) -> None:
+    with Store(None) as store:
+        experiment = Experiment(store=store, setting=Setting(precision="64-true"))
+        (trials,) = experiment.trials([OF_CLAIMS["mlp_sigmoid_ce"]], 64)
+    main(["fit", config("mlp_sigmoid_ce"), config("with/float64"), "--model.replicas=64"])
+    reached = int(trials.reached.sum())
+    assert f"{reached} of 64 replicas met the target within 1000 updates" in capsys.readouterr().out
+    rows = table(Path("lightning_logs/version_0/metrics.csv"))
+    last = [row for row in rows if row["reach_rate"]][-1]
+    assert float(last["reach_rate"]) == reached / 64
+    assert {"loss/median", "accuracy/q10", "gradient_norm/hidden/q90"} <= rows[0].keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_a_checkpoint_goes_on_and_is_measured(replicas: int, capsys: pytest.CaptureFixture[str]) -> None:
+    own = [config("mlp_relu_ce"), f"--model.replicas={replicas}", "--model.budget=200"]
+    keep = [
+        "--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint",
+        "--trainer.callbacks.dirpath=kept",
+        "--trainer.callbacks.every_n_train_steps=100",
+        "--trainer.callbacks.save_top_k=-1",
+        "--trainer.callbacks.filename={step:d}",
+    ]
+    main(["fit", *own, *keep])
+    whole = torch.load("kept/step=200.ckpt", weights_only=True)
+    main(["fit", *own, *keep, "--trainer.callbacks.dirpath=again", "--ckpt_path=kept/step=100.ckpt"])
+    again = torch.load("again/step=200.ckpt", weights_only=True)
+    if replicas == 1:
+        assert all(torch.equal(whole["state_dict"][name], again["state_dict"][name]) for name in whole["state_dict"])
+    else:
+        assert torch.equal(whole["replicas"]["parameters"], again["replicas"]["parameters"])
+    capsys.readouterr()
+    for command in ("validate", "test", "predict"):
+        assert main([command, *own, "--ckpt_path=kept/step=200.ckpt"]) == 0
+    told = capsys.readouterr().out
+    assert "val_accuracy" in told
+    assert "test_accuracy" in told
+    predictions = Path(re.findall("predictions: (.*)", told)[0])
+    rows = table(predictions)
+    assert [int(row["replica"]) for row in rows] == [r for r in range(replicas) for _ in range(64)]
+    right = np.mean([(float(row["logit"]) >= 0) == (float(row["target"]) == 1) for row in rows])
+    (measured,) = re.findall(r"val_accuracy\s+([\d.]+)", told)
+    assert right == pytest.approx(float(measured))
+
+
+@pytest.mark.slow
+def test_a_second_run_goes_where_the_first_went(capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=logs"]
+    where += ["--trainer.logger.version=0"]
+    for _ in range(2):
+        main(["fit", config("mlp_relu_l2"), *SHORT, *where])
+    assert yaml.safe_load(Path("logs/lightning_logs/version_0/config.yaml").read_text())["model"]["budget"] == 20
+
+
+def test_the_printed_config_can_be_read_back(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", config("cnn"), "--model.optimizer=AdamW", "--model.budget=7", "--print_config"])
+    text = capsys.readouterr().out
+    found = yaml.safe_load(text)["model"]
+    assert found["optimizer"]["class_path"] == "lossact.AdamW"
+    assert found["data"]["class_path"] == "lossact.LineImages"
+    Path("own.yaml").write_text(text)
+    with pytest.raises(SystemExit):
+        main(["fit", "--config=own.yaml", "--print_config"])
+    assert yaml.safe_load(capsys.readouterr().out)["model"] == found
+
+
+def test_help_fits_on_a_screen_before_the_trainers_options() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "lossact.cli", "fit", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert told.index("--model.replicas") < 4000 < told.index("--trainer.max_epochs")
+
+
+STACKED = [config("mlp_sigmoid_l2"), "--model.replicas=8"]
+BAD: dict[str, tuple[list[str], str]] = {
+    "no config": ([], "the following arguments are required"),
+    "no such config": (["--config=nothere.yaml"], "File does not exist"),
+    "broken config": (["--config=broken.yaml"], "Problems parsing config"),
+    "unknown key": ([config("cnn"), "--model.bugdet=3"], "bugdet"),
+    "unknown class": ([config("cnn"), "--model.optimizer=Adm"], "Adm"),
+    "unknown argument of a class": ([config("cnn"), "--model.optimizer.momentun=1"], "momentun"),
+    "activation": ([config("cnn"), "--model.network.activation=rleu"], "activation='rleu' is not known; choose one of"),
+    "learning rate": ([config("cnn"), "--model.optimizer.learning_rate=-1"], "learning_rate=-1.0 must be > 0; try 0.1"),
+    "loss": ([config("cnn"), "--model.loss=l3"], "loss='l3' is not known; choose one of cross_entropy"),
+    "loss that cannot be imported": ([config("cnn"), "--model.loss=no.such"], "loss='no.such' cannot be imported"),
+    "budget": ([config("cnn"), "--model.budget=0"], "budget=0 must be an integer >= 1"),
+    "replicas": ([config("cnn"), "--model.replicas=0"], "replicas=0 must be an integer >= 1; try 256"),
+    "replica": ([config("cnn"), "--model.replica=-1"], "replica=-1 must be an integer >= 0"),
+    "accelerator": ([config("cnn"), "--trainer.accelerator=warp"], "invalid accelerator name"),
+    "batch": ([config("cnn"), "--model.batch_size=65"], "batch_size=65 must be at most the 64 examples"),
+    "checkpoint": ([config("cnn"), "--ckpt_path=nothere.ckpt"], "nothere.ckpt"),
+    "steps": ([*STACKED, "--trainer.max_steps=5"], "cannot take the Trainer's max_steps (the budget says"),
+    "clipping": ([*STACKED, "--trainer.gradient_clip_val=1"], "gradient_clip_val (each replica's gradient is its own)"),
+    "accumulation": ([*STACKED, "--trainer.accumulate_grad_batches=2"], "accumulate_grad_batches"),
+    "precision": ([*STACKED, "--trainer.precision=16-true"], "precision (replicas take 32-true, 64-true, bf16-mixed)"),
+    "epochs": ([*STACKED, "--trainer.max_epochs=3"], "max_epochs"),
+    "quick run": ([*STACKED, "--trainer.fast_dev_run=true"], "fast_dev_run (a small budget is a quick run)"),
+    "several": (
+        [*STACKED, "--trainer.max_steps=5", "--trainer.gradient_clip_val=1"], "max_steps (the budget says how many "
+        "updates), gradient_clip_val (each replica's gradient is its own); leave out what is named",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_message(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("broken.yaml").write_text("model: [1, 2")
+    arguments, message = BAD[case]
+    told = fails(["fit", *arguments], capsys)
+    assert told.startswith("lossact fit: ")
+    assert message in told
+    assert "Traceback" not in told
+
+
+def test_a_checkpoint_of_another_network_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    keep = "--trainer.default_root_dir=kept"
+    main(["fit", config("mlp_relu_ce"), *SHORT, keep])
+    (checkpoint,) = Path("kept").rglob("*.ckpt")
+    for other in (["--model.network.hidden=5"], ["--model.replicas=3"]):
+        told = fails(["validate", config("mlp_relu_ce"), *other, f"--ckpt_path={checkpoint}"], capsys)
+        assert "give the config that it was made with" in told
+
+
+class Opened:
+    def __reduce__(self) -> Any:
+        return (os.system, ("touch opened",))
+
+
+def test_a_checkpoint_is_never_unpickled(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("evil.ckpt").write_bytes(pickle.dumps(Opened(), protocol=2))
+    torch.save({"state_dict": Opened()}, "worse.ckpt")
+    for name in ("evil.ckpt", "worse.ckpt"):
+        told = fails(["validate", config("mlp_relu_ce"), f"--ckpt_path={name}"], capsys)
+        assert "Traceback" not in told
+    assert not Path("opened").exists()
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_sweep_names_options_that_fit_has(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = yaml.safe_load(path.read_text())
+    assert sweep["method"] in {"grid", "random", "bayes"}
+    assert sweep["metric"] == {"name": "reach_rate", "goal": "maximize"}
+    monkeypatch.chdir(CONFIGS.parent)
+    values = {name: one["values"][0] if "values" in one else one["min"] for name, one in sweep["parameters"].items()}
+    given = [f"--{name}={value}" for name, value in values.items()]
+    command = [part for word in sweep["command"] for part in (given if word == "${args}" else [word])]
+    assert command[:2] == ["lossact", "fit"]
+    with pytest.raises(SystemExit) as stopped:
+        main([*command[1:], "--print_config"])
+    assert stopped.value.code == 0
+    found = yaml.safe_load(capsys.readouterr().out)
+    assert found["model"]["replicas"] == 256
+    assert found["trainer"]["logger"]["init_args"]["offline"] is False
+
+
+ENDLESS = [
+    "--model.target=lossact.Loss", "--model.target.at_most=-1", "--model.budget=1000000",
+    "--trainer.log_every_n_steps=1",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_killed_run_lost_no_more_than_a_second() -> None:
+    arguments = ["fit", config("mlp_sigmoid_l2"), config("with/wandb"), *ENDLESS]
+    process = subprocess.Popen([sys.executable, "-m", "lossact.cli", *arguments], start_new_session=True)
+    try:
+        waited = 0.0
+        while not list(Path(".lossact").glob("wandb/offline-run-*/*.wandb")) and waited < 60:
+            time.sleep(0.2)
+            waited += 0.2
+        time.sleep(8)
+        assert process.poll() is None
+    finally:
+        killed = time.time()
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    (run,) = Path(".lossact").glob("wandb/offline-run-*/*.wandb")
+    rows = [record["history"]["item"] for record in inspect(run) if record["type"] == "history"]
+    assert killed - max(row["_timestamp"] for row in rows) < 1
+    updates = [row["update"] for row in rows]
+    assert updates == list(range(len(updates)))
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_fit_within_two_seconds() -> None:
+    arguments = ["fit", config("mlp_sigmoid_l2"), *ENDLESS, "--trainer.logger=false"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lossact.cli", *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    time.sleep(12)
+    assert process.poll() is None
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert time.monotonic() - begin < 2
+    assert process.returncode == 130
+    assert told.strip().endswith("lossact fit: interrupted")
