@@ -35,6 +35,9 @@ class Exact(Hypothesis):
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
         raise ClaimError(f"{self.statement!r} is checked, not sampled; evaluate it with lossact.evaluate")
 
+    def thresholds(self, delta: float) -> tuple[float, ...]:
+        return ()
+
     def check(self) -> Decision:
         """SUPPORTED where no deviation is above the tolerance, else REFUTED; there is nothing in between."""
         deviations = np.abs(as_numbers(self.deviations(), f"the deviation of {self.statement!r}")).ravel()

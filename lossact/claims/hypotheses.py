@@ -50,6 +50,11 @@ class Hypothesis(ABC):
         """What the effect is held against, given the smallest margin over 1/2 that matters."""
         return Margins.of_wins(delta)
 
+    def thresholds(self, delta: float) -> tuple[float, ...]:
+        """The values that its interval is looked at against, ascending; it is open between the first and the last."""
+        margins = self.margins(delta)
+        return (margins.support, margins.refute)
+
     def decide(self, comparisons: Sequence[Comparison], *, alpha: float, delta: float, limit: int) -> Decision:
         """The verdict on what the replicas say."""
         return decide(comparisons, alpha=alpha, margins=self.margins(delta), limit=limit)
@@ -142,6 +147,9 @@ class Equivalent(Hypothesis):
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
         pair = _pair(self.conditions, trials, 0, 1)
         return [Comparison(pair.name, censored_as_open(pair.outcomes))]
+
+    def thresholds(self, delta: float) -> tuple[float, ...]:
+        return (0.5 - delta, 0.5, 0.5 + delta)
 
     def decide(self, comparisons: Sequence[Comparison], *, alpha: float, delta: float, limit: int) -> Decision:
         return decide_equivalence(comparisons[0], alpha=alpha, delta=delta, limit=limit)

@@ -25,6 +25,8 @@ class ClaimResult:
         warnings: what a reader should know.
         by_holm: whether Holm's procedure turned an inconclusive verdict into "supported".
         keys: each condition's name and its key in the store.
+        thresholds: what the interval is looked at against, ascending.
+        growth: of the evidence, as lists by the names of stats.Growth; None where nothing is sampled.
         exact: whether a theorem was checked, which is no part of the family.
     """
 
@@ -42,13 +44,19 @@ class ClaimResult:
     p_value: float
     warnings: tuple[str, ...]
     keys: tuple[tuple[str, str], ...]
+    thresholds: tuple[float, ...] = ()
+    growth: dict[str, list[float]] | None = None
     exact: bool = False
     by_holm: bool = False
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "ClaimResult":
         """The inverse of dataclasses.asdict, after a way through JSON."""
-        sequences = {"warnings": tuple(content["warnings"]), "keys": tuple(map(tuple, content["keys"]))}
+        sequences = {
+            "warnings": tuple(content["warnings"]),
+            "keys": tuple(map(tuple, content["keys"])),
+            "thresholds": tuple(content["thresholds"]),
+        }
         return cls(**{**content, **sequences})
 
     @classmethod
@@ -60,6 +68,8 @@ class ClaimResult:
             p_value=verdict.decision.p_value,
             warnings=verdict.warnings,
             exact=verdict.is_exact,
+            thresholds=verdict.thresholds,
+            growth=None if verdict.decision.growth is None else verdict.decision.growth.to_json(),
             keys=tuple((condition.name, experiment.key(condition)) for condition in verdict.hypothesis.conditions),
             **about,
         )

@@ -60,6 +60,7 @@ class Verdict:
         conditions: each condition over the replicas looked at.
         story: how often one replica of each would have told the claimed order; orderings only.
         warnings: what a reader should know before quoting the verdict.
+        thresholds: what the interval is looked at against.
         seconds: time it took, training included.
     """
 
@@ -68,6 +69,7 @@ class Verdict:
     conditions: tuple[ConditionSummary, ...]
     story: Proportion | None
     warnings: tuple[str, ...]
+    thresholds: tuple[float, ...]
     seconds: float
 
     @classmethod
@@ -82,6 +84,7 @@ class Verdict:
             conditions=summaries,
             story=_story(trials, alpha=decision.alpha, delta=delta) if hypothesis.tells_order else None,
             warnings=(*_of_the_zone(decision), *hypothesis.warnings(decision, trials)),
+            thresholds=hypothesis.thresholds(delta),
             seconds=seconds,
         )
 

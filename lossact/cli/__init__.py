@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lossact.cli import dashboard, init, surfaces
+from lossact.cli import dashboard, init, report, surfaces
 from lossact.cli import map as map_command
 from lossact.errors import LossactError
 
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.add_parser("surfaces", help="figures of one neuron: output, loss, gradient over (w, b)")
     )
     map_command.add_arguments(commands.add_parser("map", help="a claim's verdict over a grid of two numbers"))
+    report.add_arguments(commands.add_parser("report", help="claims decided and written up: a folder to read or mail"))
     dashboard.add_arguments(commands.add_parser("dashboard", help="a W&B workspace that shows a project's runs"))
     for name, does in TRAINING.items():
         commands.add_parser(name, help=does, add_help=False)
@@ -49,8 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             run(arguments)
             return 0
-        parsed = parser.parse_args(given)
+        parsed, rest = parser.parse_known_args(given)
         command = parsed.command
+        if command == "report":
+            parsed.options = rest  # pytest's
+        elif rest:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
         if command is None:
             parser.print_help()
             return 0

@@ -19,7 +19,7 @@ from lossact.errors import InputError
 from lossact.experiment import Condition
 from lossact.experiment.module import training_module, trials_of
 from lossact.models.config import NetworkConfig
-from lossact.report.wandb_runs import define_axes, flush_soon, log_arrivals
+from lossact.report.wandb_runs import define_axes, log_arrivals, prepare_wandb
 from lossact.training.base import ReplicaTraining
 from lossact.training.callbacks import PredictionFile, ReplicaLog, UpdatesBar
 from lossact.training.quiet import interruptible, quiet
@@ -168,7 +168,7 @@ def run(arguments: Sequence[str] | None) -> None:
     Raises:
         InputError: they cannot be.
     """
-    flush_soon()
+    prepare_wandb()
     try:
         with quiet(), interruptible():
             done = TrainingCLI(

@@ -118,6 +118,10 @@ class Store:
             budget=budget,
         )
 
+    def holds(self, key: str) -> bool:
+        """Whether anything is stored under a key."""
+        return bool(self._database.execute("SELECT 1 FROM experiments WHERE key = ?", (key,)).fetchone())
+
     def content(self, key: str) -> dict[str, Any]:
         """What a key stands for.
 

@@ -36,6 +36,18 @@ class Options:
 
         return setting(self) == setting(other)
 
+    def flags(self) -> tuple[str, ...]:
+        """The command line of all that a verdict depends on and is not the default."""
+        found: list[str] = []
+        for name in ("max_replicas", "alpha", "delta", "seed", "data", "accelerator"):
+            value = getattr(self, name)
+            if value != getattr(Options(), name):
+                found += [
+                    "--claims-" + name.replace("_", "-"),
+                    f"{value:g}" if isinstance(value, float) else str(value),
+                ]
+        return tuple(found)
+
 
 def _integer(at_least: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
@@ -98,6 +110,19 @@ def _output(text: str) -> Path:
     return path
 
 
+def _report(text: str) -> Path:
+    if is_page(Path(text)):
+        return _output(text)
+    path = Path(text).resolve()
+    _check_folder(path)
+    return path
+
+
+def is_page(path: Path) -> bool:
+    """Whether a report is to be one page, and not a folder."""
+    return path.suffix.lower() in {".html", ".htm"}
+
+
 def _check_folder(path: Path) -> None:
     """The folder may be missing, but nothing on the way to it may be a file."""
     for part in (path, *path.parents):
@@ -130,7 +155,7 @@ OPTIONS = (
     _Option("store", "PATH|none", _store, "folder that keeps trials (default: .lossact)"),
     _Option("retrain", None, _flag, "train again, whatever is stored"),
     _Option("json", "PATH", _output, "write the verdicts as JSON"),
-    _Option("html", "PATH", _output, "write the verdicts as one HTML page"),
+    _Option("html", "PATH", _report, "write a report: one page where PATH ends in .html, else a folder"),
     _Option(
         "wandb", "MODE", _choice("offline", "online", "disabled"), "log to W&B: offline, online or disabled (default)"
     ),

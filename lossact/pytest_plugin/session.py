@@ -3,8 +3,8 @@
 import ast
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import cache, cached_property, partial
+from collections.abc import Sequence
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,9 @@ from lossact.claims.result import ClaimResult, as_dict, settle_families
 from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError, LossactError
 from lossact.experiment import Experiment, Store
+from lossact.pytest_plugin.ending import show_curves, show_tables, write_out
 from lossact.pytest_plugin.options import Options
-from lossact.report.html import write_html
-from lossact.report.json_file import write_json
 from lossact.report.progress import ProgressLine
-from lossact.report.table import verdict_table
 
 VERDICTS = ("supported", "refuted", "inconclusive")
 RESULT: pytest.StashKey[ClaimResult] = pytest.StashKey()
@@ -81,13 +79,18 @@ class ClaimSession:
     # Claims
 
     @cached_property
+    def store(self) -> Store:
+        """Where this process keeps trials."""
+        return self.config.hook.pytest_claims_store(config=self.config) or Store(self.options.store)
+
+    @cached_property
     def experiment(self) -> Experiment:
         """Where this process gets its trials from."""
         from lossact.experiment.experiment import default_setting
 
         return Experiment(
             seed=self.options.seed,
-            store=self.config.hook.pytest_claims_store(config=self.config) or Store(self.options.store),
+            store=self.store,
             setting=default_setting(device=self.options.accelerator),
             retrain=self.options.retrain,
             progress=ProgressLine(self.config) if self.config.pluginmanager.has_plugin("terminalreporter") else None,
@@ -190,51 +193,21 @@ class ClaimSession:
             return
         results = settle_families(list(self.results.values()), self.options.alpha)
         self.results = {result.id: result for result in results}
-        options = self.options
-        seed, alpha, delta, device = options.seed, options.alpha, options.delta, options.accelerator
-        if options.json is not None:
-            as_json = partial(write_json, results=results, seed=seed, alpha=alpha, delta=delta, device=device)
-            self._write("JSON", options.json, as_json)
-        if options.html is not None:
-            as_html = partial(write_html, results=results, seed=seed, alpha=alpha, delta=delta)
-            self._write("HTML", options.html, as_html)
-        if self.options.wandb != "disabled":
-            from lossact.report.wandb_runs import log_claims
-
-            self.notes.append(log_claims(results, self.experiment, self.options.wandb, delta=delta))
-
-    def _write(self, kind: str, path: Path, write: Callable[[Path], None]) -> None:
-        try:
-            write(path)
-        except OSError as error:
-            self.notes.append(f"verdicts as {kind}: not written to {path} ({error})")
-        else:
-            self.notes.append(f"verdicts as {kind}: {path}")
+        self.notes = write_out(results, self.options, self.store)
 
     def summarise(self, reporter: pytest.TerminalReporter) -> None:
-        """Print one table a family."""
-        for folder in dict.fromkeys(result.family_folder for result in self.results.values()):
-            members = [result for result in self.results.values() if result.family_folder == folder]
-            reporter.section(f"claims: {members[0].family}")
-            setting = f"seed {self.options.seed}"
-            if self.options.data is not None:
-                setting += f", data from {self.options.data}"
-            for line in verdict_table(
-                members,
-                alpha=self.options.alpha,
-                delta=self.options.delta,
-                setting=setting,
-                width=reporter._tw.fullwidth,
-            ):
-                reporter.write(line.text, bold=line.bold, **({line.colour: True} if line.colour else {}))
-                reporter.write("\n")
+        """Print one table a family, the conditions' curves, and where everything was written."""
+        results = list(self.results.values())
+        show_tables(results, self.options, reporter)
+        if not self.is_worker and results:
+            show_curves(results, self.store, reporter)
         for note in self.notes:
             reporter.write_line(note)
 
     def close(self) -> None:
         """Release the store."""
-        if "experiment" in self.__dict__:
-            self.experiment.store.close()
+        if "store" in self.__dict__:
+            self.store.close()
 
 
 class _Marker:

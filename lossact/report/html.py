@@ -1,95 +1,165 @@
-"""The verdicts as one HTML page that opens from disk and loads nothing."""
+"""A report as one page: the verdicts first, then each claim with its evidence and curves; it loads nothing."""
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
 from lossact.claims.result import ClaimResult
+from lossact.report.charts import curve_charts, evidence_chart, reach_chart, series
+from lossact.report.run import Run
+from lossact.report.stored import StoredCondition
+from lossact.report.words import bounds, counted, families, family_size, story, value
 
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --supported: #1a7f37; --refuted: #c93c37; --inconclusive: #9a6700; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-article { border-top: 1px solid var(--line); padding: 1rem 0; }
-h2 { font-size: 1.1rem; margin: 0 0 .3rem; }
-p { margin: .2rem 0; }
-.supported { color: var(--supported); }
-.refuted { color: var(--refuted); }
-.inconclusive { color: var(--inconclusive); }
-.detail { opacity: .75; font-size: .9rem; }
-svg { width: 100%; max-width: 30rem; height: 2.2rem; display: block; }
-svg text { font-size: 11px; fill: currentColor; }
-"""
+Charts = list[tuple[str, Markup]]
 
 
-def write_html(path: Path, results: Sequence[ClaimResult], *, seed: int, alpha: float, delta: float) -> None:
-    """Write one page with every claim's verdict; the folder is made where it is missing.
+def write_html(path: Path, results: Sequence[ClaimResult], conditions: Mapping[str, StoredCondition], run: Run) -> None:
+    """Write the page; the folder is made where it is missing.
 
     Args:
         path: the file.
         results: at least one.
-        seed, alpha, delta: of the run.
+        conditions: by key, as far as the store holds them.
+        run: what the verdicts hold for.
     """
-    families = dict.fromkeys(result.family_folder for result in results)
-    body = "".join(
-        _family([result for result in results if result.family_folder == folder], alpha) for folder in families
+    templates = PackageLoader("lossact.report", "templates")
+    environment = Environment(
+        loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Claims</title><style>{STYLE}</style></head><body>"
-        f'<p class="detail">lossact: seed {seed}, alpha {alpha:g} a side for each family, delta {delta:g}</p>{body}'
-        "</body></html>\n"
+    environment.globals |= {"x": _place, "share": _share}
+    curves = _Curves(conditions)
+    told = [_claim(number, result, curves, run) for number, result in enumerate(results, start=1)]
+    by_id = {result.id: one for result, one in zip(results, told, strict=True)}
+    grouped = [
+        {"name": members[0].family, "told": _family(members[0], run), "claims": [by_id[one.id] for one in members]}
+        for members in families(results)
+    ]
+    style, _, _ = templates.get_source(environment, "report.css")
+    page = environment.get_template("report.html.jinja").render(
+        title=f"Claims: {', '.join(dict.fromkeys(result.family for result in results))}",
+        counted=counted(results),
+        families=grouped,
+        claims=told,
+        style=Markup(style),
+        versions=", ".join(f"{name} {one}" for name, one in run.versions.items()) + f"; {run.device}, seed {run.seed}",
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
 
 
-def _family(results: Sequence[ClaimResult], alpha: float) -> str:
-    first = results[0]
-    size = first.family_size
-    head = f"<h1>{escape(first.family)}</h1><p class=detail>{size} claims, each at {alpha:g}/{size} a side</p>"
-    return head + "".join(map(_claim, results))
+class _Curves:
+    """The charts of a claim's conditions, drawn once for claims about the same ones."""
+
+    def __init__(self, conditions: Mapping[str, StoredCondition]) -> None:
+        self.conditions = conditions
+        self._drawn: dict[tuple[str, ...], Charts] = {}
+
+    def of(self, keys: tuple[str, ...]) -> Charts:
+        known = tuple(key for key in keys if key in self.conditions)
+        if known != keys or not keys:
+            return []
+        if keys not in self._drawn:
+            found = [self.conditions[key] for key in keys]
+            self._drawn[keys] = [("Replicas that reached the target", reach_chart(found))] + [
+                (f"{name.capitalize()}: median and 80% band", chart) for name, chart in curve_charts(found).items()
+            ]
+        return self._drawn[keys]
 
 
-def _claim(result: ClaimResult) -> str:
+def _claim(number: int, result: ClaimResult, curves: _Curves, run: Run) -> dict[str, Any]:
+    """What the template shows of a claim."""
     verdict = result.verdict
     effect = verdict["effect"]
-    source = f" ({result.source})" if result.source else ""
-    reason = f": {verdict['reason']}" if verdict["reason"] else ""
-    reached = ", ".join(f"{c['name']} {c['reached'] / c['replicas']:.0%}" for c in verdict["conditions"])
+    keys = tuple(key for _, key in result.keys)
+    contents = [_flat(curves.conditions[key].content["condition"]) for key in keys if key in curves.conditions]
+    return {
+        "number": number,
+        "name": result.name,
+        "statement": result.statement,
+        "source": result.source,
+        "sentence": result.sentence,
+        "reason": verdict["reason"],
+        "exact": result.exact,
+        "recorded": result.recorded or "",
+        "decides": result.decides,
+        "replicas": verdict["replicas"],
+        "thresholds": result.thresholds,
+        "effect": effect | {"told": value(result), "bounds": bounds(result)},
+        "told": _told(result),
+        "warnings": result.warnings,
+        "story": f"{story(verdict['story']).capitalize()}." if verdict["story"] else "",
+        "conditions": [_condition(k, one, verdict["budget"]) for k, one in enumerate(verdict["conditions"])],
+        "diverged": any(one["diverged"] for one in verdict["conditions"]),
+        "charts": [*_evidence(result, run), *curves.of(keys)],
+        "setting": _common(contents),
+        "differences": _differences(contents),
+        "again": run.again(result.id),
+    }
+
+
+def _told(result: ClaimResult) -> str:
+    verdict, effect = result.verdict, result.verdict["effect"]
     if result.exact:
-        level, value = "exact", "undefined" if effect["value"] is None else f"{effect['value']:.1e}"
-    else:
-        level = f"{effect['level']:.1%} interval {effect['low']:.3f} to {effect['high']:.3f}"
-        value = f"{effect['value']:.3f}"
-    trained = f"; reached within {verdict['budget']} updates: {escape(reached)}" if reached else ""
-    lines = [
-        f'<h2><span class="{result.name}">{result.name.upper()}</span> {escape(result.statement + source)}</h2>',
-        f"<p>{escape(result.sentence)}{escape(reason)}</p>",
-        "" if result.exact else _interval(effect),
-        f"<p class=detail>{escape(effect['name'])} {value}, {level}; "
-        f"{verdict['replicas']} {'points' if result.exact else 'replicas'}{trained}</p>",
-    ]
-    story = verdict["story"]
-    if story:
-        told = f"a single run of each tells this order in {story['successes']} of {story['n']}"
-        lines.append(f"<p class=detail>{told} (at most {story['high']:.1%})</p>")
-    if result.recorded is not None and result.recorded != result.name:
-        lines.append(f"<p class=detail>on record: {escape(result.recorded)}</p>")
-    lines += [f"<p class=detail>{escape(warning)}</p>" for warning in result.warnings]
-    return f"<article>{''.join(lines)}</article>"
-
-
-def _interval(effect: dict[str, Any]) -> str:
-    """The interval on a scale from 0 to 1, with a tick at 1/2."""
-    low, high, value = (4 + 292 * effect[name] for name in ("low", "high", "value"))
+        return f"{effect['name'].capitalize()} {value(result)}; a theorem, checked and not sampled."
+    decided = f", decided at replica {verdict['decided_at']}" if verdict["decided_at"] else ""
+    within = f" within {verdict['budget']} updates" if verdict["budget"] else ""
     return (
-        '<svg viewBox="0 0 300 30" preserveAspectRatio="xMinYMid" role="img" aria-label="interval">'
-        '<line x1="4" y1="12" x2="296" y2="12" stroke="currentColor" stroke-opacity=".3"/>'
-        '<line x1="150" y1="4" x2="150" y2="20" stroke="currentColor"/>'
-        f'<line x1="{low:.1f}" y1="12" x2="{high:.1f}" y2="12" stroke="currentColor" stroke-width="4"/>'
-        f'<circle cx="{value:.1f}" cy="12" r="5" fill="currentColor"/>'
-        '<text x="4" y="29">0</text><text x="150" y="29" text-anchor="middle">1/2</text>'
-        '<text x="296" y="29" text-anchor="end">1</text></svg>'
+        f"{effect['name'].capitalize()} {value(result)}, {effect['level']:.1%} confidence sequence {bounds(result)}"
+        f"{within}; {verdict['replicas']} replicas{decided}."
     )
+
+
+def _evidence(result: ClaimResult, run: Run) -> Charts:
+    if result.growth is None:
+        return []
+    needed = result.family_size / run.alpha
+    chart = evidence_chart(result.growth, needed=needed, decided_at=result.verdict["decided_at"])
+    caption = Markup(
+        'Evidence <span class="supported">for</span> and <span class="refuted">against</span>; {:.0f} decides'
+    )
+    return [(caption.format(needed), chart)]
+
+
+def _condition(k: int, one: dict[str, Any], budget: int) -> dict[str, Any]:
+    median = one["median_steps_to_target"]
+    return one | {"colour": series(k), "median": f"> {budget}" if median is None else f"{median:g}"}
+
+
+def _family(result: ClaimResult, run: Run) -> str:
+    return f"{family_size(result)}, alpha {run.alpha:g}/{result.family_size} a side, delta {run.delta:g}"
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A condition's content as one level of words."""
+    flat: dict[str, str] = {}
+    for name, one in content.items():
+        if isinstance(one, Mapping):
+            flat |= _flat(one, f"{prefix}{name}.")
+        elif one not in (None, ""):
+            flat[prefix + name] = str(one)
+    return flat
+
+
+def _common(contents: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
+    return [(name, values[0]) for name, values in _values(contents) if len(set(values)) == 1]
+
+
+def _differences(contents: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:
+    return [(name, values) for name, values in _values(contents) if len(set(values)) > 1]
+
+
+def _values(contents: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:
+    names = dict.fromkeys(name for content in contents for name in content)
+    return [(name, [content.get(name, "") for content in contents]) for name in names]
+
+
+def _place(share: float) -> float:
+    """Where a probability lies on the interval's axis."""
+    return round(10 + 300 * share, 1)
+
+
+def _share(number: float) -> str:
+    return "1/2" if number == 0.5 else f"{number:.3g}"

@@ -2,23 +2,21 @@
 
 import json
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from lossact.claims.result import ClaimResult
+from lossact.report.run import Run
 
 
-def write_json(
-    path: Path, results: Sequence[ClaimResult], *, seed: int, alpha: float, delta: float, device: str
-) -> None:
+def write_json(path: Path, results: Sequence[ClaimResult], run: Run) -> None:
     """Write verdicts and the setting they hold for; the folder is made where it is missing."""
     document = {
-        "lossact": version("lossact"),
-        "torch": version("torch"),
-        "device": device,
-        "seed": seed,
-        "alpha": alpha,
-        "delta": delta,
+        "lossact": run.versions["lossact"],
+        "torch": run.versions["torch"],
+        "device": run.device,
+        "seed": run.seed,
+        "alpha": run.alpha,
+        "delta": run.delta,
         "claims": [result.to_json() for result in results],
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,5 @@
 """What trials and curves say, as rows of numbers by updates."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,9 +26,3 @@ def curve_rows(trials: Trials, curves: Curves | None, *, metric: str = "accuracy
         for moment, value in enumerate(values):
             rows[moment * curves.gradient_every][name] = float(value)  # type: ignore[union-attr]
     return rows
-
-
-def metric_name(condition: dict[str, Any]) -> str:
-    """What the metric beside the loss is, given a condition's content: the accuracy, or the target's own."""
-    function = condition.get("target", {}).get("function")
-    return "accuracy" if function is None else str(function["name"]).rpartition(".")[2]

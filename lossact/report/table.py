@@ -3,9 +3,9 @@
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lossact.claims.result import ClaimResult
+from lossact.report.words import bounds, family_size, reached, short_name, story, value
 
 COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
 
@@ -34,11 +34,8 @@ def verdict_table(
     budgets = sorted({result.verdict["budget"] for result in results if result.verdict["budget"]})
     levels = {result.verdict["effect"]["level"] for result in results if not result.exact}
     level = max(levels, default=1.0)
-    size = f"{first.family_size} claim{'s' if first.family_size > 1 else ''}" + (
-        "" if first.family_declared else " collected, size not declared"
-    )
     head = (
-        f"{size}, alpha {alpha:g}/{first.family_size} a side, delta {delta:g}, "
+        f"{family_size(first)}, alpha {alpha:g}/{first.family_size} a side, delta {delta:g}, "
         + (f"budget {' or '.join(map(str, budgets))} updates, " if budgets else "")
         + setting
     )
@@ -55,14 +52,8 @@ def verdict_table(
 def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
     verdict = result.verdict
     effect = verdict["effect"]
-    if result.exact:
-        row = f"{result.name.upper():12}  {_deviation(effect['value']):6} {'exact':15}  {'':8}  {_name(result)}"
-    else:
-        interval = f"[{effect['low']:.3f}, {effect['high']:.3f}]"
-        row = (
-            f"{result.name.upper():12}  {effect['value']:<6.3f} {interval:15}  {verdict['replicas']:8d}  "
-            f"{_name(result)}"
-        )
+    replicas = "" if result.exact else verdict["replicas"]
+    row = f"{result.name.upper():12}  {value(result):6} {bounds(result):15}  {replicas:>8}  {short_name(result)}"
     details = [f"{result.sentence}{f' ({result.source})' if result.source else ''}"]
     decided = f"decided at replica {verdict['decided_at']}" if verdict["decided_at"] else ""
     if decided or verdict["reason"]:
@@ -74,9 +65,9 @@ def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
     if result.recorded is not None and result.recorded != result.name:
         details.append(f"on record{'' if result.decides else ' for the default setting'}: {result.recorded}")
     if verdict["conditions"]:
-        details.append("reached the target: " + ", ".join(map(_reach, verdict["conditions"])))
+        details.append("reached the target: " + ", ".join(map(reached, verdict["conditions"])))
     if verdict["story"]:
-        details.append(_story(verdict["story"]))
+        details.append(story(verdict["story"]))
     details += [f"note: {warning}" for warning in result.warnings]
     indent = " " * 4
     wrapped = [
@@ -85,23 +76,3 @@ def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
         for text in textwrap.wrap(detail, max(width, 40), initial_indent=indent, subsequent_indent=indent * 2)
     ]
     return [Line(row, COLOURS[result.name]), *map(Line, wrapped)]
-
-
-def _deviation(value: float | None) -> str:
-    return "NaN" if value is None else f"{value:.0e}"
-
-
-def _name(result: ClaimResult) -> str:
-    return result.id.rpartition("::")[2].removeprefix("test_")
-
-
-def _reach(condition: dict[str, Any]) -> str:
-    diverged = f", {condition['diverged']} diverged" if condition["diverged"] else ""
-    return f"{condition['name']} {condition['reached'] / condition['replicas']:.0%}{diverged}"
-
-
-def _story(story: dict[str, Any]) -> str:
-    return (
-        f"a single run of each tells this order in {story['successes']} of {story['n']} "
-        f"({story['value']:.1%}, [{story['low']:.3f}, {story['high']:.3f}])"
-    )

@@ -14,22 +14,23 @@ import numpy as np
 from lossact.claims.map import ClaimMap
 from lossact.claims.result import ClaimResult
 from lossact.errors import InputError, LossactError
-from lossact.experiment import Experiment, Store, Trials
-from lossact.report.rows import curve_rows, metric_name
+from lossact.experiment import Store, Trials
+from lossact.report.rows import curve_rows
+from lossact.report.stored import StoredCondition, stored_conditions
 
 PROJECT = "lossact"
 MOST_ROWS = 10_000  # of a table; W&B cuts what is longer
 Start = Callable[[str, str, dict[str, Any]], Any]
 
 
-def log_claims(results: Sequence[ClaimResult], experiment: Experiment, mode: str, *, delta: float) -> str:
+def log_claims(results: Sequence[ClaimResult], store: Store, mode: str, *, seed: int, delta: float) -> str:
     """Log every condition and the verdict table, all in one group.
 
     Args:
         results: at least one.
-        experiment: whose store holds the trials.
+        store: that holds their trials.
         mode: "offline" or "online".
-        delta: the smallest margin that matters.
+        seed, delta: of the run.
 
     Returns:
         One line that says where the runs are.
@@ -38,18 +39,16 @@ def log_claims(results: Sequence[ClaimResult], experiment: Experiment, mode: str
 
     def log(start: Start) -> None:
         ids = {}
-        for key, (name, replicas) in _conditions(results).items():
-            about = experiment.store.content(key)
-            claims = [result.id for result in results if key in dict(result.keys).values()]
-            run = start(name, "condition", {"name": name, "claims": claims, **about})
-            _log_condition(run, key, replicas, experiment)
+        for key, one in stored_conditions(results, store).items():
+            run = start(one.name, "condition", {"name": one.name, "claims": list(one.claims), **one.content})
+            _log_condition(run, one, store.directory / "surfaces")
             ids[key] = run.id
             run.finish()
-        run = start("verdicts", "verdicts", {"seed": experiment.seed, "delta": delta})
-        _log_verdicts(run, results, ids, delta=delta)
+        run = start("verdicts", "verdicts", {"seed": seed, "delta": delta})
+        _log_verdicts(run, results, ids)
         run.finish()
 
-    return _logged(log, group, experiment.store, mode)
+    return _logged(log, group, store, mode)
 
 
 def log_map(one: ClaimMap, picture: Path, store: Store, *, mode: str) -> str:
@@ -86,9 +85,14 @@ def log_map(one: ClaimMap, picture: Path, store: Store, *, mode: str) -> str:
     return _logged(log, "map-" + secrets.token_hex(4), store, mode)
 
 
-def flush_soon() -> None:
-    """What was logged reaches the file within half a second, also when the process is killed; read when wandb loads."""
+def prepare_wandb() -> None:
+    """Set what wandb reads when it loads, where the user has not.
+
+    What was logged reaches the file within half a second, also when the process is killed, and wandb sends nobody
+    reports about itself, as it otherwise does from offline runs too.
+    """
     os.environ.setdefault("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "0.5")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
 
 def define_axes(run: Any, metric: str) -> None:
@@ -165,7 +169,7 @@ def _surfaces(about: Mapping[str, Any], pictures: Path) -> list[Path]:
 
 def _logged(log: Callable[[Start], None], group: str, store: Store, mode: str) -> str:
     """Run `log` with a function that starts a run of the group (name, job type, config); where the runs are."""
-    flush_soon()
+    prepare_wandb()
     directory = store.directory if not store.temporary else Path.cwd() / ".lossact"
     directory.mkdir(exist_ok=True)
     # Where files wait for their upload: beside the runs, and not in the home directory.
@@ -194,27 +198,14 @@ def _logged(log: Callable[[Start], None], group: str, store: Store, mode: str) -
     return f"W&B: group {group}, offline in {os.path.relpath(directory / 'wandb')} (wandb sync uploads it)"
 
 
-def _conditions(results: Sequence[ClaimResult]) -> dict[str, tuple[str, int]]:
-    """Key to name and number of replicas that verdicts rest on, each condition once."""
-    found: dict[str, tuple[str, int]] = {}
-    for result in results:
-        for name, key in result.keys:
-            found[key] = (name, max(found.get(key, ("", 0))[1], result.verdict["replicas"]))
-    return found
-
-
-def _log_condition(run: Any, key: str, replicas: int, experiment: Experiment) -> None:
-    about = experiment.store.content(key)
-    trials = experiment.store.trials(key, about["condition"]["budget"]).first(replicas)
-    curves = experiment.store.curves(key, about["block"])
-    metric = metric_name(about["condition"])
-    define_axes(run, metric)
-    for row in curve_rows(trials, None if curves is None else curves.first(replicas), metric=metric):
+def _log_condition(run: Any, one: StoredCondition, pictures: Path) -> None:
+    define_axes(run, one.metric_name)
+    for row in curve_rows(one.trials, one.curves, metric=one.metric_name):
         run.log(row)
-    log_arrivals(run, trials, about, experiment.store.directory / "surfaces")
+    log_arrivals(run, one.trials, one.content, pictures)
 
 
-def _log_verdicts(run: Any, results: Sequence[ClaimResult], ids: Mapping[str, str], *, delta: float) -> None:
+def _log_verdicts(run: Any, results: Sequence[ClaimResult], ids: Mapping[str, str]) -> None:
     import wandb
 
     from lossact.report.figure import save_figure
@@ -228,7 +219,7 @@ def _log_verdicts(run: Any, results: Sequence[ClaimResult], ids: Mapping[str, st
     for result in results:
         effect = result.verdict["effect"]
         reached = ", ".join(f"{c['name']} {c['reached']}/{c['replicas']}" for c in result.verdict["conditions"])
-        runs = ", ".join(ids[key] for _, key in result.keys)
+        runs = ", ".join(ids[key] for _, key in result.keys if key in ids)
         rows.append(
             [result.id, result.statement, result.source, result.name, result.recorded, effect["name"], effect["value"],
              effect["low"], effect["high"], result.verdict["replicas"], reached, runs]
@@ -236,7 +227,7 @@ def _log_verdicts(run: Any, results: Sequence[ClaimResult], ids: Mapping[str, st
     _log_table(run, "verdicts", columns, rows)
     if any(not result.exact for result in results):
         with tempfile.TemporaryDirectory(prefix="lossact-") as folder:
-            picture, _ = save_figure(intervals_figure(results, delta=delta), Path(folder) / "intervals")
+            picture, _ = save_figure(intervals_figure(results), Path(folder) / "intervals")
             run.log({"intervals": wandb.Image(str(picture))})
     for result in results:
         name = re.sub(r"\W+", "_", result.id.rpartition("::")[2])

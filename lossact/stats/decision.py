@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lossact.checks import check_number
 from lossact.errors import InputError
 from lossact.stats.betting import Floats, lower_bound, upper_bound
+from lossact.stats.growth import Growth
 from lossact.stats.outcomes import Outcome, Outcomes, refutation_counts, support_counts
 from lossact.stats.planning import replicas_to_go
 from lossact.stats.replay import Margins, VerdictName, log_evidence_of_pairs, replay
@@ -51,6 +52,7 @@ class Decision:
         weakest: name of that pair.
         zone: the zone of indifference where `value` lies in it, else None.
         replicas_to_go: how many more would probably settle it, None where settled or where replicas are not short.
+        growth: of the evidence, None where nothing is sampled.
     """
 
     verdict: VerdictName
@@ -72,6 +74,7 @@ class Decision:
     weakest: str
     zone: tuple[float, float] | None = None
     replicas_to_go: int | None = None
+    growth: Growth | None = field(default=None, repr=False, compare=False)
 
     @property
     def p_value(self) -> float:
@@ -142,6 +145,7 @@ def decide(comparisons: Sequence[Comparison], *, alpha: float, margins: Margins,
         weakest=comparisons[weakest].name,
         zone=(margins.support, margins.refute) if margins.support < values[weakest] < margins.refute else None,
         replicas_to_go=to_go,
+        growth=Growth.of(evidence.log_support, evidence.log_refute),
     )
 
 

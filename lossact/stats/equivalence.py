@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lossact.stats.betting import Floats, bets, log_evidence, lower_bound, upper_bound
 from lossact.stats.decision import Comparison, Decision, check_evidence, open_reason, share
+from lossact.stats.growth import Growth
 from lossact.stats.outcomes import refutation_counts, running_totals, support_counts
 from lossact.stats.planning import replicas_to_go
 from lossact.stats.replay import Margins, first_crossing, log_hidden
@@ -78,6 +79,7 @@ def decide_equivalence(comparison: Comparison, *, alpha: float, delta: float, li
         weakest=comparison.name,
         zone=next((side for side in sides if side[0] < value < side[1]), None),
         replicas_to_go=to_go,
+        growth=Growth.of(log_within - math.log(2), log_apart - math.log(2)),
     )
 
 

@@ -26,6 +26,7 @@ from lossact.claims.result import ClaimResult
 from lossact.errors import ClaimError, LossactError
 from lossact.experiment import Trials
 from lossact.report.json_file import write_json
+from lossact.report.run import Run
 from lossact.report.table import verdict_table
 from lossact.stats import Outcome
 from tests.conftest import report_condition
@@ -164,7 +165,7 @@ def test_a_theorem_that_is_undefined_is_refuted_and_written(tmp_path: Path, expe
         undefined, experiment, id="x", statement="x", source="", recorded=None, family="f", family_size=1,
         family_declared=True, family_folder="f", decides=True,
     )  # fmt: skip
-    write_json(tmp_path / "x.json", results=[result], seed=0, alpha=0.025, delta=0.1, device="cpu")
+    write_json(tmp_path / "x.json", [result], Run())
     (claim,) = json.loads((tmp_path / "x.json").read_text())["claims"]
     assert claim["effect"]["value"] is None
     (row,) = (line.text for line in verdict_table([result], alpha=0.025, delta=0.1, setting="", width=80)[2:3])

@@ -20,7 +20,7 @@ from tests.pytest_plugin.conftest import Claims
         ("--claims-data=nowhere", "must be a folder that exists"),
         ("--claims-store=conftest.py", "*conftest.py is a file, but must be a folder"),
         ("--claims-json=conftest.py/x.json", "*conftest.py is a file, but must be a folder"),
-        ("--claims-html=.", "is a folder, but must be a file"),
+        ("--claims-html=conftest.py/report", "*conftest.py is a file, but must be a folder"),
         ("--claims-json=.", "is a folder, but must be a file"),
         ("--claims-wandb=maybe", "must be one of offline, online, disabled"),
         ("--claims-executor=slurm", "must be one of local"),
@@ -58,8 +58,21 @@ def test_a_second_run_trains_nothing_and_imports_no_lightning(claims: Claims) ->
 
 def test_html_is_written_where_it_is_asked_for(claims: Claims) -> None:
     claims.write()
-    claims.run("--claims-html=out/claims.html").stdout.fnmatch_lines(["verdicts as HTML: *claims.html"])
+    claims.run("--claims-html=out/claims.html").stdout.fnmatch_lines(["report: *claims.html"])
     assert "REFUTED" in (claims.pytester.path / "out" / "claims.html").read_text()
+    claims.run("--claims-html=out").stdout.fnmatch_lines(["report: *out"])
+    assert sorted(one.name for one in (claims.pytester.path / "out").iterdir()) == [
+        "claims.html", "index.html", "report.md", "verdicts.json",
+    ]  # fmt: skip
+
+
+def test_a_wide_terminal_shows_curves(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
+    claims.write()
+    monkeypatch.setenv("COLUMNS", "110")
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
+    claims.run(subprocess=True).stdout.re_match_lines([r"    easy  [▁▂▃▄▅▆▇█]{28} 100%   █"])
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    claims.run(subprocess=True).stdout.no_fnmatch_line("*condition *median loss*")
 
 
 def test_retrain_trains_again(claims: Claims) -> None:
@@ -138,10 +151,12 @@ def test_stays():
     assert (claims.pytester.path / ".lossact" / "trials.sqlite").is_file()
 
 
-def test_another_process_may_hold_the_trials_that_wandb_wants(claims: Claims) -> None:
+def test_another_process_may_hold_the_trials_that_are_to_be_shown(claims: Claims) -> None:
     claims.write()
-    run = claims.run("-n", "1", "--claims-store=none", "--claims-wandb=offline")
-    run.stdout.fnmatch_lines(["W&B: *holds nothing under key*what is printed above stands"])
+    run = claims.run("-n", "1", "--claims-store=none", "--claims-html=report", "--claims-wandb=offline")
+    run.stdout.fnmatch_lines(["report: *report", "W&B: group *, offline in *"])
+    assert len(list((claims.pytester.path / ".lossact" / "wandb").glob("offline-run-*"))) == 1  # the verdicts'
+    assert "median and 80% band" not in (claims.pytester.path / "report" / "index.html").read_text()
     run.assert_outcomes(passed=1, failed=1)
 
 

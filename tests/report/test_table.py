@@ -9,8 +9,8 @@ def result(**changes: object) -> ClaimResult:
         "verdict": "refuted", "reason": "reversed", "decided_at": 19, "budget": 1000, "replicas": 512,
         "effect": {"name": "win probability", "value": 0.1436, "low": 0.0951, "high": 0.2633, "level": 1 - 0.05 / 7},
         "conditions": [
-            {"name": "ReLU/L2", "replicas": 512, "reached": 140, "diverged": 0},
-            {"name": "ReLU/CE", "replicas": 512, "reached": 436, "diverged": 3},
+            {"name": "ReLU/L2", "replicas": 512, "reached": 140, "diverged": 0, "median_steps_to_target": None},
+            {"name": "ReLU/CE", "replicas": 512, "reached": 436, "diverged": 3, "median_steps_to_target": 451.5},
         ],
         "story": {"successes": 2, "n": 512, "value": 2 / 512, "low": 0.0, "high": 0.02},
     }  # fmt: skip

@@ -20,6 +20,18 @@ from tests.pytest_plugin.conftest import Claims, claims
 __all__ = ["claims"]
 
 
+ASKS = """
+import socket
+from pathlib import Path
+
+def asked(host, *rest, **more):
+    Path("asked").write_text(str(host))
+    raise socket.gaierror("nobody is asked")
+
+socket.getaddrinfo = asked
+"""
+
+
 def inspect(run: Path) -> list[dict[str, Any]]:
     """Every record of an offline run, as wandb itself reads it back."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
@@ -61,8 +73,10 @@ def test_a_map_reads_back(experiment: Experiment, tmp_path: Path, monkeypatch: p
 
 @pytest.mark.slow
 def test_offline_runs_read_back(claims: Claims) -> None:
-    claims.write()
+    folder = claims.write()
+    (folder / "conftest.py").write_text(ASKS)
     run = claims.run("--claims-wandb=offline", subprocess=True)
+    assert not (claims.pytester.path / "asked").exists()
     run.stdout.fnmatch_lines(["W&B: group claims-*, offline in .lossact/wandb (wandb sync uploads it)"])
     runs = sorted((claims.pytester.path / ".lossact" / "wandb").glob("offline-run-*"))
     by_name = {}

@@ -1,0 +1,90 @@
+"""What a run leaves: files, tables and curves on the terminal."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from lossact.claims.result import ClaimResult
+from lossact.errors import LossactError
+from lossact.experiment import Store
+from lossact.pytest_plugin.options import Options, is_page
+from lossact.report.json_file import write_json
+from lossact.report.run import Run
+from lossact.report.sparklines import BARS, NARROWEST, condition_lines
+from lossact.report.stored import stored_conditions
+from lossact.report.table import verdict_table
+from lossact.report.words import families
+
+
+def write_out(results: Sequence[ClaimResult], options: Options, store: Store) -> list[str]:
+    """Write what was asked for; a line each that says where it is, or why it is not."""
+    run = Run(
+        seed=options.seed,
+        alpha=options.alpha,
+        delta=options.delta,
+        device=options.accelerator,
+        flags=options.flags(),
+    )
+    notes = []
+    if options.json is not None:
+        notes.append(_written("verdicts as JSON", options.json, partial(write_json, results=results, run=run)))
+    if options.html is not None:
+        notes.append(_written("report", options.html, partial(_write_report, results=results, store=store, run=run)))
+    if options.wandb != "disabled":
+        from lossact.report.wandb_runs import log_claims
+
+        notes.append(log_claims(results, store, options.wandb, seed=run.seed, delta=run.delta))
+    return notes
+
+
+def show_tables(results: Sequence[ClaimResult], options: Options, reporter: pytest.TerminalReporter) -> None:
+    """Print one table a family."""
+    setting = f"seed {options.seed}" + (f", data from {options.data}" if options.data is not None else "")
+    for members in families(results):
+        reporter.section(f"claims: {members[0].family}")
+        width = reporter._tw.fullwidth
+        for line in verdict_table(members, alpha=options.alpha, delta=options.delta, setting=setting, width=width):
+            reporter.write(line.text, bold=line.bold, **({line.colour: True} if line.colour else {}))
+            reporter.write("\n")
+
+
+def show_curves(results: Sequence[ClaimResult], store: Store, reporter: pytest.TerminalReporter) -> None:
+    """Print a sparkline a condition, where the terminal is wide and knows the characters."""
+    width = reporter._tw.fullwidth
+    if width < NARROWEST or not _can_write(BARS, reporter):
+        return
+    try:
+        found = stored_conditions(results, store)
+    except LossactError as error:
+        reporter.write_line(str(error))
+        return
+    for line in condition_lines(list(found.values()), width=width):
+        reporter.write_line(line)
+    reporter.write_line("")
+
+
+def _write_report(path: Path, *, results: Sequence[ClaimResult], store: Store, run: Run) -> None:
+    from lossact.report.folder import write_folder
+    from lossact.report.html import write_html
+
+    write = write_html if is_page(path) else write_folder
+    write(path, results, stored_conditions(results, store), run)
+
+
+def _written(what: str, path: Path, write: Callable[[Path], None]) -> str:
+    try:
+        write(path)
+    except (OSError, LossactError) as error:
+        return f"{what}: not written to {path} ({error})"
+    return f"{what}: {path}"
+
+
+def _can_write(text: str, reporter: pytest.TerminalReporter) -> bool:
+    encoding = getattr(reporter._tw._file, "encoding", None) or "ascii"
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -1,0 +1,83 @@
+"""The verdicts as Markdown, for a pull request."""
+
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from lossact.claims.result import ClaimResult
+from lossact.report.run import Run
+from lossact.report.words import bounds, counted, families, family_size, reached, story, value
+
+MARKS = {"supported": "✅", "refuted": "❌", "inconclusive": "❔"}
+
+
+def write_markdown(path: Path, results: Sequence[ClaimResult], run: Run) -> None:
+    """Write a table a family, and below it what a reader should know of each claim.
+
+    Args:
+        path: the file; its folder must exist.
+        results: at least one.
+        run: what the verdicts hold for.
+    """
+    lines = [f"# {counted(results)}", ""]
+    for members in families(results):
+        first = members[0]
+        lines += [
+            f"## {plain(first.family)}",
+            "",
+            f"{family_size(first)}, alpha {run.alpha:g}/{first.family_size} a side, delta {run.delta:g}, "
+            f"seed {run.seed}",
+            "",
+            "| verdict | claim | effect | interval | replicas | on record |",
+            "|---|---|---|---|---|---|",
+            *map(_row, members),
+            "",
+            *(line for member in members for line in _details(member, run)),
+        ]
+    lines += [", ".join(f"{name} {one}" for name, one in run.versions.items()), ""]
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _row(result: ClaimResult) -> str:
+    cells = [
+        f"{MARKS[result.name]} {result.name.upper()}",
+        plain(result.statement + (f" ({result.source})" if result.source else "")),
+        value(result),
+        bounds(result),
+        "" if result.exact else str(result.verdict["replicas"]),
+        result.recorded or "",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _details(result: ClaimResult, run: Run) -> list[str]:
+    verdict = result.verdict
+    notes = [verdict["reason"], *result.warnings]
+    if verdict["conditions"]:
+        notes.append("reached the target: " + ", ".join(map(reached, verdict["conditions"])))
+    if verdict["story"]:
+        notes.append(story(verdict["story"]))
+    return [
+        "<details>",
+        f"<summary>{escape(result.statement)}</summary>",
+        "",
+        f"{result.name.upper()}: {plain(result.sentence)}",
+        "",
+        *(f"- {plain(note)}" for note in notes if note),
+        "",
+        *_code(run.again(result.id)),
+        "",
+        "</details>",
+        "",
+    ]
+
+
+def _code(text: str) -> list[str]:
+    fence = "`" * (1 + max([2, *(len(run) for run in re.findall("`+", text))]))
+    return [fence, " ".join(text.split()), fence]
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&@!])", r"\\\1", " ".join(text.split()))

@@ -1,0 +1,57 @@
+"""What the store holds of the conditions that verdicts rest on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lossact.claims.result import ClaimResult
+from lossact.experiment import Curves, Store, Trials
+
+
+@dataclass(frozen=True, eq=False)
+class StoredCondition:
+    """A condition over the replicas that verdicts rest on.
+
+    Attributes:
+        name: the condition's.
+        content: as the store's key digests it.
+        trials: of these replicas.
+        curves: of as many of them as are kept, None where none are.
+        claims: ids of the claims that are about it.
+    """
+
+    name: str
+    content: dict[str, Any]
+    trials: Trials
+    curves: Curves | None
+    claims: tuple[str, ...]
+
+    @property
+    def metric_name(self) -> str:
+        """What the metric beside the loss is: the accuracy, or the target's own."""
+        function = self.content["condition"].get("target", {}).get("function")
+        return "accuracy" if function is None else str(function["name"]).rpartition(".")[2]
+
+
+def stored_conditions(results: Sequence[ClaimResult], store: Store) -> dict[str, StoredCondition]:
+    """By key, each condition once; those that another process kept to itself are left out.
+
+    Raises:
+        StoreError: what is stored cannot be read.
+    """
+    names = {key: name for result in results for name, key in result.keys}
+    return {key: _read(key, name, results, store) for key, name in names.items() if store.holds(key)}
+
+
+def _read(key: str, name: str, results: Sequence[ClaimResult], store: Store) -> StoredCondition:
+    about = [result for result in results if key in dict(result.keys).values()]
+    content = store.content(key)
+    trials = store.trials(key, content["condition"]["budget"]).first(max(one.verdict["replicas"] for one in about))
+    curves = store.curves(key, content["block"])
+    return StoredCondition(
+        name=name,
+        content=content,
+        trials=trials,
+        curves=None if curves is None else curves.first(len(trials)),
+        claims=tuple(one.id for one in about),
+    )

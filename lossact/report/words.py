@@ -1,0 +1,58 @@
+"""What tables, pages and logs say of a claim, in the same words."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lossact.claims.result import ClaimResult
+
+
+def short_name(result: ClaimResult) -> str:
+    """The claim's name without file and prefix."""
+    return result.id.rpartition("::")[2].removeprefix("test_")
+
+
+def family_size(result: ClaimResult) -> str:
+    """How many claims share the family's alpha."""
+    claims = f"{result.family_size} claim{'s' if result.family_size > 1 else ''}"
+    return claims if result.family_declared else f"{claims} collected, size not declared"
+
+
+def value(result: ClaimResult) -> str:
+    """The effect; of a theorem, the largest deviation."""
+    found = result.verdict["effect"]["value"]
+    if not result.exact:
+        return f"{found:.3f}"
+    return "NaN" if found is None else f"{found:.0e}"
+
+
+def bounds(result: ClaimResult) -> str:
+    """The interval, or "exact" where nothing was sampled."""
+    effect = result.verdict["effect"]
+    return "exact" if result.exact else f"[{effect['low']:.3f}, {effect['high']:.3f}]"
+
+
+def reached(condition: dict[str, Any]) -> str:
+    """A condition and how many of its replicas met the target."""
+    diverged = f", {condition['diverged']} diverged" if condition["diverged"] else ""
+    return f"{condition['name']} {condition['reached'] / condition['replicas']:.0%}{diverged}"
+
+
+def story(told: dict[str, Any]) -> str:
+    """How often one run of each condition would have told the claimed order."""
+    return (
+        f"a single run of each tells this order in {told['successes']} of {told['n']} "
+        f"({told['value']:.1%}, [{told['low']:.3f}, {told['high']:.3f}])"
+    )
+
+
+def families(results: Sequence[ClaimResult]) -> list[list[ClaimResult]]:
+    """The claims of each family, in their order."""
+    folders = dict.fromkeys(result.family_folder for result in results)
+    return [[one for one in results if one.family_folder == folder] for folder in folders]
+
+
+def counted(results: Sequence[ClaimResult]) -> str:
+    """How many claims there are, and how many of each verdict."""
+    names = [result.name for result in results]
+    parts = [f"{names.count(name)} {name}" for name in ("supported", "refuted", "inconclusive") if name in names]
+    return f"{len(names)} claim{'s' if len(names) > 1 else ''}: {', '.join(parts)}"

@@ -1,0 +1,215 @@
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lossact.cli import main
+from lossact.experiment import Curves, Trials
+from lossact.report.charts import curve_charts, evidence_chart, reach_chart
+from lossact.report.folder import write_folder
+from lossact.report.html import write_html
+from lossact.report.markdown import write_markdown
+from lossact.report.run import Run
+from lossact.report.stored import StoredCondition
+from tests.pytest_plugin.conftest import CLAIMS, CONDITIONS
+from tests.report.test_table import result
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSERS_OWN = {"update.googleapis.com", "clients2.google.com", "accounts.google.com", "www.google.com"}
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>$x_|`"
+
+
+class Reader(HTMLParser):
+    """Collects text, tags and everything a page could load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+        self.tags: set[str] = set()
+        self.loads: list[str | None] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.loads += [value for name, value in attrs if name in {"src", "href", "xlink:href"}]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(path: Path) -> Reader:
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    return reader
+
+
+def stored(name: str = "ReLU/L2", steps: tuple[int, ...] = (3, 8, 0, 0), *, replicas: int = 4) -> StoredCondition:
+    """A condition of budget 10 with curves; steps of 0 never arrive."""
+    trials = Trials(np.array(steps), np.array(steps) > 0, np.zeros(replicas, bool), 10)
+    falling = np.linspace(1, 0, 11, dtype=np.float32) * np.arange(1, replicas + 1, dtype=np.float32)[:, None]
+    content = {
+        "condition": {"budget": 10, "loss": "l2", "network": {"kind": "mlp", "hidden": len(name)}, "batch_size": None},
+        "block": 4,
+    }
+    return StoredCondition(name, content, trials, Curves(falling, falling, np.zeros((4, 0, 0), np.float32)), ("x",))
+
+
+GROWTH = {"replicas": [1.0, 20.0, 40.0], "log_support": [0.1, 0.2, 0.3], "log_refute": [0.5, 7.0, 900.0]}
+
+
+def test_the_page_says_what_the_table_says_and_loads_nothing(tmp_path: Path) -> None:
+    page = tmp_path / "new" / "claims.html"
+    one = result(keys=(("ReLU/L2", "a"), ("ReLU/CE", "b")), growth=GROWTH, thresholds=(0.5, 0.6))
+    conditions = {"a": stored(), "b": stored("ReLU/cross", (1, 2, 3, 4))}
+    write_html(page, [one], conditions, Run(seed=3, flags=("--claims-seed", "3")))
+    found = read(page)
+    for words in (
+        "REFUTED",
+        "Win probability 0.144, 99.3% confidence sequence [0.095, 0.263] within 1000 updates; 512 replicas",
+        "On record: supported",
+        "140 of 512",
+        "> 1000",
+        "cpu, seed 3",
+        "in 2 of 512",
+        "280 decides",
+        "Loss: median and 80% band",
+        "pytest claims/test_x.py::test_a7 --claims-seed 3",
+        "network.kindmlp",
+        "network.hidden710",
+    ):
+        assert words in re.sub(r"\s+", " ", found.text).replace(" ", "") or words in re.sub(r"\s+", " ", found.text)
+    assert found.loads
+    assert all(str(load).startswith("#") for load in found.loads)
+    assert "script" not in found.tags
+    assert "url(" not in page.read_text().replace("url(#", "")
+
+
+def test_hostile_text_is_shown_and_not_run(tmp_path: Path) -> None:
+    told = dict.fromkeys(("statement", "source", "sentence", "family"), HOSTILE)
+    one = result(**told, warnings=(HOSTILE,), keys=((HOSTILE, "a"),), growth=GROWTH, thresholds=(0.5, 0.6))
+    one.verdict["conditions"][0]["name"] = HOSTILE
+    one.verdict["reason"] = HOSTILE
+    condition = stored(HOSTILE)
+    condition.content["condition"]["target"] = {"function": {"name": HOSTILE}}
+    write_folder(tmp_path, [one], {"a": condition}, Run(flags=(HOSTILE,)))
+    found = read(tmp_path / "index.html")
+    assert found.text.count(HOSTILE) >= 9
+    assert not found.tags & {"script", "img"}
+    markdown = (tmp_path / "report.md").read_text()
+    assert not re.search(r"(?<!\\)<(script|img)", re.sub(r"```.*?```", "", markdown, flags=re.DOTALL))
+    (row,) = (line for line in markdown.splitlines() if line.startswith("| ❌"))
+    assert len(re.findall(r"(?<!\\)\|", row)) == 7
+    assert json.loads((tmp_path / "verdicts.json").read_text())["claims"][0]["statement"] == HOSTILE
+
+
+def test_markdown_holds_every_verdict(tmp_path: Path) -> None:
+    write_markdown(tmp_path / "report.md", [result(), result(id="x::test_b", recorded=None)], Run(seed=3))
+    text = (tmp_path / "report.md").read_text()
+    assert text.startswith("# 2 claims: 2 refuted\n")
+    assert "7 claims, alpha 0.025/7 a side, delta 0.1, seed 3" in text
+    assert "| ❌ REFUTED | s (report 1.4c) | 0.144 | [0.095, 0.263] | 512 | supported |" in text
+    assert "- the curves cross" in text
+    assert "- reached the target: ReLU/L2 27%, ReLU/CE 85%, 3 diverged" in text
+    assert "```\npytest claims/test_x.py::test_a7\n```" in text
+
+
+def points(chart: str, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(points, 2) of a line in a chart, in its own units: shares of width and height."""
+    (path,) = re.findall(rf'<g id="{name}">\s*<path d="([^"]*)"', chart)
+    return np.array([[float(one) for one in pair] for pair in re.findall(r"[ML] (\S+) (\S+)", path)])
+
+
+def test_the_reach_chart_is_one_minus_kaplan_meier() -> None:
+    line = points(reach_chart([stored(steps=(3, 8, 0, 0))]), "series-0")
+    height = (line[0, 1] - line[:, 1]) / (line[0, 1] - line[-1, 1])  # from nobody to the last value
+    assert sorted(set(height.round(3))) == [0, 0.5, 1]
+    width = (line[:, 0] - line[0, 0]) / (line[-1, 0] - line[0, 0])
+    assert width[np.argmax(height > 0.4)] == pytest.approx(0.3, abs=0.001)
+    assert width[np.argmax(height > 0.9)] == pytest.approx(0.8, abs=0.001)
+
+
+def test_charts_draw_evidence_and_medians() -> None:
+    chart = evidence_chart(GROWTH, needed=80, decided_at=12)
+    assert len(points(chart, "log_support")) == 3
+    assert np.isfinite(points(chart, "log_refute")).all()
+    loss, metric = curve_charts([stored()]).values()
+    for one in (loss, metric):
+        line = points(one, "series-0")  # straight from the median of 1 … 4 to 0
+        assert np.diff(line[:, 1]) == pytest.approx((line[-1, 1] - line[0, 1]) / (len(line) - 1), rel=1e-3)
+
+
+def test_conditions_that_this_process_has_not_leave_their_charts_out(tmp_path: Path) -> None:
+    write_html(tmp_path / "x.html", [result(keys=(("ReLU/L2", "a"),), thresholds=(0.5, 0.6))], {}, Run())
+    assert "svg" in read(tmp_path / "x.html").tags
+    assert "median and 80% band" not in read(tmp_path / "x.html").text
+
+
+def opened(page: Path, folder: Path) -> tuple[list[str], set[str]]:
+    """What a browser writes to its console, and the hosts it asks for."""
+    log = folder / "net.json"
+    assert CHROMIUM is not None
+    arguments = [
+        "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}",
+        "--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-sync",
+        "--enable-logging=stderr", f"--log-net-log={log}", "--virtual-time-budget=3000", "--window-size=390,800",
+        f"--screenshot={folder / 'page.png'}",
+    ]  # fmt: skip
+    done = subprocess.run([CHROMIUM, *arguments, page.as_uri()], capture_output=True, text=True, timeout=120)
+    assert (folder / "page.png").exists(), done.stderr
+    hosts = set(re.findall(r'"url":"\w+://([^/"]+)', log.read_text()))
+    return [line for line in done.stderr.splitlines() if ":CONSOLE" in line], hosts - BROWSERS_OWN
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_a_browser_opens_the_folder_without_errors_or_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    file = tmp_path / f"test_{tmp_path.name}.py"  # pytest in pytest shares its modules
+    file.write_text(CONDITIONS + CLAIMS)
+    assert main(["report", file.name, "--out", "report", "--claims-seed", "5"]) == 0
+    assert "report: " in capfd.readouterr().out
+    page = tmp_path / "report" / "index.html"
+    assert (page.parent / "report.md").exists()
+    text = read(page).text
+    assert f"pytest {file.name}::test_true --claims-seed 5" in text
+    assert "Accuracy: median and 80% band" in text
+    assert opened(page, tmp_path) == ([], set())
+    # What would be seen if there were something to see:
+    bad = tmp_path / "bad.html"
+    bad.write_text('<img src="http://elsewhere.invalid/x.png"><script>nothing()</script>')
+    errors, hosts = opened(bad, tmp_path / "report")
+    assert "nothing is not defined" in errors[0]
+    assert hosts == {"elsewhere.invalid"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.py", "--out", "report"], "nothing.py: no claim there was decided, so that no report is written"),
+        (["x.py", "--out", "report.html"], "--out=report.html must be a folder, and has the suffix of a file"),
+        (["x.py", "--out", "report", "--claims-seed", "x"], "x.py: no claim there was decided"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str],
+    message: str,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main(["report", *arguments])
+    assert stopped.value.code == 2
+    told = capfd.readouterr()
+    assert f"lossact report: {message}" in told.err
+    assert "Traceback" not in told.out + told.err
+    assert not Path("report").exists()
