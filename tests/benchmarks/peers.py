@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils.data import DataLoader
 
 HAS_JAX = importlib.util.find_spec("jax") is not None
 
@@ -45,8 +46,9 @@ def trainer_loop(make: Callable[[], nn.Module], loss: str, rate: float, x: Tenso
         accelerator="cpu", min_epochs=0, max_epochs=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
+    batches: DataLoader[Any] = DataLoader([(x[0], y[0])] * updates, batch_size=None)  # type: ignore[arg-type]
     begin = time.perf_counter()
-    trainer.fit(module, train_dataloaders=[(x[0], y[0])] * updates)
+    trainer.fit(module, train_dataloaders=batches)
     return (time.perf_counter() - begin) / updates
 
 

@@ -118,6 +118,9 @@ def test_bad_hypotheses_are_named(make: object, message: str) -> None:
 
 def test_nobody_arrived_shows_no_equality() -> None:
     of_two = [trials(1, None), trials(1, None)]
+    assert not_worse(A, than=B).thresholds(0.1) == (0.4, 0.5)
+    assert equivalent(A, B).thresholds(0.1) == (0.4, 0.5, 0.6)
+    assert reaches(A, low=0.8, high=0.9).thresholds(0.1) == (0.8, 0.9)
     for hypothesis in (not_worse(A, than=B), equivalent(A, B)):
         assert hypothesis.comparisons(of_two)[0].outcomes.tolist() == [Outcome.TIE, Outcome.OPEN]
 

@@ -52,6 +52,18 @@ def test_the_first_crossing_is_that_of_a_plain_loop(theta: float, censored: floa
         assert (found.verdict, found.decided_at) == first_crossing_by_a_plain_loop(outcomes)
 
 
+@pytest.mark.parametrize("n", [1, 2, 64, 300])
+def test_growth_is_what_fewer_replicas_would_have_shown(n: int) -> None:
+    outcomes = draw(np.random.default_rng(n), n, theta=0.55, censored=0.1)
+    growth = one(outcomes).growth
+    assert growth is not None
+    assert (growth.replicas[0], growth.replicas[-1]) == (1, n)
+    assert len(growth.replicas) == min(n, 64)
+    for moment, support, refute in zip(*growth.to_json().values(), strict=True):
+        earlier = one(outcomes[: int(moment)])
+        assert (support, refute) == pytest.approx((earlier.log_support, earlier.log_refute))
+
+
 def test_later_replicas_never_change_a_verdict() -> None:
     rng = np.random.default_rng(1)
     for theta in (0.3, 0.5, 0.56, 0.7):
