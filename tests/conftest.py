@@ -29,6 +29,16 @@ def with_sgd(condition: Condition, **changes: float) -> Condition:
     return replace(condition, optimizer=replace(condition.optimizer, **changes))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=3, help="how often to kill a run of claims (default: 3)")
+
+
+@pytest.fixture(autouse=True)
+def no_wandb_service_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that a test starts would use it, from that other test's folder."""
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)
+
+
 @pytest.fixture
 def course_data() -> Path:
     folder = SHARED / "data" / "cis581"

@@ -37,7 +37,6 @@ SHORT = ["--model.budget=20"]
 def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # of a test that logged in this process, from its own folder
 
 
 def config(name: str) -> str:

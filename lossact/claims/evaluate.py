@@ -56,7 +56,7 @@ def evaluate(
         while True:
             # Looks are at fixed numbers of replicas, so that nothing shown depends on what the store happened to hold.
             n = min(n + BLOCKS_PER_LOOK * block, limit)
-            trials = [one.first(n) for one in experiment.trials(conditions, n)]
+            trials = experiment.trials(conditions, n)
             _check_start(conditions, trials)
             comparisons = hypothesis.observe(experiment, trials, n)
             decision = hypothesis.decide(comparisons, alpha=alpha / family_size, delta=delta, limit=limit)

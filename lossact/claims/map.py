@@ -253,7 +253,7 @@ def _decide_all(
         still = [k for k in range(len(cells)) if k not in decided]
         found = iter(experiment.trials([condition for k in still for condition in cells[k].conditions], n))
         for k in still:
-            trials = [next(found).first(n) for _ in cells[k].conditions]
+            trials = [next(found) for _ in cells[k].conditions]
             comparisons = cells[k].observe(experiment, trials, n)
             decision = cells[k].decide(comparisons, alpha=alpha, delta=delta, limit=limit)
             if decision.final:

@@ -57,20 +57,23 @@ class Experiment:
         return trial_key(condition, self.seed, self.setting)
 
     def trials(self, conditions: Sequence[Trainable], replicas: int) -> list[Trials]:
-        """At least the first `replicas` trials of each condition; more where more are stored.
+        """The first `replicas` trials of each condition.
 
         What is missing is trained together as far as conditions may share a launch, and stored launch by launch.
         """
         keys = [self.key(condition) for condition in conditions]
         wanted = dict(zip(keys, conditions, strict=True))
         anew = {key for key in wanted if self._retrain and key not in self._retrained}
-        found = {key: self.store.trials(key, condition.budget) for key, condition in wanted.items() if key not in anew}
+        found = {key: self._stored(key, one, replicas) for key, one in wanted.items() if key not in anew}
         short = {key: condition for key, condition in wanted.items() if key not in found or len(found[key]) < replicas}
         missing = list(short.items())
         for at in range(0, len(missing), LOCKED_AT_ONCE):
             self._train(dict(missing[at : at + LOCKED_AT_ONCE]), replicas, anew)
-        found |= {key: self.store.trials(key, condition.budget) for key, condition in short.items()}
+        found |= {key: self._stored(key, condition, replicas) for key, condition in short.items()}
         return [found[key] for key in keys]
+
+    def _stored(self, key: str, condition: Trainable, replicas: int) -> Trials:
+        return self.store.trials(key, condition.budget, first=replicas)
 
     def curves(self, condition: Trainable) -> Curves | None:
         """Learning curves of a condition's first replicas, as far as they are stored."""

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lossact.experiment.condition import Condition
+from lossact.experiment.curve_files import CURVES_KEPT
 from lossact.experiment.key import PRECISIONS, Setting
 from lossact.experiment.optimizers import SGD, Optimizer
 from lossact.experiment.stacking import (
@@ -24,7 +25,6 @@ from lossact.experiment.stacking import (
     stacked_arrays,
     validation_sets,
 )
-from lossact.experiment.store import CURVES_KEPT
 from lossact.experiment.trials import Trials
 from lossact.replicas.generators import ORDER, TEST, replica_generator
 from lossact.replicas.minibatches import Minibatches

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lossact.experiment.condition import Condition, Trainable
+from lossact.experiment.curve_files import CURVES_KEPT
 from lossact.experiment.foreign import FunctionCondition, LightningCondition
 from lossact.experiment.key import Setting
 from lossact.experiment.stacking import (
@@ -21,7 +22,6 @@ from lossact.experiment.stacking import (
     stacked_arrays,
     stacked_training,
 )
-from lossact.experiment.store import CURVES_KEPT
 from lossact.experiment.trials import Curves, Trials
 from lossact.models.config import MLPConfig
 from lossact.replicas.compiled import SLICE

@@ -1,24 +1,22 @@
 """Trials in one SQLite file, learning curves beside it."""
 
 import json
-import os
 import sqlite3
 import tempfile
-import zipfile
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 
 from lossact.errors import StoreError
+from lossact.experiment.curve_files import CurveFiles
 from lossact.experiment.trials import Curves, Trials
 
 SCHEMA_VERSION = 1
-CURVES_KEPT = 256
 
 SCHEMA = """
 CREATE TABLE experiments (
@@ -34,51 +32,99 @@ CREATE TABLE trials (
     PRIMARY KEY (experiment, replica)
 ) WITHOUT ROWID;
 """
+DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+OF_A_DATABASE = ("", "-wal", "-shm")  # SQLite's files, by what follows the name
 
 
 class Store:
     """The trials of all experiments that used one directory. What it holds is never trained again.
 
-    Several processes may use it at once: writes are transactions, and `training` lets one of them train a key.
+    Several processes may use it at once: writes are transactions, and `training` lets one of them train a key. A file
+    that is damaged is set aside with a warning, never deleted.
 
     Args:
         directory: made where it is missing; None keeps everything in a temporary one that `close` removes.
 
     Raises:
-        StoreError: the directory or the file in it cannot be used.
+        StoreError: the directory or the file in it cannot be used; the methods raise it too.
     """
 
     def __init__(self, directory: Path | str | None = ".lossact") -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="lossact-") if directory is None else None
         self.directory = Path(self._temporary.name if self._temporary else directory or "").resolve()
-        try:
+        self._curves = CurveFiles(self.directory / "curves")
+        with self._told("cannot be opened", "give another directory, or none"):
             (self.directory / "curves").mkdir(parents=True, exist_ok=True)
             (self.directory / "locks").mkdir(exist_ok=True)
             ignore = self.directory / ".gitignore"
             if not ignore.exists():
                 ignore.write_text("*\n")
-            self._database = sqlite3.connect(self.directory / "trials.sqlite", timeout=60, isolation_level=None)
             # SQLite does not wait for its turn when the journal's form changes.
             with FileLock(self.directory / "locks" / "opening.lock"):
-                self._prepare()
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(
-                f"store {self.directory}: cannot be opened ({error}); give another directory, or none"
-            ) from None
+                self._database = self._opened()
 
-    def _prepare(self) -> None:
-        self._database.execute("PRAGMA journal_mode=WAL")
-        with self._transaction():
-            (found,) = self._database.execute("PRAGMA user_version").fetchone()
+    def _opened(self) -> sqlite3.Connection:
+        file = self.directory / "trials.sqlite"
+        try:
+            return self._prepared(sqlite3.connect(file, timeout=60, isolation_level=None))
+        except sqlite3.DatabaseError as error:
+            if _code(error) not in DAMAGE:
+                raise
+            aside = _set_aside(file)
+            warnings.warn(
+                f"store {self.directory}: trials.sqlite is damaged ({error}); set aside as {aside.name}, and what it "
+                "held is trained again",
+                stacklevel=4,
+            )
+        return self._prepared(sqlite3.connect(file, timeout=60, isolation_level=None))
+
+    def _prepared(self, database: sqlite3.Connection) -> sqlite3.Connection:
+        """The database with its tables, checked."""
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+            (found,) = database.execute("PRAGMA user_version").fetchone()
             if found == 0:
-                for statement in filter(str.strip, SCHEMA.split(";")):
-                    self._database.execute(statement)
-                self._database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                database.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
             elif found != SCHEMA_VERSION:
                 raise StoreError(
                     f"store {self.directory}: written in form {found}, this lossact reads form {SCHEMA_VERSION}; "
                     "give another directory"
                 )
+            (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            if state != "ok":
+                damage = sqlite3.DatabaseError(str(state).partition("\n")[2] or state)
+                damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+                raise damage
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    @contextmanager
+    def _told(self, what: str, way_out: str) -> Iterator[None]:
+        """Failures of the disk and of SQLite, in words."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"store {self.directory}: {what} ({error}); {way_out}") from None
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._told("cannot be read", "run again, and what is damaged is set aside"):
+            yield
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A transaction."""
+        with self._told("cannot be written", "make room or give another directory; what it holds stays good"):
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
 
     @property
     def temporary(self) -> bool:
@@ -86,28 +132,24 @@ class Store:
         return self._temporary is not None
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
-
-    @contextmanager
     def training(self, key: str) -> Iterator[None]:
         """Hold the right to train a key; ends with the process at the latest."""
-        with FileLock(self.directory / "locks" / f"{key}.lock"):
+        lock = FileLock(self.directory / "locks" / f"{key}.lock")
+        with self._told("cannot be locked", "give another directory, or none"):
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
-    def trials(self, key: str, budget: int) -> Trials:
-        """The longest gapless run of stored trials from replica 0 on."""
-        rows = self._database.execute(
-            "SELECT replica, steps_to_target, diverged FROM trials JOIN experiments ON id = experiment"
-            " WHERE key = ? ORDER BY replica",
-            (key,),
-        ).fetchall()
+    def trials(self, key: str, budget: int, *, first: int | None = None) -> Trials:
+        """The longest gapless run of stored trials from replica 0 on, or as much of it as is asked for."""
+        with self._reading():
+            rows = self._database.execute(
+                "SELECT replica, steps_to_target, diverged FROM trials JOIN experiments ON id = experiment"
+                " WHERE key = ? ORDER BY replica LIMIT ?",
+                (key, -1 if first is None else first),
+            ).fetchall()
         gapless = next((n for n, row in enumerate(rows) if row[0] != n), len(rows))
         columns: list[tuple[Any, ...]] = list(zip(*rows[:gapless], strict=True)) or [(), (), ()]
         reached = np.array([steps is not None for steps in columns[1]], dtype=bool)
@@ -120,7 +162,7 @@ class Store:
 
     def holds(self, key: str) -> bool:
         """Whether anything is stored under a key."""
-        return bool(self._database.execute("SELECT 1 FROM experiments WHERE key = ?", (key,)).fetchone())
+        return self._content(key) is not None
 
     def content(self, key: str) -> dict[str, Any]:
         """What a key stands for.
@@ -128,25 +170,38 @@ class Store:
         Raises:
             StoreError: nothing is stored under it.
         """
-        row = self._database.execute("SELECT content FROM experiments WHERE key = ?", (key,)).fetchone()
-        if row is None:
+        found = self._content(key)
+        if found is None:
             raise StoreError(f"store {self.directory}: holds nothing under key {key}")
-        content: dict[str, Any] = json.loads(row[0])
+        content: dict[str, Any] = json.loads(found)
         return content
+
+    def _content(self, key: str) -> str | None:
+        with self._reading():
+            row = self._database.execute("SELECT content FROM experiments WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def count(self) -> int:
+        """How many trials it holds."""
+        with self._reading():
+            (count,) = self._database.execute("SELECT count(*) FROM trials").fetchone()
+        return int(count)
 
     def stored_blocks(self, key: str, block: int) -> set[int]:
         """Indices of the blocks that are stored."""
-        rows = self._database.execute(
-            "SELECT DISTINCT replica / ? FROM trials JOIN experiments ON id = experiment WHERE key = ?", (block, key)
-        )
+        with self._reading():
+            rows = self._database.execute(
+                "SELECT DISTINCT replica / ? FROM trials JOIN experiments ON id = experiment WHERE key = ?",
+                (block, key),
+            ).fetchall()
         return {index for (index,) in rows}
 
     def add(self, key: str, content: dict[str, Any], first_replica: int, trials: Trials, curves: Curves | None) -> None:
         """Write a block whole: its curves first where any are given, then its trials in one transaction."""
-        if curves is not None and len(curves):
-            self._write_curves(key, first_replica, curves)
         rows = [(first_replica + trial.replica, trial.steps_to_target, trial.diverged) for trial in trials]
-        with self._transaction():
+        with self._writing():
+            if curves is not None and len(curves):
+                self._curves.write(key, first_replica, curves)
             self._database.execute(
                 "INSERT OR IGNORE INTO experiments (key, content) VALUES (?, ?)",
                 (key, json.dumps(content, sort_keys=True)),
@@ -158,43 +213,15 @@ class Store:
 
     def forget(self, key: str) -> None:
         """Drop the trials of a key, to have them trained anew."""
-        with self._transaction():
+        with self._writing():
             self._database.execute(
                 "DELETE FROM trials WHERE experiment = (SELECT id FROM experiments WHERE key = ?)", (key,)
             )
 
-    def _curve_file(self, key: str, first_replica: int) -> Path:
-        return self.directory / "curves" / key[:32] / f"{first_replica:06d}.npz"
-
-    def _write_curves(self, key: str, first_replica: int, curves: Curves) -> None:
-        file = self._curve_file(key, first_replica)
-        file.parent.mkdir(exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}.npz")
-        np.savez_compressed(
-            partial,
-            loss=curves.loss,
-            metric=curves.metric,
-            gradient_norm=curves.gradient_norm,
-            layers=np.array(curves.layers, dtype=np.str_),
-            gradient_every=curves.gradient_every,
-        )
-        partial.replace(file)
-
     def curves(self, key: str, block: int) -> Curves | None:
         """The curves kept for the first replicas, or None where there are none."""
-        parts: list[Curves] = []
-        for first_replica in range(0, CURVES_KEPT, block):
-            file = self._curve_file(key, first_replica)
-            if not file.exists():
-                break
-            try:
-                with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-                    parts.append(_curves(arrays))
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-                raise StoreError(
-                    f"{file}: not readable as learning curves ({error}); delete it, trials are kept elsewhere"
-                ) from None
-        return Curves.joined(parts) if parts else None
+        with self._reading():
+            return self._curves.read(key, block)
 
     def close(self) -> None:
         """Close the file; a temporary store is gone then."""
@@ -209,11 +236,19 @@ class Store:
         self.close()
 
 
-def _curves(arrays: Mapping[str, NDArray[Any]]) -> Curves:
-    return Curves(
-        arrays["loss"],
-        arrays["metric"],
-        arrays["gradient_norm"],
-        tuple(map(str, arrays["layers"])),
-        int(arrays["gradient_every"]),
-    )
+def _code(error: sqlite3.Error) -> int | None:
+    """SQLite's primary result code."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _set_aside(file: Path) -> Path:
+    """Rename a database to the first free name; where it is now."""
+    number = 1
+    while (aside := file.with_name(f"{file.stem}.damaged-{number}{file.suffix}")).exists():
+        number += 1
+    for ending in reversed(OF_A_DATABASE):
+        part = file.with_name(file.name + ending)
+        if part.exists():
+            part.replace(aside.with_name(aside.name + ending))
+    return aside

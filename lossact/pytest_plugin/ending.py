@@ -1,6 +1,8 @@
 """What a run leaves: files, tables and curves on the terminal."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -56,7 +58,8 @@ def show_curves(results: Sequence[ClaimResult], store: Store, reporter: pytest.T
     if width < NARROWEST or not _can_write(BARS, reporter):
         return
     try:
-        found = stored_conditions(results, store)
+        with noted([]):  # what is to be said was said when it was opened
+            found = stored_conditions(results, store)
     except LossactError as error:
         reporter.write_line(str(error))
         return
@@ -71,6 +74,15 @@ def _write_report(path: Path, *, results: Sequence[ClaimResult], store: Store, r
 
     write = write_html if is_page(path) else write_folder
     write(path, results, stored_conditions(results, store), run)
+
+
+@contextmanager
+def noted(notes: list[str]) -> Iterator[None]:
+    """Warnings become notes, which the end of the run shows, under whatever rules pytest has for warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    notes += [str(one.message) for one in caught if one.category is UserWarning]
 
 
 def _written(what: str, path: Path, write: Callable[[Path], None]) -> str:

@@ -113,6 +113,10 @@ class ClaimHooks:
         word = str(claim["verdict"]["verdict"]).upper()
         return report.outcome, word[0], (word, {"green" if report.passed else "red": True})
 
+    def pytest_keyboard_interrupt(self) -> None:
+        if self.seen_claims:
+            self.session.interrupt()
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         if self.seen_claims:

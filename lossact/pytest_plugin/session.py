@@ -16,9 +16,9 @@ from lossact.claims.exact import Exact
 from lossact.claims.family import Family, declared_family
 from lossact.claims.result import ClaimResult, as_dict, settle_families
 from lossact.claims.verdict import Verdict
-from lossact.errors import ClaimError, LossactError
+from lossact.errors import ClaimError, LossactError, StoreError
 from lossact.experiment import Experiment, Store
-from lossact.pytest_plugin.ending import show_curves, show_tables, write_out
+from lossact.pytest_plugin.ending import noted, show_curves, show_tables, write_out
 from lossact.pytest_plugin.options import Options
 from lossact.report.progress import ProgressLine
 
@@ -43,6 +43,7 @@ class ClaimSession:
         self.lost: set[str] = set()
         self.results: dict[str, ClaimResult] = {}
         self.notes: list[str] = []
+        self.interrupted = False
         self.is_worker = hasattr(config, "workerinput")
 
     # Families
@@ -80,8 +81,9 @@ class ClaimSession:
 
     @cached_property
     def store(self) -> Store:
-        """Where this process keeps trials."""
-        return self.config.hook.pytest_claims_store(config=self.config) or Store(self.options.store)
+        """Where this process keeps trials; what it has to say about them is noted."""
+        with noted(self.notes):
+            return self.config.hook.pytest_claims_store(config=self.config) or Store(self.options.store)
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -123,6 +125,9 @@ class ClaimSession:
                 family_size=family.size,
                 experiment=self.experiment,
             )
+        except StoreError as error:
+            item.session.shouldfail = f"no claim can be decided: {error}"
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
         except LossactError as error:
             raise pytest.fail.Exception(str(error), pytrace=False) from None
         result = ClaimResult.of(
@@ -181,6 +186,15 @@ class ClaimSession:
 
     # The end of the run
 
+    def interrupt(self) -> None:
+        """Say what an interrupted run leaves; what was asked for is not written, for claims are missing."""
+        self.interrupted = True
+        if "store" in self.__dict__ and not self.store.temporary:
+            self.notes.append(
+                f"interrupted: {self.store.count():,} trials are stored in {self.store.directory}; the same command "
+                "goes on from there"
+            )
+
     def collect(self, content: dict[str, Any]) -> None:
         """Take a verdict that a report brought."""
         if not self.is_worker:
@@ -189,11 +203,12 @@ class ClaimSession:
 
     def finish(self) -> None:
         """Settle the families and write what was asked for."""
-        if self.is_worker or not self.results:
+        if self.is_worker or not self.results or self.interrupted:
             return
         results = settle_families(list(self.results.values()), self.options.alpha)
         self.results = {result.id: result for result in results}
-        self.notes = write_out(results, self.options, self.store)
+        with noted(self.notes):
+            self.notes += write_out(results, self.options, self.store)
 
     def summarise(self, reporter: pytest.TerminalReporter) -> None:
         """Print one table a family, the conditions' curves, and where everything was written."""

@@ -1,6 +1,7 @@
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,23 +72,89 @@ def test_many_processes_open_one_new_store_at_once(tmp_path: Path) -> None:
     assert [process.communicate()[1] for process in running] == [b""] * 8
 
 
-def damaged(folder: Path) -> None:
-    (folder / "trials.sqlite").write_bytes(b"this is no database" * 100)
+def no_database(file: Path) -> None:
+    file.write_bytes(b"this is no database" * 100)
 
 
-def newer(folder: Path) -> None:
-    database = sqlite3.connect(folder / "trials.sqlite")
+def cut_off(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-5000])
+
+
+def page_overwritten(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[8192:12288] = b"\xa5" * 4096
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [no_database, cut_off, page_overwritten])
+def test_a_damaged_store_is_set_aside_and_never_deleted(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    for number in (1, 2):
+        with Store(tmp_path) as store:
+            for block in range(20):
+                store.add("k", {"a": 1}, 64 * block, some_trials(64), NO_CURVES)
+        damage(tmp_path / "trials.sqlite")
+        held = (tmp_path / "trials.sqlite").read_bytes()
+        with pytest.warns(UserWarning, match=rf"is damaged \(.*\); set aside as trials.damaged-{number}.sqlite"):
+            store = Store(tmp_path)
+        assert (tmp_path / f"trials.damaged-{number}.sqlite").read_bytes() == held
+        assert len(store.trials("k", 10)) == 0
+        store.close()
+
+
+def test_a_store_of_another_form_is_refused_and_left_alone(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "trials.sqlite")
     database.execute("PRAGMA user_version = 99")
     database.close()
-
-
-@pytest.mark.parametrize(
-    ("prepare", "message"), [(damaged, "cannot be opened"), (newer, "written in form 99, this lossact reads form 1")]
-)
-def test_a_store_that_cannot_be_used_is_named(tmp_path: Path, prepare: object, message: str) -> None:
-    prepare(tmp_path)  # type: ignore[operator]
-    with pytest.raises(StoreError, match=message):
+    with pytest.raises(StoreError, match="written in form 99, this lossact reads form 1; give another directory"):
         Store(tmp_path)
+    assert sqlite3.connect(tmp_path / "trials.sqlite").execute("PRAGMA user_version").fetchone() == (99,)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("with_curves", [True, False])
+def test_a_full_disk_loses_nothing_that_was_stored(small_disk: Path, with_curves: bool) -> None:
+    stored = 0
+    rng = np.random.default_rng(0)
+    loss, metric = rng.random((2, 64, 1001), dtype=np.float32)
+    noise = Curves(loss, metric, np.zeros((64, 0, 0), np.float32))
+    with Store(small_disk / "store") as store:
+        told = ""
+        while not told:
+            try:
+                store.add("k", {}, 64 * stored, some_trials(64), noise if with_curves else None)
+                stored += 1
+            except StoreError as error:
+                told = str(error)
+        assert "cannot be written (" in told
+        assert "make room or give another directory; what it holds stays good" in told
+        assert stored > 0
+        assert len(store.trials("k", 10)) == 64 * stored
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    with Store(small_disk / "store") as store:
+        assert len(store.trials("k", 10)) == 64 * stored
+        store.add("k", {}, 64 * stored, some_trials(64), noise)
+        assert len(store.trials("k", 10)) == 64 * (stored + 1)
+    assert not list((small_disk / "store" / "curves").rglob("*.[0-9]*.npz"))
+
+
+def test_a_read_only_disk_is_one_error(small_disk: Path) -> None:
+    Store(small_disk / "store").close()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(StoreError, match=r"store .*: cannot be opened .*; give another directory, or none"):
+        Store(small_disk / "store")
+    with pytest.raises(StoreError, match=r"store .*: cannot be opened .*Read-only file system"):
+        Store(small_disk / "other")
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
@@ -99,10 +166,10 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
 def test_what_is_stored_is_never_trained_again(experiment: Experiment) -> None:
     condition = report_condition(budget=20)
     (first,) = experiment.trials([condition], 100)
-    assert len(first) == experiment.trained_replicas == 128
+    assert (len(first), experiment.trained_replicas) == (100, 128)
     (again,) = experiment.trials([condition], 128)
-    assert experiment.trained_replicas == 128
-    np.testing.assert_array_equal(first.steps, again.steps)
+    assert (len(again), experiment.trained_replicas) == (128, 128)
+    np.testing.assert_array_equal(first.steps, again.steps[:100])
     experiment.trials([condition], 129)
     assert experiment.trained_replicas == 192
 
@@ -165,13 +232,17 @@ def test_a_bad_seed_is_named() -> None:
         Experiment(seed=-1)
 
 
-def test_damaged_curves_are_named(tmp_path: Path) -> None:
+def test_damaged_curves_are_set_aside(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
-        store.add("k", {}, 0, some_trials(64), some_curves(64))
-        (file,) = (tmp_path / "curves" / "k").glob("*.npz")
+        for first in (0, 64):
+            store.add("k", {}, first, some_trials(64), some_curves(64))
+        file = tmp_path / "curves" / "k" / "000064.npz"
         file.write_bytes(file.read_bytes()[:100])
-        with pytest.raises(StoreError, match=r"npz: not readable as learning curves .*; delete it"):
-            store.curves("k", 64)
+        with pytest.warns(UserWarning, match=r"000064.npz: not readable .*; set aside as 000064.damaged"):
+            kept = store.curves("k", 64)
+        assert kept is not None
+        assert len(kept) == 64
+        assert len(store.trials("k", 10)) == 128
 
 
 def test_without_a_compiler_replicas_train_eagerly_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
