@@ -12,8 +12,8 @@ import lossact
 
 ROOT = Path(lossact.__file__).parent
 ORDER = [
-    "errors", "checks", "fingerprint", "functional", "stats", "data", "models", "replicas", "training", "experiment",
-    "claims", "report", "cli", "pytest_plugin",
+    "errors", "checks", "requirements", "fingerprint", "functional", "stats", "data", "models", "replicas", "training",
+    "experiment", "claims", "report", "cli", "pytest_plugin",
 ]  # fmt: skip
 DOORS = {"cli", "pytest_plugin"}
 START = ROOT / "cli" / "start"  # files of a user's, to be copied

@@ -43,9 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, does in TRAINING.items():
         commands.add_parser(name, help=does, add_help=False)
     given = sys.argv[1:] if arguments is None else list(arguments)
-    command = given[0] if given and given[0] in TRAINING else None
+    command = given[0] if given and given[0] in commands.choices else None
     try:
-        if command is not None:  # Lightning reads its options itself
+        if given and given[0] in commands.choices:
+            from lossact.requirements import check_requirements
+
+            check_requirements()
+        if given and given[0] in TRAINING:  # Lightning reads its options itself
             from lossact.cli.train import run
 
             run(arguments)

@@ -25,7 +25,7 @@ from lossact.experiment.stacking import (
 from lossact.experiment.trials import Curves, Trials
 from lossact.models.config import MLPConfig
 from lossact.replicas.compiled import SLICE
-from lossact.training.quiet import interruptible, quiet
+from lossact.training.quiet import interruptible, quiet, terminable
 from lossact.training.stacked import StackedOutcome, StackedTraining
 
 Job = tuple[Trainable, int]  # a condition and a block of it
@@ -124,7 +124,7 @@ def _train_one_by_one(
     for block in blocks:
         runs: list[Run] = []
         for replica in range(block * condition.block, (block + 1) * condition.block):
-            with quiet(), interruptible(), _threads(setting.threads):
+            with quiet(), interruptible(), terminable(), _threads(setting.threads):
                 runs.append(train_one(condition, replica_seed(seed, replica), setting))
             arrived.append(runs[-1].steps is not None)
             if progress is not None:
@@ -221,7 +221,7 @@ class _Watch(Callback):
 
 def fit(module: StackedTraining, setting: Setting, callback: Callback | None = None) -> None:
     """Run the Trainer over a stacked module, quietly."""
-    with quiet(), interruptible(), _threads(setting.threads):
+    with quiet(), interruptible(), terminable(), _threads(setting.threads):
         trainer = Trainer(
             accelerator=setting.device,
             devices=1,

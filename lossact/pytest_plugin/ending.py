@@ -34,11 +34,16 @@ def write_out(results: Sequence[ClaimResult], options: Options, store: Store) ->
         notes.append(_written("verdicts as JSON", options.json, partial(write_json, results=results, run=run)))
     if options.html is not None:
         notes.append(_written("report", options.html, partial(_write_report, results=results, store=store, run=run)))
-    if options.wandb != "disabled":
-        from lossact.report.wandb_runs import log_claims
-
-        notes.append(log_claims(results, store, options.wandb, seed=run.seed, delta=run.delta))
     return notes
+
+
+def log_to_wandb(results: Sequence[ClaimResult], options: Options, store: Store) -> list[str]:
+    """Log where that was asked for; the line that says where it is."""
+    if options.wandb == "disabled":
+        return []
+    from lossact.report.wandb_runs import log_claims
+
+    return [log_claims(results, store, options.wandb, seed=options.seed, delta=options.delta)]
 
 
 def show_tables(results: Sequence[ClaimResult], options: Options, reporter: pytest.TerminalReporter) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lossact.errors import InputError
 from lossact.pytest_plugin import hookspecs
 from lossact.pytest_plugin.options import Options, add_options, read_options
 
@@ -61,6 +62,12 @@ class ClaimHooks:
 
     @cached_property
     def session(self) -> "ClaimSession":
+        from lossact.requirements import check_requirements
+
+        try:
+            check_requirements()
+        except InputError as error:
+            raise pytest.UsageError(str(error)) from None
         from lossact.pytest_plugin.session import ClaimSession
 
         self.seen_claims = True

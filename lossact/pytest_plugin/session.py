@@ -1,6 +1,8 @@
 """The state of one pytest run with claims in it."""
 
 import ast
+import atexit
+import gc
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +20,7 @@ from lossact.claims.result import ClaimResult, as_dict, settle_families
 from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError, LossactError, StoreError
 from lossact.experiment import Experiment, Store
-from lossact.pytest_plugin.ending import noted, show_curves, show_tables, write_out
+from lossact.pytest_plugin.ending import log_to_wandb, noted, show_curves, show_tables, write_out
 from lossact.pytest_plugin.options import Options
 from lossact.report.progress import ProgressLine
 
@@ -44,6 +46,7 @@ class ClaimSession:
         self.results: dict[str, ClaimResult] = {}
         self.notes: list[str] = []
         self.interrupted = False
+        atexit.register(gc.freeze)  # else Python's last look for cycles, through all of torch, takes a second
         self.is_worker = hasattr(config, "workerinput")
 
     # Families
@@ -209,13 +212,18 @@ class ClaimSession:
         self.results = {result.id: result for result in results}
         with noted(self.notes):
             self.notes += write_out(results, self.options, self.store)
+            if not self.config.pluginmanager.has_plugin("terminalreporter"):
+                log_to_wandb(results, self.options, self.store)
 
     def summarise(self, reporter: pytest.TerminalReporter) -> None:
         """Print one table a family, the conditions' curves, and where everything was written."""
         results = list(self.results.values())
         show_tables(results, self.options, reporter)
-        if not self.is_worker and results:
+        if results:
             show_curves(results, self.store, reporter)
+        if results and not self.interrupted:
+            with noted(self.notes):  # at the end, for it takes some seconds
+                self.notes += log_to_wandb(results, self.options, self.store)
         for note in self.notes:
             reporter.write_line(note)
 

@@ -5,6 +5,7 @@ import re
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from lossact.report.stored import StoredCondition, stored_conditions
 
 PROJECT = "lossact"
 MOST_ROWS = 10_000  # of a table; W&B cuts what is longer
+ANSWERS_WITHIN, UPLOADS_WITHIN = 30.0, 120.0  # seconds until a server that does not is given up
 Start = Callable[[str, str, dict[str, Any]], Any]
 
 
@@ -172,8 +174,9 @@ def _logged(log: Callable[[Start], None], group: str, store: Store, mode: str) -
     prepare_wandb()
     directory = store.directory if not store.temporary else Path.cwd() / ".lossact"
     directory.mkdir(exist_ok=True)
-    # Where files wait for their upload: beside the runs, and not in the home directory.
-    os.environ.setdefault("WANDB_DATA_DIR", str(directory / "wandb"))
+    # Where files wait for their upload: beside the runs, and not in the home directory, which may not be there.
+    for place in ("DATA", "CACHE", "CONFIG"):
+        os.environ.setdefault(f"WANDB_{place}_DIR", str(directory / "wandb"))
     import wandb
 
     def start(name: str, job_type: str, config: dict[str, Any]) -> Any:
@@ -186,16 +189,28 @@ def _logged(log: Callable[[Start], None], group: str, store: Store, mode: str) -
             mode=mode,  # type: ignore[arg-type]
             dir=directory,
             reinit="create_new",
-            settings=wandb.Settings(silent=True, console="off"),
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                init_timeout=ANSWERS_WITHIN,
+                finish_timeout=UPLOADS_WITHIN,
+                finish_timeout_raises=True,
+            ),
         )
 
     try:
         log(start)
     except (wandb.Error, OSError, LossactError) as error:
-        return f"W&B: {error}; what is printed above stands"
+        with suppress(wandb.Error, OSError):  # else wandb tries again at the end of the process, with a traceback
+            wandb.teardown()
+        return f"W&B: {_first_line(error)}; what is printed above stands"
     if mode == "online":
         return f"W&B: group {group} in project {PROJECT}"
     return f"W&B: group {group}, offline in {os.path.relpath(directory / 'wandb')} (wandb sync uploads it)"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _log_condition(run: Any, one: StoredCondition, pictures: Path) -> None:

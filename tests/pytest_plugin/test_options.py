@@ -153,7 +153,9 @@ def test_stays():
 
 def test_another_process_may_hold_the_trials_that_are_to_be_shown(claims: Claims) -> None:
     claims.write()
-    run = claims.run("-n", "1", "--claims-store=none", "--claims-html=report", "--claims-wandb=offline")
+    run = claims.run(
+        "-n", "1", "--claims-store=none", "--claims-html=report", "--claims-wandb=offline", subprocess=True
+    )
     run.stdout.fnmatch_lines(["report: *report", "W&B: group *, offline in *"])
     assert len(list((claims.pytester.path / ".lossact" / "wandb").glob("offline-run-*"))) == 1  # the verdicts'
     assert "median and 80% band" not in (claims.pytester.path / "report" / "index.html").read_text()

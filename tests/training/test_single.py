@@ -96,9 +96,9 @@ def with_dropout() -> nn.Module:
 def test_a_single_network_tells_the_stored_trial(condition: Condition) -> None:
     """Lightning's automatic optimisation with torch's optimiser, against the engine."""
     with Store(None) as store:
-        (trials,) = Experiment(setting=DOUBLE, store=store).trials([condition], 1)
+        (trials,) = Experiment(setting=DOUBLE, store=store).trials([condition], 6)
     steps = [fitted(condition, range(r, r + 1)).steps_to_target for r in range(6)]
-    assert steps == [trial.steps_to_target for trial in trials][:6]
+    assert steps == [trial.steps_to_target for trial in trials]
     assert any(one is not None for one in steps)
 
 

@@ -1,0 +1,180 @@
+"""What is missing or breaks around a run: it goes on and says so, or stops with one clear error."""
+
+import importlib.metadata
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lossact import Store
+from lossact.cli import main
+from lossact.errors import InputError
+from lossact.requirements import check_requirements
+from tests.pytest_plugin.conftest import CLAIMS, Claims, claims
+
+__all__ = ["claims"]
+
+IMPATIENT = """
+import lossact.report.wandb_runs
+lossact.report.wandb_runs.ANSWERS_WITHIN = 3.0
+"""
+KILLED = """
+import os, subprocess
+import lossact.report.wandb_runs as runs
+
+log = runs._log_condition
+
+def log_and_kill(*given):
+    subprocess.run(["pkill", "-9", "-P", str(os.getpid()), "wandb-core"], check=True)
+    log(*given)
+
+runs._log_condition = log_and_kill
+"""
+
+
+def decided(out: str) -> None:
+    """Whatever else is lost, verdicts are printed and no traceback is."""
+    assert "SUPPORTED     1.000  [0.975, 1.000]        512  true" in out
+    assert "REFUTED       0.000  [0.000, 0.025]        512  false" in out
+    assert "Traceback" not in out
+
+
+def run(claims: Claims, *options: str, **environment: str) -> str:
+    """What a run of claims in a process of its own prints, with nothing in its environment but these."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "claims", *options]
+    done = subprocess.run(
+        command,
+        cwd=claims.pytester.path,
+        env={"PATH": os.environ["PATH"]} | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def small_disk(claims: Claims) -> Iterator[Path]:
+    """A file system of 1 MB in the project's .lossact."""
+    folder = claims.pytester.path / ".lossact"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_the_run_with_one_error_and_the_next_goes_on(claims: Claims, small_disk: Path) -> None:
+    claims.write(
+        CLAIMS.replace("EASY", "condition('easy', budget=1000, target=0.999)").replace(
+            "HARD", "condition('hard', budget=1000, target=1.0)"
+        )
+    )
+    told = run(claims)
+    assert "No space left on device); make room or give another directory; what it holds stays good" in told
+    assert "no claim can be decided: store" in told
+    assert "Traceback" not in told
+    assert "1 failed in" in told  # and the other was not tried
+    with Store(small_disk) as store:
+        stored = store.count()
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    assert "effect" in run(claims)
+    with Store(small_disk) as store:
+        assert store.count() == 1024 > stored
+
+
+@pytest.mark.slow
+def test_a_read_only_store_is_one_error(claims: Claims, small_disk: Path) -> None:
+    claims.write()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    told = run(claims)
+    assert "Read-only file system" in told
+    assert "give another directory, or none" in told
+    assert "Traceback" not in told
+    decided(run(claims, "--claims-store=none"))
+
+
+@pytest.mark.slow
+def test_without_a_home_directory(claims: Claims) -> None:
+    claims.write()
+    told = run(claims, "--claims-wandb=offline", "--claims-html=report", HOME="/nowhere/at/all")
+    decided(told)
+    assert "offline in .lossact/wandb" in told
+    assert (claims.pytester.path / "report" / "index.html").is_file()
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """An address that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken: list[socket.socket] = []
+        threading.Thread(target=_take, args=(server, taken), daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        for one in taken:
+            one.close()
+
+
+def _take(server: socket.socket, taken: list[socket.socket]) -> None:
+    while True:
+        try:
+            taken.append(server.accept()[0])
+        except OSError:
+            return
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("refuses", [True, False])
+def test_a_wandb_server_that_is_down_costs_no_verdict(claims: Claims, silent_server: str, refuses: bool) -> None:
+    (claims.write() / "conftest.py").write_text(IMPATIENT)
+    url = "http://127.0.0.1:9" if refuses else silent_server
+    told = run(claims, "--claims-wandb=online", WANDB_BASE_URL=url, WANDB_API_KEY="0" * 40)
+    decided(told)
+    assert "W&B: Timed out" in told or "W&B: Run initialization has timed out" in told
+    assert "; what is printed above stands" in told
+    decided(run(claims, "--claims-wandb=offline"))  # from the store
+
+
+@pytest.mark.slow
+def test_a_wandb_service_that_is_killed_costs_no_verdict(claims: Claims) -> None:
+    (claims.write() / "conftest.py").write_text(KILLED)
+    told = run(claims, "--claims-wandb=offline")
+    decided(told)
+    assert "; what is printed above stands" in told
+
+
+@pytest.mark.parametrize(
+    ("package", "found", "told"),
+    [
+        ("torch", "2.3.0", r"torch is 2.3.0, which lossact does not work with; pip install 'torch<3,>=2.7'"),
+        ("pytest", "7.4.4", r"pytest is 7.4.4, which lossact does not work with; pip install 'pytest<10,>=8.2'"),
+        ("lightning", "1.9.5", r"lightning is 1.9.5, which .* pip install 'lightning<3,>=2.5'"),
+    ],
+)
+def test_a_package_too_old_is_named(package: str, found: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = importlib.metadata.version
+    monkeypatch.setattr("importlib.metadata.version", lambda name: found if name == package else installed(name))
+    with pytest.raises(InputError, match=told):
+        check_requirements()
+
+
+def test_a_package_too_old_ends_a_run_and_a_command(
+    claims: Claims, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "0.1")
+    claims.write()
+    assert claims.run().ret == pytest.ExitCode.USAGE_ERROR
+    with pytest.raises(SystemExit):
+        main(["surfaces", "--out", str(tmp_path)])
+    assert "lossact surfaces: " in capsys.readouterr().err
+
+
+def test_no_claim_no_check(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "0.1")
+    pytester.makepyfile("def test_of_somebody_elses(): pass")
+    pytester.runpytest_inprocess().assert_outcomes(passed=1)
