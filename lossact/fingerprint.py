@@ -72,6 +72,8 @@ class _Reader:
         if isinstance(value, ModuleType):
             self.modules.append(value)
             return value.__name__
+        if callable(getattr(value, "content", None)):  # of lossact's own: a condition, say
+            return {"kind": type(value).__qualname__, "content": value.content()}
         if not callable(value):
             raise InputError(
                 f"{self.what} holds {value!r}, whose content cannot be told for the store; "

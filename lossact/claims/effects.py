@@ -39,13 +39,17 @@ class NumberClaim(Hypothesis):
     def __repr__(self) -> str:
         return f"{self.name} exceeds {self.margin:g}"
 
-    def _compare(self, found: ArrayLike, replicas: int) -> list[Comparison]:
+    def _numbers(self, found: ArrayLike, replicas: int) -> NDArray[np.float64]:
         numbers = as_numbers(found, self.name)
         if numbers.shape != (replicas,):
             raise ClaimError(
                 f"{self.name} has shape {numbers.shape} for {replicas} replicas; "
                 "return one number for each, (replicas,)"
             )
+        return numbers
+
+    def _compare(self, found: ArrayLike, replicas: int) -> list[Comparison]:
+        numbers = self._numbers(found, replicas)
         return [Comparison(f"{self.name} > {self.margin:g}", compare_numbers(numbers, self.margin))]
 
 
@@ -82,7 +86,10 @@ class Measured(NumberClaim):
         raise ClaimError(f"{self.name} is not made of trials; evaluate the claim with lossact.evaluate")
 
     def observe(self, experiment: Experiment, trials: Sequence[Trials], replicas: int) -> list[Comparison]:
-        return self._compare(self.measure(experiment.seed, replicas), replicas)
+        def find(n: int) -> NDArray[np.float64]:
+            return self._numbers(self.measure(experiment.seed, n), n)
+
+        return self._compare(experiment.numbers(self.measure, find, replicas), replicas)
 
 
 @dataclass(frozen=True, repr=False)
@@ -155,7 +162,7 @@ def measured(measure: Callable[[int, int], ArrayLike], margin: float, *, name: s
     Args:
         measure: takes the experiment's seed and how many replicas are asked for, returns (replicas,) numbers. A
             replica's number must depend on seed and index alone, not on how many are asked for; NaN where it cannot
-            tell. It is called anew for every look, and nothing of it is stored.
+            tell. What it finds is stored, and found anew where its code or anything it holds has changed.
         margin: what the numbers are held against.
         name: of the number, for tables; by default the function's.
 

@@ -9,12 +9,12 @@ from lossact.errors import ClaimError, InputError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
+    parser.usage = "lossact report PATH [PATH ...] --out DIR [OPTIONS OF PYTEST]"
     parser.description = (
         "Decide claims, with what is stored and whatever has to be trained, and write them up: index.html opens from "
-        "disk and needs no network, report.md is for a pull request, verdicts.json for programs. Options of pytest may "
-        "follow, -k and --claims-seed among them."
+        "disk and needs no network, report.md is for a pull request, verdicts.json for programs. PATH is what pytest "
+        "selects claims by, and all other options are pytest's, -k and --claims-seed among them."
     )
-    parser.add_argument("path", nargs="+", metavar="PATH", help="claims, as pytest selects them")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made where missing")
     parser.set_defaults(run=run)
 
@@ -23,17 +23,40 @@ def run(parsed: argparse.Namespace) -> None:
     """Let pytest decide the claims and write the report."""
     import pytest
 
-    if parsed.out.suffix:
-        raise InputError(f"--out={parsed.out} must be a folder, and has the suffix of a file; leave it out")
+    if parsed.out.suffix.lower() in {".html", ".htm"}:
+        raise InputError(f"--out={parsed.out} must be a folder; pytest --claims-html writes a single page")
+    if not parsed.options:
+        raise InputError("no PATH is given; name a folder of claims, or FILE::NAME")
     index = parsed.out / "index.html"
     before = _changed_at(index)
+    watcher = _Watcher()
     # lossact is loaded before pytest could rewrite its asserts, which the project may count as an error.
     own = [f"--claims-html={os.fspath(parsed.out)}", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    status = pytest.main([*parsed.path, *parsed.options, *own])
-    if status == pytest.ExitCode.INTERRUPTED:
+    pytest.main([*parsed.options, *own], plugins=[watcher])
+    if watcher.interrupted:
         raise KeyboardInterrupt
     if _changed_at(index) == before:
-        raise ClaimError(f"{' '.join(parsed.path)}: no claim there was decided, so that no report is written")
+        raise ClaimError(f"{' '.join(parsed.options)}: no report is written, for the reason that pytest gives above")
+    if watcher.failed:
+        raise ClaimError(f"{watcher.failed} of the claims could not be decided; the report names them")
+
+
+class _Watcher:
+    """A pytest plugin that sees what the exit status does not tell apart."""
+
+    def __init__(self) -> None:
+        self.interrupted = False
+        self.failed = 0
+
+    def pytest_keyboard_interrupt(self, excinfo: object) -> None:
+        self.interrupted = getattr(excinfo, "type", None) is KeyboardInterrupt  # and not a child of it
+
+    def pytest_runtest_logreport(self, report: object) -> None:
+        failed = getattr(report, "failed", False) and "claim" in getattr(report, "keywords", ())
+        self.failed += bool(failed and not hasattr(report, "lossact"))
+
+    def pytest_collectreport(self, report: object) -> None:
+        self.failed += bool(getattr(report, "failed", False))
 
 
 def _changed_at(path: Path) -> int | None:

@@ -110,7 +110,8 @@ class WandbRun(Callback):
         assert isinstance(pl_module, ReplicaTraining)
         for logger in _wandb_loggers(trainer):
             define_axes(logger.experiment, pl_module.metric_name)
-            logger.experiment.name = logger.experiment.name if logger.name else pl_module.about["name"]
+            if logger._name is None:  # `name` is the project's
+                logger.experiment.name = pl_module.about["name"]
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, (NetworkTraining, StackedTraining))

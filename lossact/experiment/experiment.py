@@ -5,12 +5,15 @@ import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lossact.checks import check_choice, check_count
 from lossact.errors import InputError
 from lossact.experiment.condition import Trainable
-from lossact.experiment.key import DEVICES, Setting, key_content, trial_key
+from lossact.experiment.key import DEVICES, Setting, digest, key_content, numbers_content, trial_key
 from lossact.experiment.store import Store
 from lossact.experiment.trials import Curves, Trials
 
@@ -74,6 +77,40 @@ class Experiment:
 
     def _stored(self, key: str, condition: Trainable, replicas: int) -> Trials:
         return self.store.trials(key, condition.budget, first=replicas)
+
+    def numbers(
+        self, measure: Callable[..., Any], find: Callable[[int], NDArray[np.float64]], replicas: int
+    ) -> NDArray[np.float64]:
+        """One number for each of the first `replicas`, from the store where they are.
+
+        Args:
+            measure: the function whose numbers they are; where its content cannot be told, nothing is stored.
+            find: finds the numbers of so many replicas by it.
+            replicas: >= 1.
+
+        Raises:
+            InputError: the first replicas' numbers are others than when fewer were asked for.
+        """
+        try:
+            content = numbers_content(measure, self.seed, self.setting)
+        except InputError:
+            return find(replicas)
+        key = digest(content)
+        with self.store.training(key):
+            known = self.store.numbers(key, first=replicas)
+            if self._retrain and key not in self._retrained:
+                self._retrained.add(key)
+            elif len(known) == replicas:
+                return known
+            found = find(replicas)
+            if not np.array_equal(found[: len(known)], known, equal_nan=True):
+                name = getattr(measure, "__name__", "measure")
+                raise InputError(
+                    f"{name} finds other numbers for the first {len(known)} replicas when {replicas} are asked for; "
+                    "make each replica's number depend on the seed and its index alone"
+                )
+            self.store.add_numbers(key, content, found)
+        return found
 
     def curves(self, condition: Trainable) -> Curves | None:
         """Learning curves of a condition's first replicas, as far as they are stored."""

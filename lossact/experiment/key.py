@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -10,6 +11,7 @@ from typing import Any
 
 from lossact.checks import check_choice, check_count
 from lossact.experiment.condition import Trainable
+from lossact.fingerprint import described
 
 DEVICES = ("cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")
@@ -53,13 +55,24 @@ def source_digest() -> str:
 
 
 def key_content(condition: Trainable, seed: int, setting: Setting) -> dict[str, Any]:
-    """What the key digests, ready for JSON."""
+    """What the key of a condition's trials digests, ready for JSON."""
+    return _content({"condition": condition.content(), "block": condition.block}, seed, setting)
+
+
+def numbers_content(measure: Callable[..., Any], seed: int, setting: Setting) -> dict[str, Any]:
+    """What the key of a function's numbers digests, ready for JSON.
+
+    Raises:
+        InputError: what the function holds cannot be told.
+    """
+    return _content({"measure": described(measure, "measure")}, seed, setting)
+
+
+def _content(what: dict[str, Any], seed: int, setting: Setting) -> dict[str, Any]:
     import torch
 
-    content = {
-        "condition": condition.content(),
+    content = what | {
         "seed": seed,
-        "block": condition.block,
         "setting": asdict(setting),
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "versions": {package: version(package) for package in ("torch", "numpy", "lightning")},
@@ -72,5 +85,9 @@ def key_content(condition: Trainable, seed: int, setting: Setting) -> dict[str, 
 
 def trial_key(condition: Trainable, seed: int, setting: Setting) -> str:
     """Hex digest under which the trials of a condition are stored."""
-    content = json.dumps(key_content(condition, seed, setting), sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
+    return digest(key_content(condition, seed, setting))
+
+
+def digest(content: dict[str, Any]) -> str:
+    """The key of that content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

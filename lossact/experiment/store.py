@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from lossact.errors import StoreError
 from lossact.experiment.curve_files import CurveFiles
 from lossact.experiment.trials import Curves, Trials
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE experiments (
@@ -32,6 +33,15 @@ CREATE TABLE trials (
     PRIMARY KEY (experiment, replica)
 ) WITHOUT ROWID;
 """
+NUMBERS = """
+CREATE TABLE numbers (
+    experiment INTEGER NOT NULL REFERENCES experiments (id),
+    replica INTEGER NOT NULL,
+    value REAL,
+    PRIMARY KEY (experiment, replica)
+) WITHOUT ROWID;
+"""
+FORMS = {0: SCHEMA + NUMBERS, 1: NUMBERS}  # what a database of an older form lacks
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 OF_A_DATABASE = ("", "-wal", "-shm")  # SQLite's files, by what follows the name
 
@@ -83,8 +93,8 @@ class Store:
         try:
             database.execute("PRAGMA journal_mode=WAL")
             (found,) = database.execute("PRAGMA user_version").fetchone()
-            if found == 0:
-                database.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+            if found in FORMS:
+                database.executescript(f"BEGIN;{FORMS[found]}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
             elif found != SCHEMA_VERSION:
                 raise StoreError(
                     f"store {self.directory}: written in form {found}, this lossact reads form {SCHEMA_VERSION}; "
@@ -202,14 +212,34 @@ class Store:
         with self._writing():
             if curves is not None and len(curves):
                 self._curves.write(key, first_replica, curves)
-            self._database.execute(
-                "INSERT OR IGNORE INTO experiments (key, content) VALUES (?, ?)",
-                (key, json.dumps(content, sort_keys=True)),
-            )
-            (experiment,) = self._database.execute("SELECT id FROM experiments WHERE key = ?", (key,)).fetchone()
+            experiment = self._experiment(key, content)
             self._database.executemany(
                 "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?)", [(experiment, *row) for row in rows]
             )
+
+    def _experiment(self, key: str, content: dict[str, Any]) -> int:
+        self._database.execute(
+            "INSERT OR IGNORE INTO experiments (key, content) VALUES (?, ?)", (key, json.dumps(content, sort_keys=True))
+        )
+        (experiment,) = self._database.execute("SELECT id FROM experiments WHERE key = ?", (key,)).fetchone()
+        return int(experiment)
+
+    def numbers(self, key: str, *, first: int) -> NDArray[np.float64]:
+        """The first stored numbers, NaN where a replica cannot tell."""
+        with self._reading():
+            rows = self._database.execute(
+                "SELECT replica, value FROM numbers JOIN experiments ON id = experiment"
+                " WHERE key = ? ORDER BY replica LIMIT ?",
+                (key, first),
+            ).fetchall()
+        return np.array([np.nan if value is None else value for _, value in rows], dtype=np.float64)
+
+    def add_numbers(self, key: str, content: dict[str, Any], numbers: NDArray[np.float64]) -> None:
+        """Write the numbers of replicas 0, 1, … in one transaction."""
+        with self._writing():
+            experiment = self._experiment(key, content)
+            rows = [(experiment, replica, value) for replica, value in enumerate(numbers.tolist())]
+            self._database.executemany("INSERT OR REPLACE INTO numbers VALUES (?, ?, ?)", rows)  # NaN becomes NULL
 
     def forget(self, key: str) -> None:
         """Drop the trials of a key, to have them trained anew."""

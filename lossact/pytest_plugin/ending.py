@@ -20,30 +20,18 @@ from lossact.report.table import verdict_table
 from lossact.report.words import families
 
 
-def write_out(results: Sequence[ClaimResult], options: Options, store: Store) -> list[str]:
+def write_out(results: Sequence[ClaimResult], options: Options, store: Store, run: Run) -> list[str]:
     """Write what was asked for; a line each that says where it is, or why it is not."""
-    run = Run(
-        seed=options.seed,
-        alpha=options.alpha,
-        delta=options.delta,
-        device=options.accelerator,
-        flags=options.flags(),
-    )
     notes = []
     if options.json is not None:
         notes.append(_written("verdicts as JSON", options.json, partial(write_json, results=results, run=run)))
     if options.html is not None:
         notes.append(_written("report", options.html, partial(_write_report, results=results, store=store, run=run)))
+    if options.wandb != "disabled":
+        from lossact.report.wandb_runs import log_claims
+
+        notes.append(log_claims(results, store, options.wandb, seed=run.seed, delta=run.delta))
     return notes
-
-
-def log_to_wandb(results: Sequence[ClaimResult], options: Options, store: Store) -> list[str]:
-    """Log where that was asked for; the line that says where it is."""
-    if options.wandb == "disabled":
-        return []
-    from lossact.report.wandb_runs import log_claims
-
-    return [log_claims(results, store, options.wandb, seed=options.seed, delta=options.delta)]
 
 
 def show_tables(results: Sequence[ClaimResult], options: Options, reporter: pytest.TerminalReporter) -> None:

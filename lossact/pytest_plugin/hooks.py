@@ -110,6 +110,8 @@ class ClaimHooks:
         claim: dict[str, Any] | None = getattr(report, "lossact", None)
         if claim is not None and report.when == "call":
             self.session.collect(claim)
+        elif report.failed and "claim" in report.keywords:
+            self.session.miss(report.nodeid, str(report.longrepr).strip().rpartition("\n")[2])
 
     def pytest_report_teststatus(
         self, report: pytest.TestReport
@@ -120,8 +122,8 @@ class ClaimHooks:
         word = str(claim["verdict"]["verdict"]).upper()
         return report.outcome, word[0], (word, {"green" if report.passed else "red": True})
 
-    def pytest_keyboard_interrupt(self) -> None:
-        if self.seen_claims:
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        if self.seen_claims and excinfo.type is KeyboardInterrupt:  # and not a child of it, as after broken files
             self.session.interrupt()
 
     @pytest.hookimpl(trylast=True)

@@ -36,16 +36,13 @@ class Options:
 
         return setting(self) == setting(other)
 
-    def flags(self) -> tuple[str, ...]:
-        """The command line of all that a verdict depends on and is not the default."""
+    def flags(self, of_the_project: "Options") -> tuple[str, ...]:
+        """The command line of all that a verdict depends on, where it is not the default or not the project's."""
         found: list[str] = []
         for name in ("max_replicas", "alpha", "delta", "seed", "data", "accelerator"):
             value = getattr(self, name)
-            if value != getattr(Options(), name):
-                found += [
-                    "--claims-" + name.replace("_", "-"),
-                    f"{value:g}" if isinstance(value, float) else str(value),
-                ]
+            if value != getattr(Options(), name) or value != getattr(of_the_project, name):
+                found += ["--claims-" + name.replace("_", "-"), str(value)]
         return tuple(found)
 
 

@@ -20,9 +20,10 @@ from lossact.claims.result import ClaimResult, as_dict, settle_families
 from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError, LossactError, StoreError
 from lossact.experiment import Experiment, Store
-from lossact.pytest_plugin.ending import log_to_wandb, noted, show_curves, show_tables, write_out
+from lossact.pytest_plugin.ending import noted, show_curves, show_tables, write_out
 from lossact.pytest_plugin.options import Options
 from lossact.report.progress import ProgressLine
+from lossact.report.run import Run
 
 VERDICTS = ("supported", "refuted", "inconclusive")
 RESULT: pytest.StashKey[ClaimResult] = pytest.StashKey()
@@ -38,12 +39,13 @@ class ClaimSession:
     """
 
     def __init__(self, config: pytest.Config, options: Options, recorded: Options) -> None:
-        self.config, self.options = config, options
+        self.config, self.options, self.recorded = config, options, recorded
         self.same_setting = options.same_setting(recorded)
         self.families: dict[Path, Family] = {}
         self.misdeclared: str | None = None
         self.lost: set[str] = set()
         self.results: dict[str, ClaimResult] = {}
+        self.undecided: dict[str, str] = {}
         self.notes: list[str] = []
         self.interrupted = False
         atexit.register(gc.freeze)  # else Python's last look for cycles, through all of torch, takes a second
@@ -204,16 +206,19 @@ class ClaimSession:
             result = ClaimResult.from_dict(content)
             self.results[result.id] = result
 
+    def miss(self, claim: str, why: str) -> None:
+        """Take note of a claim that ended in an error."""
+        if not self.is_worker:
+            self.undecided[claim] = why
+
     def finish(self) -> None:
         """Settle the families and write what was asked for."""
         if self.is_worker or not self.results or self.interrupted:
             return
         results = settle_families(list(self.results.values()), self.options.alpha)
         self.results = {result.id: result for result in results}
-        with noted(self.notes):
-            self.notes += write_out(results, self.options, self.store)
-            if not self.config.pluginmanager.has_plugin("terminalreporter"):
-                log_to_wandb(results, self.options, self.store)
+        if not self.config.pluginmanager.has_plugin("terminalreporter"):
+            self._write_out()
 
     def summarise(self, reporter: pytest.TerminalReporter) -> None:
         """Print one table a family, the conditions' curves, and where everything was written."""
@@ -222,10 +227,24 @@ class ClaimSession:
         if results:
             show_curves(results, self.store, reporter)
         if results and not self.interrupted:
-            with noted(self.notes):  # at the end, for it takes some seconds
-                self.notes += log_to_wandb(results, self.options, self.store)
+            self._write_out()  # at the end, for it may take some seconds
         for note in self.notes:
             reporter.write_line(note)
+
+    def _write_out(self) -> None:
+        options = self.options
+        run = Run(
+            seed=options.seed,
+            alpha=options.alpha,
+            delta=options.delta,
+            device=options.accelerator,
+            max_replicas=options.max_replicas,
+            data=None if options.data is None else str(options.data),
+            flags=options.flags(self.recorded),
+            undecided=tuple(self.undecided.items()),
+        )
+        with noted(self.notes):
+            self.notes += write_out(list(self.results.values()), options, self.store, run)
 
     def close(self) -> None:
         """Release the store."""

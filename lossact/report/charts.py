@@ -4,6 +4,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -13,9 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from lossact.report.stored import StoredCondition
-from lossact.stats.bands import bands, reached_by
+from lossact.stats.bands import QUANTILES, bands, reached_by
 
 N_SERIES = 8  # colours that the page's style sheet knows; then they come again
+
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 
 # Colours that stand for the style sheet's until the picture is drawn.
 _INK = "#010203"
@@ -34,9 +37,11 @@ _STYLE = {
 }  # fmt: skip
 
 
-def series(k: int) -> str:
-    """The page's colour of the k-th line of a chart."""
-    return f"var(--series-{k % N_SERIES})"
+def series(k: int) -> dict[str, str]:
+    """The k-th line of a chart as SVG draws it: its colour, and its dashes for those who do not see that."""
+    dashes = _DASHES[k % len(_DASHES)]
+    pattern = "" if isinstance(dashes, str) else " ".join(str(1.6 * one) for one in dashes[1])
+    return {"colour": f"var(--series-{k % N_SERIES})", "dashes": pattern}
 
 
 def evidence_chart(growth: dict[str, list[float]], *, needed: float, decided_at: int | None) -> Markup:
@@ -49,9 +54,10 @@ def evidence_chart(growth: dict[str, list[float]], *, needed: float, decided_at:
     """
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
         figure, axes = _axes("replicas", "evidence")
-        for name, colour in (("log_support", _SUPPORT), ("log_refute", _REFUTE)):
-            axes.plot(growth["replicas"], np.array(growth[name]) / math.log(10), color=colour, gid=name)
-        axes.axhline(math.log10(needed), color=_INK, linestyle="--", linewidth=0.8)
+        for name, colour, dashes in (("log_support", _SUPPORT, "-"), ("log_refute", _REFUTE, _DASHES[1])):
+            values = np.array(growth[name]) / math.log(10)
+            axes.plot(growth["replicas"], values, color=colour, linestyle=dashes, gid=name)
+        axes.axhline(math.log10(needed), color=_INK, linewidth=0.8)
         if decided_at is not None:
             axes.axvline(decided_at, color=_INK, linestyle=":", linewidth=0.8)
         axes.set_ylim(bottom=-2, top=max(axes.get_ylim()[1], math.log10(needed) + 1))
@@ -66,7 +72,7 @@ def reach_chart(conditions: Sequence[StoredCondition]) -> Markup:
         figure, axes = _axes("updates", "reached")
         for k, one in enumerate(conditions):
             share = reached_by(one.trials.steps[one.trials.reached], one.trials.budget, replicas=len(one.trials))
-            axes.step(np.arange(len(share)), share, where="post", color=_SERIES[k % N_SERIES], gid=f"series-{k}")
+            axes.step(np.arange(len(share)), share, where="post", gid=f"series-{k}", **_look(k))
         axes.set_ylim(-0.02, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         return _svg(figure)
@@ -74,6 +80,8 @@ def reach_chart(conditions: Sequence[StoredCondition]) -> Markup:
 
 def curve_charts(conditions: Sequence[StoredCondition]) -> dict[str, Markup]:
     """Loss and metric by updates, median and the band from the 10% to the 90% quantile; none where none are kept.
+
+    Where one diverges, the axis keeps to the others.
 
     Returns:
         each by what it shows.
@@ -84,18 +92,32 @@ def curve_charts(conditions: Sequence[StoredCondition]) -> dict[str, Markup]:
     names = sorted({one.metric_name for _, one in kept})
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
         charts = {}
-        for name in ("loss", "metric"):
-            label = name if name == "loss" else " or ".join(names)
+        for name, label in (("loss", "loss"), ("metric", " or ".join(names))):
             figure, axes = _axes("updates", label)
+            ranges = []
             for k, one in kept:
                 found = bands(name, getattr(one.curves, name))
-                updates, colour = np.arange(len(found[f"{name}/median"])), _SERIES[k % N_SERIES]
-                axes.fill_between(
-                    updates, found[f"{name}/q10"], found[f"{name}/q90"], color=colour, alpha=0.18, linewidth=0
-                )
-                axes.plot(updates, found[f"{name}/median"], color=colour, gid=f"series-{k}")
-            charts[label] = _svg(figure)
+                low, middle, high = (found[f"{name}/{quantile}"] for quantile in QUANTILES)
+                updates, look = np.arange(len(middle)), _look(k)
+                axes.fill_between(updates, low, high, color=look["color"], alpha=0.18, linewidth=0)
+                axes.plot(updates, middle, gid=f"series-{k}", **look)
+                if np.isfinite(high).all() and not one.trials.diverged.any():
+                    ranges.append((low.min(), high.max()))
+            if 0 < len(ranges) < len(kept):
+                bottom, top = np.min(ranges), np.max(ranges)
+                margin = 0.05 * (top - bottom)
+                axes.set_ylim(bottom - margin, top + margin)
+            charts[label if label not in charts else f"{label} (metric)"] = _svg(figure)
     return charts
+
+
+def _look(k: int) -> dict[str, Any]:
+    return {"color": _SERIES[k % N_SERIES], "linestyle": _DASHES[k % len(_DASHES)]}
+
+
+def distinct(chart: Markup, prefix: str) -> Markup:
+    """The chart with ids that begin with the prefix, for a page that holds it more than once."""
+    return Markup(re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}-", str(chart)))
 
 
 def _axes(x: str, y: str) -> tuple[Figure, Axes]:
@@ -107,7 +129,7 @@ def _axes(x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure) -> Markup:
-    """The picture as a part of a page: without a background, and without ids that other pictures have too."""
+    """The picture as a part of a page, without a background."""
     figure.patch.set_visible(False)
     for axes in figure.axes:
         axes.patch.set_visible(False)

@@ -8,10 +8,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lossact.claims.result import ClaimResult
-from lossact.report.charts import curve_charts, evidence_chart, reach_chart, series
+from lossact.report.charts import curve_charts, distinct, evidence_chart, reach_chart, series
 from lossact.report.run import Run
 from lossact.report.stored import StoredCondition
-from lossact.report.words import bounds, counted, families, family_size, story, value
+from lossact.report.words import (
+    bounds,
+    counted,
+    decided,
+    families,
+    family_size,
+    level,
+    sentence,
+    story,
+    thresholds,
+    value,
+)
 
 Charts = list[tuple[str, Markup]]
 
@@ -34,17 +45,20 @@ def write_html(path: Path, results: Sequence[ClaimResult], conditions: Mapping[s
     told = [_claim(number, result, curves, run) for number, result in enumerate(results, start=1)]
     by_id = {result.id: one for result, one in zip(results, told, strict=True)}
     grouped = [
-        {"name": members[0].family, "told": _family(members[0], run), "claims": [by_id[one.id] for one in members]}
+        {"name": members[0].family, "told": _family(members, run), "claims": [by_id[one.id] for one in members]}
         for members in families(results)
     ]
+    computed = {
+        f"{s['precision']}, {s['threads']} threads" for s in (c.content["setting"] for c in conditions.values())
+    }
     style, _, _ = templates.get_source(environment, "report.css")
     page = environment.get_template("report.html.jinja").render(
         title=f"Claims: {', '.join(dict.fromkeys(result.family for result in results))}",
         counted=counted(results),
         families=grouped,
-        claims=told,
+        undecided=run.undecided,
         style=Markup(style),
-        versions=", ".join(f"{name} {one}" for name, one in run.versions.items()) + f"; {run.device}, seed {run.seed}",
+        foot=f"{run.setting}; " + ", ".join([*computed, *(f"{name} {one}" for name, one in run.versions.items())]),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
@@ -55,18 +69,20 @@ class _Curves:
 
     def __init__(self, conditions: Mapping[str, StoredCondition]) -> None:
         self.conditions = conditions
-        self._drawn: dict[tuple[str, ...], Charts] = {}
+        self._drawn: dict[tuple[tuple[str, ...], int], Charts] = {}
 
-    def of(self, keys: tuple[str, ...]) -> Charts:
-        known = tuple(key for key in keys if key in self.conditions)
-        if known != keys or not keys:
+    def of(self, keys: tuple[str, ...], replicas: int) -> Charts:
+        """Of the first so many replicas."""
+        if not keys or not self.conditions.keys() >= set(keys):
             return []
-        if keys not in self._drawn:
-            found = [self.conditions[key] for key in keys]
-            self._drawn[keys] = [("Replicas that reached the target", reach_chart(found))] + [
-                (f"{name.capitalize()}: median and 80% band", chart) for name, chart in curve_charts(found).items()
+        if (keys, replicas) not in self._drawn:
+            found = [self.conditions[key].first(replicas) for key in keys]
+            kept = max(0 if one.curves is None else len(one.curves) for one in found)
+            of = f"median and 80% band of {kept} replicas, which rest where they arrive"
+            self._drawn[keys, replicas] = [("Replicas that reached the target", reach_chart(found))] + [
+                (f"{name[:1].upper()}{name[1:]}: {of}", chart) for name, chart in curve_charts(found).items()
             ]
-        return self._drawn[keys]
+        return self._drawn[keys, replicas]
 
 
 def _claim(number: int, result: ClaimResult, curves: _Curves, run: Run) -> dict[str, Any]:
@@ -90,25 +106,39 @@ def _claim(number: int, result: ClaimResult, curves: _Curves, run: Run) -> dict[
         "effect": effect | {"told": value(result), "bounds": bounds(result)},
         "told": _told(result),
         "warnings": result.warnings,
-        "story": f"{story(verdict['story']).capitalize()}." if verdict["story"] else "",
+        "story": _story(verdict["story"]) if verdict["story"] else "",
         "conditions": [_condition(k, one, verdict["budget"]) for k, one in enumerate(verdict["conditions"])],
         "diverged": any(one["diverged"] for one in verdict["conditions"]),
-        "charts": [*_evidence(result, run), *curves.of(keys)],
+        "charts": [
+            (caption, distinct(chart, f"c{number}-{k}"))
+            for k, (caption, chart) in enumerate([*_evidence(result, run), *curves.of(keys, verdict["replicas"])])
+        ],
         "setting": _common(contents),
         "differences": _differences(contents),
-        "again": run.again(result.id),
+        "again": run.again(result),
     }
 
 
 def _told(result: ClaimResult) -> str:
     verdict, effect = result.verdict, result.verdict["effect"]
     if result.exact:
-        return f"{effect['name'].capitalize()} {value(result)}; a theorem, checked and not sampled."
-    decided = f", decided at replica {verdict['decided_at']}" if verdict["decided_at"] else ""
+        return sentence(f"{effect['name']} {value(result)}; a theorem, checked and not sampled")
     within = f" within {verdict['budget']} updates" if verdict["budget"] else ""
-    return (
-        f"{effect['name'].capitalize()} {value(result)}, {effect['level']:.1%} confidence sequence {bounds(result)}"
-        f"{within}; {verdict['replicas']} replicas{decided}."
+    ended = f", {decided(result)}" if verdict["decided_at"] else ""
+    return " ".join(
+        [
+            sentence(
+                f"{effect['name']} {value(result)}, {level(result)} confidence sequence {bounds(result)}{within}; "
+                f"{verdict['replicas']} replicas{ended}"
+            ),
+            thresholds(result),
+        ]
+    )
+
+
+def _story(told: Mapping[str, Any]) -> str:
+    return sentence(
+        f"{story(dict(told))}, an interval at {told['level']:.1%}" if "level" in told else story(dict(told))
     )
 
 
@@ -117,19 +147,24 @@ def _evidence(result: ClaimResult, run: Run) -> Charts:
         return []
     needed = result.family_size / run.alpha
     chart = evidence_chart(result.growth, needed=needed, decided_at=result.verdict["decided_at"])
+    ended = decided(result)
     caption = Markup(
-        'Evidence <span class="supported">for</span> and <span class="refuted">against</span>; {:.0f} decides'
+        'Largest evidence so far <span class="supported">for</span> and, broken, <span class="refuted">against</span>; '
+        "{:.0f} (line) decides{}"
     )
-    return [(caption.format(needed), chart)]
+    return [(caption.format(needed, f"; dotted: {ended}" if ended else ""), chart)]
 
 
 def _condition(k: int, one: dict[str, Any], budget: int) -> dict[str, Any]:
     median = one["median_steps_to_target"]
-    return one | {"colour": series(k), "median": f"> {budget}" if median is None else f"{median:g}"}
+    return one | series(k) | {"median": f"> {budget}" if median is None else f"{median:g}"}
 
 
-def _family(result: ClaimResult, run: Run) -> str:
-    return f"{family_size(result)}, alpha {run.alpha:g}/{result.family_size} a side, delta {run.delta:g}"
+def _family(members: Sequence[ClaimResult], run: Run) -> str:
+    first = members[0]
+    theorems = sum(one.exact for one in members)
+    told = f"{family_size(first)}, alpha {run.alpha:g}/{first.family_size} a side, delta {run.delta:g}"
+    return told + (f"; and {theorems} theorem{'s' if theorems > 1 else ''}, checked exactly" if theorems else "")
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -18,7 +18,9 @@ def intervals_figure(results: Sequence[ClaimResult]) -> Figure:
     for row, result in enumerate(shown):
         effect = result.verdict["effect"]
         colour = COLOURS[result.name]
-        axes.fill_betweenx([row - 0.5, row + 0.5], result.thresholds[0], result.thresholds[-1], color="0.9", zorder=0)
+        if result.thresholds:
+            low, *_, high = result.thresholds
+            axes.fill_betweenx([row - 0.5, row + 0.5], low, high, color="0.9", zorder=0)
         axes.vlines(result.thresholds, row - 0.5, row + 0.5, color="0.6", linewidth=0.8, zorder=1)
         axes.plot([effect["low"], effect["high"]], [row, row], color=colour, linewidth=3, solid_capstyle="butt")
         axes.plot(effect["value"], row, "o", color=colour)

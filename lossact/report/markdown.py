@@ -26,8 +26,7 @@ def write_markdown(path: Path, results: Sequence[ClaimResult], run: Run) -> None
         lines += [
             f"## {plain(first.family)}",
             "",
-            f"{family_size(first)}, alpha {run.alpha:g}/{first.family_size} a side, delta {run.delta:g}, "
-            f"seed {run.seed}",
+            f"{family_size(first)}, alpha {run.alpha:g}/{first.family_size} a side, delta {run.delta:g}, {run.setting}",
             "",
             "| verdict | claim | effect | interval | replicas | on record |",
             "|---|---|---|---|---|---|",
@@ -35,7 +34,8 @@ def write_markdown(path: Path, results: Sequence[ClaimResult], run: Run) -> None
             "",
             *(line for member in members for line in _details(member, run)),
         ]
-    lines += [", ".join(f"{name} {one}" for name, one in run.versions.items()), ""]
+    lines += [f"- not decided: {plain(name)} ({plain(why)})" for name, why in run.undecided]
+    lines += ["", ", ".join(f"{name} {one}" for name, one in run.versions.items()), ""]
     path.write_text("\n".join(lines), encoding="utf-8")
 
 
@@ -66,7 +66,7 @@ def _details(result: ClaimResult, run: Run) -> list[str]:
         "",
         *(f"- {plain(note)}" for note in notes if note),
         "",
-        *_code(run.again(result.id)),
+        *_code(run.again(result)),
         "",
         "</details>",
         "",
@@ -80,4 +80,4 @@ def _code(text: str) -> list[str]:
 
 def plain(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~&@!])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>#|~&@!$])", r"\\\1", " ".join(text.split()))

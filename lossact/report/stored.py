@@ -1,7 +1,7 @@
 """What the store holds of the conditions that verdicts rest on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lossact.claims.result import ClaimResult
@@ -25,6 +25,11 @@ class StoredCondition:
     trials: Trials
     curves: Curves | None
     claims: tuple[str, ...]
+
+    def first(self, replicas: int) -> "StoredCondition":
+        """The condition over its first replicas."""
+        curves = None if self.curves is None else self.curves.first(replicas)
+        return replace(self, trials=self.trials.first(replicas), curves=curves)
 
     @property
     def metric_name(self) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lossact.claims.result import ClaimResult
-from lossact.report.words import bounds, family_size, reached, short_name, story, value
+from lossact.report.words import bounds, decided, family_size, reached, short_name, story, value
 
 COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
 
@@ -55,9 +55,8 @@ def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
     replicas = "" if result.exact else verdict["replicas"]
     row = f"{result.name.upper():12}  {value(result):6} {bounds(result):15}  {replicas:>8}  {short_name(result)}"
     details = [f"{result.sentence}{f' ({result.source})' if result.source else ''}"]
-    decided = f"decided at replica {verdict['decided_at']}" if verdict["decided_at"] else ""
-    if decided or verdict["reason"]:
-        details.append("; ".join(filter(None, (decided, verdict["reason"]))))
+    if verdict["decided_at"] or verdict["reason"]:
+        details.append("; ".join(filter(None, (decided(result), verdict["reason"]))))
     if effect["name"] != "win probability" and not result.exact:
         details.append(f"effect: {effect['name']}")
     if effect["level"] != level and not result.exact:

@@ -31,10 +31,34 @@ def bounds(result: ClaimResult) -> str:
     return "exact" if result.exact else f"[{effect['low']:.3f}, {effect['high']:.3f}]"
 
 
+def level(result: ClaimResult) -> str:
+    """The interval's, with as many digits as it takes not to say 100%."""
+    found = result.verdict["effect"]["level"]
+    texts = (f"{found:.{digits}%}" for digits in range(1, 8))
+    return next((text for text in texts if not text.startswith("100") or found == 1), "nearly 100%")
+
+
+def decided(result: ClaimResult) -> str:
+    """After how many replicas the verdict fell, or looking was given up; else nothing."""
+    at = result.verdict["decided_at"]
+    if not at:
+        return ""
+    given_up = result.name == "inconclusive" or result.by_holm
+    return f"{'looking ended' if given_up else 'decided'} at replica {at}"
+
+
+def share(count: int, of: int) -> str:
+    """A percentage that is 0% or 100% only where it is so."""
+    text = f"{count / of:.0%}"
+    if 0 < count < of:
+        return {"0%": "<1%", "100%": ">99%"}.get(text, text)
+    return text
+
+
 def reached(condition: dict[str, Any]) -> str:
     """A condition and how many of its replicas met the target."""
     diverged = f", {condition['diverged']} diverged" if condition["diverged"] else ""
-    return f"{condition['name']} {condition['reached'] / condition['replicas']:.0%}{diverged}"
+    return f"{condition['name']} {share(condition['reached'], condition['replicas'])}{diverged}"
 
 
 def story(told: dict[str, Any]) -> str:
@@ -43,6 +67,24 @@ def story(told: dict[str, Any]) -> str:
         f"a single run of each tells this order in {told['successes']} of {told['n']} "
         f"({told['value']:.1%}, [{told['low']:.3f}, {told['high']:.3f}])"
     )
+
+
+def thresholds(result: ClaimResult) -> str:
+    """What each verdict shows."""
+    match tuple(f"{one:.3g}" for one in result.thresholds):
+        case (low, high):
+            return (
+                f"SUPPORTED: shown to be above {low}. REFUTED: shown to be below {high}. "
+                "Between the two either verdict may come."
+            )
+        case (low, middle, high):
+            return f"SUPPORTED: shown to lie between {low} and {high}. REFUTED: shown not to be {middle}."
+    return ""
+
+
+def sentence(text: str) -> str:
+    """With a capital letter and a full stop."""
+    return text[:1].upper() + text[1:] + "."
 
 
 def families(results: Sequence[ClaimResult]) -> list[list[ClaimResult]]:
@@ -55,4 +97,6 @@ def counted(results: Sequence[ClaimResult]) -> str:
     """How many claims there are, and how many of each verdict."""
     names = [result.name for result in results]
     parts = [f"{names.count(name)} {name}" for name in ("supported", "refuted", "inconclusive") if name in names]
-    return f"{len(names)} claim{'s' if len(names) > 1 else ''}: {', '.join(parts)}"
+    theorems = sum(result.exact for result in results)
+    told = f" ({theorems} theorem{'s' if theorems > 1 else ''} among them)" if theorems else ""
+    return f"{len(names)} claim{'s' if len(names) > 1 else ''}{told}: {', '.join(parts)}"

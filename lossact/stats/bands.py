@@ -10,7 +10,8 @@ QUANTILES = {"q10": 0.1, "median": 0.5, "q90": 0.9}
 
 def bands(name: str, values: ArrayLike) -> dict[str, Floats]:
     """`name/q10`, `name/median` and `name/q90` of values (replicas, ...), over the first axis; NaN where any is NaN."""
-    found = np.quantile(np.asarray(values, dtype=np.float64), list(QUANTILES.values()), axis=0)
+    with np.errstate(invalid="ignore"):  # halfway between two infinite values there is none
+        found = np.quantile(np.asarray(values, dtype=np.float64), list(QUANTILES.values()), axis=0)
     return {f"{name}/{label}": quantile for label, quantile in zip(QUANTILES, found, strict=True)}
 
 

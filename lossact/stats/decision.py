@@ -145,7 +145,7 @@ def decide(comparisons: Sequence[Comparison], *, alpha: float, margins: Margins,
         weakest=comparisons[weakest].name,
         zone=(margins.support, margins.refute) if margins.support < values[weakest] < margins.refute else None,
         replicas_to_go=to_go,
-        growth=Growth.of(evidence.log_support, evidence.log_refute),
+        growth=Growth.of(evidence.log_support, evidence.log_refute, evidence.decided_at),
     )
 
 

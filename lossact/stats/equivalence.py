@@ -79,7 +79,7 @@ def decide_equivalence(comparison: Comparison, *, alpha: float, delta: float, li
         weakest=comparison.name,
         zone=next((side for side in sides if side[0] < value < side[1]), None),
         replicas_to_go=to_go,
-        growth=Growth.of(log_within - math.log(2), log_apart - math.log(2)),
+        growth=Growth.of(log_within - math.log(2), log_apart - math.log(2), decided_at),
     )
 
 

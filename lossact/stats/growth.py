@@ -12,7 +12,7 @@ MOMENTS = 64
 
 @dataclass(frozen=True, eq=False)
 class Growth:
-    """The largest e-values so far after some numbers of replicas: at most 64 moments, first and last included.
+    """The largest e-values so far at no more than 64 moments, the first, the last and the verdict's among them.
 
     Attributes:
         replicas: (moments,) how many had been looked at, ascending.
@@ -24,9 +24,10 @@ class Growth:
     log_refute: Floats
 
     @classmethod
-    def of(cls, log_support: Floats, log_refute: Floats) -> "Growth":
-        """Thin out e-values by replica, (replicas,) each."""
-        moments = np.unique(np.linspace(0, len(log_support) - 1, MOMENTS).round().astype(np.int64))
+    def of(cls, log_support: Floats, log_refute: Floats, decided_at: int | None) -> "Growth":
+        """Thin out e-values by replica, (replicas,) each; the moment of the verdict stays."""
+        moments = np.linspace(0, len(log_support) - 1, MOMENTS - 1).round().astype(np.int64)
+        moments = np.union1d(moments, [] if decided_at is None else [decided_at - 1]).astype(np.int64)
         support, refute = (np.maximum.accumulate(one)[moments] for one in (log_support, log_refute))
         return cls(moments + 1, support, refute)
 

@@ -105,7 +105,7 @@ def test_a_store_of_another_form_is_refused_and_left_alone(tmp_path: Path) -> No
     database = sqlite3.connect(tmp_path / "trials.sqlite")
     database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(StoreError, match="written in form 99, this lossact reads form 1; give another directory"):
+    with pytest.raises(StoreError, match="written in form 99, this lossact reads form 2; give another directory"):
         Store(tmp_path)
     assert sqlite3.connect(tmp_path / "trials.sqlite").execute("PRAGMA user_version").fetchone() == (99,)
 
@@ -251,3 +251,40 @@ def test_without_a_compiler_replicas_train_eagerly_and_it_is_said(monkeypatch: p
     monkeypatch.delenv("CXX", raising=False)
     with pytest.warns(UserWarning, match=r"no C\+\+ compiler on PATH: replicas train eagerly"):
         assert not default_setting(compiled=True).compiled
+
+
+def test_numbers_come_back_and_a_store_of_the_first_form_takes_them(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.add("k", {}, 0, some_trials(64), NO_CURVES)
+        store._database.executescript("DROP TABLE numbers; PRAGMA user_version = 1;")
+    with Store(tmp_path) as store:
+        assert len(store.trials("k", 10)) == 64
+        store.add_numbers("n", {"a": 1}, np.array([0.1, np.nan, -np.inf]))
+        np.testing.assert_array_equal(store.numbers("n", first=9), [0.1, np.nan, -np.inf])
+        assert len(store.numbers("n", first=2)) == 2
+        assert store.count() == 64
+
+
+def test_numbers_are_found_once(experiment: Experiment) -> None:
+    asked: list[int] = []
+
+    def measure(seed: int, replicas: int) -> list[float]:
+        return [float(seed + k) for k in range(replicas)]
+
+    def find(replicas: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        asked.append(replicas)
+        return np.array(measure(0, replicas))
+
+    for n in (3, 2, 5, 5):
+        np.testing.assert_array_equal(experiment.numbers(measure, find, n), np.arange(n, dtype=float))
+    assert asked == [3, 5]
+    with pytest.raises(InputError, match=r"measure finds other numbers for the first 5 replicas when 6 are asked for"):
+        experiment.numbers(measure, lambda n: np.full(n, 7.0), 6)
+    unknown = object()
+
+    def holding(seed: int, replicas: int) -> list[float]:
+        return [float(unknown is None)] * replicas
+
+    experiment.numbers(holding, find, 5)
+    experiment.numbers(holding, find, 5)
+    assert asked == [3, 5, 5, 5]

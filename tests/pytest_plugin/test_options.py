@@ -70,7 +70,7 @@ def test_a_wide_terminal_shows_curves(claims: Claims, monkeypatch: pytest.Monkey
     claims.write()
     monkeypatch.setenv("COLUMNS", "110")
     monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
-    claims.run(subprocess=True).stdout.re_match_lines([r"    easy  [▁▂▃▄▅▆▇█]{28} 100%   █"])
+    claims.run(subprocess=True).stdout.re_match_lines([r"    easy +[▁▂▃▄▅▆▇█]{28} 100%   █"])
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     claims.run(subprocess=True).stdout.no_fnmatch_line("*condition *median loss*")
 

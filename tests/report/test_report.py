@@ -16,6 +16,7 @@ from lossact.report.folder import write_folder
 from lossact.report.html import write_html
 from lossact.report.markdown import write_markdown
 from lossact.report.run import Run
+from lossact.report.sparklines import condition_lines
 from lossact.report.stored import StoredCondition
 from tests.pytest_plugin.conftest import CLAIMS, CONDITIONS
 from tests.report.test_table import result
@@ -55,6 +56,7 @@ def stored(name: str = "ReLU/L2", steps: tuple[int, ...] = (3, 8, 0, 0), *, repl
     content = {
         "condition": {"budget": 10, "loss": "l2", "network": {"kind": "mlp", "hidden": len(name)}, "batch_size": None},
         "block": 4,
+        "setting": {"precision": "32-true", "threads": 2},
     }
     return StoredCondition(name, content, trials, Curves(falling, falling, np.zeros((4, 0, 0), np.float32)), ("x",))
 
@@ -74,10 +76,11 @@ def test_the_page_says_what_the_table_says_and_loads_nothing(tmp_path: Path) -> 
         "On record: supported",
         "140 of 512",
         "> 1000",
-        "cpu, seed 3",
+        "seed 3, up to 2048 replicas, cpu; 32-true, 2 threads",
         "in 2 of 512",
-        "280 decides",
-        "Loss: median and 80% band",
+        "280 (line) decides; dotted: decided at replica 19",
+        "SUPPORTED: shown to be above 0.5. REFUTED: shown to be below 0.6.",
+        "Loss: median and 80% band of 4 replicas",
         "pytest claims/test_x.py::test_a7 --claims-seed 3",
         "network.kindmlp",
         "network.hidden710",
@@ -111,7 +114,7 @@ def test_markdown_holds_every_verdict(tmp_path: Path) -> None:
     write_markdown(tmp_path / "report.md", [result(), result(id="x::test_b", recorded=None)], Run(seed=3))
     text = (tmp_path / "report.md").read_text()
     assert text.startswith("# 2 claims: 2 refuted\n")
-    assert "7 claims, alpha 0.025/7 a side, delta 0.1, seed 3" in text
+    assert "7 claims, alpha 0.025/7 a side, delta 0.1, seed 3, up to 2048 replicas, cpu" in text
     assert "| ❌ REFUTED | s (report 1.4c) | 0.144 | [0.095, 0.263] | 512 | supported |" in text
     assert "- the curves cross" in text
     assert "- reached the target: ReLU/L2 27%, ReLU/CE 85%, 3 diverged" in text
@@ -141,6 +144,25 @@ def test_charts_draw_evidence_and_medians() -> None:
     for one in (loss, metric):
         line = points(one, "series-0")  # straight from the median of 1 … 4 to 0
         assert np.diff(line[:, 1]) == pytest.approx((line[-1, 1] - line[0, 1]) / (len(line) - 1), rel=1e-3)
+
+
+def test_a_condition_that_diverges_leaves_the_others_readable() -> None:
+    sick, well = stored("sick"), stored("well")
+    assert sick.curves is not None
+    sick.curves.loss[:, 5:] = np.float32(1e30)
+    sick.curves.loss[1:, 7:] = np.inf
+    sick.curves.metric[:, 7:] = np.nan
+    sick.trials.diverged[:] = True
+    line = points(next(iter(curve_charts([sick, well]).values())), "series-1")
+    assert np.ptp(line[:, 1]) > 50  # of 180
+    assert list(curve_charts([sick])) == ["loss", "accuracy"]
+    assert condition_lines([sick, well], width=120)[1].endswith("2.5 to nan")
+
+
+def test_a_metric_may_be_called_loss() -> None:
+    one = stored()
+    one.content["condition"]["target"] = {"function": {"name": "project.loss"}}
+    assert list(curve_charts([one])) == ["loss", "loss (metric)"]
 
 
 def test_conditions_that_this_process_has_not_leave_their_charts_out(tmp_path: Path) -> None:
@@ -179,8 +201,8 @@ def test_a_browser_opens_the_folder_without_errors_or_requests(
     page = tmp_path / "report" / "index.html"
     assert (page.parent / "report.md").exists()
     text = read(page).text
-    assert f"pytest {file.name}::test_true --claims-seed 5" in text
-    assert "Accuracy: median and 80% band" in text
+    assert "pytest . -k test_true --claims-seed 5" in text  # whose family nobody declared
+    assert "Accuracy: median and 80% band of 256 replicas" in text
     assert opened(page, tmp_path) == ([], set())
     # What would be seen if there were something to see:
     bad = tmp_path / "bad.html"
@@ -190,12 +212,43 @@ def test_a_browser_opens_the_folder_without_errors_or_requests(
     assert hosts == {"elsewhere.invalid"}
 
 
+@pytest.mark.slow
+def test_a_claim_that_crashes_is_in_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    file = tmp_path / f"test_{tmp_path.name}.py"
+    file.write_text(f"{CONDITIONS}{CLAIMS}\n@pytest.mark.claim('s')\ndef test_crash():\n    raise RuntimeError('oh')\n")
+    with pytest.raises(SystemExit) as stopped:
+        main(["report", "--out", "report", "-k", "true or crash", file.name, "--claims-alpha", "0.0123456789"])
+    assert stopped.value.code == 2
+    assert "1 of the claims could not be decided; the report names them" in capfd.readouterr().err
+    text = read(tmp_path / "report" / "index.html").text
+    assert f"Not decided: {file.name}::test_crash (" in text
+    assert "RuntimeError" in text
+    assert "pytest . -k test_true --claims-alpha 0.0123456789" in text
+    assert "not decided: " in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_a_file_that_cannot_be_read_is_no_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "test_broken.py").write_text("def test_a(:\n")
+    with pytest.raises(SystemExit) as stopped:
+        main(["report", "test_broken.py", "--out", "report"])
+    assert stopped.value.code == 2
+    assert "no report is written" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing.py", "--out", "report"], "nothing.py: no claim there was decided, so that no report is written"),
-        (["x.py", "--out", "report.html"], "--out=report.html must be a folder, and has the suffix of a file"),
-        (["x.py", "--out", "report", "--claims-seed", "x"], "x.py: no claim there was decided"),
+        (["nothing.py", "--out", "report"], "nothing.py: no report is written, for the reason that pytest gives above"),
+        (["x.py", "--out", "report.html"], "--out=report.html must be a folder; pytest --claims-html writes a single"),
+        (["--out", "report"], "no PATH is given; name a folder of claims, or FILE::NAME"),
+        (["x.py", "--out", "report", "--claims-seed", "x"], "x.py --claims-seed x: no report is written"),
     ],
 )
 def test_bad_input_is_one_line(
