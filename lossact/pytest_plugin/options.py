@@ -198,3 +198,5 @@ def _parse(name: str, text: str, option: _Option) -> Any:
         return option.parse(text)
     except InputError as error:
         raise pytest.UsageError(f"{name}={text}: {error}") from None
+    except (OSError, ValueError) as error:  # a path too long, or with characters that none has
+        raise pytest.UsageError(f"{name}={text}: cannot be a path ({error})") from None
