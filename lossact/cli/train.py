@@ -71,6 +71,8 @@ def _loss(name: str) -> str | Callable[[Any, Any], Any]:
     module, _, function = name.rpartition(".")
     if not module:
         return name
+    if not all(map(str.isidentifier, name.split("."))):
+        raise InputError(f"loss={name!r} is no import path; give one such as project.losses.squared, or a loss's name")
     try:
         found: Callable[[Any, Any], Any] = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
