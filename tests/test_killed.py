@@ -74,6 +74,7 @@ def test_killed_at_any_moment_a_run_goes_on_to_the_same_trials(tmp_path: Path, p
     moments = random.Random(0)
     kills = finished = 0
     while kills < pytestconfig.getoption("kills") or not finished:
+        begin = time.monotonic()
         run = started(folder, "--claims-store", f"killed-{finished}", "--claims-json", "killed.json")
         try:
             wait = moments.uniform(0.2, seconds) if kills < pytestconfig.getoption("kills") else None
@@ -85,6 +86,7 @@ def test_killed_at_any_moment_a_run_goes_on_to_the_same_trials(tmp_path: Path, p
             continue
         assert dump(folder / f"killed-{finished}") == expected
         finished += 1
+        seconds = min(seconds, time.monotonic() - begin)  # the next is to be killed before it ends
 
 
 @pytest.mark.slow
