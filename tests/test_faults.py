@@ -16,6 +16,7 @@ from lossact.cli import main
 from lossact.errors import InputError
 from lossact.requirements import check_requirements
 from tests.pytest_plugin.conftest import CLAIMS, Claims, claims
+from tests.test_train_command import config
 
 __all__ = ["claims"]
 
@@ -146,6 +147,16 @@ def test_a_wandb_service_that_is_killed_costs_no_verdict(claims: Claims) -> None
     told = run(claims, "--claims-wandb=offline")
     decided(told)
     assert "; what is printed above stands" in told
+
+
+@pytest.mark.slow
+def test_a_fit_without_a_wandb_login_is_one_error(tmp_path: Path) -> None:
+    online = "--trainer.logger.init_args.offline=false"
+    command = [sys.executable, "-m", "lossact.cli", "fit", config("mlp_sigmoid_l2"), config("with/wandb"), online]
+    done = subprocess.run(command, cwd=tmp_path, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "lossact fit: W&B: No API key configured" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -136,10 +136,8 @@ def _told(result: ClaimResult) -> str:
     )
 
 
-def _story(told: Mapping[str, Any]) -> str:
-    return sentence(
-        f"{story(dict(told))}, an interval at {told['level']:.1%}" if "level" in told else story(dict(told))
-    )
+def _story(told: dict[str, Any]) -> str:
+    return sentence(f"{story(told)}, at {told['level']:.1%}")
 
 
 def _evidence(result: ClaimResult, run: Run) -> Charts:

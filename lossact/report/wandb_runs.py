@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -95,6 +96,20 @@ def prepare_wandb() -> None:
     """
     os.environ.setdefault("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "0.5")
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+
+
+def wandb_errors() -> tuple[type[Exception], ...]:
+    """What wandb raises, and what its service leaves behind when it dies; nothing where it is not loaded."""
+    wandb = sys.modules.get("wandb")
+    return () if wandb is None else (wandb.Error, ConnectionError)
+
+
+def give_up_wandb(error: Exception) -> str:
+    """Let go of what cannot be logged any more; the error in one line."""
+    wandb = sys.modules["wandb"]
+    with suppress(wandb.Error, OSError):  # else wandb tries again at the end of the process, with a traceback
+        wandb.teardown()
+    return f"W&B: {str(error).strip().partition(chr(10))[0] or type(error).__name__}"
 
 
 def define_axes(run: Any, metric: str) -> None:
@@ -201,16 +216,10 @@ def _logged(log: Callable[[Start], None], group: str, store: Store, mode: str) -
     try:
         log(start)
     except (wandb.Error, OSError, LossactError) as error:
-        with suppress(wandb.Error, OSError):  # else wandb tries again at the end of the process, with a traceback
-            wandb.teardown()
-        return f"W&B: {_first_line(error)}; what is printed above stands"
+        return f"{give_up_wandb(error)}; what is printed above stands"
     if mode == "online":
         return f"W&B: group {group} in project {PROJECT}"
     return f"W&B: group {group}, offline in {os.path.relpath(directory / 'wandb')} (wandb sync uploads it)"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _log_condition(run: Any, one: StoredCondition, pictures: Path) -> None:

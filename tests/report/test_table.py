@@ -12,7 +12,7 @@ def result(**changes: object) -> ClaimResult:
             {"name": "ReLU/L2", "replicas": 512, "reached": 140, "diverged": 0, "median_steps_to_target": None},
             {"name": "ReLU/CE", "replicas": 512, "reached": 436, "diverged": 3, "median_steps_to_target": 451.5},
         ],
-        "story": {"successes": 2, "n": 512, "value": 2 / 512, "low": 0.0, "high": 0.02},
+        "story": {"successes": 2, "n": 512, "value": 2 / 512, "low": 0.0, "high": 0.02, "level": 0.95},
     }  # fmt: skip
     content: dict[str, object] = {
         "id": "claims/test_x.py::test_a7", "statement": "s", "source": "report 1.4c", "recorded": "supported",
