@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from lossact.claims.result import ClaimResult
 from lossact.report.charts import curve_charts, distinct, evidence_chart, reach_chart, series
+from lossact.report.files import write_whole
 from lossact.report.run import Run
 from lossact.report.stored import StoredCondition
 from lossact.report.words import (
@@ -60,8 +61,7 @@ def write_html(path: Path, results: Sequence[ClaimResult], conditions: Mapping[s
         style=Markup(style),
         foot=f"{run.setting}; " + ", ".join([*computed, *(f"{name} {one}" for name, one in run.versions.items())]),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, page)
 
 
 class _Curves:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lossact.claims.result import ClaimResult
+from lossact.report.files import write_whole
 from lossact.report.run import Run
 
 
@@ -19,5 +20,4 @@ def write_json(path: Path, results: Sequence[ClaimResult], run: Run) -> None:
         "delta": run.delta,
         "claims": [result.to_json() for result in results],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(document, indent=2, allow_nan=False) + "\n")

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 
 from lossact.claims.result import ClaimResult
+from lossact.report.files import write_whole
 from lossact.report.run import Run
 from lossact.report.words import bounds, counted, families, family_size, reached, story, value
 
@@ -16,7 +17,7 @@ def write_markdown(path: Path, results: Sequence[ClaimResult], run: Run) -> None
     """Write a table a family, and below it what a reader should know of each claim.
 
     Args:
-        path: the file; its folder must exist.
+        path: the file.
         results: at least one.
         run: what the verdicts hold for.
     """
@@ -36,7 +37,7 @@ def write_markdown(path: Path, results: Sequence[ClaimResult], run: Run) -> None
         ]
     lines += [f"- not decided: {plain(name)} ({plain(why)})" for name, why in run.undecided]
     lines += ["", ", ".join(f"{name} {one}" for name, one in run.versions.items()), ""]
-    path.write_text("\n".join(lines), encoding="utf-8")
+    write_whole(path, "\n".join(lines))
 
 
 def _row(result: ClaimResult) -> str:

@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from lossact.cli import main
 from lossact.experiment import Curves, Trials
 from lossact.report.charts import curve_charts, evidence_chart, reach_chart
+from lossact.report.files import write_whole
 from lossact.report.folder import write_folder
 from lossact.report.html import write_html
 from lossact.report.markdown import write_markdown
@@ -108,6 +110,16 @@ def test_hostile_text_is_shown_and_not_run(tmp_path: Path) -> None:
     (row,) = (line for line in markdown.splitlines() if line.startswith("| ❌"))
     assert len(re.findall(r"(?<!\\)\|", row)) == 7
     assert json.loads((tmp_path / "verdicts.json").read_text())["claims"][0]["statement"] == HOSTILE
+
+
+@pytest.mark.parametrize("write", [write_whole, lambda path, text: path.write_text(text)])
+def test_a_file_that_cannot_be_written_leaves_the_old_one(write: Callable[[Path, str], None], tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.json"
+    write_whole(path, "old")
+    with pytest.raises(UnicodeEncodeError):  # in the middle, as when a disk is full
+        write(path, "new" * 10_000 + "\ud800")
+    assert (path.read_text() == "old") == (write is write_whole)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_markdown_holds_every_verdict(tmp_path: Path) -> None:
