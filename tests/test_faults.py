@@ -73,7 +73,7 @@ def small_disk(claims: Claims) -> Iterator[Path]:
 @pytest.mark.slow
 def test_a_full_disk_stops_the_run_with_one_error_and_the_next_goes_on(claims: Claims, small_disk: Path) -> None:
     claims.write(
-        CLAIMS.replace("EASY", "condition('easy', budget=1000, target=0.999)").replace(
+        CLAIMS.replace("EASY", "condition('easy', budget=1000, target=0.9)").replace(
             "HARD", "condition('hard', budget=1000, target=1.0)"
         )
     )

@@ -76,7 +76,7 @@ def test_nobody():
     )
     run = claims.run("-v")
     run.assert_outcomes(failed=1)
-    run.stdout.fnmatch_lines(["*::test_nobody INCONCLUSIVE*", "*decided at replica *; budget too short"])
+    run.stdout.fnmatch_lines(["*::test_nobody INCONCLUSIVE*", "*looking ended at replica *; budget too short"])
     assert claims.verdicts()["test_nobody"]["reason"] == "budget too short"
 
 
