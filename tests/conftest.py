@@ -30,7 +30,7 @@ def with_sgd(condition: Condition, **changes: float) -> Condition:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=2, help="how often to kill a run of claims (default: 2)")
+    parser.addoption("--kills", type=int, default=1, help="how often to kill a run of claims (default: 1)")
 
 
 @pytest.fixture(autouse=True)

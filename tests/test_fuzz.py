@@ -102,7 +102,7 @@ PLACES = ["model.network.init_args.hidden", "model.optimizer.init_args.learning_
 
 
 @pytest.mark.slow
-@settings(FEW, max_examples=40)
+@settings(FEW, max_examples=15)
 @given(place=st.sampled_from(PLACES), value=VALUES)
 def test_configs_are_taken_or_named(place: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
