@@ -36,6 +36,19 @@ def log_and_kill(*given):
 
 runs._log_condition = log_and_kill
 """
+UNREACHED = """
+import wandb
+from wandb.sdk.lib.service.service_token import WandbServiceConnectionError
+from wandb.sdk.mailbox import MailboxClosedError
+
+def raises(error):
+    def raise_it(*_, **__):
+        raise error
+    return raise_it
+
+wandb.init = raises(WandbServiceConnectionError("Failed to connect"))
+wandb.teardown = raises(MailboxClosedError())
+"""
 
 
 def decided(out: str) -> None:
@@ -142,8 +155,9 @@ def test_a_wandb_server_that_is_down_costs_no_verdict(claims: Claims, silent_ser
 
 
 @pytest.mark.slow
-def test_a_wandb_service_that_is_killed_costs_no_verdict(claims: Claims) -> None:
-    (claims.write() / "conftest.py").write_text(KILLED)
+@pytest.mark.parametrize("conftest", [KILLED, UNREACHED], ids=["killed", "unreached"])
+def test_a_wandb_service_that_is_gone_costs_no_verdict(claims: Claims, conftest: str) -> None:
+    (claims.write() / "conftest.py").write_text(conftest)
     told = run(claims, "--claims-wandb=offline")
     decided(told)
     assert "; what is printed above stands" in told

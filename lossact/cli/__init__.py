@@ -45,11 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     command = given[0] if given and given[0] in commands.choices else None
     try:
-        if given and given[0] in commands.choices:
+        if command is not None:
             from lossact.requirements import check_requirements
 
             check_requirements()
-        if given and given[0] in TRAINING:  # Lightning reads its options itself
+        if command in TRAINING:  # Lightning reads its options itself
             from lossact.cli.train import run
 
             run(arguments)

@@ -21,13 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> None:
     """Save the workspace, or write it."""
     from lossact.report.dashboard import as_json, dashboard
+    from lossact.report.files import write_whole
     from lossact.report.wandb_runs import prepare_wandb, save_workspace
 
     prepare_wandb()
     workspace = dashboard(parsed.entity, parsed.project, name=parsed.name, metric=parsed.metric)
     if parsed.json is not None:
-        parsed.json.parent.mkdir(parents=True, exist_ok=True)
-        parsed.json.write_text(as_json(workspace) + "\n", encoding="utf-8")
+        write_whole(parsed.json, as_json(workspace) + "\n")
         print(parsed.json)
         return
     print(save_workspace(workspace))

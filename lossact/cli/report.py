@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from lossact.errors import ClaimError, InputError
+from lossact.report.files import is_page
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +24,7 @@ def run(parsed: argparse.Namespace) -> None:
     """Let pytest decide the claims and write the report."""
     import pytest
 
-    if parsed.out.suffix.lower() in {".html", ".htm"}:
+    if is_page(parsed.out):
         raise InputError(f"--out={parsed.out} must be a folder; pytest --claims-html writes a single page")
     if not parsed.options:
         raise InputError("no PATH is given; name a folder of claims, or FILE::NAME")

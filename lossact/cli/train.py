@@ -19,7 +19,7 @@ from lossact.errors import InputError
 from lossact.experiment import Condition
 from lossact.experiment.module import training_module, trials_of
 from lossact.models.config import NetworkConfig
-from lossact.report.wandb_runs import define_axes, give_up_wandb, log_arrivals, prepare_wandb, wandb_errors
+from lossact.report.wandb_runs import define_axes, log_arrivals, prepare_wandb, wandb_given_up
 from lossact.training.base import ReplicaTraining
 from lossact.training.callbacks import PredictionFile, ReplicaLog, UpdatesBar
 from lossact.training.quiet import interruptible, quiet
@@ -173,7 +173,7 @@ def run(arguments: Sequence[str] | None) -> None:
     """
     prepare_wandb()
     try:
-        with quiet(), interruptible():
+        with wandb_given_up(), quiet(), interruptible():
             done = TrainingCLI(
                 replica_training,
                 args=None if arguments is None or list(arguments) == sys.argv[1:] else list(arguments),
@@ -188,8 +188,6 @@ def run(arguments: Sequence[str] | None) -> None:
             )
     except (MisconfigurationException, UnpicklingError) as error:
         raise InputError(str(error)) from None
-    except wandb_errors() as error:
-        raise InputError(give_up_wandb(error)) from None
     print(_outcome(done))
 
 

@@ -124,7 +124,7 @@ def _train_one_by_one(
     for block in blocks:
         runs: list[Run] = []
         for replica in range(block * condition.block, (block + 1) * condition.block):
-            with quiet(), interruptible(), terminable(), _threads(setting.threads):
+            with _undisturbed(setting.threads):
                 runs.append(train_one(condition, replica_seed(seed, replica), setting))
             arrived.append(runs[-1].steps is not None)
             if progress is not None:
@@ -221,7 +221,7 @@ class _Watch(Callback):
 
 def fit(module: StackedTraining, setting: Setting, callback: Callback | None = None) -> None:
     """Run the Trainer over a stacked module, quietly."""
-    with quiet(), interruptible(), terminable(), _threads(setting.threads):
+    with _undisturbed(setting.threads):
         trainer = Trainer(
             accelerator=setting.device,
             devices=1,
@@ -273,10 +273,12 @@ def _split(outcome: StackedOutcome, launch: Sequence[Job]) -> Iterator[TrainedBl
 
 
 @contextmanager
-def _threads(n: int) -> Iterator[None]:
+def _undisturbed(threads: int) -> Iterator[None]:
+    """A Trainer that is quiet, leaves signals alone and uses so many threads."""
     before = torch.get_num_threads()
-    torch.set_num_threads(n)
+    torch.set_num_threads(threads)
     try:
-        yield
+        with quiet(), interruptible(), terminable():
+            yield
     finally:
         torch.set_num_threads(before)

@@ -1,7 +1,7 @@
 """What a run leaves: files, tables and curves on the terminal."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,26 +11,33 @@ import pytest
 from lossact.claims.result import ClaimResult
 from lossact.errors import LossactError
 from lossact.experiment import Store
-from lossact.pytest_plugin.options import Options, is_page
+from lossact.pytest_plugin.options import Options
+from lossact.report.files import is_page
 from lossact.report.json_file import write_json
 from lossact.report.run import Run
 from lossact.report.sparklines import BARS, NARROWEST, condition_lines
-from lossact.report.stored import stored_conditions
+from lossact.report.stored import StoredCondition
 from lossact.report.table import verdict_table
 from lossact.report.words import families
 
+Conditions = Callable[[], Mapping[str, StoredCondition]]  # reads them from the store, for those who need them
 
-def write_out(results: Sequence[ClaimResult], options: Options, store: Store, run: Run) -> list[str]:
+
+def write_out(
+    results: Sequence[ClaimResult], conditions: Conditions, options: Options, store: Store, run: Run
+) -> list[str]:
     """Write what was asked for; a line each that says where it is, or why it is not."""
     notes = []
     if options.json is not None:
         notes.append(_written("verdicts as JSON", options.json, partial(write_json, results=results, run=run)))
     if options.html is not None:
-        notes.append(_written("report", options.html, partial(_write_report, results=results, store=store, run=run)))
+        notes.append(
+            _written("report", options.html, partial(_write_report, results=results, conditions=conditions, run=run))
+        )
     if options.wandb != "disabled":
         from lossact.report.wandb_runs import log_claims
 
-        notes.append(log_claims(results, store, options.wandb, seed=run.seed, delta=run.delta))
+        notes.append(log_claims(results, conditions, store, options.wandb, seed=run.seed, delta=run.delta))
     return notes
 
 
@@ -45,14 +52,13 @@ def show_tables(results: Sequence[ClaimResult], options: Options, reporter: pyte
             reporter.write("\n")
 
 
-def show_curves(results: Sequence[ClaimResult], store: Store, reporter: pytest.TerminalReporter) -> None:
+def show_curves(conditions: Conditions, reporter: pytest.TerminalReporter) -> None:
     """Print a sparkline a condition, where the terminal is wide and knows the characters."""
     width = reporter._tw.fullwidth
     if width < NARROWEST or not _can_write(BARS, reporter):
         return
     try:
-        with noted([]):  # what is to be said was said when it was opened
-            found = stored_conditions(results, store)
+        found = conditions()
     except LossactError as error:
         reporter.write_line(str(error))
         return
@@ -61,12 +67,12 @@ def show_curves(results: Sequence[ClaimResult], store: Store, reporter: pytest.T
     reporter.write_line("")
 
 
-def _write_report(path: Path, *, results: Sequence[ClaimResult], store: Store, run: Run) -> None:
+def _write_report(path: Path, *, results: Sequence[ClaimResult], conditions: Conditions, run: Run) -> None:
     from lossact.report.folder import write_folder
     from lossact.report.html import write_html
 
     write = write_html if is_page(path) else write_folder
-    write(path, results, stored_conditions(results, store), run)
+    write(path, results, conditions(), run)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lossact.errors import InputError
+from lossact.report.files import is_page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +114,6 @@ def _report(text: str) -> Path:
     path = Path(text).resolve()
     _check_folder(path)
     return path
-
-
-def is_page(path: Path) -> bool:
-    """Whether a report is to be one page, and not a folder."""
-    return path.suffix.lower() in {".html", ".htm"}
 
 
 def _check_folder(path: Path) -> None:

@@ -24,6 +24,7 @@ from lossact.pytest_plugin.ending import noted, show_curves, show_tables, write_
 from lossact.pytest_plugin.options import Options
 from lossact.report.progress import ProgressLine
 from lossact.report.run import Run
+from lossact.report.stored import StoredCondition, stored_conditions
 
 VERDICTS = ("supported", "refuted", "inconclusive")
 RESULT: pytest.StashKey[ClaimResult] = pytest.StashKey()
@@ -225,11 +226,17 @@ class ClaimSession:
         results = list(self.results.values())
         show_tables(results, self.options, reporter)
         if results:
-            show_curves(results, self.store, reporter)
+            show_curves(lambda: self.conditions, reporter)
         if results and not self.interrupted:
             self._write_out()  # at the end, for it may take some seconds
         for note in self.notes:
             reporter.write_line(note)
+
+    @cached_property
+    def conditions(self) -> dict[str, StoredCondition]:
+        """What the store holds of the conditions, read once for all that show them."""
+        with noted(self.notes):
+            return stored_conditions(list(self.results.values()), self.store)
 
     def _write_out(self) -> None:
         options = self.options
@@ -244,7 +251,8 @@ class ClaimSession:
             undecided=tuple(self.undecided.items()),
         )
         with noted(self.notes):
-            self.notes += write_out(list(self.results.values()), options, self.store, run)
+            results = list(self.results.values())
+            self.notes += write_out(results, lambda: self.conditions, options, self.store, run)
 
     def close(self) -> None:
         """Release the store."""

@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 
+def is_page(path: Path) -> bool:
+    """Whether a report of that name is one page, and not a folder."""
+    return path.suffix.lower() in {".html", ".htm"}
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a text file, in place of an older one only once it is complete; the folder is made where it is missing.
 

@@ -90,7 +90,7 @@ def _claim(number: int, result: ClaimResult, curves: _Curves, run: Run) -> dict[
     verdict = result.verdict
     effect = verdict["effect"]
     keys = tuple(key for _, key in result.keys)
-    contents = [_flat(curves.conditions[key].content["condition"]) for key in keys if key in curves.conditions]
+    settings = _values([_flat(curves.conditions[key].content["condition"]) for key in keys if key in curves.conditions])
     return {
         "number": number,
         "name": result.name,
@@ -113,8 +113,8 @@ def _claim(number: int, result: ClaimResult, curves: _Curves, run: Run) -> dict[
             (caption, distinct(chart, f"c{number}-{k}"))
             for k, (caption, chart) in enumerate([*_evidence(result, run), *curves.of(keys, verdict["replicas"])])
         ],
-        "setting": _common(contents),
-        "differences": _differences(contents),
+        "setting": [(name, values[0]) for name, values in settings if len(set(values)) == 1],
+        "differences": [(name, values) for name, values in settings if len(set(values)) > 1],
         "again": run.again(result),
     }
 
@@ -176,15 +176,8 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _common(contents: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
-    return [(name, values[0]) for name, values in _values(contents) if len(set(values)) == 1]
-
-
-def _differences(contents: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:
-    return [(name, values) for name, values in _values(contents) if len(set(values)) > 1]
-
-
 def _values(contents: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:
+    """What each condition has under a name."""
     names = dict.fromkeys(name for content in contents for name in content)
     return [(name, [content.get(name, "") for content in contents]) for name in names]
 

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from lossact.claims.notebook import COLOURS
 from lossact.claims.result import ClaimResult
 from lossact.report.words import short_name
-
-COLOURS = {"supported": "#1a7f37", "refuted": "#c93c37", "inconclusive": "#9a6700"}
 
 
 def intervals_figure(results: Sequence[ClaimResult]) -> Figure:

@@ -5,8 +5,8 @@ import re
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from lossact.claims.result import ClaimResult
 from lossact.errors import InputError, LossactError
 from lossact.experiment import Store, Trials
 from lossact.report.rows import curve_rows
-from lossact.report.stored import StoredCondition, stored_conditions
+from lossact.report.stored import StoredCondition
 
 PROJECT = "lossact"
 MOST_ROWS = 10_000  # of a table; W&B cuts what is longer
@@ -26,12 +26,21 @@ ANSWERS_WITHIN, UPLOADS_WITHIN = 30.0, 120.0  # seconds until a server that does
 Start = Callable[[str, str, dict[str, Any]], Any]
 
 
-def log_claims(results: Sequence[ClaimResult], store: Store, mode: str, *, seed: int, delta: float) -> str:
+def log_claims(
+    results: Sequence[ClaimResult],
+    conditions: Callable[[], Mapping[str, StoredCondition]],
+    store: Store,
+    mode: str,
+    *,
+    seed: int,
+    delta: float,
+) -> str:
     """Log every condition and the verdict table, all in one group.
 
     Args:
         results: at least one.
-        store: that holds their trials.
+        conditions: reads what they rest on, by key.
+        store: beside which offline runs lie.
         mode: "offline" or "online".
         seed, delta: of the run.
 
@@ -42,7 +51,7 @@ def log_claims(results: Sequence[ClaimResult], store: Store, mode: str, *, seed:
 
     def log(start: Start) -> None:
         ids = {}
-        for key, one in stored_conditions(results, store).items():
+        for key, one in conditions().items():
             run = start(one.name, "condition", {"name": one.name, "claims": list(one.claims), **one.content})
             _log_condition(run, one, store.directory / "surfaces")
             ids[key] = run.id
@@ -98,18 +107,31 @@ def prepare_wandb() -> None:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
 
-def wandb_errors() -> tuple[type[Exception], ...]:
-    """What wandb raises, and what its service leaves behind when it dies; nothing where it is not loaded."""
-    wandb = sys.modules.get("wandb")
-    return () if wandb is None else (wandb.Error, ConnectionError)
+@contextmanager
+def wandb_given_up(*others: type[Exception]) -> Iterator[None]:
+    """Let go of W&B where it cannot go on, and say why in one line.
+
+    Args:
+        *others: exceptions that end it too, beside wandb's own, which have no common base, and a broken connection.
+
+    Raises:
+        InputError: of any of them.
+    """
+    try:
+        yield
+    except Exception as error:
+        if "wandb" not in sys.modules or not (_is_of_wandb(error) or isinstance(error, others)):
+            raise
+        try:  # else wandb tries again at the end of the process, with a traceback
+            sys.modules["wandb"].teardown()
+        except Exception as again:
+            if not _is_of_wandb(again):
+                raise
+        raise InputError(f"W&B: {str(error).strip().partition(chr(10))[0] or type(error).__name__}") from None
 
 
-def give_up_wandb(error: Exception) -> str:
-    """Let go of what cannot be logged any more; the error in one line."""
-    wandb = sys.modules["wandb"]
-    with suppress(wandb.Error, OSError):  # else wandb tries again at the end of the process, with a traceback
-        wandb.teardown()
-    return f"W&B: {str(error).strip().partition(chr(10))[0] or type(error).__name__}"
+def _is_of_wandb(error: Exception) -> bool:
+    return type(error).__module__.partition(".")[0] == "wandb" or isinstance(error, ConnectionError)
 
 
 def define_axes(run: Any, metric: str) -> None:
@@ -214,9 +236,10 @@ def _logged(log: Callable[[Start], None], group: str, store: Store, mode: str) -
         )
 
     try:
-        log(start)
-    except (wandb.Error, OSError, LossactError) as error:
-        return f"{give_up_wandb(error)}; what is printed above stands"
+        with wandb_given_up(OSError, LossactError):
+            log(start)
+    except InputError as error:
+        return f"{error}; what is printed above stands"
     if mode == "online":
         return f"W&B: group {group} in project {PROJECT}"
     return f"W&B: group {group}, offline in {os.path.relpath(directory / 'wandb')} (wandb sync uploads it)"

@@ -1,5 +1,6 @@
 """What the training of one network and of many share: what they are about, and what is only measured."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from lightning.pytorch import LightningModule
 from lossact.training.loaders import Examples, OneBatch
 
 
-class ReplicaTraining(LightningModule):
+class ReplicaTraining(LightningModule, ABC):
     """Training of replicas of one condition.
 
     Attributes:
@@ -31,9 +32,9 @@ class ReplicaTraining(LightningModule):
         self.training_examples = training
         self.validation_examples = self.test_examples = validation or training
 
+    @abstractmethod
     def measured(self, batch: Examples) -> Mapping[str, Any]:
         """Loss and metric by name, each one number."""
-        raise NotImplementedError
 
     def as_computed(self, examples: Examples) -> Examples:
         """Examples in the precision of the Trainer."""

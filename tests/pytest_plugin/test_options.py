@@ -73,6 +73,11 @@ def test_a_wide_terminal_shows_curves(claims: Claims, monkeypatch: pytest.Monkey
     claims.run(subprocess=True).stdout.re_match_lines([r"    easy +[▁▂▃▄▅▆▇█]{28} 100%   █"])
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     claims.run(subprocess=True).stdout.no_fnmatch_line("*condition *median loss*")
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
+    first, *_ = (claims.pytester.path / ".lossact" / "curves").rglob("*.npz")
+    first.write_bytes(b"damaged")
+    told = str(claims.run("--claims-html=report", subprocess=True).stdout)
+    assert told.count(f"set aside as {first.stem}.damaged") == 1
 
 
 def test_retrain_trains_again(claims: Claims) -> None:
