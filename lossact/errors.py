@@ -21,5 +21,9 @@ class ClaimError(LossactError):
     """A claim is not stated in a way that can be evaluated."""
 
 
+class TrainingError(LossactError):
+    """A block of replicas failed where it was trained."""
+
+
 class StoreError(LossactError):
     """Stored trials cannot be read or written."""

@@ -189,6 +189,11 @@ def _reachable(modules: list[ModuleType]) -> list[Path]:
     return sorted(found)
 
 
+def users_modules() -> list[ModuleType]:
+    """Modules of the user's own that this process has imported: no installed package, and not lossact."""
+    return [one for name, one in list(sys.modules.items()) if one.__name__ == name and _own_file(one) is not None]
+
+
 def _own_file(module: ModuleType | None) -> Path | None:
     name = getattr(module, "__file__", None)
     return None if name is None else _users(Path(name))

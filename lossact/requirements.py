@@ -1,10 +1,27 @@
 """Whether the packages that lossact works with are those that it was made for."""
 
 import importlib.metadata
+import importlib.util
 
 from packaging.requirements import Requirement
 
 from lossact.errors import InputError
+
+
+def check_extra(package: str, *, extra: str, what: str) -> None:
+    """Raise InputError where a package of one of lossact's extras is not installed.
+
+    Args:
+        package: the name it is imported by.
+        extra: the extra that brings it.
+        what: what needs it.
+    """
+    try:
+        missing = importlib.util.find_spec(package) is None
+    except ValueError:  # of a module that is no real one
+        missing = True
+    if missing:
+        raise InputError(f"{what} needs {package}; pip install 'lossact[{extra}]'")
 
 
 def check_requirements() -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from lossact.checks import check_count, check_number
 from lossact.claims.exact import Exact
@@ -51,17 +51,16 @@ def evaluate(
         return Verdict.of(hypothesis, hypothesis.check(), [], delta=delta, seconds=time.perf_counter() - begin)
     conditions = hypothesis.conditions
     block, limit = blocks_of(conditions, max_replicas)
-    n = 0
-    with given_or_fresh(experiment) as experiment:
-        while True:
-            # Looks are at fixed numbers of replicas, so that nothing shown depends on what the store happened to hold.
-            n = min(n + BLOCKS_PER_LOOK * block, limit)
-            trials = experiment.trials(conditions, n)
+    # Looks are at fixed numbers of replicas, so that nothing shown depends on what the store happened to hold.
+    sizes = [*range(BLOCKS_PER_LOOK * block, limit, BLOCKS_PER_LOOK * block), limit]
+    with given_or_fresh(experiment) as experiment, closing(experiment.looks(conditions, sizes)) as looks:
+        for n, trials in zip(sizes, looks, strict=True):
             _check_start(conditions, trials)
             comparisons = hypothesis.observe(experiment, trials, n)
             decision = hypothesis.decide(comparisons, alpha=alpha / family_size, delta=delta, limit=limit)
             if decision.final:
                 return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)
+    raise AssertionError("a decision at the limit is final")
 
 
 def _check_start(conditions: Sequence[Trainable], trials: Sequence[Trials]) -> None:

@@ -2,15 +2,17 @@
 
 import argparse
 import re
+import shutil
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lossact.errors import ClaimError, InputError
 
 if TYPE_CHECKING:
-    from lossact.experiment.runner import Progress
+    from lossact.experiment.executor import Progress
 
 MOST_CELLS = 10_000
 
@@ -35,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", metavar="DIR", help="what --claims-data is to pytest")
     parser.add_argument("--store", default=".lossact", metavar="PATH|none", help="default: .lossact")
+    parser.add_argument(
+        "--executor", choices=["local", "ray"], default="local",
+        help="where replicas train: in this process (default), or on Ray, RAY_ADDRESS's or this machine's own",
+    )  # fmt: skip
     parser.add_argument("--exploratory", action="store_true", help="each cell at alpha, and not at alpha / cells")
     parser.add_argument(
         "--confirm", choices=["best"], help="test the cell most favourable to the claim again, on fresh replicas"
@@ -56,6 +62,7 @@ def run(parsed: argparse.Namespace) -> None:
     from lossact.claims.collect import collect_hypotheses
     from lossact.claims.map import Axis, map_claim
     from lossact.experiment import Experiment, Store, default_setting
+    from lossact.experiment.executor import make_executor
     from lossact.report.figure import save_figure
     from lossact.report.map import map_figure
     from lossact.report.map_page import write_map_page
@@ -72,12 +79,17 @@ def run(parsed: argparse.Namespace) -> None:
     ((node, hypothesis),) = found.items()
     parsed.out.mkdir(parents=True, exist_ok=True)
     name = "map_" + re.sub(r"[^\w.=-]+", "_", node.partition("::")[2].removeprefix("test_")).strip("_")
-    with Store(None if parsed.store == "none" else parsed.store) as store:
-        setting = default_setting(compiled=parsed.compiled)
+    with (
+        Store(None if parsed.store == "none" else parsed.store) as store,
+        closing(make_executor(parsed.executor)) as executor,
+    ):
         levels = {"alpha": parsed.alpha, "delta": parsed.delta, "max_replicas": parsed.max_replicas}
+        setting = default_setting(compiled=parsed.compiled, elsewhere=executor.elsewhere)
 
         def experiment(seed: int) -> Experiment:
-            return Experiment(seed=seed, store=store, setting=setting, curves=False, progress=_progress)
+            return Experiment(
+                seed=seed, store=store, setting=setting, curves=False, progress=_progress, executor=executor
+            )
 
         here = experiment(parsed.seed)
         one = map_claim(hypothesis, x=x, y=y, experiment=here, exploratory=parsed.exploratory, **levels)
@@ -100,5 +112,5 @@ def run(parsed: argparse.Namespace) -> None:
 def _progress(progress: "Progress") -> None:
     if sys.stderr.isatty():
         end = "\r" if not progress.finished else "\033[K\r"
-        line = f"training {progress.what}: update {progress.update} of {progress.budget}"
+        line = str(progress)[: shutil.get_terminal_size().columns - 1]
         print(f"\033[K{line}", end=end, file=sys.stderr, flush=True)

@@ -1,9 +1,11 @@
 """Conditions, trials, the store that keeps them and the runner that trains what is missing."""
 
 from lossact.experiment.condition import Condition, Trainable
+from lossact.experiment.executor import Executor, LocalExecutor
 from lossact.experiment.experiment import Experiment, default_setting
 from lossact.experiment.foreign import FunctionCondition, LightningCondition
 from lossact.experiment.optimizers import SGD, Adam, AdamW
+from lossact.experiment.ray_executor import RayExecutor
 from lossact.experiment.store import Store
 from lossact.experiment.targets import Accuracy, Loss, Metric
 from lossact.experiment.trials import Curves, Trial, Trials
@@ -15,11 +17,14 @@ __all__ = [
     "AdamW",
     "Condition",
     "Curves",
+    "Executor",
     "Experiment",
     "FunctionCondition",
     "LightningCondition",
+    "LocalExecutor",
     "Loss",
     "Metric",
+    "RayExecutor",
     "Store",
     "Trainable",
     "Trial",

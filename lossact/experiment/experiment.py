@@ -3,23 +3,21 @@
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence, Set
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lossact.checks import check_choice, check_count
-from lossact.errors import InputError
+from lossact.errors import InputError, TrainingError
 from lossact.experiment.condition import Trainable
+from lossact.experiment.executor import Executor, Job, LocalExecutor, Told, TrainedBlock
 from lossact.experiment.key import DEVICES, Setting, digest, key_content, numbers_content, trial_key
 from lossact.experiment.store import Store
 from lossact.experiment.trials import Curves, Trials
-
-if TYPE_CHECKING:
-    from lossact.experiment.runner import Progress
-
 
 LOCKED_AT_ONCE = 256  # a lock is an open file, and processes may have few of them
 
@@ -34,6 +32,7 @@ class Experiment:
         retrain: train each condition anew once, whatever is stored.
         curves: whether the first replicas' learning curves are stored as well.
         progress: told how far training is.
+        executor: where to train; by default in this process.
     """
 
     def __init__(
@@ -44,13 +43,15 @@ class Experiment:
         setting: Setting | None = None,
         retrain: bool = False,
         curves: bool = True,
-        progress: "Callable[[Progress], None] | None" = None,
+        progress: Told | None = None,
+        executor: Executor | None = None,
     ) -> None:
         check_count("seed", seed, at_least=0, hint=0)
         self.seed = seed
         self.store = Store(None) if store is None else store
         self.setting = default_setting() if setting is None else setting
         self.progress = progress
+        self.executor = LocalExecutor() if executor is None else executor
         self.trained_replicas = 0
         self._retrain, self._curves = retrain, curves
         self._retrained: set[str] = set()
@@ -64,19 +65,41 @@ class Experiment:
 
         What is missing is trained together as far as conditions may share a launch, and stored launch by launch.
         """
+        found: list[Trials] = []
+        for at in range(0, len(conditions), LOCKED_AT_ONCE):
+            with closing(self.looks(conditions[at : at + LOCKED_AT_ONCE], [replicas])) as look:
+                found += next(look)
+        return found
+
+    def looks(self, conditions: Sequence[Trainable], sizes: Sequence[int]) -> Generator[list[Trials], None, None]:
+        """The first trials of each condition, for one number of replicas after the other.
+
+        What is missing is trained, and stored as it arrives. An executor may train for later looks what the present
+        one leaves it room for; close the generator, to end that. Until then no other process trains these conditions.
+
+        Args:
+            conditions: at most 256.
+            sizes: numbers of replicas, growing.
+        """
         keys = [self.key(condition) for condition in conditions]
         wanted = dict(zip(keys, conditions, strict=True))
-        anew = {key for key in wanted if self._retrain and key not in self._retrained}
-        found = {key: self._stored(key, one, replicas) for key, one in wanted.items() if key not in anew}
-        short = {key: condition for key, condition in wanted.items() if key not in found or len(found[key]) < replicas}
-        missing = list(short.items())
-        for at in range(0, len(missing), LOCKED_AT_ONCE):
-            self._train(dict(missing[at : at + LOCKED_AT_ONCE]), replicas, anew)
-        found |= {key: self._stored(key, condition, replicas) for key, condition in short.items()}
-        return [found[key] for key in keys]
+        for at, n in enumerate(sizes):
+            found = self._complete(wanted, n)
+            if found is None:
+                yield from self._trained(wanted, keys, sizes[at:])
+                return
+            yield [found[key] for key in keys]
 
-    def _stored(self, key: str, condition: Trainable, replicas: int) -> Trials:
-        return self.store.trials(key, condition.budget, first=replicas)
+    def _complete(self, wanted: Mapping[str, Trainable], replicas: int) -> dict[str, Trials] | None:
+        """So many trials of each condition, None where some are to be trained."""
+        found: dict[str, Trials] = {}
+        for key, condition in wanted.items():
+            if self._retrain and key not in self._retrained:
+                return None
+            found[key] = self.store.trials(key, condition.budget, first=replicas)
+            if len(found[key]) < replicas:
+                return None
+        return found
 
     def numbers(
         self, measure: Callable[..., Any], find: Callable[[int], NDArray[np.float64]], replicas: int
@@ -116,34 +139,52 @@ class Experiment:
         """Learning curves of a condition's first replicas, as far as they are stored."""
         return self.store.curves(self.key(condition), condition.block)
 
-    def _train(self, conditions: Mapping[str, Trainable], replicas: int, anew: Set[str]) -> None:
-        with ExitStack() as locks:
-            for key in sorted(conditions):  # one order for all processes, so that none waits for another in a circle
-                locks.enter_context(self.store.training(key))
-            for key in anew & conditions.keys():
-                self.store.forget(key)
-                self._retrained.add(key)
-            self._train_missing(conditions, replicas)
+    def _trained(
+        self, wanted: Mapping[str, Trainable], keys: Sequence[str], sizes: Sequence[int]
+    ) -> Iterator[list[Trials]]:
+        with ExitStack() as held:
+            for key in sorted(wanted):  # one order for all processes, so that none waits for another in a circle
+                held.enter_context(self.store.training(key))
+            if self._retrain:
+                for key in wanted.keys() - self._retrained:
+                    self.store.forget(key)
+                self._retrained |= wanted.keys()
+            stored = {key: self.store.stored_blocks(key, condition.block) for key, condition in wanted.items()}
 
-    def _train_missing(self, conditions: Mapping[str, Trainable], replicas: int) -> None:
-        from lossact.experiment.runner import train_jobs
+            def missing(before: int, n: int) -> list[Job]:
+                return [
+                    (condition, block)
+                    for key, condition in wanted.items()
+                    for block in range(-(-before // condition.block), -(-n // condition.block))
+                    if block not in stored[key]
+                ]
 
-        jobs = []
-        for key, condition in conditions.items():
-            stored = self.store.stored_blocks(key, condition.block)
-            wanted = range(-(-replicas // condition.block))
-            jobs += [(condition, block) for block in wanted if block not in stored]
-        keys = {condition: key for key, condition in conditions.items()}
-        contents = {key: key_content(condition, self.seed, self.setting) for key, condition in conditions.items()}
-        for block in train_jobs(jobs, self.seed, self.setting, self.progress):
-            key = keys[block.condition]
-            self.store.add(
-                key, contents[key], block.first_replica, block.trials, block.curves if self._curves else None
-            )
-            self.trained_replicas += len(block.trials)
+            steps = list(pairwise([0, *sizes]))
+            looks = (missing(*step) for step in steps)
+            trained = self.executor.train(looks, self.seed, self.setting, self.progress)
+            held.enter_context(closing(trained))
+            contents = {one: (key, key_content(one, self.seed, self.setting)) for key, one in wanted.items()}
+            arrived: set[Job] = set()
+            for step in steps:
+                needed = set(missing(*step))
+                while not needed <= arrived:
+                    arrived.add(self._keep(next(trained, None), contents))
+                arrived -= needed
+                yield [self.store.trials(key, wanted[key].budget, first=step[1]) for key in keys]
+
+    def _keep(self, block: TrainedBlock | None, contents: Mapping[Trainable, tuple[str, dict[str, Any]]]) -> Job:
+        """Store what was trained."""
+        if block is None:
+            raise TrainingError(f"{type(self.executor).__name__} ended without blocks that were asked of it")
+        curves = block.curves if self._curves else None
+        self.store.add(*contents[block.condition], block.first_replica, block.trials, curves)
+        self.trained_replicas += len(block.trials)
+        return block.condition, block.first_replica // block.condition.block
 
 
-def default_setting(*, device: str = "cpu", precision: str = "32-true", compiled: bool = False) -> Setting:
+def default_setting(
+    *, device: str = "cpu", precision: str = "32-true", compiled: bool = False, elsewhere: bool = False
+) -> Setting:
     """Single precision and eager, with two CPU threads where there are two.
 
     A compiled step is twice as fast, after some 5 s to compile each condition; where the machine has no C++ compiler
@@ -153,6 +194,10 @@ def default_setting(*, device: str = "cpu", precision: str = "32-true", compiled
     than its whole vectors. Two pieces of a launch are always whole vectors, so that a block's bits do not depend on the
     blocks beside it; more pieces need not be.
 
+    Args:
+        device, precision, compiled: as `Setting` has them.
+        elsewhere: whether other machines train, whose devices and compilers this one need not have.
+
     Raises:
         InputError: this machine has no such device.
     """
@@ -160,11 +205,12 @@ def default_setting(*, device: str = "cpu", precision: str = "32-true", compiled
 
     check_choice("device", device, DEVICES)
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available[device]:
+    if not (available[device] or elsewhere):
         found = ", ".join(name for name, there in available.items() if there)
         raise InputError(f"device={device!r} is not on this machine; it has {found}")
     if (
         compiled
+        and not elsewhere
         and device == "cpu"
         and not any(map(shutil.which, (os.environ.get("CXX", ""), "g++", "c++", "clang++")))
     ):

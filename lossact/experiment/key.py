@@ -68,16 +68,19 @@ def numbers_content(measure: Callable[..., Any], seed: int, setting: Setting) ->
     return _content({"measure": described(measure, "measure")}, seed, setting)
 
 
-def _content(what: dict[str, Any], seed: int, setting: Setting) -> dict[str, Any]:
+def machine_content() -> dict[str, Any]:
+    """What the key holds of the process that computes."""
     import torch
 
-    content = what | {
-        "seed": seed,
-        "setting": asdict(setting),
+    return {
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "versions": {package: version(package) for package in ("torch", "numpy", "lightning")},
         "source": source_digest(),
     }
+
+
+def _content(what: dict[str, Any], seed: int, setting: Setting) -> dict[str, Any]:
+    content = what | {"seed": seed, "setting": asdict(setting)} | machine_content()
     # numpy's numbers become Python's, by way of their item().
     ready: dict[str, Any] = json.loads(json.dumps(content, default=lambda number: number.item(), allow_nan=False))
     return ready

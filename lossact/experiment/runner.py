@@ -1,7 +1,7 @@
-"""Trains blocks of replicas in this process, under the Lightning Trainer."""
+"""Trains blocks of replicas under the Lightning Trainer, in this process."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lossact.experiment.condition import Condition, Trainable
 from lossact.experiment.curve_files import CURVES_KEPT
+from lossact.experiment.executor import Job, Progress, Told, TrainedBlock, named, replicas_of
 from lossact.experiment.foreign import FunctionCondition, LightningCondition
 from lossact.experiment.key import Setting
 from lossact.experiment.stacking import (
@@ -28,100 +29,80 @@ from lossact.replicas.compiled import SLICE
 from lossact.training.quiet import interruptible, quiet, terminable
 from lossact.training.stacked import StackedOutcome, StackedTraining
 
-Job = tuple[Trainable, int]  # a condition and a block of it
-StackedJob = tuple[Condition, int]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a launch is.
-
-    Attributes:
-        conditions: what trains.
-        replicas: first and last index of any, inclusive.
-        update, budget: updates taken, and at most.
-        reach_rate: share of the launch's replicas that met the target.
-        finished: whether the launch is over.
-    """
-
-    conditions: tuple[Trainable, ...]
-    replicas: tuple[int, int]
-    update: int
-    budget: int
-    reach_rate: float
-    finished: bool
-
-    @property
-    def what(self) -> str:
-        """What trains, in words."""
-        first, *others = self.conditions
-        return f"{first} and {len(others)} more" if others else str(first)
-
-
-@dataclass(frozen=True, eq=False)
-class TrainedBlock:
-    """One block as it comes from training; curves hold the replicas below the number that is kept."""
-
-    condition: Trainable
-    first_replica: int
-    trials: Trials
-    curves: Curves
-
 
 def train_blocks(
-    condition: Condition,
-    seed: int,
-    blocks: Sequence[int],
-    setting: Setting,
-    progress: Callable[[Progress], None] | None = None,
+    condition: Condition, seed: int, blocks: Sequence[int], setting: Setting, progress: Told | None = None
 ) -> Iterator[TrainedBlock]:
     """Train blocks of one condition; see `train_jobs`."""
     yield from train_jobs([(condition, block) for block in blocks], seed, setting, progress)
 
 
 def train_jobs(
-    jobs: Sequence[Job],
-    seed: int,
-    setting: Setting,
-    progress: Callable[[Progress], None] | None = None,
+    jobs: Sequence[Job], seed: int, setting: Setting, progress: Told | None = None
 ) -> Iterator[TrainedBlock]:
-    """Train blocks, as many at once as run fastest, and yield each when its launch is done.
+    """Train blocks, as many at once as run fastest, and yield each when its launch is done; see `launches`."""
+    for launch in launches(jobs, setting):
+        yield from train_launch(launch, seed, setting, progress)
+
+
+def launches(jobs: Sequence[Job], setting: Setting, *, at_least: int = 1) -> list[list[Job]]:
+    """Blocks in groups that are trained together, those of the first replicas first.
 
     Conditions that differ only in numbers that a replica can have for itself (those of the optimiser, the scale of the
     start, the label rate) share launches. No block's trials depend on what it is launched with.
 
     Args:
-        jobs: a condition and the index of a block, each pair once.
+        jobs: each once.
+        setting: how to compute.
+        at_least: make so many groups where there are as many blocks, to be trained side by side.
+    """
+    groups: dict[str | Trainable, list[Job]] = {}
+    for condition, block in jobs:
+        together = _launched_with(condition) if isinstance(condition, Condition) else condition
+        groups.setdefault(together, []).append((condition, block))
+    share = max(1, len(jobs) // at_least)
+    found = []
+    for group in groups.values():
+        group.sort(key=lambda job: job[1])
+        first, _ = group[0]
+        width = _width(first, setting) if isinstance(first, Condition) else len(group)
+        if at_least > 1:
+            width = min(width, share)
+        found += [group[at : at + width] for at in range(0, len(group), width)]
+    return found
+
+
+def train_launch(
+    launch: Sequence[Job], seed: int, setting: Setting, progress: Told | None = None
+) -> Iterator[TrainedBlock]:
+    """Train the blocks of a launch.
+
+    Args:
+        launch: one of those that `launches` makes.
         seed: the experiment's.
         setting: how to compute.
         progress: told after every chunk of updates.
     """
-    together: dict[str, list[StackedJob]] = {}
-    foreign: dict[Trainable, list[int]] = {}
-    for condition, block in jobs:
-        if isinstance(condition, Condition):
-            together.setdefault(_launched_with(condition), []).append((condition, block))
+    stacked = [(condition, block) for condition, block in launch if isinstance(condition, Condition)]
+    try:
+        if stacked:
+            yield from _train_stacked(stacked, seed, setting, progress)
         else:
-            foreign.setdefault(condition, []).append(block)
-    for condition, blocks in foreign.items():
-        yield from _train_one_by_one(condition, sorted(blocks), seed, setting, progress)
-    for group in together.values():
-        yield from _launch(sorted(group, key=lambda job: job[1]), seed, setting, progress)
+            yield from _train_one_by_one(launch, seed, setting, progress)
+    except Exception as error:
+        error.add_note(f"while training {named(launch)}")
+        raise
 
 
 def _train_one_by_one(
-    condition: Trainable,
-    blocks: Sequence[int],
-    seed: int,
-    setting: Setting,
-    progress: Callable[[Progress], None] | None,
+    launch: Sequence[Job], seed: int, setting: Setting, progress: Told | None
 ) -> Iterator[TrainedBlock]:
     from lossact.experiment.one_by_one import Run, train_one
 
-    assert isinstance(condition, (LightningCondition, FunctionCondition))
-    first, last = blocks[0] * condition.block, (blocks[-1] + 1) * condition.block - 1
+    _, last = replicas_of(launch)
     arrived: list[bool] = []
-    for block in blocks:
+    for condition, block in launch:
+        assert isinstance(condition, (LightningCondition, FunctionCondition))
         runs: list[Run] = []
         for replica in range(block * condition.block, (block + 1) * condition.block):
             with _undisturbed(setting.threads):
@@ -130,7 +111,7 @@ def _train_one_by_one(
             if progress is not None:
                 used = condition.budget if runs[-1].steps is None else runs[-1].steps
                 share = sum(arrived) / len(arrived)
-                progress(Progress((condition,), (first, last), used, condition.budget, share, replica == last))
+                progress(Progress(launch, _where(used, condition.budget, share), replica == last))
         steps = np.array([run.steps or 0 for run in runs], dtype=np.int64)
         reached = np.array([run.steps is not None for run in runs])
         diverged = np.array([run.diverged for run in runs])
@@ -148,26 +129,26 @@ def _launched_with(condition: Condition) -> str:
     return json.dumps(content, sort_keys=True, default=str)
 
 
-def _launch(
-    jobs: Sequence[StackedJob], seed: int, setting: Setting, progress: Callable[[Progress], None] | None
+def _width(condition: Condition, setting: Setting) -> int:
+    """Blocks that train fastest together."""
+    at_once = condition.built.blocks_at_once
+    return max(at_once, setting.threads) if setting.compiled else at_once
+
+
+def _train_stacked(
+    launch: Sequence[tuple[Condition, int]], seed: int, setting: Setting, progress: Told | None
 ) -> Iterator[TrainedBlock]:
-    """Train jobs that may share a launch, those of the first blocks first."""
-    first = jobs[0][0]
-    width = first.built.blocks_at_once
-    if setting.compiled:
-        width = max(width, setting.threads)
+    first, _ = launch[0]
     # What is compiled is compiled for one width. The last job fills up what is left, and its first copy counts.
     multiple = 1
     if setting.compiled and isinstance(first.network, MLPConfig):
-        multiple = SLICE // first.block if setting.device == "cpu" else width
-    for at in range(0, len(jobs), width):
-        launch = jobs[at : at + width]
-        filled = [*launch, *[launch[-1]] * (-len(launch) % multiple)]
-        members = [(condition, block * first.block + k) for condition, block in filled for k in range(first.block)]
-        kept = sum(replica < CURVES_KEPT for _, replica in members[: len(launch) * first.block])
-        module = stack_replicas(members, seed, setting, curves_of=kept)
-        fit(module, setting, _Report(launch, progress) if progress else None)
-        yield from _split(module.outcome(), launch)
+        multiple = SLICE // first.block if setting.device == "cpu" else _width(first, setting)
+    filled = [*launch, *[launch[-1]] * (-len(launch) % multiple)]
+    members = [(condition, block * first.block + k) for condition, block in filled for k in range(first.block)]
+    kept = sum(replica < CURVES_KEPT for _, replica in members[: len(launch) * first.block])
+    module = stack_replicas(members, seed, setting, curves_of=kept)
+    fit(module, setting, _Report(launch, progress) if progress else None)
+    yield from _split(module.outcome(), launch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,18 +220,19 @@ def fit(module: StackedTraining, setting: Setting, callback: Callback | None = N
 
 
 class _Report(Callback):
-    def __init__(self, launch: Sequence[Job], progress: Callable[[Progress], None]) -> None:
-        self.conditions = tuple(dict.fromkeys(condition for condition, _ in launch))
-        self.progress = progress
-        size = self.conditions[0].block
-        self.replicas = (launch[0][1] * size, (launch[-1][1] + 1) * size - 1)
+    def __init__(self, launch: Sequence[Job], progress: Told) -> None:
+        self.launch, self.progress = launch, progress
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, StackedTraining)
         reach_rate = float(trainer.callback_metrics["reach_rate"])
         update, budget = pl_module.update_count, pl_module.budget
         finished = trainer.should_stop or update == budget
-        self.progress(Progress(self.conditions, self.replicas, update, budget, reach_rate, finished))
+        self.progress(Progress(self.launch, _where(update, budget, reach_rate), finished))
+
+
+def _where(update: int, budget: int, reach_rate: float) -> str:
+    return f"update {update} of {budget}, {reach_rate:.0%} reached the target"
 
 
 def _split(outcome: StackedOutcome, launch: Sequence[Job]) -> Iterator[TrainedBlock]:

@@ -79,7 +79,7 @@ def _write_report(path: Path, *, results: Sequence[ClaimResult], conditions: Con
 def noted(notes: list[str]) -> Iterator[None]:
     """Warnings become notes, which the end of the run shows, under whatever rules pytest has for warnings."""
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
+        warnings.simplefilter("always")  # what other packages warn of says nothing to the reader
         yield
     notes += [str(one.message) for one in caught if one.category is UserWarning]
 

@@ -1,5 +1,6 @@
 """Hooks: thin, each hands over to the session, which is made for the first claim and not before."""
 
+import os
 import sys
 from collections.abc import Generator
 from functools import cached_property
@@ -39,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the options and listen to the run."""
     config.addinivalue_line("markers", MARKER)
     config.stash[OPTIONS] = read_options(config)
+    if hasattr(config, "workerinput"):  # before torch is loaded: its threads share the cores with other workers'
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     config.pluginmanager.register(ClaimHooks(config), DECIDES)
 
 

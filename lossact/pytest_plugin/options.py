@@ -9,6 +9,7 @@ import pytest
 
 from lossact.errors import InputError
 from lossact.report.files import is_page
+from lossact.requirements import check_extra
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,12 @@ def _choice(*choices: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def _executor(text: str) -> str:
+    if _choice("local", "ray")(text) == "ray":
+        check_extra("ray", extra="ray", what="it")
+    return text
 
 
 def _flag(text: str) -> bool:
@@ -152,7 +159,7 @@ OPTIONS = (
     _Option(
         "wandb", "MODE", _choice("offline", "online", "disabled"), "log to W&B: offline, online or disabled (default)"
     ),
-    _Option("executor", "NAME", _choice("local"), "where replicas train: local"),
+    _Option("executor", "NAME", _executor, "where replicas train: local (default), in this process, or ray"),
     _Option("accelerator", "NAME", _choice("cpu", "cuda", "mps"), "cpu (default), cuda or mps"),
     _Option("strict", None, _flag, "fail whatever is not SUPPORTED"),
 )

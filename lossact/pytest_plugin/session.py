@@ -19,7 +19,8 @@ from lossact.claims.family import Family, declared_family
 from lossact.claims.result import ClaimResult, as_dict, settle_families
 from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError, LossactError, StoreError
-from lossact.experiment import Experiment, Store
+from lossact.experiment import Executor, Experiment, Store
+from lossact.experiment.executor import make_executor
 from lossact.pytest_plugin.ending import noted, show_curves, show_tables, write_out
 from lossact.pytest_plugin.options import Options
 from lossact.report.progress import ProgressLine
@@ -99,10 +100,17 @@ class ClaimSession:
         return Experiment(
             seed=self.options.seed,
             store=self.store,
-            setting=default_setting(device=self.options.accelerator),
+            setting=default_setting(device=self.options.accelerator, elsewhere=self.executor.elsewhere),
             retrain=self.options.retrain,
             progress=ProgressLine(self.config) if self.config.pluginmanager.has_plugin("terminalreporter") else None,
+            executor=self.executor,
         )
+
+    @cached_property
+    def executor(self) -> Executor:
+        """Where replicas train."""
+        found: Executor | None = self.config.hook.pytest_claims_executor(config=self.config)
+        return found or make_executor(self.options.executor)
 
     def run(self, item: pytest.Function) -> None:
         """Call a claim, decide it, and pass or fail it."""
@@ -255,7 +263,9 @@ class ClaimSession:
             self.notes += write_out(results, lambda: self.conditions, options, self.store, run)
 
     def close(self) -> None:
-        """Release the store."""
+        """Release the store and the executor."""
+        if "executor" in self.__dict__:
+            self.executor.close()
         if "store" in self.__dict__:
             self.store.close()
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
 
@@ -13,7 +14,8 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
         the two files.
     """
     png, svg = (stem.parent / (stem.name + suffix) for suffix in (".png", ".svg"))
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lossact"}):
+    # numpy now and then warns of an overflow in matplotlib's products of finite numbers.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lossact"}), np.errstate(all="ignore"):
         figure.savefig(png, dpi=150)
         figure.savefig(svg, metadata={"Date": None})
     return [png, svg]

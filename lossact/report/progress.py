@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pytest
 
-    from lossact.experiment.runner import Progress
+    from lossact.experiment.executor import Progress
 
 
 class ProgressLine:
@@ -17,10 +17,7 @@ class ProgressLine:
         self.capture: Any = config.pluginmanager.get_plugin("capturemanager")
 
     def __call__(self, progress: "Progress") -> None:
-        text = (
-            f"training {progress.what}, replicas {progress.replicas[0]} to {progress.replicas[1]}: "
-            f"update {progress.update} of {progress.budget}, {progress.reach_rate:.0%} reached the target"
-        )
+        text = str(progress)
         with self.capture.global_and_fixture_disabled() if self.capture else nullcontext():
             self.reporter.ensure_newline()
             if self.reporter.isatty():

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,14 @@ class Scripted:
             NEVER: np.full(2048, 5000),
         }
 
-    def trials(self, conditions: Sequence[Condition], replicas: int) -> list[Trials]:
-        found = []
-        for condition in conditions:
-            steps = self.steps[condition][:replicas]
-            reached = steps <= 1000
-            found.append(Trials(np.where(reached, steps, 0), reached, np.zeros(len(steps), bool), 1000))
-        return found
+    def looks(self, conditions: Sequence[Condition], sizes: Sequence[int]) -> Generator[list[Trials], None, None]:
+        for replicas in sizes:
+            yield [self.first(replicas, condition) for condition in conditions]
+
+    def first(self, replicas: int, condition: Condition) -> Trials:
+        steps = self.steps[condition][:replicas]
+        reached = steps <= 1000
+        return Trials(np.where(reached, steps, 0), reached, np.zeros(len(steps), bool), 1000)
 
     def key(self, condition: Condition) -> str:
         return condition.name

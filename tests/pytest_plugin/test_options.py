@@ -1,8 +1,11 @@
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lossact import RayExecutor
+from lossact.errors import InputError
 from tests.pytest_plugin.conftest import Claims
 
 
@@ -23,7 +26,7 @@ from tests.pytest_plugin.conftest import Claims
         ("--claims-html=conftest.py/report", "*conftest.py is a file, but must be a folder"),
         ("--claims-json=.", "is a folder, but must be a file"),
         ("--claims-wandb=maybe", "must be one of offline, online, disabled"),
-        ("--claims-executor=slurm", "must be one of local"),
+        ("--claims-executor=slurm", "must be one of local, ray"),
         ("--claims-accelerator=tpu", "must be one of cpu, cuda, mps"),
     ],
 )
@@ -180,3 +183,13 @@ def test_moves(monkeypatch, tmp_path, request):
     folder = claims.pytester.mkdir("data")
     (folder / "here.txt").write_text("")
     claims.run("--claims-data=data").assert_outcomes(passed=1)
+
+
+def test_ray_that_is_not_installed_is_one_error(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
+    claims.write()
+    monkeypatch.setitem(sys.modules, "ray", None)
+    result = claims.run("--claims-executor=ray")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --claims-executor=ray: it needs ray; pip install 'lossact[[]ray]'"])
+    with pytest.raises(InputError, match=r"the executor ray needs ray; pip install 'lossact\[ray\]'"):
+        RayExecutor()

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lossact import Accuracy, Condition, ImageFiles, MLPConfig, RandomImages
+from lossact.experiment.executor import TrainedBlock
 from lossact.experiment.key import Setting
-from lossact.experiment.runner import TrainedBlock, fit, train_blocks, train_jobs, watch
+from lossact.experiment.runner import fit, train_blocks, train_jobs, watch
 from lossact.experiment.stacking import stacked_training
 from lossact.replicas.engine import Goal, make_step
 from lossact.replicas.judge import Judge
@@ -97,7 +98,7 @@ def test_conditions_that_share_a_launch_train_as_they_do_alone(compiled: bool) -
     seen: list[int] = []
     found = {
         (one.condition.name, one.first_replica): one
-        for one in train_jobs(jobs, 0, setting, lambda progress: seen.append(len(progress.conditions)))
+        for one in train_jobs(jobs, 0, setting, lambda progress: seen.append(len({one for one, _ in progress.launch})))
     }
     assert len(found) == len(jobs)
     assert max(seen) == 6
