@@ -191,7 +191,10 @@ def _reachable(modules: list[ModuleType]) -> list[Path]:
 
 def users_modules() -> list[ModuleType]:
     """Modules of the user's own that this process has imported: no installed package, and not lossact."""
-    return [one for name, one in list(sys.modules.items()) if one.__name__ == name and _own_file(one) is not None]
+    installed = tuple(map(str, (*INSTALLED, OWN)))  # nearly all are: their paths need not be resolved
+    found = [(name, one) for name, one in list(sys.modules.items()) if getattr(one, "__name__", None) == name]
+    own = [one for _, one in found if not str(getattr(one, "__file__", None)).startswith(installed)]
+    return [one for one in own if _own_file(one) is not None]
 
 
 def _own_file(module: ModuleType | None) -> Path | None:

@@ -100,7 +100,7 @@ def make_executor(name: str) -> Executor:
     check_choice("executor", name, ("local", "ray"))
     if name == "local":
         return LocalExecutor()
-    from lossact.experiment.ray_executor import RayExecutor
+    from lossact.experiment.on_ray import RayExecutor
 
     return RayExecutor()
 

@@ -45,7 +45,7 @@ def train_jobs(
         yield from train_launch(launch, seed, setting, progress)
 
 
-def launches(jobs: Sequence[Job], setting: Setting, *, at_least: int = 1) -> list[list[Job]]:
+def launches(jobs: Sequence[Job], setting: Setting, *, slots: int | None = None) -> list[list[Job]]:
     """Blocks in groups that are trained together, those of the first replicas first.
 
     Conditions that differ only in numbers that a replica can have for itself (those of the optimiser, the scale of the
@@ -54,20 +54,20 @@ def launches(jobs: Sequence[Job], setting: Setting, *, at_least: int = 1) -> lis
     Args:
         jobs: each once.
         setting: how to compute.
-        at_least: make so many groups where there are as many blocks, to be trained side by side.
+        slots: how many groups can train side by side elsewhere, where each comes back as a whole: then there are as
+            many where there are blocks, and what is trained one by one goes block by block.
     """
     groups: dict[str | Trainable, list[Job]] = {}
     for condition, block in jobs:
         together = _launched_with(condition) if isinstance(condition, Condition) else condition
         groups.setdefault(together, []).append((condition, block))
-    share = max(1, len(jobs) // at_least)
     found = []
     for group in groups.values():
         group.sort(key=lambda job: job[1])
         first, _ = group[0]
         width = _width(first, setting) if isinstance(first, Condition) else len(group)
-        if at_least > 1:
-            width = min(width, share)
+        if slots is not None:
+            width = min(width, max(1, len(jobs) // slots)) if isinstance(first, Condition) else 1
         found += [group[at : at + width] for at in range(0, len(group), width)]
     return found
 

@@ -111,9 +111,10 @@ def test_an_executor_that_forgets_blocks_is_named() -> None:
 def test_launches_hold_each_block_once_and_as_many_as_are_wished_for() -> None:
     pair = [with_sgd(report_condition(), learning_rate=rate) for rate in (0.1, 0.2)]
     jobs: list[Job] = [(one, block) for one in [*pair, report_condition("relu"), FAST] for block in range(6)]
-    for at_least, widest in ((1, 8), (4, 6), (12, 2), (24, 1), (99, 1)):
-        found = launches(jobs, Setting(), at_least=at_least)
-        assert len(found) >= min(at_least, len(jobs))
+    for slots, widest in ((None, 8), (1, 8), (4, 6), (12, 2), (24, 1), (99, 1)):
+        found = launches(jobs, Setting(), slots=slots)
+        assert len(found) >= min(slots or 1, len(jobs))
+        assert slots is None or all(len(launch) == 1 for launch in found if launch[0][0] == FAST)
         assert max(map(len, found)) == widest
         assert sorted(map(str, (job for launch in found for job in launch))) == sorted(map(str, jobs))
         assert all(

@@ -227,7 +227,7 @@ def test_what_is_not_needed_any_more_ends(executor: RayExecutor, tmp_path: Path)
 
 def test_workers_must_be_like_this_process(executor: RayExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "lossact.experiment.ray_executor.machine_content", lambda: machine_content() | {"cpu": "another"}
+        "lossact.experiment.on_ray.parcel.machine_content", lambda: machine_content() | {"cpu": "another"}
     )
     with pytest.raises(InputError, match=r"a Ray worker's cpu is \w+, that of this process another"):
         stored(executor, [function()], 2)

@@ -55,7 +55,7 @@ def train_there(errand: Errand, digests: Sequence[str], *arrays: Any) -> "list[t
         from lossact.errors import LossactError, TrainingError
         from lossact.experiment.executor import named
         from lossact.experiment.key import machine_content
-        from lossact.experiment.ray_parcel import unpacked
+        from lossact.experiment.on_ray.parcel import unpacked
         from lossact.experiment.runner import train_launch
 
         _check_alike(machine_content(), errand.machine)

@@ -1,0 +1,139 @@
+"""The executor whose workers are Ray's: of a cluster, or of a Ray of this machine's own."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+from lossact.errors import InputError
+from lossact.experiment.executor import Executor, Job, Told, TrainedBlock
+from lossact.experiment.key import Setting
+from lossact.requirements import check_extra
+
+COUNTED_EVERY = 1.0  # seconds between two looks at what the cluster has
+UNLESS_SET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # else Ray reports how it is used
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns that this will be so
+}
+
+
+class RayExecutor(Executor):
+    """Trains each launch of blocks as a Ray task.
+
+    A task asks for as many CPU cores as the setting has threads, and for a GPU where the setting's device is cuda.
+    There are as many launches as the cluster has room for, where there are as many blocks. Twice as many are under way
+    at most, so that this process holds little however many blocks there are. A launch whose worker or node is lost is
+    trained again, up to three times in all; one that fails by itself is not.
+
+    Workers need lossact and the packages of this process in equal versions. Functions and classes of the user's travel
+    with the task, and arrays of 64 KiB or more once to each node, where they cannot be written to.
+
+    Args:
+        address: of a cluster; by default RAY_ADDRESS, else the one that this process is connected with, else none: then
+            Ray starts on this machine, reachable from it alone, with the first block, and ends with `close`.
+
+    Raises:
+        InputError: ray is not installed.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        check_extra("ray", extra="ray", what="the executor ray")
+        self.address = address or os.environ.get("RAY_ADDRESS") or None
+        self._folder: str | None = None
+        self._connected = False
+        self._sent: dict[str, Any] = {}
+
+    def train(
+        self, looks: Iterator[Sequence[Job]], seed: int, setting: Setting, progress: Told | None
+    ) -> Generator[TrainedBlock, None, None]:
+        """Train blocks and yield each when it is done, in any order.
+
+        Raises:
+            InputError: there is no cluster, or none of its nodes has what a task asks for.
+            TrainingError: a block failed by itself, or was lost too often.
+        """
+        self._connect()
+        from lossact.experiment.on_ray.parcel import Sender
+        from lossact.experiment.on_ray.traffic import Traffic
+
+        slots, counted = _checked_slots(setting), time.monotonic()
+        sender = Sender(seed, setting, self._sent)
+        self._sent = sender.arrays
+        traffic = Traffic(looks, sender, progress)
+        try:
+            while traffic.keep_busy(slots):
+                yield from traffic.arrivals()
+                if time.monotonic() - counted > COUNTED_EVERY:
+                    slots, counted = _slots(setting), time.monotonic()
+        finally:
+            traffic.cancel()
+        if traffic.failure is not None:
+            raise traffic.failure
+
+    def close(self) -> None:
+        """Leave the cluster; a Ray that was started here ends."""
+        if self._connected:
+            import ray
+
+            ray.shutdown()
+            self._connected = False
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def _connect(self) -> None:
+        for name, value in UNLESS_SET.items():
+            os.environ.setdefault(name, value)
+        import ray
+
+        if ray.is_initialized():
+            return
+        quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+        try:
+            if self.address is None:
+                # Sockets lie in it, whose paths must be short.
+                self._folder = tempfile.mkdtemp(prefix="lossact-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)
+                ray.init(
+                    "local", _node_ip_address="127.0.0.1", _temp_dir=self._folder, include_dashboard=False, **quiet
+                )
+            else:
+                ray.init(self.address, **quiet)
+        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            self.close()
+            where = "on this machine" if self.address is None else f"at RAY_ADDRESS={self.address}"
+            why = str(error).strip().partition("\n")[0]
+            raise InputError(
+                f"no Ray {where} ({why}); give the address of a cluster that runs, or the executor local"
+            ) from None
+        self._connected = True
+
+
+def _needed(setting: Setting) -> tuple[str, int]:
+    return ("GPU", 1) if setting.device == "cuda" else ("CPU", setting.threads)
+
+
+def _found(resource: str) -> list[float]:
+    """How much of it each node has."""
+    import ray
+
+    return [node["Resources"].get(resource, 0.0) for node in ray.nodes() if node["Alive"]]
+
+
+def _slots(setting: Setting) -> int:
+    """How many tasks the cluster can run at once."""
+    resource, each = _needed(setting)
+    return sum(int(number // each) for number in _found(resource))
+
+
+def _checked_slots(setting: Setting) -> int:
+    slots = _slots(setting)
+    if not slots:
+        resource, each = _needed(setting)
+        most = max(_found(resource), default=0.0)
+        raise InputError(
+            f"a block needs {each} {resource} of one node, and the Ray cluster's nodes have {most:g} at most; "
+            "add a node that has them"
+        )
+    return slots
