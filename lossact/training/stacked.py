@@ -164,8 +164,7 @@ class StackedTraining(ReplicaTraining):
     def training_step(self, batch: int, batch_idx: int) -> None:
         n_updates = min(self.updates_per_step, self.budget - self.update_count)
         self.newest = []
-        if self.curves_of and self.network.layers:
-            self.gradient_norms.append(self.gradient_norm(self.curves_of))
+        self._note_gradient()
         self._take(n_updates)
         self.update_count += n_updates
         # Without an optimiser nobody else counts; loggers and checkpoints ask the Trainer.
@@ -179,6 +178,11 @@ class StackedTraining(ReplicaTraining):
         self.log(self.metric_name, self.latest.compute().mean(), prog_bar=True)
         if self.state.finished:
             self.trainer.should_stop = True
+            self._note_gradient()  # of replicas at rest, which is what the moments left out would hold
+
+    def _note_gradient(self) -> None:
+        if self.curves_of and self.network.layers and len(self.gradient_norms) < len(self.chunks):
+            self.gradient_norms.append(self.gradient_norm(self.curves_of))
 
     def _take(self, n_updates: int) -> None:
         hyperparameters = Hyperparameters(tuple(self.numbers), self.gradient_scale)

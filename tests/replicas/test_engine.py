@@ -65,6 +65,23 @@ def test_bits_on_shared_data_do_not_depend_on_companions_either(
             np.testing.assert_array_equal(reference[block].trials.steps, found[block].trials.steps)
 
 
+@pytest.mark.parametrize(("activation", "loss"), PAIRS)
+def test_curves_are_whole_where_others_train_on(activation: str, loss: str) -> None:
+    """Alone, a launch ends where all have arrived; beside replicas that never do, it goes on."""
+    early = replace(report_condition(activation, loss, budget=300), target=Accuracy(0.6))
+    never = with_sgd(replace(early, name="never"), learning_rate=1e-12)
+    (alone,) = train_blocks(early, 0, [0], SINGLE)
+    both = {block.condition.name: block for block in train_jobs([(early, 0), (never, 0)], 0, SINGLE)}
+    together = both[early.name]
+    assert alone.trials.reached.all()
+    assert alone.trials.steps.max() < 250
+    assert not both["never"].trials.reached.all()
+    for a, b in (
+        (getattr(one.curves, name) for one in (alone, together)) for name in ("loss", "metric", "gradient_norm")
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_shared_data_equal_the_same_data_for_each(shared_images: ImageFiles) -> None:
     condition = replace(report_condition(budget=100), data=shared_images)
     double = Setting(precision="64-true", threads=1)
