@@ -1,3 +1,4 @@
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,10 @@ from lossact import SGD, Condition, Experiment, MLPConfig, RandomImages, Store
 from lossact.experiment.key import Setting
 
 pytest_plugins = ["pytester"]
+
+# A shell starts its background jobs deaf to Ctrl-C, and all that they start; tests interrupt what they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[2] / "shared"
 PAIRS = [("sigmoid", "l2"), ("sigmoid", "cross_entropy"), ("relu", "l2"), ("relu", "cross_entropy")]

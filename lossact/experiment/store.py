@@ -102,9 +102,10 @@ class Store:
                 )
             (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
             if state != "ok":
-                damage = sqlite3.DatabaseError(str(state).partition("\n")[2] or state)
-                damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-                raise damage
+                raise _damage(str(state).partition("\n")[2] or state)
+        except UnicodeDecodeError as error:  # of what SQLite would say, where it quotes what is damaged
+            database.close()
+            raise _damage(str(error)) from None
         except BaseException:
             database.close()
             raise
@@ -115,7 +116,7 @@ class Store:
         """Failures of the disk and of SQLite, in words."""
         try:
             yield
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
             raise StoreError(f"store {self.directory}: {what} ({error}); {way_out}") from None
 
     @contextmanager
@@ -169,6 +170,11 @@ class Store:
             diverged=np.array(columns[2], dtype=bool),
             budget=budget,
         )
+
+    def keys(self) -> list[str]:
+        """All keys that it holds something under, in order."""
+        with self._reading():
+            return [str(key) for (key,) in self._database.execute("SELECT key FROM experiments ORDER BY key")]
 
     def holds(self, key: str) -> bool:
         """Whether anything is stored under a key."""
@@ -264,6 +270,13 @@ class Store:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _damage(what: str) -> sqlite3.DatabaseError:
+    """SQLite's own error for a damaged file."""
+    error = sqlite3.DatabaseError(what)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def _code(error: sqlite3.Error) -> int | None:

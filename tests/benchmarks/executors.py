@@ -1,6 +1,6 @@
-"""What Ray costs over this process: side by side for long blocks, and by the block for many short ones.
+"""What Ray costs over this process: by the block for many short ones, and side by side for long ones.
 
-python tests/benchmarks/executors.py [--blocks 4] [--short 1000]
+python tests/benchmarks/executors.py [--short 1000] [--blocks 4] [--runs 5]
 """
 
 import argparse
@@ -20,7 +20,7 @@ LONG = Condition(
     loss="cross_entropy",
     optimizer=SGD(learning_rate=1e-5),  # nobody arrives: every block takes the whole budget
     data=LineImages(n_images=64),
-    budget=500,
+    budget=250,
 )
 
 
@@ -47,46 +47,61 @@ def store_seconds(blocks: int) -> float:
         (trials,) = experiment.trials([LONG], LONG.block)
         curves = experiment.curves(LONG)
         assert curves is not None
-        content = {"of": "benchmark"}
         begin = time.perf_counter()
         for block in range(blocks):
-            store.add(
-                "k" * 64, content, block * LONG.block, trials, Curves.empty(LONG.budget) if block > 15 else curves
-            )
+            kept = curves if block < 16 else Curves.empty(LONG.budget)
+            store.add("k" * 64, {"of": "benchmark"}, block * LONG.block, trials, kept)
         return (time.perf_counter() - begin) / blocks
+
+
+def peak_memory() -> float:
+    """The most that this process ever held, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def show_short(ray: Executor, blocks: int) -> None:
+    """Many blocks of no work at all: what is left is what a block costs."""
+    memory, cpu = peak_memory(), time.process_time()
+    total = seconds(ray, SHORT, blocks, blocks)
+    own = time.process_time() - cpu
+    print(
+        f"{blocks} short blocks: {1e3 * total / blocks:.2f} ms each, of which this process computes "
+        f"{1e3 * own / blocks:.2f} ms; its peak grew from {memory:.1f} by {peak_memory() - memory:.1f} MiB",
+        flush=True,
+    )
+
+
+def show_long(ray: Executor, blocks: int, runs: int) -> None:
+    """Blocks of some seconds, local and on Ray in turn."""
+    executors: dict[str, Executor] = {"local": LocalExecutor(), "ray": ray}
+    found: dict[str, list[float]] = {name: [seconds(one, LONG, 1, 0)] for name, one in executors.items()}
+    for run in range(1, runs + 1):
+        for name in sorted(executors, reverse=run % 2 == 0):
+            found[name].append(seconds(executors[name], LONG, blocks, run))
+    local, there = found["local"][1:], found["ray"][1:]
+    ratios = [b / a for a, b in zip(local, there, strict=True)]
+    print(
+        f"blocks of {statistics.median(local) / blocks:.1f} s, {blocks} a run: local {statistics.median(local):.1f} s, "
+        f"Ray {statistics.median(there):.1f} s; ratio by pairs {statistics.median(ratios):.3f} "
+        f"({', '.join(f'{ratio:.3f}' for ratio in ratios)})",
+        flush=True,
+    )
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--blocks", type=int, default=4, help="long blocks a run (default: 4)")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each, interleaved (default: 3)")
     parser.add_argument("--short", type=int, default=1000, help="short blocks (default: 1,000)")
+    parser.add_argument("--blocks", type=int, default=4, help="long blocks a run (default: 4)")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each, interleaved (default: 5)")
     given = parser.parse_args()
-    local = LocalExecutor()
     with closing(RayExecutor()) as ray:
         begin = time.perf_counter()
         seconds(ray, SHORT, 1, 0)
-        print(f"Ray starts, and its first block is done, in {time.perf_counter() - begin:.1f} s")
-        seconds(ray, LONG, 1, 0)
-        seconds(local, LONG, 1, 0)
-        found: dict[str, list[float]] = {"local": [], "ray": []}
-        for run in range(given.runs):
-            found["local"].append(seconds(local, LONG, given.blocks, run + 1))
-            found["ray"].append(seconds(ray, LONG, given.blocks, run + 1))
-        here, there = (statistics.median(found[name]) for name in ("local", "ray"))
-        print(
-            f"blocks of {here / given.blocks:.1f} s: local {here:.1f} s, Ray {there:.1f} s for {given.blocks}; "
-            f"ratio {there / here:.3f} ({', '.join(f'{b / a:.3f}' for a, b in zip(*found.values(), strict=True))})"
-        )
-        for blocks in (given.short // 10, given.short):
-            memory, cpu = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-            total = seconds(ray, SHORT, blocks, blocks)
-            print(
-                f"{blocks} short blocks: {1e3 * total / blocks:.2f} ms each, of which this process computes "
-                f"{1e3 * (time.process_time() - cpu) / blocks:.2f} ms; its memory grew by "
-                f"{(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024:.1f} MiB"
-            )
+        print(f"Ray starts, and its first block is done, in {time.perf_counter() - begin:.1f} s", flush=True)
+        for blocks in (given.short // 10, given.short, 10 * given.short):
+            show_short(ray, blocks)
+        show_long(ray, given.blocks, given.runs)
     print(f"the store takes {1e3 * store_seconds(200):.2f} ms for a block of {LONG.block} trials")
 
 

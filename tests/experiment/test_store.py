@@ -86,7 +86,12 @@ def page_overwritten(file: Path) -> None:
     file.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [no_database, cut_off, page_overwritten])
+def name_no_text(file: Path) -> None:
+    """A table's name that is no text, which SQLite's message then quotes."""
+    file.write_bytes(file.read_bytes().replace(b"tablenumbersnumbers", b"tablenumber\x80number\x80"))
+
+
+@pytest.mark.parametrize("damage", [no_database, cut_off, page_overwritten, name_no_text])
 def test_a_damaged_store_is_set_aside_and_never_deleted(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     for number in (1, 2):
         with Store(tmp_path) as store:

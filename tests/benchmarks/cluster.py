@@ -1,0 +1,92 @@
+"""All claims through a Ray cluster of several nodes on this machine, then again while one of them is killed.
+
+Says whether verdicts and trials are those of one process, and what the lost node cost.
+
+python tests/benchmarks/cluster.py [claims/] [--nodes 3] [--kill-after 30]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ray.cluster_utils import Cluster
+
+from lossact import Store
+
+CORES = 2  # of a node, as far as Ray knows
+MOST = 1 << 20  # replicas
+
+
+def decided(claims: str, name: str, executor: str, address: str = "") -> float:
+    """Decide the claims into a store of that name; how long it took."""
+    command = [sys.executable, "-m", "pytest", "-q", claims, "--claims-wandb=disabled", f"--claims-executor={executor}"]
+    begin = time.perf_counter()
+    done = subprocess.run(
+        [*command, f"--claims-store={name}", f"--claims-json={name}.json"],
+        env=os.environ | {"RAY_ADDRESS": address}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    seconds = time.perf_counter() - begin
+    print(f"{name}: {seconds:.0f} s, {done.stdout.splitlines()[-1].strip('= ')}", flush=True)
+    return seconds
+
+
+def verdicts(name: Path) -> list[Any]:
+    """What was decided, without how long it took."""
+    return [one | {"seconds": 0} for one in json.loads(name.with_suffix(".json").read_text())["claims"]]
+
+
+def check_equal(one: Path, other: Path) -> str:
+    """Compare what both hold; a node that trains ahead may leave more replicas in one of the stores."""
+    assert verdicts(one) == verdicts(other)
+    n_trials = 0
+    with Store(one) as here, Store(other) as there:
+        keys = here.keys()
+        assert keys == there.keys()
+        for key in keys:
+            content = here.content(key)
+            if "measure" in content:
+                a, b = (store.numbers(key, first=MOST) for store in (here, there))
+                np.testing.assert_array_equal(a, b)
+                continue
+            a, b = (store.trials(key, content["condition"]["budget"]) for store in (here, there))
+            common = min(len(a), len(b))
+            assert common
+            n_trials += common
+            for name in ("steps", "reached", "diverged"):
+                np.testing.assert_array_equal(getattr(a, name)[:common], getattr(b, name)[:common])
+    return f"{len(verdicts(one))} verdicts and {n_trials:,} trials of {len(keys)} conditions are equal"
+
+
+def main() -> None:
+    """Run all three and compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("claims", nargs="?", default="claims/", help="what pytest selects (default: claims/)")
+    parser.add_argument("--nodes", type=int, default=3, help="of the cluster (default: 3)")
+    parser.add_argument("--kill-after", type=float, default=30, help="seconds until a node is killed (default: 30)")
+    given = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # nodes of one machine share its cores
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": CORES})
+    nodes = [cluster.add_node(num_cpus=CORES) for _ in range(given.nodes - 1)]
+    with tempfile.TemporaryDirectory() as folder:
+        local, whole, lost = (Path(folder) / name for name in ("local", "cluster", "node-lost"))
+        decided(given.claims, str(local), "local")
+        undisturbed = decided(given.claims, str(whole), "ray", cluster.address)
+        print(check_equal(local, whole), flush=True)
+        kill = threading.Timer(given.kill_after, cluster.remove_node, [nodes[-1]], {"allow_graceful": False})
+        kill.start()
+        disturbed = decided(given.claims, str(lost), "ray", cluster.address)
+        kill.join()
+        print(f"{check_equal(local, lost)}; the lost node cost {disturbed - undisturbed:.0f} s")
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()
