@@ -26,19 +26,22 @@ class CurveFiles:
         self.directory = directory
 
     def write(self, key: str, first_replica: int, curves: Curves) -> None:
-        """Write a block's curves whole, or not at all."""
+        """Write a block's curves whole, or not at all, also where the power fails."""
         file = self._file(key, first_replica)
         file.parent.mkdir(exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}.npz")
+        partial = file.with_suffix(".partial")  # of who holds the key's lock; what a killed process left is replaced
         try:
-            np.savez_compressed(
-                partial,
-                loss=curves.loss,
-                metric=curves.metric,
-                gradient_norm=curves.gradient_norm,
-                layers=np.array(curves.layers, dtype=np.str_),
-                gradient_every=curves.gradient_every,
-            )
+            with partial.open("wb") as opened:
+                np.savez_compressed(
+                    opened,
+                    loss=curves.loss,
+                    metric=curves.metric,
+                    gradient_norm=curves.gradient_norm,
+                    layers=np.array(curves.layers, dtype=np.str_),
+                    gradient_every=curves.gradient_every,
+                )
+                opened.flush()
+                os.fsync(opened.fileno())
             partial.replace(file)
         finally:
             partial.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from lossact.experiment.key import DEVICES, Setting, digest, key_content, number
 from lossact.experiment.store import Store
 from lossact.experiment.trials import Curves, Trials
 
-LOCKED_AT_ONCE = 256  # a lock is an open file, and processes may have few of them
+LOCKED_AT_ONCE = 128  # a lock is an open file, and of these a process may have but 256
 
 
 class Experiment:
@@ -78,7 +78,7 @@ class Experiment:
         one leaves it room for; close the generator, to end that. Until then no other process trains these conditions.
 
         Args:
-            conditions: at most 256.
+            conditions: at most 128.
             sizes: numbers of replicas, growing.
         """
         keys = [self.key(condition) for condition in conditions]
@@ -120,10 +120,9 @@ class Experiment:
             return find(replicas)
         key = digest(content)
         with self.store.training(key):
-            known = self.store.numbers(key, first=replicas)
-            if self._retrain and key not in self._retrained:
-                self._retrained.add(key)
-            elif len(known) == replicas:
+            anew = self._retrain and key not in self._retrained
+            known = self.store.numbers(key, first=0 if anew else replicas)
+            if len(known) == replicas:
                 return known
             found = find(replicas)
             if not np.array_equal(found[: len(known)], known, equal_nan=True):
@@ -133,6 +132,7 @@ class Experiment:
                     "make each replica's number depend on the seed and its index alone"
                 )
             self.store.add_numbers(key, content, found)
+            self._retrained.add(key)
         return found
 
     def curves(self, condition: Trainable) -> Curves | None:

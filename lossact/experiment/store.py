@@ -5,7 +5,7 @@ import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +124,13 @@ class Store:
         with self._told("cannot be read", "run again, and what is damaged is set aside"):
             yield
 
+    def _told_of_writing(self) -> AbstractContextManager[None]:
+        return self._told("cannot be written", "make room or give another directory; what it holds stays good")
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """A transaction."""
-        with self._told("cannot be written", "make room or give another directory; what it holds stays good"):
+        with self._told_of_writing():
             try:
                 self._database.execute("BEGIN IMMEDIATE")
                 yield
@@ -215,9 +218,10 @@ class Store:
     def add(self, key: str, content: dict[str, Any], first_replica: int, trials: Trials, curves: Curves | None) -> None:
         """Write a block whole: its curves first where any are given, then its trials in one transaction."""
         rows = [(first_replica + trial.replica, trial.steps_to_target, trial.diverged) for trial in trials]
-        with self._writing():
-            if curves is not None and len(curves):
+        if curves is not None and len(curves):
+            with self._told_of_writing():  # before the transaction, for which other processes wait
                 self._curves.write(key, first_replica, curves)
+        with self._writing():
             experiment = self._experiment(key, content)
             self._database.executemany(
                 "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?)", [(experiment, *row) for row in rows]

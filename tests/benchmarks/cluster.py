@@ -32,7 +32,8 @@ def decided(claims: str, name: str, executor: str, address: str = "") -> float:
     begin = time.perf_counter()
     done = subprocess.run(
         [*command, f"--claims-store={name}", f"--claims-json={name}.json"],
-        env=os.environ | {"RAY_ADDRESS": address, "OMP_NUM_THREADS": str(CORES)}, capture_output=True, text=True, check=False,
+        env=os.environ | {"RAY_ADDRESS": address, "OMP_NUM_THREADS": str(CORES)},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     seconds = time.perf_counter() - begin
     print(f"{name}: {seconds:.0f} s, {done.stdout.splitlines()[-1].strip('= ')}", flush=True)

@@ -1,5 +1,6 @@
 """The executor that EXECUTORS.md shows how to write, on a queue that stands for submitit's."""
 
+import pickle
 import re
 import sys
 from collections.abc import Callable
@@ -57,7 +58,8 @@ class Queue:
         Queue.asked |= parameters
 
     def submit(self, function: Callable[..., Any], *given: Any) -> Job:
-        self.jobs.append(Job(lambda: function(*given)))
+        sent = pickle.dumps(given)
+        self.jobs.append(Job(lambda: pickle.loads(pickle.dumps(function(*pickle.loads(sent))))))
         return self.jobs[-1]
 
 
@@ -86,7 +88,9 @@ def fails(seed: int) -> int:
     return 1 // 0
 
 
-def test_a_job_that_fails_is_named_and_the_others_end(executor: Executor) -> None:
-    with Store(None) as store, pytest.raises(TrainingError, match="fails, replicas 0 to 1: integer division"):
-        Experiment(store=store, executor=executor).trials([FunctionCondition(train=fails, budget=9), FAST, SLOW], 4)
-    assert sum(job.cancelled for job in Queue.jobs) == len(Queue.jobs) - 1
+def test_a_job_that_fails_is_named_and_the_others_are_kept(executor: Executor) -> None:
+    with Store(None) as store:
+        experiment = Experiment(store=store, executor=executor)
+        with pytest.raises(TrainingError, match="fails, replicas 0 to 1: integer division"):
+            experiment.trials([FunctionCondition(train=fails, budget=9), FAST, SLOW], 4)
+        assert [store.stored_blocks(experiment.key(one), one.block) for one in (FAST, SLOW)] == [{0, 1}, {0, 1}]

@@ -20,10 +20,17 @@ from lossact import SGD, Arrays, Condition, Experiment, FunctionCondition, RayEx
 from lossact.cli import main
 from lossact.errors import InputError, TrainingError
 from lossact.experiment.key import Setting, machine_content
+from lossact.experiment.stacking import replica_seed
 from tests.conftest import report_condition, with_sgd
 from tests.pytest_plugin.conftest import CLAIMS, CONDITIONS, Claims, claims
 
 ray = pytest.importorskip("ray", reason="ray is not installed; pip install 'lossact[ray]'")
+
+from ray import exceptions  # noqa: E402
+
+from lossact.experiment.on_ray.cluster import Cluster  # noqa: E402
+from lossact.experiment.on_ray.parcel import Sender  # noqa: E402
+from lossact.experiment.on_ray.traffic import Traffic, _failure, _Launch  # noqa: E402
 
 __all__ = ["claims"]
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Ray has warnings of its own
@@ -33,9 +40,9 @@ THREADS = 2
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Three nodes of two cores each, as far as Ray knows."""
-    from ray.cluster_utils import Cluster
+    from ray.cluster_utils import Cluster as OfRay
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    made = OfRay(initialize_head=True, head_node_args={"num_cpus": 2})
     made.add_node(num_cpus=2)
     made.add_node(num_cpus=2)
     ray.init(address=made.address, log_to_driver=False)
@@ -256,6 +263,92 @@ def test_a_lost_node_costs_no_trial(cluster: Any, executor: RayExecutor, tmp_pat
     assert trials.steps.tolist() == [1] * 64
 
 
+def fails_later(seed: int, folder: str, loses: int, fails: int) -> int:
+    """One replica loses its worker, once, after a replica of the next look has failed."""
+    failed, lost = (Path(folder) / name for name in ("failed", "lost"))
+    if seed == fails:
+        failed.touch()
+        raise KeyError("of a look that nobody needs")
+    if seed == loses and not lost.exists():
+        lost.touch()
+        while not failed.exists():
+            time.sleep(0.05)
+        time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return seed % 50
+
+
+def test_what_fails_in_a_later_look_leaves_the_present_one_alone(executor: RayExecutor, tmp_path: Path) -> None:
+    condition = function(fails_later, folder=str(tmp_path), loses=replica_seed(0, 0), fails=replica_seed(0, 8))
+    with Store(None) as store:
+        experiment = Experiment(store=store, executor=executor, setting=Setting(threads=THREADS))
+        with closing(experiment.looks([condition], [8, 32])) as looks:
+            (trials,) = next(looks)
+            assert len(trials) == 8
+            assert (tmp_path / "lost").exists()
+            with pytest.raises(TrainingError, match="of a look that nobody needs"):
+                next(looks)
+
+
+def test_a_cluster_without_nodes_is_given_up_after_a_while(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Cluster(None, Setting(threads=THREADS))
+    assert found.slots >= 3
+    monkeypatch.setattr("lossact.experiment.on_ray.cluster.COUNTED_EVERY", 0.0)
+    monkeypatch.setattr(Cluster, "_found", lambda _: [0.0, 1.0])
+    found.look()
+    assert found.slots == 0
+    traffic = Traffic(iter([[(function(), 0)]]), Sender(0, Setting(threads=THREADS), {}), None)
+    assert traffic.keep_busy(found.slots)  # what is asked for later is not forgotten
+    assert not traffic.running
+    monkeypatch.setattr("lossact.experiment.on_ray.cluster.NODES_WITHIN", 0.0)
+    with pytest.raises(InputError, match=r"needs 2 CPU of one node, .* have 1 at most; add a node"):
+        found.look()
+
+
+def test_a_head_that_is_gone_is_named(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Cluster(None, Setting(threads=THREADS))
+    monkeypatch.setattr("lossact.experiment.on_ray.cluster.COUNTED_EVERY", 0.0)
+    found.head = "127.0.0.1:9"
+    found.look()
+    assert not found.reachable
+    monkeypatch.setattr("lossact.experiment.on_ray.cluster.HEAD_BACK_WITHIN", 0.0)
+    with pytest.raises(ConnectionError, match=r"the head at 127.0.0.1:9 is gone \(.*refused\)"):
+        found.look()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nonsense", "127.0.0.1:99999999"])
+def test_an_address_without_a_cluster_is_named_at_once(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    executor = RayExecutor(address)
+    for _ in range(2):  # the second claim of a run is told the same
+        with pytest.raises(InputError, match=rf"no Ray at {address} \(.*; give the address of a cluster that runs"):
+            stored(executor, [function()], 2)
+
+
+def test_out_of_memory_is_told() -> None:
+    error = exceptions.OutOfMemoryError("Task was killed due to the node running low on memory.")
+    told = _failure(error, _Launch([(function(), 3)], 0))
+    assert str(told).startswith("function, replicas 6 to 7: ran out of memory, and Ray ended it; train less at once")
+
+
+def listening(parent: int) -> set[str]:
+    """Addresses, as the kernel writes them, at which a process and all that it started take connections."""
+    parents = {int(one.parent.name): int(one.read_text().rpartition(")")[2].split()[1]) for one in stats()}
+    family = {parent}
+    while more := {child for child, of in parents.items() if of in family} - family:
+        family |= more
+    held = {os.readlink(one) for pid in family for one in Path(f"/proc/{pid}/fd").glob("*") if one.is_symlink()}
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in held}
+
+
+def stats() -> list[Path]:
+    return [one for one in Path("/proc").glob("[0-9]*/stat") if one.exists()]
+
+
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+
+
 def processes_of(folder: Path) -> list[str]:
     lines = [file.read_bytes() for file in Path("/proc").glob("[0-9]*/cmdline") if file.exists()]
     return [line.replace(b"\0", b" ").decode() for line in lines if str(folder).encode() in line]
@@ -295,6 +388,8 @@ def test_a_ray_of_its_own_ends_with_the_run(tmp_path: Path) -> None:
     assert (tmp_path / "begun").exists(), run.communicate()
     folders = set(Path("/tmp").glob("lossact-ray-*")) - before
     assert any(map(processes_of, folders))
+    assert listening(run.pid)
+    assert listening(run.pid) <= LOOPBACK
     run.send_signal(signal.SIGINT)
     out, error = run.communicate(timeout=60)
     assert run.returncode == pytest.ExitCode.INTERRUPTED, out + error

@@ -3,16 +3,16 @@
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from lossact.errors import InputError
+from lossact.errors import InputError, TrainingError
 from lossact.experiment.executor import Executor, Job, Told, TrainedBlock
 from lossact.experiment.key import Setting
 from lossact.requirements import check_extra
 
-COUNTED_EVERY = 1.0  # seconds between two looks at what the cluster has
+ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # else other machines could reach it, and have it run code
 UNLESS_SET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # else Ray reports how it is used
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns that this will be so
@@ -32,7 +32,8 @@ class RayExecutor(Executor):
 
     Args:
         address: of a cluster; by default RAY_ADDRESS, else the one that this process is connected with, else none: then
-            Ray starts on this machine, reachable from it alone, with the first block, and ends with `close`.
+            Ray starts on this machine with the first block, reachable from it alone where nobody imported ray before,
+            and ends with `close`.
 
     Raises:
         InputError: ray is not installed.
@@ -43,6 +44,7 @@ class RayExecutor(Executor):
         self.address = address or os.environ.get("RAY_ADDRESS") or None
         self._folder: str | None = None
         self._connected = False
+        self._unreachable: InputError | None = None
         self._sent: dict[str, Any] = {}
 
     def train(
@@ -52,23 +54,24 @@ class RayExecutor(Executor):
 
         Raises:
             InputError: there is no cluster, or none of its nodes has what a task asks for.
-            TrainingError: a block failed by itself, or was lost too often.
+            TrainingError: a block failed by itself, or was lost too often, or Ray is gone.
         """
         self._connect()
+        from lossact.experiment.on_ray.cluster import COUNTED_EVERY, Cluster
         from lossact.experiment.on_ray.parcel import Sender
         from lossact.experiment.on_ray.traffic import Traffic
 
-        slots, counted = _checked_slots(setting), time.monotonic()
-        sender = Sender(seed, setting, self._sent)
-        self._sent = sender.arrays
-        traffic = Traffic(looks, sender, progress)
-        try:
-            while traffic.keep_busy(slots):
-                yield from traffic.arrivals()
-                if time.monotonic() - counted > COUNTED_EVERY:
-                    slots, counted = _slots(setting), time.monotonic()
-        finally:
-            traffic.cancel()
+        with _failures_told():
+            cluster = Cluster(self.address, setting)
+            sender = Sender(seed, setting, self._sent)
+            self._sent = sender.arrays
+            traffic = Traffic(looks, sender, progress)
+            try:
+                while traffic.keep_busy(cluster.slots):
+                    yield from traffic.arrivals(within=COUNTED_EVERY)
+                    cluster.look()
+            finally:
+                traffic.cancel(reachable=cluster.reachable)
         if traffic.failure is not None:
             raise traffic.failure
 
@@ -84,56 +87,43 @@ class RayExecutor(Executor):
             self._folder = None
 
     def _connect(self) -> None:
-        for name, value in UNLESS_SET.items():
+        for name, value in (UNLESS_SET | (ON_LOOPBACK if self.address is None else {})).items():
             os.environ.setdefault(name, value)
         import ray
 
+        from lossact.experiment.on_ray.cluster import call_up
+
         if ray.is_initialized():
             return
+        if self._unreachable is not None:  # for the claims that follow
+            raise self._unreachable
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         try:
             if self.address is None:
                 # Sockets lie in it, whose paths must be short.
                 self._folder = tempfile.mkdtemp(prefix="lossact-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)
-                ray.init(
-                    "local", _node_ip_address="127.0.0.1", _temp_dir=self._folder, include_dashboard=False, **quiet
-                )
+                ray.init("local", _temp_dir=self._folder, include_dashboard=False, **quiet)
             else:
+                call_up(self.address)  # Ray would try for a quarter of an hour
                 ray.init(self.address, **quiet)
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             self.close()
-            where = "on this machine" if self.address is None else f"at RAY_ADDRESS={self.address}"
+            where = "on this machine" if self.address is None else f"at {self.address}"
             why = str(error).strip().partition("\n")[0]
-            raise InputError(
-                f"no Ray {where} ({why}); give the address of a cluster that runs, or the executor local"
-            ) from None
+            self._unreachable = InputError(
+                f"no Ray {where} ({why}); give the address of a cluster that runs in RAY_ADDRESS, or the executor local"
+            )
+            raise self._unreachable from None
         self._connected = True
 
 
-def _needed(setting: Setting) -> tuple[str, int]:
-    return ("GPU", 1) if setting.device == "cuda" else ("CPU", setting.threads)
-
-
-def _found(resource: str) -> list[float]:
-    """How much of it each node has."""
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """What Ray itself fails of, in words."""
     import ray
 
-    return [node["Resources"].get(resource, 0.0) for node in ray.nodes() if node["Alive"]]
-
-
-def _slots(setting: Setting) -> int:
-    """How many tasks the cluster can run at once."""
-    resource, each = _needed(setting)
-    return sum(int(number // each) for number in _found(resource))
-
-
-def _checked_slots(setting: Setting) -> int:
-    slots = _slots(setting)
-    if not slots:
-        resource, each = _needed(setting)
-        most = max(_found(resource), default=0.0)
-        raise InputError(
-            f"a block needs {each} {resource} of one node, and the Ray cluster's nodes have {most:g} at most; "
-            "add a node that has them"
-        )
-    return slots
+    try:
+        yield
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        why = str(error).strip().partition("\n")[0]
+        raise TrainingError(f"Ray: {why}; run again when it is back, and what is stored is kept") from None

@@ -1,7 +1,9 @@
 """Launches on their way: which begin, which are over, which were lost, and what they failed of."""
 
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,19 +44,22 @@ class Traffic:
         progress: told what was trained.
 
     Attributes:
-        failure: what the first launch failed of that failed by itself; nothing begins after it.
+        failure: what a launch failed of that failed by itself. Only what looks before its own need begins after it, for
+            these may decide.
     """
 
     def __init__(self, looks: Iterator[Sequence[Job]], sender: Sender, progress: Told | None) -> None:
-        self.looks, self.sender, self.progress = looks, sender, progress
+        self.looks: Iterator[Sequence[Job]] | None = looks
+        self.sender, self.progress = sender, progress
         self.drawn = 0
         self.waiting: deque[_Launch] = deque()
         self.running: dict[Any, _Launch] = {}
         self.failure: LossactError | None = None
+        self.failed_look = 0
 
     def keep_busy(self, slots: int) -> bool:
-        """Begin as many launches as there is room for; whether any is under way."""
-        while self.failure is None:
+        """Begin as many launches as there is room for; whether any is under way, waits, or is still to be asked for."""
+        while True:
             if not self.waiting:
                 if len(self.running) >= slots or not self._draw(slots):
                     break
@@ -63,12 +68,13 @@ class Traffic:
             else:
                 launch = self.waiting.popleft()
                 self.running[self.sender.begin(launch.jobs)] = launch
-        return bool(self.running)
+        return bool(self.running or self.waiting or self.looks is not None)
 
     def _draw(self, slots: int) -> bool:
         """Ask for the next look; whether there was one."""
-        jobs = next(self.looks, None)
+        jobs = None if self.looks is None else next(self.looks, None)
         if jobs is None:
+            self.looks = None
             return False
         found = launches(jobs, self.sender.setting, slots=max(1, slots))
         self.waiting.extend(_Launch(launch, self.drawn) for launch in found)
@@ -79,11 +85,14 @@ class Traffic:
         """Whether it belongs to the look that is waited for, and not to one that may never be taken."""
         return launch.look <= min((one.look for one in self.running.values()), default=launch.look)
 
-    def arrivals(self) -> Iterator[TrainedBlock]:
-        """Wait until some launch is over, and yield the blocks of all that are."""
+    def arrivals(self, *, within: float) -> Iterator[TrainedBlock]:
+        """Wait until some launch is over, at most so many seconds, and yield the blocks of all that are."""
         under_way = list(self.running)
+        if not under_way:
+            time.sleep(within)
+            return
         done, _ = ray.wait(under_way, num_returns=len(under_way), timeout=0)
-        for reference in done or ray.wait(under_way, num_returns=1)[0]:
+        for reference in done or ray.wait(under_way, num_returns=1, timeout=within)[0]:
             launch = self.running.pop(reference)
             try:
                 results = ray.get(reference)
@@ -98,22 +107,31 @@ class Traffic:
 
     def _lose(self, launch: _Launch, error: exceptions.RayError) -> None:
         """Begin a launch again where its worker or node went, which says nothing about its blocks."""
+        if self.failure is not None and launch.look >= self.failed_look:
+            return
         again = replace(launch, tries=launch.tries + 1)
         if isinstance(error, LOST) and again.tries < TRIES:
             self.waiting.appendleft(again)
-        elif self.failure is None:
-            self.failure = _failure(error, again)
-
-    def cancel(self) -> None:
-        """End what is under way: by an interrupt, and what does not heed it with its process."""
-        if not self.running:
             return
-        for reference in self.running:
-            ray.cancel(reference)
-        under_way = list(self.running)
-        _, left = ray.wait(under_way, num_returns=len(under_way), timeout=ENDS_WITHIN)
-        for reference in left:
-            ray.cancel(reference, force=True)
+        self.failure, self.failed_look = _failure(error, again), launch.look
+        self.waiting = deque(one for one in self.waiting if one.look < launch.look)
+        self.looks = None
+
+    def cancel(self, *, reachable: bool) -> None:
+        """End what is under way: by an interrupt, and what does not heed it with its process.
+
+        Args:
+            reachable: whether there is anybody to tell.
+        """
+        if not self.running or not reachable:
+            return
+        with suppress(exceptions.RayError, ConnectionError):
+            for reference in self.running:
+                ray.cancel(reference)
+            under_way = list(self.running)
+            _, left = ray.wait(under_way, num_returns=len(under_way), timeout=ENDS_WITHIN)
+            for reference in left:
+                ray.cancel(reference, force=True)
 
 
 def _failure(error: exceptions.RayError, launch: _Launch) -> LossactError:
