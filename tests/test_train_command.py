@@ -168,6 +168,15 @@ def test_help_fits_on_a_screen_before_the_trainers_options() -> None:
 
 STACKED = [config("mlp_sigmoid_l2"), "--model.replicas=8"]
 BAD: dict[str, tuple[list[str], str]] = {
+    "a config that is no text": (["--config=binary.yaml"], "codec can't decode"),
+    "a callback that cannot be made": (
+        [config("cnn"), "--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.save_top_k=-7"],
+        "save_top_k=-7. Must be >= -1",
+    ),
+    "stacked replicas with a time": (
+        [config("cnn"), "--model.replicas=2", "--trainer.max_time=00:00:01:00"],
+        "max_time (the budget says how many updates)",
+    ),
     "no config": ([], "the following arguments are required"),
     "no such config": (["--config=nothere.yaml"], "File does not exist"),
     "broken config": (["--config=broken.yaml"], "Problems parsing config"),
@@ -200,6 +209,7 @@ BAD: dict[str, tuple[list[str], str]] = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_message(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("broken.yaml").write_text("model: [1, 2")
+    Path("binary.yaml").write_bytes(b"\xeb\xff\x00")
     arguments, message = BAD[case]
     told = fails(["fit", *arguments], capsys)
     assert told.startswith("lossact fit: ")
@@ -214,6 +224,31 @@ def test_a_checkpoint_of_another_network_is_named(capsys: pytest.CaptureFixture[
     for other in (["--model.network.hidden=5"], ["--model.replicas=3"]):
         told = fails(["validate", config("mlp_relu_ce"), *other, f"--ckpt_path={checkpoint}"], capsys)
         assert "give the config that it was made with" in told
+    for other, why in (
+        (["--model.network.activation=sigmoid"], "network is"),
+        (["--model.loss=l2"], "loss is cross_entropy, that of the config l2"),
+        (["--model.budget=30"], "of a run of 20 updates, the config's budget is 30"),
+    ):
+        told = fails(["fit", config("mlp_relu_ce"), *SHORT, *other, f"--ckpt_path={checkpoint}"], capsys)
+        assert f"the checkpoint is {why}" in told or f"the checkpoint's {why}" in told
+
+
+@pytest.mark.parametrize("content", [None, b"", b"hello world", b"PK\x03\x04 half a checkpoint"])
+def test_what_is_no_checkpoint_is_named(content: bytes | None, capsys: pytest.CaptureFixture[str]) -> None:
+    if content is not None:
+        Path("some.ckpt").write_bytes(content)
+    told = fails(["validate", config("mlp_relu_ce"), "--ckpt_path=some.ckpt"], capsys)
+    assert re.search(r"ckpt_path='some.ckpt' is no (file|checkpoint, or a damaged one); give", told)
+
+
+def test_what_is_measured_without_a_checkpoint_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["validate", config("mlp_relu_ce"), "--trainer.logger=false"])
+    assert "no --ckpt_path is given: the weights are those before any update" in capsys.readouterr().err
+
+
+def test_accumulated_batches_are_one_update(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", config("mlp_relu_ce"), *SHORT, "--trainer.accumulate_grad_batches=3", "--trainer.logger=false"])
+    assert "the target was not met within 20 updates" in capsys.readouterr().out
 
 
 class Opened:

@@ -4,18 +4,22 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
+import numpy as np
+
 from lossact.checks import check_count, check_number
 from lossact.claims.exact import Exact
 from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError
 from lossact.experiment import Experiment, Store, Trainable, Trials
+from lossact.stats import Comparison, Outcome
 
 ALPHA = 0.025
 DELTA = 0.1
 MAX_REPLICAS = 2048
 BLOCKS_PER_LOOK = 8
 DRAWN_BLOCK = 64
+OUTCOMES = list(Outcome)
 
 
 def evaluate(
@@ -56,7 +60,7 @@ def evaluate(
     with given_or_fresh(experiment) as experiment, closing(experiment.looks(conditions, sizes)) as looks:
         for n, trials in zip(sizes, looks, strict=True):
             _check_start(conditions, trials)
-            comparisons = hypothesis.observe(experiment, trials, n)
+            comparisons = observed(hypothesis, experiment, trials, n)
             decision = hypothesis.decide(comparisons, alpha=alpha / family_size, delta=delta, limit=limit)
             if decision.final:
                 return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)
@@ -70,6 +74,28 @@ def _check_start(conditions: Sequence[Trainable], trials: Sequence[Trials]) -> N
                 f"{condition}: all {len(one)} replicas met the target before any update; choose one that is not met "
                 "at the start"
             )
+
+
+def observed(
+    hypothesis: Hypothesis, experiment: Experiment, trials: Sequence[Trials], replicas: int
+) -> list[Comparison]:
+    """What the first `replicas` say, each of them once in every comparison.
+
+    Raises:
+        ClaimError: a hypothesis of the user's own says something else.
+    """
+    own = f"{type(hypothesis).__name__}.comparisons"
+    found = hypothesis.observe(experiment, trials, replicas)
+    if not isinstance(found, list) or not found or not all(isinstance(one, Comparison) for one in found):
+        raise ClaimError(f"{own} gave {found!r}; return a list of lossact.stats.Comparison")
+    for one in found:
+        outcomes = np.asarray(one.outcomes)
+        if outcomes.shape != (replicas,) or outcomes.dtype.kind not in "iu" or not np.isin(outcomes, OUTCOMES).all():
+            raise ClaimError(
+                f"{own} gave {one.name!r} outcomes of shape {outcomes.shape} and type {outcomes.dtype} for "
+                f"{replicas} replicas; give each its lossact.stats.Outcome, as compare_numbers makes them"
+            )
+    return found
 
 
 def check_levels(alpha: float, delta: float, max_replicas: int) -> None:

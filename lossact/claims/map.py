@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossact.checks import check_count, check_number
-from lossact.claims.evaluate import ALPHA, DELTA, MAX_REPLICAS, blocks_of, check_levels, given_or_fresh
+from lossact.claims.evaluate import ALPHA, DELTA, MAX_REPLICAS, blocks_of, check_levels, given_or_fresh, observed
 from lossact.claims.exact import Exact
 from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.verdict import Verdict
@@ -254,7 +254,7 @@ def _decide_all(
         found = iter(experiment.trials([condition for k in still for condition in cells[k].conditions], n))
         for k in still:
             trials = [next(found) for _ in cells[k].conditions]
-            comparisons = cells[k].observe(experiment, trials, n)
+            comparisons = observed(cells[k], experiment, trials, n)
             decision = cells[k].decide(comparisons, alpha=alpha, delta=delta, limit=limit)
             if decision.final:
                 decided[k] = Verdict.of(cells[k], decision, trials, delta=delta, seconds=time.perf_counter() - begin)

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NoReturn
+from zipfile import is_zipfile
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -149,6 +150,24 @@ class TrainingCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("trainer.precision", "model.precision", compute_fn=_precision)
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        super().parse_arguments(parser, args)
+        path = self.config[self.config.subcommand].get("ckpt_path")
+        if not isinstance(path, str) or path in ("last", "best", "hpc") or "://" in path:  # Lightning finds these
+            return
+        if not Path(path).is_file():
+            raise InputError(f"ckpt_path={path!r} is no file; give a checkpoint that a fit has written")
+        if not is_zipfile(path):
+            raise InputError(f"ckpt_path={path!r} is no checkpoint, or a damaged one; give one that a fit has written")
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except InputError:
+            raise
+        except (ValueError, TypeError, ImportError) as error:
+            raise InputError(_first(error)) from None
+
     def instantiate_trainer(self, **flags: Any) -> Trainer:
         given = self._get(self.config_init, "trainer")
         callbacks = given.get("callbacks") or []
@@ -186,9 +205,18 @@ def run(arguments: Sequence[str] | None) -> None:
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
             )
-    except (MisconfigurationException, UnpicklingError) as error:
+    except (MisconfigurationException, UnpicklingError, UnicodeDecodeError) as error:
         raise InputError(str(error)) from None
+    if done.subcommand != "fit" and not done._get(done.config, "ckpt_path"):
+        print("no --ckpt_path is given: the weights are those before any update", file=sys.stderr)
     print(_outcome(done))
+
+
+def _first(error: BaseException) -> str:
+    """What began it: what a class says when it cannot be made stands deep inside."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return str(error)
 
 
 def _outcome(done: TrainingCLI) -> str:

@@ -62,6 +62,7 @@ class Store:
     def __init__(self, directory: Path | str | None = ".lossact") -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="lossact-") if directory is None else None
         self.directory = Path(self._temporary.name if self._temporary else directory or "").resolve()
+        self._file = self.directory / "trials.sqlite"
         self._curves = CurveFiles(self.directory / "curves")
         with self._told("cannot be opened", "give another directory, or none"):
             (self.directory / "curves").mkdir(parents=True, exist_ok=True)
@@ -74,19 +75,18 @@ class Store:
                 self._database = self._opened()
 
     def _opened(self) -> sqlite3.Connection:
-        file = self.directory / "trials.sqlite"
         try:
-            return self._prepared(sqlite3.connect(file, timeout=60, isolation_level=None))
+            return self._prepared(sqlite3.connect(self._file, timeout=60, isolation_level=None))
         except sqlite3.DatabaseError as error:
             if _code(error) not in DAMAGE:
                 raise
-            aside = _set_aside(file)
+            aside = _set_aside(self._file)
             warnings.warn(
                 f"store {self.directory}: trials.sqlite is damaged ({error}); set aside as {aside.name}, and what it "
                 "held is trained again",
                 stacklevel=4,
             )
-        return self._prepared(sqlite3.connect(file, timeout=60, isolation_level=None))
+        return self._prepared(sqlite3.connect(self._file, timeout=60, isolation_level=None))
 
     def _prepared(self, database: sqlite3.Connection) -> sqlite3.Connection:
         """The database with its tables, checked."""
@@ -132,6 +132,8 @@ class Store:
         """A transaction."""
         with self._told_of_writing():
             try:
+                if not self._file.exists():  # SQLite would write on into a file without a name
+                    raise FileNotFoundError(f"{self._file} was removed while this process used it")
                 self._database.execute("BEGIN IMMEDIATE")
                 yield
                 self._database.execute("COMMIT")

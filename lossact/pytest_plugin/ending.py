@@ -87,7 +87,7 @@ def noted(notes: list[str]) -> Iterator[None]:
 def _written(what: str, path: Path, write: Callable[[Path], None]) -> str:
     try:
         write(path)
-    except (OSError, LossactError) as error:
+    except (OSError, LossactError, UnicodeError) as error:
         return f"{what}: not written to {path} ({error})"
     return f"{what}: {path}"
 

@@ -11,6 +11,8 @@ from lossact.errors import InputError
 from lossact.report.files import is_page
 from lossact.requirements import check_extra
 
+MOST_REPLICAS = 1_000_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -48,7 +50,7 @@ class Options:
         return tuple(found)
 
 
-def _integer(at_least: int) -> Callable[[str], int]:
+def _integer(at_least: int, at_most: int | None = None) -> Callable[[str], int]:
     def parse(text: str) -> int:
         try:
             value = int(text)
@@ -56,6 +58,8 @@ def _integer(at_least: int) -> Callable[[str], int]:
             value = at_least - 1
         if value < at_least:
             raise InputError(f"must be an integer >= {at_least}")
+        if at_most is not None and value > at_most:
+            raise InputError(f"must be an integer <= {at_most:,}")
         return value
 
     return parse
@@ -147,7 +151,7 @@ class _Option:
 
 
 OPTIONS = (
-    _Option("max_replicas", "N", _integer(1), "replicas at which looking ends (default: 2048)"),
+    _Option("max_replicas", "N", _integer(1, MOST_REPLICAS), "replicas at which looking ends (default: 2048)"),
     _Option("alpha", "A", _share, "error probability of either side, for a whole family (default: 0.025)"),
     _Option("delta", "D", _share, "smallest margin over 1/2 that matters (default: 0.1)"),
     _Option("seed", "S", _integer(0), "the experiment's seed (default: 0)"),
@@ -201,5 +205,5 @@ def _parse(name: str, text: str, option: _Option) -> Any:
         return option.parse(text)
     except InputError as error:
         raise pytest.UsageError(f"{name}={text}: {error}") from None
-    except (OSError, ValueError) as error:  # a path too long, or with characters that none has
+    except (OSError, ValueError, RuntimeError) as error:  # too long, characters that none has, links in a circle
         raise pytest.UsageError(f"{name}={text}: cannot be a path ({error})") from None

@@ -3,6 +3,8 @@
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from lossact.report.words import printable
+
 if TYPE_CHECKING:
     import pytest
 
@@ -17,7 +19,7 @@ class ProgressLine:
         self.capture: Any = config.pluginmanager.get_plugin("capturemanager")
 
     def __call__(self, progress: "Progress") -> None:
-        text = str(progress)
+        text = printable(str(progress))
         with self.capture.global_and_fixture_disabled() if self.capture else nullcontext():
             self.reporter.ensure_newline()
             if self.reporter.isatty():

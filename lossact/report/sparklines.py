@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lossact.report.stored import StoredCondition
-from lossact.report.words import share
+from lossact.report.words import printable, share
 from lossact.stats.bands import bands, reached_by
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -33,7 +33,8 @@ def condition_lines(conditions: Sequence[StoredCondition], *, width: int) -> lis
 
 def _line(one: StoredCondition, size: int, length: int) -> str:
     arrived = reached_by(one.trials.steps[one.trials.reached], one.trials.budget, replicas=len(one.trials))
-    name = one.name if len(one.name) <= size else one.name[: size - 1] + "…"
+    name = printable(one.name)
+    name = name if len(name) <= size else name[: size - 1] + "…"
     told = share(int(one.trials.reached.sum()), len(one.trials))
     line = f"{name:{size}}  {sparkline(arrived, 0, 1, length=length)} {told:>4}"
     if one.curves is None or not len(one.curves):

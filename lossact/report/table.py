@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lossact.claims.result import ClaimResult
-from lossact.report.words import bounds, decided, family_size, reached, short_name, story, value
+from lossact.report.words import bounds, decided, family_size, printable, reached, short_name, story, value
 
 COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
 
@@ -74,4 +74,4 @@ def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
         for detail in details
         for text in textwrap.wrap(detail, max(width, 40), initial_indent=indent, subsequent_indent=indent * 2)
     ]
-    return [Line(row, COLOURS[result.name]), *map(Line, wrapped)]
+    return [Line(printable(row), COLOURS[result.name]), *(Line(printable(text)) for text in wrapped)]

@@ -6,6 +6,11 @@ from typing import Any
 from lossact.claims.result import ClaimResult
 
 
+def printable(text: str) -> str:
+    """Text whose characters a terminal shows, and does not obey."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def short_name(result: ClaimResult) -> str:
     """The claim's name without file and prefix."""
     return result.id.rpartition("::")[2].removeprefix("test_")

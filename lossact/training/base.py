@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule
 
+from lossact.errors import InputError
 from lossact.training.loaders import Examples, OneBatch
 
 
@@ -54,3 +55,29 @@ class ReplicaTraining(LightningModule, ABC):
 
     def test_step(self, batch: Examples, batch_idx: int) -> None:
         self.log_dict({f"test_{name}": value for name, value in self.measured(batch).items()}, batch_size=1)
+
+    def check_origin(self, checkpoint: Mapping[str, Any]) -> None:
+        """Raise InputError where a checkpoint is of another network or loss, or would go on to another budget."""
+        saved, own = (about.get("condition") for about in (checkpoint.get("about", {}), self.about))
+        if saved is None or own is None:
+            return
+        for what in ("network", "loss"):
+            if _weightless(saved[what]) != _weightless(own[what]):
+                raise InputError(
+                    f"the checkpoint's {what} is {saved[what]}, that of the config {own[what]}; give the config that "
+                    "it was made with"
+                )
+        if self.trainer.state.fn == "fit" and saved["budget"] != own["budget"]:
+            raise InputError(
+                f"the checkpoint is of a run of {saved['budget']} updates, the config's budget is {own['budget']}; a "
+                "fit goes on to the budget that it began with"
+            )
+
+
+def _weightless(content: Any) -> Any:
+    """What is left of it when weights are read, and not drawn; nothing of functions, which may have been edited."""
+    if not isinstance(content, Mapping):
+        return content
+    if any(isinstance(one, Mapping) for one in content.values()):
+        return None
+    return {name: one for name, one in content.items() if name != "initial_scale"}

@@ -22,6 +22,7 @@ OF_OTHERS = (  # what Lightning, or torch's compiler, runs into itself
     "LightningCLI's args parameter is intended.*",
     "Be aware that when using `ckpt_path`, callbacks.*",
     "The dirpath has changed.*",
+    r".*You passed in a `val_dataloader` but have no `validation_step`.*",
     "Starting from v1.9.0, `tensorboardX`.*",
 )
 

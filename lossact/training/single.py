@@ -161,7 +161,8 @@ class NetworkTraining(ReplicaTraining):
 
     def train_dataloader(self) -> UpdateBatches:
         examples = self.as_computed(self.training_examples)
-        return UpdateBatches(examples, self.batches, budget=self.budget, seen=lambda: self.batches_seen)
+        budget = self.budget * self.trainer.accumulate_grad_batches
+        return UpdateBatches(examples, self.batches, budget=budget, seen=lambda: self.batches_seen)
 
     # What is only measured
 
@@ -175,11 +176,13 @@ class NetworkTraining(ReplicaTraining):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["about"] = dict(self.about)
         checkpoint["run"] = {name: getattr(self, name) for name in self.KEPT}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         found, own = checkpoint["state_dict"], self.state_dict()
         if "run" not in checkpoint or {n: p.shape for n, p in found.items()} != {n: p.shape for n, p in own.items()}:
             raise InputError("the checkpoint is of another network; give the config that it was made with")
+        self.check_origin(checkpoint)
         for name in self.KEPT:
             setattr(self, name, checkpoint["run"][name])

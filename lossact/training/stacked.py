@@ -259,6 +259,7 @@ class StackedTraining(ReplicaTraining):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["about"] = dict(self.about)
         checkpoint["replicas"] = {
             "update_count": self.update_count,
             "steps_to_target": self.steps_to_target.compute().reshape(-1),
@@ -274,6 +275,7 @@ class StackedTraining(ReplicaTraining):
                 f"the checkpoint does not hold {len(self.start)} replicas of {self.start.shape[1]} parameters; give "
                 "the config that it was made with"
             )
+        self.check_origin(checkpoint)
         self.update_count = saved.pop("update_count")
         self.curves = saved.pop("curves")
         self.gradient_norms = saved.pop("gradient_norms")

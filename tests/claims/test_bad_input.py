@@ -1,14 +1,15 @@
 """What STATISTICS cannot work with, one row each: never a traceback, always the value, the rule and the way out."""
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
-from lossact import Experiment, equivalent, evaluate, exceeds, faster, ordering
-from lossact.errors import LossactError
+from lossact import Experiment, Hypothesis, Trainable, equivalent, evaluate, exceeds, faster, ordering
+from lossact.errors import ClaimError, LossactError
+from lossact.experiment import Trials
 from lossact.stats import Comparison, Margins, Outcome, compare_steps, decide
 from tests.conftest import report_condition
 
@@ -71,3 +72,39 @@ def test_one_replica_is_enough_to_ask(experiment: Experiment) -> None:
     """A limit of one replica is one block, and no more than INCONCLUSIVE need come of it."""
     verdict = evaluate(faster(A, than=B), max_replicas=1, experiment=experiment)
     assert verdict.decision.replicas == A.block
+
+
+@dataclass(frozen=True)
+class Odd(Hypothesis):
+    """A hypothesis of somebody's own that says what it is told to."""
+
+    says: object
+
+    @property
+    def conditions(self) -> tuple[Trainable, ...]:
+        return (A,)
+
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        return self.says  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("says", "message"),
+    [
+        (None, "gave None; return a list of lossact.stats.Comparison"),
+        ([], r"gave \[\]; return a list"),
+        ("hello", "gave 'hello'; return a list"),
+        ([1], r"gave \[1\]; return a list"),
+        (
+            [Comparison("x", np.full(63, 2, np.int8))],
+            r"Odd.comparisons gave 'x' outcomes of shape \(63,\) and type int8 for 64 replicas; give each",
+        ),
+        ([Comparison("x", np.full(1000, 2, np.int8))], r"shape \(1000,\) and type int8 for 64 replicas"),
+        ([Comparison("x", np.full((64, 1), 2, np.int8))], r"shape \(64, 1\)"),
+        ([Comparison("x", np.ones(64))], r"shape \(64,\) and type float64"),  # type: ignore[arg-type]
+        ([Comparison("x", np.full(64, 9, np.int8))], "as compare_numbers makes them"),
+    ],
+)
+def test_a_hypothesis_of_ones_own_says_one_thing_a_replica(says: object, message: str, experiment: Experiment) -> None:
+    with pytest.raises(ClaimError, match=message):
+        evaluate(Odd(says), max_replicas=64, experiment=experiment)

@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -304,3 +305,13 @@ def test_retraining_finds_numbers_anew(tmp_path: Path) -> None:
     assert first.numbers(measure, np.zeros, 3).tolist() == [0, 0, 0]
     assert again.numbers(measure, np.ones, 3).tolist() == [1, 1, 1]  # what it finds changed unseen, a file, say
     assert later.numbers(measure, np.zeros, 3).tolist() == [1, 1, 1]
+
+
+def test_a_store_that_is_removed_while_it_is_used_is_named(tmp_path: Path) -> None:
+    with Store(tmp_path / "store") as store:
+        store.add("k", {}, 0, some_trials(64), NO_CURVES)
+        shutil.rmtree(tmp_path / "store")
+        with pytest.raises(
+            StoreError, match=r"cannot be written \(.*trials.sqlite was removed while this process used"
+        ):
+            store.add("k", {}, 64, some_trials(64), NO_CURVES)

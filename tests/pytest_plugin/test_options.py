@@ -14,6 +14,7 @@ from tests.pytest_plugin.conftest import Claims
     [
         ("--claims-max-replicas=0", "must be an integer >= 1"),
         ("--claims-max-replicas=many", "must be an integer >= 1"),
+        ("--claims-max-replicas=99999999999999999999", "must be an integer <= 1,000,000,000"),
         ("--claims-alpha=0.5", "must lie between 0 and 1/2"),
         ("--claims-alpha=nan", "must lie between 0 and 1/2"),
         ("--claims-delta=0", "must lie between 0 and 1/2"),

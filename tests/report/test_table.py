@@ -65,3 +65,10 @@ def test_another_setting_is_said_so() -> None:
     text = " ".join(table(result(decides=False)).split())
     assert "verdicts on record are for another setting and decide nothing here" in text
     assert "on record for the default setting: supported" in text
+
+
+def test_a_terminal_shows_what_it_would_obey() -> None:
+    one = result(statement="s", sentence="\x1b[2Jcleared \ud800")
+    told = "\n".join(line.text for line in verdict_table([one], alpha=0.025, delta=0.1, setting="", width=80))
+    assert "\\x1b[2Jcleared \\ud800" in told
+    assert "\x1b" not in told
