@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         default_setting,
     )
     from lossact.models.config import CNNConfig, MLPConfig
+    from lossact.models.factory import ModuleFactory
 
 __version__ = "0.1.0"
 
@@ -87,6 +88,7 @@ _ROOMS = {
         "default_setting",
     ),
     "lossact.models.config": ("CNNConfig", "MLPConfig"),
+    "lossact.models.factory": ("ModuleFactory",),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 
@@ -110,6 +112,7 @@ __all__ = [
     "LossactError",
     "MLPConfig",
     "Metric",
+    "ModuleFactory",
     "RandomImages",
     "RayExecutor",
     "Store",

@@ -246,6 +246,33 @@ def test_what_is_measured_without_a_checkpoint_is_said(capsys: pytest.CaptureFix
     assert "no --ckpt_path is given: the weights are those before any update" in capsys.readouterr().err
 
 
+OWN = """
+from torch import nn
+
+def make():
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 1), nn.Flatten(0))
+
+def squared(outputs, targets):
+    return (outputs - targets) ** 2
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_a_network_and_a_loss_of_ones_own_go_in_by_import_path(replicas: int) -> None:
+    Path("my_parts.py").write_text(OWN)
+    part = {"class_path": "lossact.ModuleFactory", "init_args": {"make": "my_parts.make"}}
+    Path("own.yaml").write_text(yaml.safe_dump({"model": {"network": part, "loss": "my_parts.squared"}}))
+    command = Path(sys.executable).with_name(
+        "lossact"
+    )  # as it is installed, which has no folder of its own on the path
+    told = subprocess.run(
+        [command, "fit", config("mlp_relu_l2"), "--config=own.yaml", f"--model.replicas={replicas}", *SHORT],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "within 20 updates" in told
+
+
 def test_accumulated_batches_are_one_update(capsys: pytest.CaptureFixture[str]) -> None:
     main(["fit", config("mlp_relu_ce"), *SHORT, "--trainer.accumulate_grad_batches=3", "--trainer.logger=false"])
     assert "the target was not met within 20 updates" in capsys.readouterr().out

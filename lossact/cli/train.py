@@ -1,5 +1,6 @@
 """lossact fit, validate, test and predict: Lightning's command line for one replica of a condition, or many."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -135,7 +136,8 @@ class TrainingParser(LightningArgumentParser):
     """Says what is wrong without the list of all options."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise InputError(f"{message}; see lossact fit --help") from None
+        hint = "; see lossact fit --help"
+        raise InputError(message.removesuffix(hint) + hint) from None  # a class of the config has a parser of its own
 
 
 class TrainingCLI(LightningCLI):
@@ -191,6 +193,8 @@ def run(arguments: Sequence[str] | None) -> None:
         InputError: they cannot be.
     """
     prepare_wandb()
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # where import paths of the user's own begin
     try:
         with wandb_given_up(), quiet(), interruptible():
             done = TrainingCLI(
