@@ -10,7 +10,7 @@ from typing import Any
 from lossact.checks import check_choice, check_count
 from lossact.data import Arrays, DataSource, Drawn, ImageFiles, LineImages, RandomImages
 from lossact.errors import InputError
-from lossact.experiment.optimizers import SGD, Adam, Optimizer
+from lossact.experiment.optimizers import SGD, Adam, AdamW, Optimizer
 from lossact.experiment.targets import Accuracy, Loss, Metric, Target
 from lossact.fingerprint import described
 from lossact.models.config import CNNConfig, MLPConfig, NetworkConfig
@@ -103,7 +103,11 @@ class Condition(Trainable):
             check_count("batch_size", self.batch_size, hint=32)
         if not isinstance(self.network, NetworkConfig):
             object.__setattr__(self, "network", ModuleFactory(self.network))
-        for field_name, kinds in (("optimizer", (SGD, Adam)), ("data", DATA), ("target", (Accuracy, Loss, Metric))):
+        for field_name, kinds in (
+            ("optimizer", (SGD, Adam, AdamW)),
+            ("data", DATA),
+            ("target", (Accuracy, Loss, Metric)),
+        ):
             value = getattr(self, field_name)
             if not isinstance(value, kinds):
                 raise InputError(f"{field_name}={value!r} must be one of {', '.join(k.__name__ for k in kinds)}")

@@ -30,6 +30,11 @@ class ModuleFactory(NetworkConfig):
             raise InputError(
                 f"network={self.make!r} must be a function that makes an nn.Module; try lambda: MyNetwork()"
             )
+        if callable(getattr(self.make, "state_dict", None)) and not isinstance(self.make, type):
+            raise InputError(
+                f"network is a {type(self.make).__name__} that is made already; give the function that makes one, so "
+                "that each replica starts from weights of its own"
+            )
         self.content()
 
     def content(self) -> dict[str, Any]:

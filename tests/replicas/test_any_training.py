@@ -317,7 +317,7 @@ X, Y = np.zeros((6, 2)), np.zeros(6, np.int64)
         (lambda: Accuracy(0.5, on="test"), r"on='test' is not known; choose one of training, validation"),
         (lambda: Adam(beta1=1.0), r"beta1=1.0 must be >= 0 and < 1"),
         (lambda: condition(Adam(), batch_size=0), r"batch_size=0 must be an integer >= 1"),
-        (lambda: condition("adam"), r"optimizer='adam' must be one of SGD, Adam"),
+        (lambda: condition("adam"), r"optimizer='adam' must be one of SGD, Adam, AdamW"),
     ],
 )  # fmt: skip
 def test_bad_input_is_named(make: Callable[[], Any], message: str) -> None:

@@ -140,7 +140,11 @@ def test_modules_of_different_shapes_are_named() -> None:
 
 @pytest.mark.parametrize(
     ("network", "message"),
-    [("mlp", "network='mlp' must be a function that makes an nn.Module"), (None, "network=None must be a function")],
+    [
+        ("mlp", "network='mlp' must be a function that makes an nn.Module"),
+        (None, "network=None must be a function"),
+        (nn.Linear(3, 1), "network is a Linear that is made already; give the function that makes one"),
+    ],
 )
 def test_what_makes_no_module_is_named(network: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
