@@ -7,6 +7,22 @@ from tests.pytest_plugin.conftest import CLAIMS, CONDITIONS
 
 AXES = ["--x", "optimizer.learning_rate=0.05:0.2:2", "--y", "optimizer.momentum=0.5:0.9:2", "--max-replicas", "64"]
 
+LOUD = """
+import pytest
+from lossact import FunctionCondition, faster
+
+def train(seed, late, scale, noise):
+    print("trains")
+    return int(late + scale * (seed % 10) * noise)
+
+def condition(name, late):
+    return FunctionCondition(name=name, train=train, config={"late": late, "scale": 1, "noise": 1}, budget=100)
+
+@pytest.mark.claim("the quick one is quicker")
+def test_loud():
+    return faster(condition("quick", 1), than=condition("slow", 20))
+"""
+
 
 @pytest.fixture
 def claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -28,6 +44,17 @@ def test_the_command_maps_a_claim_and_confirms_its_best_cell(claims: Path, capsy
     for suffix in ("png", "svg", "html"):
         assert Path(f"maps/map_true.{suffix}").stat().st_size > 1000
     assert Path(".lossact/trials.sqlite").is_file()
+
+
+def test_the_answer_alone_is_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "test_loud.py"
+    file.write_text(LOUD)
+    axes = ["--x", "config.scale=1:2:2", "--y", "config.noise=1:2:2", "--store", "none"]
+    assert main(["map", f"{file}::test_loud", *axes, "--out", str(tmp_path / "maps")]) == 0
+    printed = capsys.readouterr()
+    assert "trains" in printed.err
+    assert [line.partition(" ")[0] for line in printed.out.splitlines()[:4]] == ["quick", "4", "256", "most"]
+    assert all(line.startswith(str(tmp_path)) for line in printed.out.splitlines()[4:])
 
 
 @pytest.mark.parametrize(

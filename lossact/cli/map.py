@@ -5,7 +5,9 @@ import re
 import shutil
 import sys
 import time
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +59,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> None:
-    """Make the map, write its pictures and say what it shows."""
+    """Make the map, write its pictures and say what it shows.
+
+    Standard output holds this alone. What others print meanwhile goes to standard error: a user's claim or network, and
+    Ray, which tells there of each node that it loses, in thirty lines.
+    """
+    say = partial(print, file=sys.stdout)
+    with redirect_stdout(sys.stderr):
+        _make(parsed, say)
+
+
+def _make(parsed: argparse.Namespace, say: Callable[[object], None]) -> None:
     from lossact.claims import evaluate
     from lossact.claims.collect import collect_hypotheses
     from lossact.claims.map import Axis, map_claim
@@ -95,18 +107,18 @@ def run(parsed: argparse.Namespace) -> None:
         one = map_claim(hypothesis, x=x, y=y, experiment=here, exploratory=parsed.exploratory, **levels)
         written = save_figure(map_figure(one), parsed.out / name)
         written.append(write_map_page(parsed.out / f"{name}.html", one))
-        print(f"{one}\n{here.trained_replicas:,} replicas trained, {time.perf_counter() - begin:.0f} s")
+        say(f"{one}\n{here.trained_replicas:,} replicas trained, {time.perf_counter() - begin:.0f} s")
         best = one.best()
-        print(f"most favourable: {x.path} = {best[0]:g}, {y.path} = {best[1]:g}")
+        say(f"most favourable: {x.path} = {best[0]:g}, {y.path} = {best[1]:g}")
         if parsed.confirm:
             again = evaluate(one.at(*best), experiment=experiment(parsed.seed + 1), **levels)
-            print(f"on fresh replicas (seed {parsed.seed + 1}): {again}")
+            say(f"on fresh replicas (seed {parsed.seed + 1}): {again}")
         if parsed.wandb != "disabled":
             from lossact.report.wandb_runs import log_map
 
-            print(log_map(one, written[0], store, mode=parsed.wandb))
+            say(log_map(one, written[0], store, mode=parsed.wandb))
     for path in written:
-        print(path)
+        say(path)
 
 
 def _progress(progress: "Progress") -> None:

@@ -349,6 +349,7 @@ def test_a_map_on_ray_holds_the_same_trials(
     command = ["map", "test_on_ray.py::test_true", *axes, "--max-replicas", "64", "--out", "maps"]
     printed = []
     for executor in ("ray", "local"):
+        capsys.readouterr()  # Ray's words of the nodes that earlier tests killed
         assert main([*command, "--executor", executor, "--store", "of_ray"]) == 0
         printed.append(capsys.readouterr().out.splitlines())
     assert "512 replicas trained" in printed[0][2]
