@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Generator
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ MARKER = (
 
 
 DECIDES = "lossact-claims"
+RETURNS_HYPOTHESIS = "returned <class 'lossact.claims."
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,6 +45,23 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):  # before torch is loaded: its threads share the cores with other workers'
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     config.pluginmanager.register(ClaimHooks(config), DECIDES)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, bool | None, bool | None]:
+    """Fail a test that returns a hypothesis without being a claim: nobody would decide it, and it would pass."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", f".* {RETURNS_HYPOTHESIS}", pytest.PytestReturnNotNoneWarning)
+        try:
+            return (yield)
+        except pytest.PytestReturnNotNoneWarning as told:
+            if RETURNS_HYPOTHESIS not in str(told):  # an error by the suite's own filters
+                raise
+    pytest.fail(
+        f"{pyfuncitem.name} returns a hypothesis and is no claim, so nothing would decide it; "
+        'mark it with @pytest.mark.claim("what it states")',
+        pytrace=False,
+    )
 
 
 @pytest.fixture(scope="session")

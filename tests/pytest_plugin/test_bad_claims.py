@@ -100,6 +100,19 @@ def test_two_claims_of_one_name_are_an_error_and_the_others_run(claims: Claims) 
     run.stdout.fnmatch_lines(["test_claims.py has more than one test_twice, and only the last is ever seen*"])
 
 
+def test_a_hypothesis_of_a_test_without_the_mark_does_not_pass(claims: Claims) -> None:
+    claims.write(
+        "def test_forgotten():\n    return faster(HARD, than=EASY)\n\ndef test_other():\n    return 1\n" + CLAIMS
+    )
+    run = claims.run("-k", "forgotten or other or true", "-W", "default::pytest.PytestReturnNotNoneWarning")
+    run.assert_outcomes(passed=2, failed=1, deselected=1, warnings=1)
+    run.stdout.fnmatch_lines(["test_forgotten returns a hypothesis and is no claim*mark it*"])
+    run.stdout.fnmatch_lines(["*test_other returned <class 'int'>*"])
+    run = claims.run("-k", "other", "-W", "error::pytest.PytestReturnNotNoneWarning")
+    run.stdout.fnmatch_lines(["*test_other returned <class 'int'>*"])
+    run.stdout.no_fnmatch_line("*is no claim*")
+
+
 def test_a_crash_is_an_error_and_never_a_verdict(claims: Claims) -> None:
     claims.write('\n@pytest.mark.claim("s")\ndef test_crash():\n    return 1 / 0\n' + CLAIMS)
     run = claims.run()
