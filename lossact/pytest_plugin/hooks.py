@@ -28,6 +28,13 @@ DECIDES = "lossact-claims"
 RETURNS_HYPOTHESIS = "returned <class 'lossact.claims."
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests() -> None:
+    """Before a conftest loads torch: where tests are spread over workers, its threads share the cores with others'."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the --claims-* options."""
     add_options(parser)
@@ -42,8 +49,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the options and listen to the run."""
     config.addinivalue_line("markers", MARKER)
     config.stash[OPTIONS] = read_options(config)
-    if hasattr(config, "workerinput"):  # before torch is loaded: its threads share the cores with other workers'
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     config.pluginmanager.register(ClaimHooks(config), DECIDES)
 
 

@@ -169,3 +169,17 @@ def test_a_network_whose_file_is_edited_is_trained_anew(claims: Claims) -> None:
     again = claims.run(*paths, subprocess=True)
     again.stdout.fnmatch_lines(["*training own*"])
     again.stdout.no_fnmatch_line("*training hard*")
+
+
+def test_threads_of_workers_do_not_spin_where_a_conftest_loads_torch(
+    claims: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(name, raising=False)
+    folder = claims.write()
+    (folder / "conftest.py").write_text("import os, torch\nFIRST = os.environ.get('OMP_WAIT_POLICY')\n")
+    (folder / "test_first.py").write_text(
+        "def test_first():\n    import conftest\n    assert conftest.FIRST == 'passive'\n"
+    )
+    claims.run("-k", "first", "-n", "2", subprocess=True).assert_outcomes(passed=1)
+    claims.run("-k", "first", subprocess=True).assert_outcomes(failed=1, deselected=2)
