@@ -19,7 +19,13 @@ from lossact.replicas.engine import Goal
 from lossact.replicas.generators import DATA, FORWARD, ORDER, WEIGHTS, replica_generator
 from lossact.replicas.judge import Judge
 from lossact.replicas.minibatches import Minibatches
-from lossact.replicas.modules import SeparateModules, StackedModule, flat_parameters, make_modules
+from lossact.replicas.modules import (
+    SeparateModules,
+    StackedModule,
+    check_shared_buffers,
+    flat_parameters,
+    make_modules,
+)
 from lossact.replicas.network import StackedNetwork, image_sides, stacked_network
 from lossact.replicas.rules import RULES
 from lossact.training.stacked import StackedTraining
@@ -121,6 +127,7 @@ def _network_and_start(
         modules = plain_networks(members, seed, tuple(images.shape[2:]))
         start = torch.stack([flat_parameters(module) for module in modules]).to(dtype)
         if condition.stacked:
+            check_shared_buffers(modules)
             return StackedModule(modules[0].to(dtype), judge, images[0], labels[0]), start
         modules = [module.to(dtype) for module in modules]
         seeds = [forward_seed(seed, replica) for _, replica in members]

@@ -152,6 +152,9 @@ class StackedCNN:
         """(size,) with True where a parameter is a bias."""
         return torch.cat([torch.full((size,), k % 2 == 1, dtype=torch.bool) for k, size in enumerate(self._sizes())])
 
+    def fixed_mask(self) -> None:
+        """None: all parameters move."""
+
     def _sizes(self) -> list[int]:
         return [torch.Size(shape).numel() for shape in self.shapes]
 

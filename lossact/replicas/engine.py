@@ -43,7 +43,7 @@ class Hyperparameters:
     """What each replica has for itself.
 
     Attributes:
-        numbers: (replicas, 1) each, in the order of the rule's numbers.
+        numbers: (replicas, 1) or (replicas, size) each, in the order of the rule's numbers.
         gradient_scale: (replicas, size) factor on each parameter's gradient; 1 is plain gradient descent.
     """
 

@@ -52,3 +52,12 @@ class Judge:
             found = tuple(metric.shape) if isinstance(metric, Tensor) else type(metric).__name__
             raise InputError(f"metric returned {found}; it must return a tensor: one number, or one an example")
         return losses.mean(), metric.to(outputs.dtype).mean()
+
+
+def check_learnable(loss: Tensor) -> None:
+    """Raise InputError where nothing could be learned from a loss."""
+    if not loss.requires_grad:
+        raise InputError(
+            "the loss depends on no parameter that may move, so nothing would be learned; look for .detach(), .data, "
+            ".item() or torch.no_grad in network and loss"
+        )

@@ -88,6 +88,9 @@ class StackedMLP:
         mask[-1] = True
         return mask
 
+    def fixed_mask(self) -> None:
+        """None: all parameters move."""
+
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         h, f = self.hidden, self.features
         weight, bias, out_weight, out_bias = torch.split(parameters, [h * f, h, h, 1], dim=1)

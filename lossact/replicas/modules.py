@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lossact.errors import InputError
 from lossact.models.factory import ModuleFactory
-from lossact.replicas.judge import Judge
+from lossact.replicas.judge import Judge, check_learnable
 
 ONE_AT_A_TIME = "train it one at a time with Condition(stacked=False)"
 
@@ -30,12 +30,29 @@ def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module
             if not isinstance(module, nn.Module):
                 raise InputError(f"network {factory} made {type(module).__name__}; it must return an nn.Module")
             modules.append(module)
-    shapes = [{name: tuple(p.shape) for name, p in module.named_parameters()} for module in modules]
+    shapes = [{name: (tuple(p.shape), p.requires_grad) for name, p in module.named_parameters()} for module in modules]
     if not shapes[0]:
         raise InputError(f"network {factory} has no parameters; there is nothing to train")
     if any(other != shapes[0] for other in shapes):
-        raise InputError(f"network {factory} makes modules of different shapes; replicas must share one")
+        raise InputError(
+            f"network {factory} makes modules of different shapes, or with other parameters fixed; replicas must share "
+            "one"
+        )
+    if not any(trains for _, trains in shapes[0].values()):
+        raise InputError(f"network {factory} has all its parameters fixed; there is nothing to train")
     return modules
+
+
+def check_shared_buffers(modules: Sequence[nn.Module]) -> None:
+    """Raise InputError where buffers differ between modules that are to be stacked: all would get the first one's."""
+    first = dict(modules[0].named_buffers())
+    for module in modules[1:]:
+        for name, buffer in module.named_buffers():
+            if not torch.equal(buffer, first[name]):
+                raise InputError(
+                    f"each network draws its own buffer {name!r}, which stacked replicas share; make it a parameter "
+                    f"with requires_grad=False, or {ONE_AT_A_TIME}"
+                )
 
 
 def flat_parameters(module: nn.Module) -> Tensor:
@@ -44,9 +61,13 @@ def flat_parameters(module: nn.Module) -> Tensor:
 
 
 def _named_views(module: nn.Module, flat: Tensor) -> dict[str, Tensor]:
+    """Its parameters by name; those that it holds fixed get no gradient."""
     parameters = dict(module.named_parameters())
     parts = torch.split(flat, [p.numel() for p in parameters.values()])
-    return {name: part.view(p.shape) for (name, p), part in zip(parameters.items(), parts, strict=True)}
+    return {
+        name: (part if p.requires_grad else part.detach()).view(p.shape)
+        for (name, p), part in zip(parameters.items(), parts, strict=True)
+    }
 
 
 def _bias_mask(module: nn.Module) -> Tensor:
@@ -56,6 +77,12 @@ def _bias_mask(module: nn.Module) -> Tensor:
             for name, p in module.named_parameters()
         ]
     )
+
+
+def _fixed_mask(module: nn.Module) -> Tensor | None:
+    masks = [torch.full((p.numel(),), not p.requires_grad) for p in module.parameters()]
+    fixed = torch.cat(masks)
+    return fixed if bool(fixed.any()) else None
 
 
 def _layers(module: nn.Module) -> dict[str, int]:
@@ -78,7 +105,7 @@ def check_stackable(module: nn.Module, judge: Judge, images: Tensor, labels: Ten
         for name, _ in part.named_buffers(recurse=False)
     }
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         state = torch.get_rng_state()
         try:
             outputs = module(images)
@@ -87,7 +114,8 @@ def check_stackable(module: nn.Module, judge: Judge, images: Tensor, labels: Ten
                 f"network does not take inputs of shape {tuple(images.shape)} and {images.dtype}: {error}"
             ) from None
         drew = not torch.equal(state, torch.get_rng_state())
-        judge.judged(outputs, labels)
+        loss, _ = judge.judged(outputs, labels)
+    check_learnable(loss)
     if drew:
         raise InputError(
             f"network draws random numbers in its forward pass (dropout, say), which stacked replicas "
@@ -176,6 +204,10 @@ class StackedModule:
         """(size,) with True where a parameter is called bias."""
         return _bias_mask(self.module)
 
+    def fixed_mask(self) -> Tensor | None:
+        """(size,) with True where a parameter does not require gradients; None where all do."""
+        return _fixed_mask(self.module)
+
 
 class SeparateModules:
     """R modules side by side, each run by itself: slower, but anything a forward pass does stays its own.
@@ -214,6 +246,7 @@ class SeparateModules:
             own = flat.detach().requires_grad_()
             outputs = functional_call(module, _named_views(module, own), (images,))
             loss, metric = self.judge.judged(outputs, labels)
+            check_learnable(loss)
             (gradient,) = torch.autograd.grad(loss, own)
         return loss.detach(), metric.detach(), gradient
 
@@ -247,3 +280,7 @@ class SeparateModules:
     def bias_mask(self) -> Tensor:
         """(size,) with True where a parameter is called bias."""
         return _bias_mask(self.modules[0])
+
+    def fixed_mask(self) -> Tensor | None:
+        """(size,) with True where a parameter does not require gradients; None where all do."""
+        return _fixed_mask(self.modules[0])

@@ -18,7 +18,12 @@ class Rule(Protocol):
         """(replicas, k) what the rule remembers, before the first update of (replicas, size) parameters."""
 
     def update(self, parameters: Tensor, memory: Tensor, gradient: Tensor, *numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Parameters and memory after one update; `numbers` are (replicas, 1) each, in the order of `self.numbers`."""
+        """Parameters and memory after one update.
+
+        Args:
+            parameters, memory, gradient: (replicas, size), as `start` made it, (replicas, size).
+            *numbers: in the order of `self.numbers`, each broadcast to (replicas, size).
+        """
 
 
 @dataclass(frozen=True)

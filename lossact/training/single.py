@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lossact.errors import InputError
 from lossact.replicas.engine import Goal
-from lossact.replicas.judge import Judge
+from lossact.replicas.judge import Judge, check_learnable
 from lossact.replicas.minibatches import Minibatches
 from lossact.training.base import ReplicaTraining
 from lossact.training.loaders import Examples, UpdateBatches
@@ -94,6 +94,7 @@ class NetworkTraining(ReplicaTraining):
 
     def training_step(self, batch: Examples, batch_idx: int) -> Tensor:
         loss, metric = self.judge.judged(self.network(batch[0]), batch[1])
+        check_learnable(loss)
         measured = self._measured(loss.detach(), metric.detach())
         self.batches_seen += 1
         self.losses.append(measured[0])

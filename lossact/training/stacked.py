@@ -85,6 +85,7 @@ class StackedTraining(ReplicaTraining):
     start: Tensor
     numbers: Tensor
     gradient_scale: Tensor
+    fixed: Tensor | None
 
     def __init__(
         self,
@@ -123,6 +124,7 @@ class StackedTraining(ReplicaTraining):
             "shown_labels": shown[1],
             "numbers": numbers.unsqueeze(2),
             "gradient_scale": scale.to(start.dtype),
+            "fixed": network.fixed_mask(),
         }
         for name, buffer in buffers.items():
             self.register_buffer(name, buffer, persistent=False)  # made again, not read from a checkpoint
@@ -185,7 +187,10 @@ class StackedTraining(ReplicaTraining):
             self.gradient_norms.append(self.gradient_norm(self.curves_of))
 
     def _take(self, n_updates: int) -> None:
-        hyperparameters = Hyperparameters(tuple(self.numbers), self.gradient_scale)
+        numbers = dict(zip(self.rule.numbers, self.numbers, strict=True))
+        if self.fixed is not None:
+            numbers["learning_rate"] = numbers["learning_rate"].masked_fill(self.fixed, 0.0)  # whatever decays
+        hyperparameters = Hyperparameters(tuple(numbers.values()), self.gradient_scale)
         self._note(*self.advance(self.state, self.images, self.labels, hyperparameters, n_updates))
 
     def _note(self, loss: Tensor, metric: Tensor) -> None:

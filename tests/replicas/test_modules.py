@@ -52,6 +52,25 @@ def with_dropout(rate: Any = 0.3) -> nn.Module:
     return Head(nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Dropout(rate), nn.Linear(8, 1)))
 
 
+def with_fixed_features() -> nn.Module:
+    """Random features that stay, and a layer that learns."""
+    return Head(nn.Sequential(nn.Linear(16, 8).requires_grad_(False), nn.Tanh(), nn.Linear(8, 1)))
+
+
+def of_features_in_a_buffer() -> nn.Module:
+    module = Head(nn.Linear(16, 1))
+    module.register_buffer("features", torch.randn(3))
+    return module
+
+
+def detached() -> nn.Module:
+    class Detached(Head):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images).detach()
+
+    return Detached(nn.Linear(16, 1))
+
+
 class Counting(nn.Module):
     calls: Tensor
 
@@ -100,7 +119,8 @@ def train_alone(make: Callable[[], nn.Module], replica: int, *, budget: int) -> 
     ("make", "stacked"),
     [
         (with_residual, True), (with_batch_norm, True), (with_batch_norm, False), (with_dropout, False),
-        (partial(with_dropout, 0.0), True), (Counting, False),
+        (partial(with_dropout, 0.0), True), (Counting, False), (with_fixed_features, True),
+        (with_fixed_features, False),
     ],
 )  # fmt: skip
 def test_replica_equals_module_trained_alone(make: Callable[[], nn.Module], stacked: bool) -> None:
@@ -119,6 +139,9 @@ def test_replica_equals_module_trained_alone(make: Callable[[], nn.Module], stac
     [
         (with_dropout, r"draws random numbers .* train it one at a time with Condition\(stacked=False\)"),
         (Counting, r"changes its buffer 'calls' .* one at a time"),
+        (of_features_in_a_buffer, r"own buffer 'features', which stacked replicas share.*requires_grad=False"),
+        (detached, r"depends on no parameter that may move"),
+        (lambda: Head(nn.Linear(16, 1)).requires_grad_(False), r"all its parameters fixed; there is nothing to train"),
         (lambda: 3, r"made int; it must return an nn.Module"),
         (lambda: nn.Flatten(0), r"has no parameters"),
         (lambda: nn.Sequential(nn.Flatten(1), nn.Linear(16, 2)), r"returned \(64, 2\), labels are \(64,\)"),
@@ -126,7 +149,13 @@ def test_replica_equals_module_trained_alone(make: Callable[[], nn.Module], stac
 )
 def test_what_cannot_be_stacked_is_named(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        stacked_training(condition(make), 0, [0], DOUBLE)
+        stacked_training(condition(make), 0, [0, 1], DOUBLE)
+
+
+def test_replicas_side_by_side_must_learn_too() -> None:
+    module = stacked_training(condition(detached, stacked=False), 0, [0, 1], DOUBLE)
+    with pytest.raises(InputError, match="depends on no parameter that may move"):
+        fit(module, DOUBLE)
 
 
 def of_random_width() -> nn.Module:
