@@ -1,10 +1,18 @@
 """Checks at the public doors: one line a rule, one sentence an error."""
 
+import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Integral, Real
+from types import MappingProxyType
+from typing import Any
 
-from lossact.errors import InputError
+from lossact.errors import InputError, TrainingError
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+LARGEST = 1e38  # a number beyond it is infinite in single precision
+OUT_OF_MEMORY = "allocate memory", "out of memory"  # what torch says on a CPU and on a GPU
 
 
 def check_number(
@@ -18,15 +26,16 @@ def check_number(
     hint: float | str,
 ) -> None:
     """Raise InputError unless `value` is a finite number within the bounds; `hint` is a value that works."""
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    too_large = at_most == LARGEST and number and value > LARGEST  # of no interest where it is not
     bounds: list[tuple[str, bool, Callable[[float], bool]]] = [
         (f"> {above:g}", above > -math.inf, lambda v: v > above),
         (f">= {at_least:g}", at_least > -math.inf, lambda v: v >= at_least),
         (f"< {below:g}", below < math.inf, lambda v: v < below),
-        (f"<= {at_most:g}", at_most < math.inf, lambda v: v <= at_most),
+        (f"<= {at_most:g}", at_most < LARGEST or too_large, lambda v: v <= at_most),
     ]
     stated = [(text, holds) for text, given, holds in bounds if given]
     rule = " and ".join(text for text, _ in stated) or "a finite number"
-    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not all(holds(value) for _, holds in stated):
         raise InputError(f"{name}={value!r} must be {rule}; try {hint}")
 
@@ -46,3 +55,43 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
     known = sorted(choices)
     if value not in known:
         raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(known)}")
+
+
+def check_takes(name: str, function: Any, *, like: str, values: int = 0, named: Mapping[str, Any] = NOTHING) -> None:
+    """Raise InputError where a function cannot be called with such values, as far as its signature tells.
+
+    Args:
+        name: what errors call it.
+        function: what is to be called.
+        like: the call in words, such as "loss(outputs, targets)".
+        values: how many positional arguments it will get.
+        named: what else.
+    """
+    if not callable(function):
+        raise InputError(f"{name}={function!r} must be a function that is called as {like}")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # what is written in C tells none
+        return
+    try:
+        signature.bind(*[None] * values, **named)
+    except TypeError as error:
+        found = f"{getattr(function, '__name__', type(function).__name__)}{signature}"
+        raise InputError(f"{name}={found} cannot be called as {like} ({error}); give a function that can") from None
+
+
+@contextmanager
+def memory_told(what: str) -> Iterator[None]:
+    """Raise TrainingError, in one line, where memory runs out within.
+
+    Args:
+        what: took it, in words.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch's allocators raise RuntimeError
+        words = str(error).partition("\n")[0].rpartition("err == 0. ")[2]
+        if not isinstance(error, MemoryError) and not any(part in words for part in OUT_OF_MEMORY):
+            raise
+        told = f" ({words})" if words else ""
+        raise TrainingError(f"{what}: out of memory{told}; make the network, its data or its batch smaller") from None

@@ -166,6 +166,7 @@ def test_help_fits_on_a_screen_before_the_trainers_options() -> None:
     assert told.index("--model.replicas") < 4000 < told.index("--trainer.max_epochs")
 
 
+ZIPPED = b"PK\x05\x06" + bytes(18)  # an archive of nothing
 STACKED = [config("mlp_sigmoid_l2"), "--model.replicas=8"]
 BAD: dict[str, tuple[list[str], str]] = {
     "a config that is no text": (["--config=binary.yaml"], "codec can't decode"),
@@ -188,7 +189,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "loss": ([config("cnn"), "--model.loss=l3"], "loss='l3' is not known; choose one of cross_entropy"),
     "loss that cannot be imported": ([config("cnn"), "--model.loss=no.such"], "loss='no.such' cannot be imported"),
     "budget": ([config("cnn"), "--model.budget=0"], "budget=0 must be an integer >= 1"),
-    "replicas": ([config("cnn"), "--model.replicas=0"], "replicas=0 must be an integer >= 1; try 256"),
+    "replicas": ([config("cnn"), "--model.replicas=0"], "replicas=0 must be an integer >= 1 and <= 1000000; try 256"),
     "replica": ([config("cnn"), "--model.replica=-1"], "replica=-1 must be an integer >= 0"),
     "accelerator": ([config("cnn"), "--trainer.accelerator=warp"], "invalid accelerator name"),
     "batch": ([config("cnn"), "--model.batch_size=65"], "batch_size=65 must be at most the 64 examples"),
@@ -199,6 +200,14 @@ BAD: dict[str, tuple[list[str], str]] = {
     "precision": ([*STACKED, "--trainer.precision=16-true"], "precision (replicas take 32-true, 64-true, bf16-mixed)"),
     "epochs": ([*STACKED, "--trainer.max_epochs=3"], "max_epochs"),
     "quick run": ([*STACKED, "--trainer.fast_dev_run=true"], "fast_dev_run (a small budget is a quick run)"),
+    "strategy": ([*STACKED, "--trainer.strategy=ddp"], "strategy (one process holds all replicas)"),
+    "too many replicas": ([config("cnn"), "--model.replicas=10000000"], "must be an integer >= 1 and <= 1000000"),
+    "a network beyond all memory": ([config("mlp_relu_l2"), "--model.network.hidden=10000000000000"], "out of memory"),
+    "a loss that is a class": ([config("cnn"), "--model.loss=torch.nn.MSELoss"], "loss=MSELoss is a class"),
+    "a metric that nobody logs": (
+        [config("mlp_relu_l2"), *SHORT, "--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=f1"],
+        "conditioned on metric `f1` which is not available",
+    ),
     "several": (
         [*STACKED, "--trainer.max_steps=5", "--trainer.gradient_clip_val=1"], "max_steps (the budget says how many "
         "updates), gradient_clip_val (each replica's gradient is its own); leave out what is named",
@@ -233,7 +242,7 @@ def test_a_checkpoint_of_another_network_is_named(capsys: pytest.CaptureFixture[
         assert f"the checkpoint is {why}" in told or f"the checkpoint's {why}" in told
 
 
-@pytest.mark.parametrize("content", [None, b"", b"hello world", b"PK\x03\x04 half a checkpoint"])
+@pytest.mark.parametrize("content", [None, b"", b"hello world", b"PK\x03\x04 half a checkpoint", ZIPPED])
 def test_what_is_no_checkpoint_is_named(content: bytes | None, capsys: pytest.CaptureFixture[str]) -> None:
     if content is not None:
         Path("some.ckpt").write_bytes(content)

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NoReturn
-from zipfile import is_zipfile
+from zipfile import ZipFile, is_zipfile
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
-from lossact.checks import check_count
+from lossact.checks import check_count, memory_told
 from lossact.cli import TRAINING
 from lossact.errors import InputError
 from lossact.experiment import Condition
@@ -27,6 +27,9 @@ from lossact.training.callbacks import PredictionFile, ReplicaLog, UpdatesBar
 from lossact.training.quiet import interruptible, quiet
 from lossact.training.single import NetworkTraining
 from lossact.training.stacked import StackedTraining
+
+MOST_REPLICAS = 1_000_000
+UNLOGGED = "Early stopping conditioned on metric"  # how EarlyStopping says that nobody logs what it monitors
 
 
 def _words(command: str, does: str) -> dict[str, str]:
@@ -55,14 +58,15 @@ def replica_training(
         loss: cross_entropy, l2, huber or hinge, or the import path of a function (outputs, targets) -> losses.
         seed: The experiment's, >= 0; replica r draws its data and initial weights from (seed, r).
         replica: Index of the first one, >= 0.
-        replicas: How many train; 1 is a plain network that takes every flag of the Trainer, more are stacked.
+        replicas: How many train, up to a million; 1 is a plain network that takes every flag of the Trainer; more are
+            stacked.
         compiled: Whether the step of stacked replicas goes through torch.compile.
         precision: The Trainer's.
         **condition: What is trained.
     """
     check_count("seed", seed, at_least=0, hint=0)
     check_count("replica", replica, at_least=0, hint=0)
-    check_count("replicas", replicas, hint=256)
+    check_count("replicas", replicas, at_most=MOST_REPLICAS, hint=256)
     found = range(replica, replica + replicas)
     what = Condition(network=network, loss=_loss(loss), **condition)
     return training_module(what, seed, found, precision=precision, compiled=compiled)
@@ -159,7 +163,7 @@ class TrainingCLI(LightningCLI):
             return
         if not Path(path).is_file():
             raise InputError(f"ckpt_path={path!r} is no file; give a checkpoint that a fit has written")
-        if not is_zipfile(path):
+        if not is_zipfile(path) or not any(one.endswith("/data.pkl") for one in ZipFile(path).namelist()):
             raise InputError(f"ckpt_path={path!r} is no checkpoint, or a damaged one; give one that a fit has written")
 
     def instantiate_classes(self) -> None:
@@ -196,7 +200,7 @@ def run(arguments: Sequence[str] | None) -> None:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # where import paths of the user's own begin
     try:
-        with wandb_given_up(), quiet(), interruptible():
+        with memory_told("training"), wandb_given_up(), quiet(), interruptible():
             done = TrainingCLI(
                 replica_training,
                 args=None if arguments is None or list(arguments) == sys.argv[1:] else list(arguments),
@@ -210,6 +214,10 @@ def run(arguments: Sequence[str] | None) -> None:
                 load_from_checkpoint_support=False,
             )
     except (MisconfigurationException, UnpicklingError, UnicodeDecodeError) as error:
+        raise InputError(str(error)) from None
+    except RuntimeError as error:
+        if not str(error).startswith(UNLOGGED):
+            raise
         raise InputError(str(error)) from None
     if done.subcommand != "fit" and not done._get(done.config, "ckpt_path"):
         print("no --ckpt_path is given: the weights are those before any update", file=sys.stderr)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from lossact.checks import check_choice, check_count
+from lossact.checks import check_choice, check_count, check_takes
 from lossact.data import Arrays, DataSource, Drawn, ImageFiles, LineImages, RandomImages
 from lossact.errors import InputError
 from lossact.experiment.optimizers import SGD, Adam, AdamW, Optimizer
@@ -95,7 +95,11 @@ class Condition(Trainable):
     name: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        if not callable(self.loss):
+        if isinstance(self.loss, type):
+            raise InputError(f"loss={self.loss.__name__} is a class; give an instance of it, or a function")
+        if callable(self.loss):
+            check_takes("loss", self.loss, like="loss(outputs, targets)", values=2)
+        else:
             check_choice("loss", self.loss, LOSS_NAMES)
         check_count("budget", self.budget, hint=1000)
         check_count("measured_every", self.measured_every)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from lossact.checks import check_count
+from lossact.checks import check_count, check_takes
 from lossact.errors import InputError
 from lossact.experiment.condition import Trainable
 from lossact.experiment.targets import check_one_side, threshold_of
@@ -97,9 +97,9 @@ class LightningCondition(OneByOne):
     OURS: ClassVar[tuple[str, ...]] = ("max_steps", "max_epochs", "min_steps", "min_epochs", "accelerator", "precision")
 
     def __post_init__(self) -> None:
-        for what, value in (("module", self.module), ("data", self.data)):
-            if not callable(value) and (what == "module" or value is not None):
-                raise InputError(f"{what}={value!r} must be a function that makes one; try lambda: MyModule()")
+        check_takes("module", self.module, like="module()")
+        if self.data is not None:
+            check_takes("data", self.data, like="data()")
         if not isinstance(self.metric, str) or not self.metric:
             raise InputError(f"metric={self.metric!r} must be the name of a logged metric; try 'val_loss'")
         super().__post_init__()
@@ -142,8 +142,10 @@ class FunctionCondition(OneByOne):
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not callable(self.train):
-            raise InputError(f"train={self.train!r} must be a function (seed, **config) -> updates, or a curve")
+        if not isinstance(self.config, Mapping) or not all(isinstance(name, str) for name in self.config):
+            raise InputError(f"config={self.config!r} must be a dict of names to values; try {{'slowness': 2}}")
+        call = ", ".join(("seed", *(f"{name}=..." for name in self.config)))
+        check_takes("train", self.train, like=f"train({call})", values=1, named=self.config)
         super().__post_init__()
         object.__setattr__(self, "config", Settings(self.config))
         object.__setattr__(self, "name", self.name or getattr(self.train, "__name__", "train"))

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from lossact.checks import check_number
+from lossact.checks import LARGEST, check_number
 
 
 class Optimizer(ABC):
@@ -26,10 +26,10 @@ class SGD(Optimizer):
     """Gradient descent with momentum: v <- momentum v + grad + weight_decay p; p <- p - learning_rate v.
 
     Attributes:
-        learning_rate: > 0.
+        learning_rate: in (0, 1e38].
         momentum: in [0, 1).
         weight_decay: >= 0, on weights and biases alike.
-        bias_gradient_scale: factor > 0 on the gradients of biases; 1 / batch size repeats a framework that
+        bias_gradient_scale: factor in (0, 1e38] on the gradients of biases; 1 / batch size repeats a framework that
             averages them over the batch once more.
     """
 
@@ -41,10 +41,10 @@ class SGD(Optimizer):
     bias_gradient_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number("learning_rate", self.learning_rate, above=0, hint=0.1)
+        check_number("learning_rate", self.learning_rate, above=0, at_most=LARGEST, hint=0.1)
         check_number("momentum", self.momentum, at_least=0, below=1, hint=0.9)
-        check_number("weight_decay", self.weight_decay, at_least=0, hint=5e-4)
-        check_number("bias_gradient_scale", self.bias_gradient_scale, above=0, hint=1.0)
+        check_number("weight_decay", self.weight_decay, at_least=0, at_most=LARGEST, hint=5e-4)
+        check_number("bias_gradient_scale", self.bias_gradient_scale, above=0, at_most=LARGEST, hint=1.0)
 
     def content(self) -> dict[str, Any]:
         """What decides an outcome, for the store's key."""
@@ -56,10 +56,10 @@ class Adam(Optimizer):
     """Adam as torch.optim.Adam has it, weight decay added to the gradient.
 
     Attributes:
-        learning_rate: > 0.
+        learning_rate: in (0, 1e38].
         beta1, beta2: decay of the first and second moment, in [0, 1).
-        epsilon: > 0.
-        weight_decay: >= 0.
+        epsilon: in (0, 1e38].
+        weight_decay: in [0, 1e38].
     """
 
     kind: ClassVar[str] = "adam"
@@ -71,11 +71,11 @@ class Adam(Optimizer):
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        check_number("learning_rate", self.learning_rate, above=0, hint=1e-3)
+        check_number("learning_rate", self.learning_rate, above=0, at_most=LARGEST, hint=1e-3)
         check_number("beta1", self.beta1, at_least=0, below=1, hint=0.9)
         check_number("beta2", self.beta2, at_least=0, below=1, hint=0.999)
-        check_number("epsilon", self.epsilon, above=0, hint=1e-8)
-        check_number("weight_decay", self.weight_decay, at_least=0, hint=0.01)
+        check_number("epsilon", self.epsilon, above=0, at_most=LARGEST, hint=1e-8)
+        check_number("weight_decay", self.weight_decay, at_least=0, at_most=LARGEST, hint=0.01)
 
     def content(self) -> dict[str, Any]:
         """What decides an outcome, for the store's key."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lossact.checks import memory_told
 from lossact.experiment.condition import Condition, Trainable
 from lossact.experiment.curve_files import CURVES_KEPT
 from lossact.experiment.executor import Job, Progress, Told, TrainedBlock, named, replicas_of
@@ -85,10 +86,11 @@ def train_launch(
     """
     stacked = [(condition, block) for condition, block in launch if isinstance(condition, Condition)]
     try:
-        if stacked:
-            yield from _train_stacked(stacked, seed, setting, progress)
-        else:
-            yield from _train_one_by_one(launch, seed, setting, progress)
+        with memory_told(named(launch)):
+            if stacked:
+                yield from _train_stacked(stacked, seed, setting, progress)
+            else:
+                yield from _train_one_by_one(launch, seed, setting, progress)
     except Exception as error:
         error.add_note(f"while training {named(launch)}")
         raise

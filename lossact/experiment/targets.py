@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lossact.checks import check_choice, check_number
+from lossact.checks import check_choice, check_number, check_takes
 from lossact.errors import InputError
 from lossact.fingerprint import described
 
@@ -106,8 +106,7 @@ class Metric(Target):
     on: str = "training"
 
     def __post_init__(self) -> None:
-        if not callable(self.function):
-            raise InputError(f"metric={self.function!r} must be a function (outputs, targets) -> a number")
+        check_takes("metric", self.function, like="metric(outputs, targets)", values=2)
         check_one_side(self.at_least, self.at_most)
         check_choice("on", self.on, SETS)
         self.content()

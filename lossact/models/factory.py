@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
+from lossact.checks import check_takes
 from lossact.errors import InputError
 from lossact.fingerprint import described
 from lossact.models.config import NetworkConfig
@@ -16,7 +17,8 @@ class ModuleFactory(NetworkConfig):
 
     Attributes:
         make: () -> nn.Module that maps (batch, height, width) images to (batch,) logits. Called under the replica's
-            own random seed, so that weights are drawn as the module draws them.
+            own random seed, so that weights are drawn as the module draws them. Those with requires_grad=False stay
+            as they are.
     """
 
     block: ClassVar[int] = 16
@@ -35,6 +37,7 @@ class ModuleFactory(NetworkConfig):
                 f"network is a {type(self.make).__name__} that is made already; give the function that makes one, so "
                 "that each replica starts from weights of its own"
             )
+        check_takes("network", self.make, like="network()")
         self.content()
 
     def content(self) -> dict[str, Any]:

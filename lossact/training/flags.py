@@ -4,6 +4,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from lossact.errors import InputError
 
@@ -25,6 +26,7 @@ def check_flags(trainer: Trainer) -> None:
         "limit_train_batches": (trainer.limit_train_batches != 1.0, "the budget says how many updates"),
         "fast_dev_run": (bool(t.fast_dev_run), "a small budget is a quick run"),
         "max_time": (any(isinstance(one, Timer) for one in t.callbacks), "the budget says how many updates"),
+        "strategy": (not isinstance(trainer.strategy, SingleDeviceStrategy), "one process holds all replicas"),
         "devices": (trainer.num_devices * trainer.num_nodes != 1, "replicas train on one device"),
         "precision": (trainer.precision not in PRECISIONS, f"replicas take {', '.join(PRECISIONS)}"),
     }

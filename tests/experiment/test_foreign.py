@@ -199,15 +199,19 @@ def test_what_is_trained_is_in_the_key() -> None:
     [
         (lambda: condition(metric="f1"), r"'f1' was never logged in \d+ updates; the module logged train_loss"),
         (lambda: condition(module=lambda: 3), r"module made int; it must return a LightningModule"),
-        (lambda: condition(module=3), r"module=3 must be a function that makes one"),
-        (lambda: condition(data=3), r"data=3 must be a function that makes one"),
+        (lambda: condition(module=3), r"module=3 must be a function that is called as module\(\)"),
+        (lambda: condition(data=3), r"data=3 must be a function that is called as data\(\)"),
         (lambda: condition(metric=""), r"metric='' must be the name of a logged metric"),
         (lambda: condition(at_least=1.0), r"at_least=1.0 and at_most=0.05: give one of the two"),
         (lambda: condition(budget=0), r"budget=0 must be an integer >= 1"),
         (lambda: condition(trainer={"max_steps": 5}), r"'max_steps': ...} is set by the condition's budget"),
         (lambda: condition(trainer={"no_such": 5}), r"the Trainer does not take its options .*no_such"),
         (lambda: condition(module=partial(Line, rate=object())), r"module holds <object .* content cannot be told"),  # type: ignore[arg-type]
+        (lambda: condition(module=lambda seed: 3), r"module=<lambda>\(seed\) cannot be called as module\(\)"),
         (lambda: FunctionCondition(train=3, budget=9), r"train=3 must be a function"),  # type: ignore[arg-type]
+        (lambda: FunctionCondition(train=lambda: 3, budget=9), r"train=<lambda>\(\) cannot be called as train\(seed\)"),
+        (lambda: FunctionCondition(train=lambda seed: 3, config={"x": 1}, budget=9), r"as train\(seed, x=...\) \(got"),
+        (lambda: FunctionCondition(train=lambda seed: 3, config=5, budget=9), r"config=5 must be a dict"),  # type: ignore[arg-type]
         (lambda: FunctionCondition(train=lambda seed: "x", budget=9), r"train returned 'x'; return updates"),
         (lambda: FunctionCondition(train=lambda seed: 10, budget=9), r"10; updates must be an integer from 0 to"),
         (lambda: FunctionCondition(train=lambda seed: 1.5, budget=9), r"returned 1.5; updates must be an integer"),
@@ -216,7 +220,7 @@ def test_what_is_trained_is_in_the_key() -> None:
             lambda: FunctionCondition(train=lambda seed: [0] * 11, at_least=1, budget=9),
             r"a curve of 11 values; 1 to budget \+ 1 = 10 are needed",
         ),
-        (lambda: FunctionCondition(train=lambda seed: 0, config={"a": object()}, budget=9), r"config holds <object"),
+        (lambda: FunctionCondition(train=lambda seed, a: 0, config={"a": object()}, budget=9), r"config holds <object"),
     ],
 )  # fmt: skip
 def test_bad_input_is_named(make: Any, message: str) -> None:

@@ -64,6 +64,18 @@ def own(**changes):
     [
         ("faster(EASY, than=own(network=lambda: 3))", "network *lambda* made int; it must return an nn.Module"),
         ("faster(EASY, than=own(loss=lambda p, y: p.mean()))", "loss returned () for 64 examples*one loss an example*"),
+        ("faster(EASY, than=own(loss=nn.MSELoss))", "loss=MSELoss is a class; give an instance of it, or a function"),
+        ("faster(EASY, than=own(loss=lambda p: p))", "loss=<lambda>(p) cannot be called as loss(outputs, targets)*"),
+        ("faster(EASY, than=own(loss=lambda p, y: ((p - y) ** 2).detach()))", "the loss depends on no parameter*"),
+        ("faster(EASY, than=own(optimizer=SGD(learning_rate=1e39)))", "learning_rate=1e+39 must be > 0 and <= 1e+38;*"),
+        (
+            "faster(EASY, than=own(network=lambda: nn.Linear(10**7, 10**7)))",
+            "own, replicas 0 to 63: out of memory (*allocate*); make the network, its data or its*",
+        ),
+        (
+            "faster(EASY, than=own(network=MLPConfig(activation='relu', hidden=10**13), loss='l2'))",
+            "own, replicas 0 to 511: out of memory (*allocate*); make the network, its data or its*",
+        ),
         ("faster(EASY, than=own(data=Arrays(np.zeros((3, 2)), np.zeros(2))))", "data: 3 inputs and 2 targets; one*"),
         (
             "faster(EASY, than=FunctionCondition(train=lambda seed: 0, budget=60, name='ready'))",
