@@ -10,7 +10,7 @@ from lossact.checks import check_number
 from lossact.claims.hypotheses import Hypothesis, as_numbers, check_comparable, check_sequence
 from lossact.errors import ClaimError
 from lossact.experiment import Experiment, Trainable, Trials
-from lossact.replicas.generators import SAMPLE, replica_generator
+from lossact.replicas.generators import SAMPLE, draw_by, process_undisturbed
 from lossact.stats import Comparison, Decision, Margins, Outcome, compare_numbers
 
 
@@ -189,7 +189,8 @@ def sampled(draw: Callable[[np.random.Generator], float], margin: float, *, name
         raise ClaimError(f"draw={draw!r} must be a function of a numpy Generator")
 
     def draws(seed: int, replicas: int) -> list[float]:
-        return [draw(replica_generator(seed, replica, SAMPLE)) for replica in range(replicas)]
+        with process_undisturbed():
+            return [draw_by(draw, seed, replica, SAMPLE) for replica in range(replicas)]
 
     return measured(draws, margin, name=name or getattr(draw, "__name__", "number"))
 

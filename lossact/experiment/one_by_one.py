@@ -1,8 +1,5 @@
 """Trains conditions that lossact does not train by itself, a replica at a time."""
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +11,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lossact.errors import InputError
 from lossact.experiment.foreign import FunctionCondition, LightningCondition
 from lossact.experiment.key import Setting
+from lossact.replicas.generators import process_undisturbed
 
 LOSS = "loss"  # what training_step returns, where the module logs nothing of that name
 
@@ -37,22 +35,11 @@ def train_one(condition: LightningCondition | FunctionCondition, replica_seed: i
     Raises:
         InputError: what was made, logged or returned is not what the condition says.
     """
-    with _own_random_numbers(replica_seed):
+    with torch.random.fork_rng(), process_undisturbed():  # on GPUs, and on the CPU
+        seed_everything(replica_seed, verbose=False)
         if isinstance(condition, LightningCondition):
             return _fit(condition, setting)
         return _call(condition, replica_seed)
-
-
-@contextmanager
-def _own_random_numbers(seed: int) -> Iterator[None]:
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - users' code may draw from it
-    with torch.random.fork_rng():
-        seed_everything(seed, verbose=False)
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
 
 
 def _fit(condition: LightningCondition, setting: Setting) -> Run:

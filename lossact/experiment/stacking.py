@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lossact.data import ImageSet
+from lossact.data import Drawn, ImageSet
 from lossact.errors import InputError
 from lossact.experiment.condition import Condition
 from lossact.experiment.key import Setting
@@ -16,13 +16,13 @@ from lossact.models import plain_network
 from lossact.models.config import CNNConfig
 from lossact.models.factory import ModuleFactory
 from lossact.replicas.engine import Goal
-from lossact.replicas.generators import DATA, FORWARD, ORDER, WEIGHTS, replica_generator
+from lossact.replicas.generators import DATA, FORWARD, ORDER, WEIGHTS, draw_by, process_undisturbed, replica_generator
 from lossact.replicas.judge import Judge
 from lossact.replicas.minibatches import Minibatches
 from lossact.replicas.modules import (
     SeparateModules,
     StackedModule,
-    check_shared_buffers,
+    check_alike,
     flat_parameters,
     make_modules,
 )
@@ -127,7 +127,7 @@ def _network_and_start(
         modules = plain_networks(members, seed, tuple(images.shape[2:]))
         start = torch.stack([flat_parameters(module) for module in modules]).to(dtype)
         if condition.stacked:
-            check_shared_buffers(modules)
+            check_alike(modules)
             return StackedModule(modules[0].to(dtype), judge, images[0], labels[0]), start
         modules = [module.to(dtype) for module in modules]
         seeds = [forward_seed(seed, replica) for _, replica in members]
@@ -169,6 +169,9 @@ def plain_networks(members: Sequence[Member], seed: int, image_shape: tuple[int,
 def data_sets(members: Sequence[Member], seed: int, stream: int = DATA) -> list[ImageSet]:
     """Each replica's data, or the one set that all share."""
     drawn = members if members[0][0].data.per_replica else members[:1]
+    if isinstance(members[0][0].data, Drawn):
+        with process_undisturbed():
+            return [draw_by(condition.data.sample, seed, replica, stream) for condition, replica in drawn]
     return [condition.data.sample(replica_generator(seed, replica, stream)) for condition, replica in drawn]
 
 

@@ -1,6 +1,14 @@
 """Random numbers that depend on (experiment seed, replica) alone, never on how many replicas there are."""
 
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
 import numpy as np
+import torch
+
+Drawing = TypeVar("Drawing")
 
 DATA = 0
 WEIGHTS = 1
@@ -27,3 +35,50 @@ def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generat
     # The purpose goes first: a seed beyond 32 bits takes several words and would run into what follows it.
     key = np.random.SeedSequence((stream, seed)).generate_state(2, np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, replica, 0]))
+
+
+class ProcessStates(NamedTuple):
+    """Where the generators stand that belong to the whole process, and that others' code draws from."""
+
+    python: tuple[Any, ...]
+    numpy: Any
+    torch: torch.Tensor
+
+
+def process_states() -> ProcessStates:
+    """The present states."""
+    return ProcessStates(random.getstate(), np.random.get_state(), torch.get_rng_state())  # noqa: NPY002
+
+
+def set_process_states(states: ProcessStates) -> None:
+    """Have the generators go on from there."""
+    random.setstate(states.python)
+    np.random.set_state(states.numpy)  # noqa: NPY002
+    torch.set_rng_state(states.torch)
+
+
+def seed_process(seed: int) -> None:
+    """Start the generators anew; `seed` is in [0, 2^63)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def process_undisturbed() -> Iterator[None]:
+    """Whatever is drawn within, the process's own random numbers go on as if nothing had been."""
+    states = process_states()
+    try:
+        yield
+    finally:
+        set_process_states(states)
+
+
+def draw_by(function: Callable[[np.random.Generator], Drawing], seed: int, replica: int, stream: int) -> Drawing:
+    """What a user's function draws from the generator of a replica.
+
+    Where it draws from the process's generators instead, the replica decides what as well; call it within
+    `process_undisturbed`.
+    """
+    seed_process(int(replica_generator(seed, replica, stream).integers(2**63)))
+    return function(replica_generator(seed, replica, stream))

@@ -1,9 +1,10 @@
 """Anybody's nn.Module as many replicas: stacked by torch.func, or side by side where that cannot be."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, replace_all_batch_norm_modules_, vmap
@@ -11,6 +12,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lossact.errors import InputError
 from lossact.models.factory import ModuleFactory
+from lossact.replicas.generators import (
+    ProcessStates,
+    process_states,
+    process_undisturbed,
+    seed_process,
+    set_process_states,
+)
 from lossact.replicas.judge import Judge, check_learnable
 
 ONE_AT_A_TIME = "train it one at a time with Condition(stacked=False)"
@@ -23,9 +31,9 @@ def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module
         InputError: the factory makes something else, or modules of different shapes.
     """
     modules: list[nn.Module] = []
-    with torch.random.fork_rng(devices=[]):
+    with process_undisturbed():
         for seed in seeds:
-            torch.manual_seed(seed)
+            seed_process(seed)
             module = factory.make()
             if not isinstance(module, nn.Module):
                 raise InputError(f"network {factory} made {type(module).__name__}; it must return an nn.Module")
@@ -38,21 +46,46 @@ def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module
             f"network {factory} makes modules of different shapes, or with other parameters fixed; replicas must share "
             "one"
         )
+    hooked = [name for name, p in modules[0].named_parameters() if p._backward_hooks or p._post_accumulate_grad_hooks]
+    if hooked:
+        raise InputError(
+            f"network {factory} has a hook on the gradient of {hooked[0]!r}, which replicas do not call; take a "
+            "LightningCondition, or have the loss do what it does"
+        )
     if not any(trains for _, trains in shapes[0].values()):
         raise InputError(f"network {factory} has all its parameters fixed; there is nothing to train")
     return modules
 
 
-def check_shared_buffers(modules: Sequence[nn.Module]) -> None:
-    """Raise InputError where buffers differ between modules that are to be stacked: all would get the first one's."""
-    first = dict(modules[0].named_buffers())
+def check_alike(modules: Sequence[nn.Module]) -> None:
+    """Raise InputError where modules that are to be stacked differ in more than parameters: all get the first one's."""
+    first = _held(modules[0])
     for module in modules[1:]:
-        for name, buffer in module.named_buffers():
-            if not torch.equal(buffer, first[name]):
-                raise InputError(
-                    f"each network draws its own buffer {name!r}, which stacked replicas share; make it a parameter "
-                    f"with requires_grad=False, or {ONE_AT_A_TIME}"
-                )
+        name = _changed(first, _held(module))
+        if name is not None:
+            raise InputError(
+                f"each network draws its own {name!r}, which stacked replicas share; make it a parameter with "
+                f"requires_grad=False, or {ONE_AT_A_TIME}"
+            )
+
+
+def _held(module: nn.Module) -> dict[str, Any]:
+    """What a module holds beside parameters, by name: buffers, and tensors and numbers among its attributes."""
+    found: dict[str, Any] = {}
+    for path, part in module.named_modules():
+        for name, value in [*part.named_buffers(recurse=False), *vars(part).items()]:
+            if isinstance(value, (Tensor, int, float, complex)):
+                found[f"{path}.{name}" if path else name] = value.clone() if isinstance(value, Tensor) else value
+    return found
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    """The first name whose value is another one now; NaN is NaN."""
+    for name, value in before.items():
+        old, new = torch.as_tensor(value), torch.as_tensor(after.get(name, value))
+        if old.shape != new.shape or not bool(((old == new) | ((old != old) & (new != new))).all()):
+            return name
+    return None
 
 
 def flat_parameters(module: nn.Module) -> Tensor:
@@ -94,7 +127,7 @@ def _layers(module: nn.Module) -> dict[str, int]:
 
 
 def check_stackable(module: nn.Module, judge: Judge, images: Tensor, labels: Tensor) -> None:
-    """Raise InputError where a forward pass draws random numbers, or changes buffers other than batch norm's.
+    """Raise InputError where a forward pass draws random numbers, or changes its inputs or what the module holds.
 
     Batch norm's running statistics may change: a network in training does not read them.
     """
@@ -104,16 +137,16 @@ def check_stackable(module: nn.Module, judge: Judge, images: Tensor, labels: Ten
         if isinstance(part, _BatchNorm)
         for name, _ in part.named_buffers(recurse=False)
     }
-    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        state = torch.get_rng_state()
+    held, inputs = _held(module), images.clone()
+    with process_undisturbed(), torch.enable_grad():
+        states = process_states()
         try:
             outputs = module(images)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise InputError(
                 f"network does not take inputs of shape {tuple(images.shape)} and {images.dtype}: {error}"
             ) from None
-        drew = not torch.equal(state, torch.get_rng_state())
+        drew = _drew(states)
         loss, _ = judge.judged(outputs, labels)
     check_learnable(loss)
     if drew:
@@ -121,12 +154,19 @@ def check_stackable(module: nn.Module, judge: Judge, images: Tensor, labels: Ten
             f"network draws random numbers in its forward pass (dropout, say), which stacked replicas "
             f"cannot do independently; {ONE_AT_A_TIME}"
         )
-    changed = [n for n, buffer in module.named_buffers() if n not in own and not torch.equal(before[n], buffer)]
-    if changed:
+    name = _changed({name: value for name, value in held.items() if name not in own}, _held(module))
+    if name is not None:
         raise InputError(
-            f"network changes its buffer {changed[0]!r} in its forward pass, which stacked replicas "
-            f"do not keep; {ONE_AT_A_TIME}"
+            f"network changes its {name!r} in its forward pass, which stacked replicas do not keep; {ONE_AT_A_TIME}"
         )
+    if _changed({"inputs": inputs}, {"inputs": images}):
+        raise InputError("network changes its inputs in place, and later updates would see them; have it make new ones")
+
+
+def _drew(before: ProcessStates) -> bool:
+    now = process_states()
+    same_numpy = np.array_equal(before.numpy[1], now.numpy[1]) and before.numpy[2:] == now.numpy[2:]
+    return not (same_numpy and before.python == now.python and torch.equal(before.torch, now.torch))
 
 
 class StackedModule:
@@ -222,11 +262,11 @@ class SeparateModules:
 
     def __init__(self, modules: Sequence[nn.Module], judge: Judge, seeds: Sequence[int]) -> None:
         self.modules, self.judge = modules, judge
-        self.random_states: list[Tensor] = []
-        with torch.random.fork_rng(devices=[]):
+        self.states: list[ProcessStates] = []
+        with process_undisturbed():
             for seed in seeds:
-                torch.manual_seed(seed)
-                self.random_states.append(torch.get_rng_state())
+                seed_process(seed)
+                self.states.append(process_states())
 
     def arrange_images(self, images: Tensor) -> Tensor:
         """As they are."""
@@ -252,10 +292,10 @@ class SeparateModules:
 
     @contextmanager
     def _own_random_numbers(self, replica: int) -> Iterator[None]:
-        with torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(self.random_states[replica])
+        with process_undisturbed():
+            set_process_states(self.states[replica])
             yield
-            self.random_states[replica] = torch.get_rng_state()
+            self.states[replica] = process_states()
 
     def measure(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Loss (replicas,) and metric (replicas,)."""

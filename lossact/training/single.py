@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lossact.errors import InputError
 from lossact.replicas.engine import Goal
+from lossact.replicas.generators import seed_process
 from lossact.replicas.judge import Judge, check_learnable
 from lossact.replicas.minibatches import Minibatches
 from lossact.training.base import ReplicaTraining
@@ -90,7 +91,7 @@ class NetworkTraining(ReplicaTraining):
 
     def on_train_start(self) -> None:
         if self.forward_seed is not None:
-            torch.manual_seed(self.forward_seed)
+            seed_process(self.forward_seed)
 
     def training_step(self, batch: Examples, batch_idx: int) -> Tensor:
         loss, metric = self.judge.judged(self.network(batch[0]), batch[1])

@@ -1,4 +1,6 @@
 import json
+import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,12 +145,17 @@ def test_a_gap_grows_replica_by_replica() -> None:
     assert hypothesis.warnings(None, of_four)[0].startswith("31% of the runs are cut off at 1000")  # type: ignore[arg-type]
 
 
-def test_a_sampled_claim_trains_nothing() -> None:
-    verdict = evaluate(sampled(lambda generator: generator.normal(), -0.5, name="a normal number"))
+@pytest.mark.parametrize(
+    "draw",
+    [lambda generator: generator.normal(), lambda _: np.random.normal(), lambda _: random.gauss()],  # noqa: NPY002
+    ids=["its generator", "numpy's", "Python's"],
+)
+def test_a_sampled_claim_trains_nothing(draw: Callable[[np.random.Generator], float]) -> None:
+    verdict = evaluate(sampled(draw, -0.5, name="a normal number"))
     assert verdict.name == "supported"
     assert verdict.to_json()["budget"] is None
     assert verdict.decision.low < 0.691 < verdict.decision.high  # Phi(1/2)
-    again = evaluate(sampled(lambda generator: generator.normal(), -0.5, name="a normal number"))
+    again = evaluate(sampled(draw, -0.5, name="a normal number"))
     assert again.decision == verdict.decision
 
 

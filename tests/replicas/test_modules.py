@@ -1,4 +1,6 @@
+import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy
 
-from lossact import SGD, Condition, RandomImages
+from lossact import SGD, Condition, Drawn, RandomImages
 from lossact.errors import InputError
 from lossact.experiment.key import Setting, trial_key
 from lossact.experiment.runner import fit, train_blocks
 from lossact.experiment.stacking import stacked_training
-from lossact.replicas.generators import DATA, FORWARD, WEIGHTS, replica_generator
+from lossact.replicas.generators import DATA, FORWARD, WEIGHTS, replica_generator, seed_process
 
 DOUBLE = Setting(precision="64-true", threads=1)
 
@@ -63,6 +65,26 @@ def of_features_in_a_buffer() -> nn.Module:
     return module
 
 
+def of_features_in_an_attribute() -> nn.Module:
+    module = Head(nn.Linear(16, 1))
+    module.scale = torch.rand(())
+    return module
+
+
+def with_numpy_noise() -> nn.Module:
+    class Noisy(Head):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) + np.random.normal()  # noqa: NPY002
+
+    return Noisy(nn.Linear(16, 1))
+
+
+def with_a_hook() -> nn.Module:
+    module = Head(nn.Linear(16, 1))
+    module.body.weight.register_hook(lambda gradient: gradient / 2)  # type: ignore[operator]
+    return module
+
+
 def detached() -> nn.Module:
     class Detached(Head):
         def forward(self, images: Tensor) -> Tensor:
@@ -71,13 +93,19 @@ def detached() -> nn.Module:
     return Detached(nn.Linear(16, 1))
 
 
-class Counting(nn.Module):
-    calls: Tensor
+def with_tied_weights() -> nn.Module:
+    inner, last = nn.Linear(16, 16), nn.Linear(16, 1)
+    return Head(nn.Sequential(inner, nn.Tanh(), inner, nn.Tanh(), last))
 
-    def __init__(self) -> None:
+
+class Counting(nn.Module):
+    def __init__(self, *, plain: bool = False) -> None:
         super().__init__()
         self.linear = nn.Linear(16, 1)
-        self.register_buffer("calls", torch.zeros(()))
+        if plain:
+            self.calls: Any = 0
+        else:
+            self.register_buffer("calls", torch.zeros(()))
 
     def forward(self, images: Tensor) -> Tensor:
         self.calls += 1
@@ -120,7 +148,7 @@ def train_alone(make: Callable[[], nn.Module], replica: int, *, budget: int) -> 
     [
         (with_residual, True), (with_batch_norm, True), (with_batch_norm, False), (with_dropout, False),
         (partial(with_dropout, 0.0), True), (Counting, False), (with_fixed_features, True),
-        (with_fixed_features, False),
+        (with_fixed_features, False), (with_tied_weights, True), (with_tied_weights, False),
     ],
 )  # fmt: skip
 def test_replica_equals_module_trained_alone(make: Callable[[], nn.Module], stacked: bool) -> None:
@@ -138,8 +166,16 @@ def test_replica_equals_module_trained_alone(make: Callable[[], nn.Module], stac
     ("make", "message"),
     [
         (with_dropout, r"draws random numbers .* train it one at a time with Condition\(stacked=False\)"),
-        (Counting, r"changes its buffer 'calls' .* one at a time"),
-        (of_features_in_a_buffer, r"own buffer 'features', which stacked replicas share.*requires_grad=False"),
+        (Counting, r"changes its 'calls' .* one at a time"),
+        (of_features_in_a_buffer, r"own 'features', which stacked replicas share.*requires_grad=False"),
+        (of_features_in_an_attribute, r"draws its own 'scale', which stacked replicas share"),
+        (with_numpy_noise, r"draws random numbers"),
+        (partial(Counting, plain=True), r"changes its 'calls'"),
+        (
+            lambda: Head(nn.Sequential(nn.Hardtanh(0.0, 0.5, inplace=True), nn.Linear(16, 1))),
+            r"changes its inputs in place",
+        ),
+        (with_a_hook, r"has a hook on the gradient of 'body.weight'"),
         (detached, r"depends on no parameter that may move"),
         (lambda: Head(nn.Linear(16, 1)).requires_grad_(False), r"all its parameters fixed; there is nothing to train"),
         (lambda: 3, r"made int; it must return an nn.Module"),
@@ -204,3 +240,38 @@ def test_a_blocks_bits_do_not_depend_on_its_companions() -> None:
     together = list(train_blocks(condition(with_batch_norm, budget=20), 0, [0, 1, 2], setting))
     (alone,) = train_blocks(condition(with_batch_norm, budget=20), 0, [1], setting)
     np.testing.assert_array_equal(alone.curves.loss, together[1].curves.loss)
+
+
+def drawn_by_numpy() -> nn.Module:
+    module = with_numpy_noise()
+    nn.init.constant_(module.body.weight, np.random.normal())  # type: ignore[arg-type, union-attr]  # noqa: NPY002
+    nn.init.constant_(module.body.bias, random.random())  # type: ignore[arg-type, union-attr]
+    return module
+
+
+def drawn_without_the_generator(_: np.random.Generator) -> tuple[Tensor, Tensor]:
+    return torch.randn(64, 4, 4), torch.from_numpy(np.random.randint(2, size=64)).float()  # noqa: NPY002
+
+
+def test_data_drawn_from_anywhere_depend_on_the_replica_alone() -> None:
+    given = replace(condition(with_residual), data=Drawn(drawn_without_the_generator))
+    of_both, alone = (stacked_training(given, 0, replicas, DOUBLE) for replicas in ([0, 1], [1]))
+    for name in ("images", "labels"):
+        assert torch.equal(getattr(of_both, name)[1], getattr(alone, name)[0])
+        assert not torch.equal(getattr(of_both, name)[0], getattr(of_both, name)[1])
+
+
+def test_what_numpy_and_python_draw_depends_on_the_replica_alone() -> None:
+    seed_process(0)
+    following = np.random.normal(), random.random()  # noqa: NPY002
+    seed_process(0)
+    of_both, alone = (
+        stacked_training(condition(drawn_by_numpy, stacked=False), 0, replicas, DOUBLE, curves_of=2)
+        for replicas in ([0, 1], [1])
+    )
+    assert not (of_both.start[0] == of_both.start[1]).any()
+    assert torch.equal(of_both.start[1], alone.start[0])
+    fit(of_both, DOUBLE)
+    fit(alone, DOUBLE)
+    np.testing.assert_array_equal(of_both.outcome().loss[1], alone.outcome().loss[0])
+    assert (np.random.normal(), random.random()) == following  # noqa: NPY002
