@@ -4,6 +4,8 @@ import json
 import sqlite3
 import tempfile
 import warnings
+import zlib
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,7 +19,7 @@ from lossact.errors import StoreError
 from lossact.experiment.curve_files import CurveFiles
 from lossact.experiment.trials import Curves, Trials
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SCHEMA = """
 CREATE TABLE experiments (
@@ -41,7 +43,20 @@ CREATE TABLE numbers (
     PRIMARY KEY (experiment, replica)
 ) WITHOUT ROWID;
 """
-FORMS = {0: SCHEMA + NUMBERS, 1: NUMBERS}  # what a database of an older form lacks
+CHECKSUMS = """
+CREATE TABLE checksums (
+    experiment INTEGER NOT NULL REFERENCES experiments (id),
+    first_replica INTEGER NOT NULL,
+    replicas INTEGER NOT NULL,
+    crc32 INTEGER NOT NULL,
+    PRIMARY KEY (experiment, first_replica)
+) WITHOUT ROWID;
+"""
+# What a database of an older form lacks.
+FORMS = {0: SCHEMA + NUMBERS + CHECKSUMS, 1: NUMBERS + CHECKSUMS, 2: CHECKSUMS}
+TABLES = {"trials": "steps_to_target, diverged", "numbers": "value"}  # and their columns beside the replica
+OF_KEY = "experiment = (SELECT id FROM experiments WHERE key = ?)"
+Rows = list[tuple[Any, ...]]
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 OF_A_DATABASE = ("", "-wal", "-shm")  # SQLite's files, by what follows the name
 
@@ -50,7 +65,8 @@ class Store:
     """The trials of all experiments that used one directory. What it holds is never trained again.
 
     Several processes may use it at once: writes are transactions, and `training` lets one of them train a key. A file
-    that is damaged is set aside with a warning, never deleted.
+    that is damaged is set aside with a warning, never deleted; rows that are not what was written are dropped with a
+    warning, and trained again.
 
     Args:
         directory: made where it is missing; None keeps everything in a temporary one that `close` removes.
@@ -160,14 +176,9 @@ class Store:
 
     def trials(self, key: str, budget: int, *, first: int | None = None) -> Trials:
         """The longest gapless run of stored trials from replica 0 on, or as much of it as is asked for."""
-        with self._reading():
-            rows = self._database.execute(
-                "SELECT replica, steps_to_target, diverged FROM trials JOIN experiments ON id = experiment"
-                " WHERE key = ? ORDER BY replica LIMIT ?",
-                (key, -1 if first is None else first),
-            ).fetchall()
+        rows = self._sound("trials", key, first)
         gapless = next((n for n, row in enumerate(rows) if row[0] != n), len(rows))
-        columns: list[tuple[Any, ...]] = list(zip(*rows[:gapless], strict=True)) or [(), (), ()]
+        columns: Rows = list(zip(*rows[:gapless], strict=True)) or [(), (), ()]
         reached = np.array([steps is not None for steps in columns[1]], dtype=bool)
         return Trials(
             steps=np.array([steps or 0 for steps in columns[1]], dtype=np.int64),
@@ -210,24 +221,72 @@ class Store:
 
     def stored_blocks(self, key: str, block: int) -> set[int]:
         """Indices of the blocks that are stored."""
-        with self._reading():
-            rows = self._database.execute(
-                "SELECT DISTINCT replica / ? FROM trials JOIN experiments ON id = experiment WHERE key = ?",
-                (block, key),
-            ).fetchall()
-        return {index for (index,) in rows}
+        return {replica // block for replica, *_ in self._sound("trials", key)}
 
     def add(self, key: str, content: dict[str, Any], first_replica: int, trials: Trials, curves: Curves | None) -> None:
         """Write a block whole: its curves first where any are given, then its trials in one transaction."""
-        rows = [(first_replica + trial.replica, trial.steps_to_target, trial.diverged) for trial in trials]
+        rows: Rows = [(first_replica + one.replica, one.steps_to_target, int(one.diverged)) for one in trials]
         if curves is not None and len(curves):
             with self._told_of_writing():  # before the transaction, for which other processes wait
                 self._curves.write(key, first_replica, curves)
         with self._writing():
             experiment = self._experiment(key, content)
-            self._database.executemany(
-                "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?)", [(experiment, *row) for row in rows]
+            self._insert("trials", experiment, rows)
+
+    def _insert(self, table: str, experiment: int, rows: Rows) -> None:
+        """Rows of replicas that follow each other."""
+        values = ", ".join("?" for _ in (experiment, *rows[0]))
+        self._database.executemany(
+            f"INSERT OR REPLACE INTO {table} VALUES ({values})", [(experiment, *row) for row in rows]
+        )
+        self._database.execute(
+            "INSERT OR REPLACE INTO checksums VALUES (?, ?, ?, ?)", (experiment, rows[0][0], len(rows), _crc(rows))
+        )
+
+    def _sound(self, table: str, key: str, first: int | None = None) -> Rows:
+        """A key's first rows, or all, in the order of replicas, without those that are not what was written."""
+        with self._reading():
+            self._database.execute("BEGIN")  # both of the same moment
+            try:
+                rows, changed = self._rows(table, key, first)
+            finally:
+                self._database.execute("COMMIT")
+        if not changed:
+            return rows
+        with self._writing():  # another process may have put it right meanwhile
+            rows, changed = self._rows(table, key, first)
+            for low, high in changed:
+                self._database.execute(
+                    f"DELETE FROM {table} WHERE {OF_KEY} AND replica BETWEEN ? AND ?", (key, low, high)
+                )
+                self._database.execute(f"DELETE FROM checksums WHERE {OF_KEY} AND first_replica = ?", (key, low))
+        if changed:
+            parts = ", ".join(f"{low} to {high}" for low, high in changed)
+            warnings.warn(
+                f"store {self.directory}: {table} of replicas {parts} are not what was written (key {key[:12]}); "
+                "dropped, to be made again",
+                stacklevel=4,
             )
+        return [row for row in rows if not any(low <= row[0] <= high for low, high in changed)]
+
+    def _rows(self, table: str, key: str, first: int | None) -> tuple[Rows, list[tuple[int, int]]]:
+        """Rows, and the replicas whose rows are not what was written; forms before 3 did not note what that was."""
+        rows: Rows = self._database.execute(
+            f"SELECT replica, {TABLES[table]} FROM {table} WHERE {OF_KEY} ORDER BY replica LIMIT ?",
+            (key, -1 if first is None else first),
+        ).fetchall()
+        written = self._database.execute(
+            f"SELECT first_replica, replicas, crc32 FROM checksums WHERE {OF_KEY} ORDER BY first_replica", (key,)
+        ).fetchall()
+        changed: list[tuple[int, int]] = []
+        rows = [row for row in rows if isinstance(row[0], int)]  # what is damaged may be text
+        replicas = [row[0] for row in rows]
+        for low, count, crc in written:
+            part = rows[bisect_left(replicas, low) : bisect_left(replicas, low + count)]
+            cut = first is not None and low + count > first
+            if not cut and _crc(part) != crc:
+                changed.append((low, low + count - 1))
+        return rows, changed
 
     def _experiment(self, key: str, content: dict[str, Any]) -> int:
         self._database.execute(
@@ -238,27 +297,20 @@ class Store:
 
     def numbers(self, key: str, *, first: int) -> NDArray[np.float64]:
         """The first stored numbers, NaN where a replica cannot tell."""
-        with self._reading():
-            rows = self._database.execute(
-                "SELECT replica, value FROM numbers JOIN experiments ON id = experiment"
-                " WHERE key = ? ORDER BY replica LIMIT ?",
-                (key, first),
-            ).fetchall()
+        rows = self._sound("numbers", key, first)
         return np.array([np.nan if value is None else value for _, value in rows], dtype=np.float64)
 
     def add_numbers(self, key: str, content: dict[str, Any], numbers: NDArray[np.float64]) -> None:
         """Write the numbers of replicas 0, 1, … in one transaction."""
         with self._writing():
             experiment = self._experiment(key, content)
-            rows = [(experiment, replica, value) for replica, value in enumerate(numbers.tolist())]
-            self._database.executemany("INSERT OR REPLACE INTO numbers VALUES (?, ?, ?)", rows)  # NaN becomes NULL
+            self._insert("numbers", experiment, [(k, None if x != x else x) for k, x in enumerate(numbers.tolist())])
 
     def forget(self, key: str) -> None:
         """Drop the trials of a key, to have them trained anew."""
         with self._writing():
-            self._database.execute(
-                "DELETE FROM trials WHERE experiment = (SELECT id FROM experiments WHERE key = ?)", (key,)
-            )
+            for table in ("trials", "checksums"):
+                self._database.execute(f"DELETE FROM {table} WHERE {OF_KEY}", (key,))
 
     def curves(self, key: str, block: int) -> Curves | None:
         """The curves kept for the first replicas, or None where there are none."""
@@ -276,6 +328,11 @@ class Store:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _crc(rows: Rows) -> int:
+    """Checksum of rows as Python writes them."""
+    return zlib.crc32(repr(rows).encode())
 
 
 def _damage(what: str) -> sqlite3.DatabaseError:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lossact import Experiment, Store
+from lossact import Experiment, FunctionCondition, Store
 from lossact.errors import InputError, StoreError
 from lossact.experiment import Curves, Trials
 from lossact.experiment.experiment import default_setting
@@ -111,7 +111,7 @@ def test_a_store_of_another_form_is_refused_and_left_alone(tmp_path: Path) -> No
     database = sqlite3.connect(tmp_path / "trials.sqlite")
     database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(StoreError, match="written in form 99, this lossact reads form 2; give another directory"):
+    with pytest.raises(StoreError, match="written in form 99, this lossact reads form 3; give another directory"):
         Store(tmp_path)
     assert sqlite3.connect(tmp_path / "trials.sqlite").execute("PRAGMA user_version").fetchone() == (99,)
 
@@ -259,10 +259,51 @@ def test_without_a_compiler_replicas_train_eagerly_and_it_is_said(monkeypatch: p
         assert not default_setting(compiled=True).compiled
 
 
-def test_numbers_come_back_and_a_store_of_the_first_form_takes_them(tmp_path: Path) -> None:
+CHANGES = {
+    "a number": "UPDATE trials SET steps_to_target = steps_to_target + 256 WHERE replica = 20",
+    "an outcome": "UPDATE trials SET steps_to_target = NULL WHERE replica = 20",
+    "text": "UPDATE trials SET steps_to_target = 'many' WHERE replica = 20",
+    "a flag": "UPDATE trials SET diverged = 1 - diverged WHERE replica = 20",
+    "a row less": "DELETE FROM trials WHERE replica = 20",
+    "another replica's": "UPDATE trials SET replica = 'twenty' WHERE replica = 20",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_rows_that_are_not_what_was_written_are_dropped_and_made_again(change: str, tmp_path: Path) -> None:
+    trained = FunctionCondition(train=lambda seed: seed % 50, budget=50)
+    with Store(tmp_path) as store:
+        experiment = Experiment(store=store, setting=Setting(threads=1))
+        (before,) = experiment.trials([trained], 64)
+        store._database.execute(CHANGES[change])
+        with pytest.warns(
+            UserWarning, match=r"trials of replicas 20 to 21 are not what was written \(key [0-9a-f]{12}\)"
+        ):
+            (after,) = experiment.trials([trained], 64)
+        assert experiment.trained_replicas == 64 + trained.block
+    for name in ("steps", "reached", "diverged"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+
+
+def test_numbers_that_are_not_what_was_written_are_dropped(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.add_numbers("n", {}, np.array([0.1, np.nan, 3.0]))
+        store._database.execute("UPDATE numbers SET value = 0 WHERE replica = 1")
+        assert len(store.numbers("n", first=2)) == 2  # what was written together is judged together
+        with pytest.warns(UserWarning, match="numbers of replicas 0 to 2 are not what was written"):
+            assert len(store.numbers("n", first=3)) == 0
+        assert len(store.numbers("n", first=3)) == 0
+
+
+@pytest.mark.parametrize(("form", "lacks"), [(1, ("numbers", "checksums")), (2, ("checksums",))])
+def test_numbers_come_back_and_stores_of_older_forms_take_them(
+    form: int, lacks: tuple[str, ...], tmp_path: Path
+) -> None:
     with Store(tmp_path) as store:
         store.add("k", {}, 0, some_trials(64), NO_CURVES)
-        store._database.executescript("DROP TABLE numbers; PRAGMA user_version = 1;")
+        for table in lacks:
+            store._database.execute(f"DROP TABLE {table}")
+        store._database.execute(f"PRAGMA user_version = {form}")
     with Store(tmp_path) as store:
         assert len(store.trials("k", 10)) == 64
         store.add_numbers("n", {"a": 1}, np.array([0.1, np.nan, -np.inf]))
