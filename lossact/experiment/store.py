@@ -8,6 +8,7 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,34 @@ CREATE TABLE checksums (
 """
 # What a database of an older form lacks.
 FORMS = {0: SCHEMA + NUMBERS + CHECKSUMS, 1: NUMBERS + CHECKSUMS, 2: CHECKSUMS}
-TABLES = {"trials": "steps_to_target, diverged", "numbers": "value"}  # and their columns beside the replica
-OF_KEY = "experiment = (SELECT id FROM experiments WHERE key = ?)"
 Rows = list[tuple[Any, ...]]
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 OF_A_DATABASE = ("", "-wal", "-shm")  # SQLite's files, by what follows the name
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rows of replicas, by key: the statements that read, write and drop them."""
+
+    name: str
+    select: str
+    insert: str
+    delete: str
+
+
+TRIALS = _Table(
+    "trials",
+    "SELECT replica, steps_to_target, diverged FROM trials JOIN experiments ON id = experiment"
+    " WHERE key = ? ORDER BY replica LIMIT ?",
+    "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?)",
+    "DELETE FROM trials WHERE experiment = (SELECT id FROM experiments WHERE key = ?) AND replica BETWEEN ? AND ?",
+)
+NUMBERS_FOUND = _Table(
+    "numbers",
+    "SELECT replica, value FROM numbers JOIN experiments ON id = experiment WHERE key = ? ORDER BY replica LIMIT ?",
+    "INSERT OR REPLACE INTO numbers VALUES (?, ?, ?)",
+    "DELETE FROM numbers WHERE experiment = (SELECT id FROM experiments WHERE key = ?) AND replica BETWEEN ? AND ?",
+)
 
 
 class Store:
@@ -176,7 +200,7 @@ class Store:
 
     def trials(self, key: str, budget: int, *, first: int | None = None) -> Trials:
         """The longest gapless run of stored trials from replica 0 on, or as much of it as is asked for."""
-        rows = self._sound("trials", key, first)
+        rows = self._sound(TRIALS, key, first)
         gapless = next((n for n, row in enumerate(rows) if row[0] != n), len(rows))
         columns: Rows = list(zip(*rows[:gapless], strict=True)) or [(), (), ()]
         reached = np.array([steps is not None for steps in columns[1]], dtype=bool)
@@ -221,7 +245,7 @@ class Store:
 
     def stored_blocks(self, key: str, block: int) -> set[int]:
         """Indices of the blocks that are stored."""
-        return {replica // block for replica, *_ in self._sound("trials", key)}
+        return {replica // block for replica, *_ in self._sound(TRIALS, key)}
 
     def add(self, key: str, content: dict[str, Any], first_replica: int, trials: Trials, curves: Curves | None) -> None:
         """Write a block whole: its curves first where any are given, then its trials in one transaction."""
@@ -231,19 +255,16 @@ class Store:
                 self._curves.write(key, first_replica, curves)
         with self._writing():
             experiment = self._experiment(key, content)
-            self._insert("trials", experiment, rows)
+            self._insert(TRIALS, experiment, rows)
 
-    def _insert(self, table: str, experiment: int, rows: Rows) -> None:
+    def _insert(self, table: _Table, experiment: int, rows: Rows) -> None:
         """Rows of replicas that follow each other."""
-        values = ", ".join("?" for _ in (experiment, *rows[0]))
-        self._database.executemany(
-            f"INSERT OR REPLACE INTO {table} VALUES ({values})", [(experiment, *row) for row in rows]
-        )
+        self._database.executemany(table.insert, [(experiment, *row) for row in rows])
         self._database.execute(
             "INSERT OR REPLACE INTO checksums VALUES (?, ?, ?, ?)", (experiment, rows[0][0], len(rows), _crc(rows))
         )
 
-    def _sound(self, table: str, key: str, first: int | None = None) -> Rows:
+    def _sound(self, table: _Table, key: str, first: int | None = None) -> Rows:
         """A key's first rows, or all, in the order of replicas, without those that are not what was written."""
         with self._reading():
             self._database.execute("BEGIN")  # both of the same moment
@@ -256,27 +277,27 @@ class Store:
         with self._writing():  # another process may have put it right meanwhile
             rows, changed = self._rows(table, key, first)
             for low, high in changed:
+                self._database.execute(table.delete, (key, low, high))
                 self._database.execute(
-                    f"DELETE FROM {table} WHERE {OF_KEY} AND replica BETWEEN ? AND ?", (key, low, high)
+                    "DELETE FROM checksums WHERE experiment = (SELECT id FROM experiments WHERE key = ?)"
+                    " AND first_replica = ?",
+                    (key, low),
                 )
-                self._database.execute(f"DELETE FROM checksums WHERE {OF_KEY} AND first_replica = ?", (key, low))
         if changed:
             parts = ", ".join(f"{low} to {high}" for low, high in changed)
             warnings.warn(
-                f"store {self.directory}: {table} of replicas {parts} are not what was written (key {key[:12]}); "
+                f"store {self.directory}: {table.name} of replicas {parts} are not what was written (key {key[:12]}); "
                 "dropped, to be made again",
                 stacklevel=4,
             )
         return [row for row in rows if not any(low <= row[0] <= high for low, high in changed)]
 
-    def _rows(self, table: str, key: str, first: int | None) -> tuple[Rows, list[tuple[int, int]]]:
+    def _rows(self, table: _Table, key: str, first: int | None) -> tuple[Rows, list[tuple[int, int]]]:
         """Rows, and the replicas whose rows are not what was written; forms before 3 did not note what that was."""
-        rows: Rows = self._database.execute(
-            f"SELECT replica, {TABLES[table]} FROM {table} WHERE {OF_KEY} ORDER BY replica LIMIT ?",
-            (key, -1 if first is None else first),
-        ).fetchall()
+        rows: Rows = self._database.execute(table.select, (key, -1 if first is None else first)).fetchall()
         written = self._database.execute(
-            f"SELECT first_replica, replicas, crc32 FROM checksums WHERE {OF_KEY} ORDER BY first_replica", (key,)
+            "SELECT first_replica, replicas, crc32 FROM checksums JOIN experiments ON id = experiment WHERE key = ?",
+            (key,),
         ).fetchall()
         changed: list[tuple[int, int]] = []
         rows = [row for row in rows if isinstance(row[0], int)]  # what is damaged may be text
@@ -297,20 +318,26 @@ class Store:
 
     def numbers(self, key: str, *, first: int) -> NDArray[np.float64]:
         """The first stored numbers, NaN where a replica cannot tell."""
-        rows = self._sound("numbers", key, first)
+        rows = self._sound(NUMBERS_FOUND, key, first)
         return np.array([np.nan if value is None else value for _, value in rows], dtype=np.float64)
 
     def add_numbers(self, key: str, content: dict[str, Any], numbers: NDArray[np.float64]) -> None:
         """Write the numbers of replicas 0, 1, … in one transaction."""
         with self._writing():
             experiment = self._experiment(key, content)
-            self._insert("numbers", experiment, [(k, None if x != x else x) for k, x in enumerate(numbers.tolist())])
+            self._insert(
+                NUMBERS_FOUND, experiment, [(k, None if x != x else x) for k, x in enumerate(numbers.tolist())]
+            )
 
     def forget(self, key: str) -> None:
         """Drop the trials of a key, to have them trained anew."""
         with self._writing():
-            for table in ("trials", "checksums"):
-                self._database.execute(f"DELETE FROM {table} WHERE {OF_KEY}", (key,))
+            self._database.execute(
+                "DELETE FROM trials WHERE experiment = (SELECT id FROM experiments WHERE key = ?)", (key,)
+            )
+            self._database.execute(
+                "DELETE FROM checksums WHERE experiment = (SELECT id FROM experiments WHERE key = ?)", (key,)
+            )
 
     def curves(self, key: str, block: int) -> Curves | None:
         """The curves kept for the first replicas, or None where there are none."""

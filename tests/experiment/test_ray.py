@@ -176,7 +176,7 @@ class Open:
         (raises, r'KeyError: "of the user\'s"\n  File ".*test_ray.py", line \d+, in raises'),
         (leaves, "SystemExit: 3"),
         (dies, "its process ended 3 times without a word"),
-        (takes_too_much, "MemoryError: Unable to allocate 1.00 EiB"),
+        (takes_too_much, r"out of memory \(Unable to allocate 1.00 EiB .*\); make the network, its data"),
     ],
 )
 def test_a_block_that_fails_is_named_and_takes_no_other_along(executor: RayExecutor, train: Any, told: str) -> None:
