@@ -109,6 +109,9 @@ class _Watcher(Callback):
     def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
         self._look(trainer, trainer.global_step)
 
+    def on_train_end(self, trainer: Trainer, *_: Any) -> None:
+        self._look(trainer, trainer.global_step)  # what the module logs at the end of an epoch comes after our own look
+
     def _look(self, trainer: Trainer, steps: int) -> None:
         found = trainer.callback_metrics.get(self.condition.metric)
         if found is not None:
@@ -118,7 +121,7 @@ class _Watcher(Callback):
         if self.steps is not None:
             return
         self.latest = value
-        if self.condition.met_by(self.latest):
+        if self.condition.met_by(self.latest) and steps <= self.condition.budget:  # several optimisers may overshoot it
             self.steps = steps
             trainer.should_stop = True
 

@@ -22,12 +22,13 @@ from lossact.replicas.minibatches import Minibatches
 from lossact.replicas.modules import (
     SeparateModules,
     StackedModule,
-    check_alike,
     flat_parameters,
+    hold,
     make_modules,
 )
 from lossact.replicas.network import StackedNetwork, image_sides, stacked_network
 from lossact.replicas.rules import RULES
+from lossact.replicas.trial_run import check_alike, try_once
 from lossact.training.stacked import StackedTraining
 
 Member = tuple[Condition, int]  # a condition that replicas may be stacked of, and a replica of it
@@ -126,10 +127,18 @@ def _network_and_start(
     if isinstance(config, ModuleFactory):
         modules = plain_networks(members, seed, tuple(images.shape[2:]))
         start = torch.stack([flat_parameters(module) for module in modules]).to(dtype)
+        shown = images[0][: condition.batch_size], labels[0][: condition.batch_size]
         if condition.stacked:
             check_alike(modules)
-            return StackedModule(modules[0].to(dtype), judge, images[0], labels[0]), start
+            _check_replicas_differ(members, start)
+            return StackedModule(modules[0].to(dtype), judge, *shown), start
         modules = [module.to(dtype) for module in modules]
+        (one_more,) = plain_networks(members[:1], seed, tuple(images.shape[2:]))  # the pass may leave traces in it
+        tried = try_once(one_more.to(dtype), judge, *shown)
+        if not tried.drew and tried.changed is None:
+            _check_replicas_differ(members, start)
+            for module in modules:
+                hold(module, tried.unreached)
         seeds = [forward_seed(seed, replica) for _, replica in members]
         return SeparateModules(modules, judge, seeds), start
     image_shape = tuple(images.shape[2:])
@@ -138,6 +147,19 @@ def _network_and_start(
     if condition.has_own_layers:
         return stacked_network(config, image_shape, str(condition.loss)), start
     return StackedModule(plain_network(config, image_shape).to(dtype), judge, images[0], labels[0]), start
+
+
+def _check_replicas_differ(members: Sequence[Member], start: torch.Tensor) -> None:
+    """Raise InputError where all replicas are the same run, whose verdict would be that of a single one."""
+    first, _ = members[0]
+    if first.data.per_replica or first.batch_size is not None:
+        return
+    own = start[[condition == first for condition, _ in members]]
+    if len(own) > 1 and bool((own == own[0]).all()):
+        raise InputError(
+            f"{first}: all replicas start from the same weights and learn the same examples, so that many are one run; "
+            "leave seeds to lossact (no torch.manual_seed in network), or give data that are drawn"
+        )
 
 
 def _flat_start(condition: Condition, image_shape: tuple[int, ...], seed: int, replica: int) -> NDArray[np.float64]:

@@ -18,13 +18,16 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     """(batch,) 1 where an answer is right, else 0.
 
     Args:
-        outputs: (batch,) logits against targets (batch,) in {0, 1}; or (batch, classes), where the largest counts,
-            against classes (batch,) as integers or (batch, classes) with the largest at the true class.
+        outputs: (batch,) or (batch, 1) logits against targets (batch,) or (batch, 1) in {0, 1}; or (batch, classes),
+            where the largest counts, against classes (batch,) as integers or (batch, classes) with the largest at the
+            true class.
         targets: as above.
 
     Raises:
         InputError: the shapes fit neither.
     """
+    if outputs.ndim == 2 and outputs.shape[1] == 1 and targets.shape in (outputs.shape, outputs.shape[:1]):
+        return correct(outputs[:, 0], targets.reshape(-1))
     if outputs.ndim == 1 and targets.shape == outputs.shape:
         return correct(outputs, targets)
     if outputs.ndim == 2 and targets.shape == outputs.shape[:1] and not torch.is_floating_point(targets):

@@ -51,7 +51,8 @@ class Judge:
         if not isinstance(metric, Tensor) or metric.shape not in {(), targets.shape[:1]}:
             found = tuple(metric.shape) if isinstance(metric, Tensor) else type(metric).__name__
             raise InputError(f"metric returned {found}; it must return a tensor: one number, or one an example")
-        return losses.mean(), metric.to(outputs.dtype).mean()
+        exact = torch.promote_types(outputs.dtype, torch.float32)  # half precision would round a share to a target
+        return losses.mean(), metric.to(exact).mean()
 
 
 def check_learnable(loss: Tensor) -> None:

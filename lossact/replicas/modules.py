@@ -1,10 +1,9 @@
 """Anybody's nn.Module as many replicas: stacked by torch.func, or side by side where that cannot be."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, replace_all_batch_norm_modules_, vmap
@@ -20,8 +19,7 @@ from lossact.replicas.generators import (
     set_process_states,
 )
 from lossact.replicas.judge import Judge, check_learnable
-
-ONE_AT_A_TIME = "train it one at a time with Condition(stacked=False)"
+from lossact.replicas.trial_run import ONE_AT_A_TIME, check_stackable, try_once
 
 
 def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module]:
@@ -41,6 +39,14 @@ def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module
     shapes = [{name: (tuple(p.shape), p.requires_grad) for name, p in module.named_parameters()} for module in modules]
     if not shapes[0]:
         raise InputError(f"network {factory} has no parameters; there is nothing to train")
+    tensors = [{id(one): name for name, one in _tensors(module)} for module in modules]
+    for k, own in enumerate(tensors):
+        shared = next((own[one] for other in tensors[:k] for one in own.keys() & other.keys()), None)
+        if shared is not None:
+            raise InputError(
+                f"network {factory} gives several replicas the same {shared!r}; have it make new ones each time "
+                "(copy.deepcopy of what is loaded once, say)"
+            )
     if any(other != shapes[0] for other in shapes):
         raise InputError(
             f"network {factory} makes modules of different shapes, or with other parameters fixed; replicas must share "
@@ -57,35 +63,16 @@ def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module
     return modules
 
 
-def check_alike(modules: Sequence[nn.Module]) -> None:
-    """Raise InputError where modules that are to be stacked differ in more than parameters: all get the first one's."""
-    first = _held(modules[0])
-    for module in modules[1:]:
-        name = _changed(first, _held(module))
-        if name is not None:
-            raise InputError(
-                f"each network draws its own {name!r}, which stacked replicas share; make it a parameter with "
-                f"requires_grad=False, or {ONE_AT_A_TIME}"
-            )
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
 
 
-def _held(module: nn.Module) -> dict[str, Any]:
-    """What a module holds beside parameters, by name: buffers, and tensors and numbers among its attributes."""
-    found: dict[str, Any] = {}
-    for path, part in module.named_modules():
-        for name, value in [*part.named_buffers(recurse=False), *vars(part).items()]:
-            if isinstance(value, (Tensor, int, float, complex)):
-                found[f"{path}.{name}" if path else name] = value.clone() if isinstance(value, Tensor) else value
-    return found
-
-
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
-    """The first name whose value is another one now; NaN is NaN."""
-    for name, value in before.items():
-        old, new = torch.as_tensor(value), torch.as_tensor(after.get(name, value))
-        if old.shape != new.shape or not bool(((old == new) | ((old != old) & (new != new))).all()):
-            return name
-    return None
+def hold(module: nn.Module, names: Iterable[str]) -> None:
+    """Have parameters stay as they are: an optimiser leaves alone what the loss does not reach, decay and all."""
+    parameters = dict(module.named_parameters())
+    for name in names:
+        parameters[name].requires_grad_(False)
 
 
 def flat_parameters(module: nn.Module) -> Tensor:
@@ -126,49 +113,6 @@ def _layers(module: nn.Module) -> dict[str, int]:
     return sizes
 
 
-def check_stackable(module: nn.Module, judge: Judge, images: Tensor, labels: Tensor) -> None:
-    """Raise InputError where a forward pass draws random numbers, or changes its inputs or what the module holds.
-
-    Batch norm's running statistics may change: a network in training does not read them.
-    """
-    own = {
-        f"{path}.{name}" if path else name
-        for path, part in module.named_modules()
-        if isinstance(part, _BatchNorm)
-        for name, _ in part.named_buffers(recurse=False)
-    }
-    held, inputs = _held(module), images.clone()
-    with process_undisturbed(), torch.enable_grad():
-        states = process_states()
-        try:
-            outputs = module(images)
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            raise InputError(
-                f"network does not take inputs of shape {tuple(images.shape)} and {images.dtype}: {error}"
-            ) from None
-        drew = _drew(states)
-        loss, _ = judge.judged(outputs, labels)
-    check_learnable(loss)
-    if drew:
-        raise InputError(
-            f"network draws random numbers in its forward pass (dropout, say), which stacked replicas "
-            f"cannot do independently; {ONE_AT_A_TIME}"
-        )
-    name = _changed({name: value for name, value in held.items() if name not in own}, _held(module))
-    if name is not None:
-        raise InputError(
-            f"network changes its {name!r} in its forward pass, which stacked replicas do not keep; {ONE_AT_A_TIME}"
-        )
-    if _changed({"inputs": inputs}, {"inputs": images}):
-        raise InputError("network changes its inputs in place, and later updates would see them; have it make new ones")
-
-
-def _drew(before: ProcessStates) -> bool:
-    now = process_states()
-    same_numpy = np.array_equal(before.numpy[1], now.numpy[1]) and before.numpy[2:] == now.numpy[2:]
-    return not (same_numpy and before.python == now.python and torch.equal(before.torch, now.torch))
-
-
 class StackedModule:
     """R modules of one shape through torch.func: one forward and backward for all, by vmap.
 
@@ -182,8 +126,13 @@ class StackedModule:
     """
 
     def __init__(self, module: nn.Module, judge: Judge, images: Tensor, labels: Tensor) -> None:
-        check_stackable(module, judge, images, labels)
-        self.module = replace_all_batch_norm_modules_(module)
+        tried = try_once(module, judge, images, labels)
+        check_stackable(tried)
+        hold(module, tried.unreached)
+        for part in list(module.modules()):
+            if isinstance(part, _BatchNorm) and part.training:  # in evaluation its statistics are read, and stay
+                replace_all_batch_norm_modules_(part)
+        self.module = module
         self.judge = judge
         try:
             self.loss_and_gradient(flat_parameters(module).unsqueeze(0), images.unsqueeze(0), labels.unsqueeze(0))

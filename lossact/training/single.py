@@ -94,9 +94,10 @@ class NetworkTraining(ReplicaTraining):
             seed_process(self.forward_seed)
 
     def training_step(self, batch: Examples, batch_idx: int) -> Tensor:
+        apart = self._measured() if self.measures_apart else None  # before the pass that may change running statistics
         loss, metric = self.judge.judged(self.network(batch[0]), batch[1])
         check_learnable(loss)
-        measured = self._measured(loss.detach(), metric.detach())
+        measured = apart or (loss.detach(), metric.detach())
         self.batches_seen += 1
         self.losses.append(measured[0])
         self.metrics.append(measured[1])
@@ -119,17 +120,19 @@ class NetworkTraining(ReplicaTraining):
     def _done(self) -> bool:
         return self.steps_to_target is not None or self.diverged or self.update_count >= self.budget
 
-    def _measured(self, loss: Tensor, metric: Tensor) -> tuple[Tensor, Tensor]:
-        """What the goal is about: loss and metric of the batch, or of all examples, as the condition asks."""
-        if not self.measures_apart:
-            return loss, metric
-        if self.batches_seen % self.measured_every and self.losses:
+    def _measured(self) -> tuple[Tensor, Tensor]:
+        """What the goal is about where it is measured apart: every so many updates, and after the last."""
+        last = self.update_count == self.budget
+        if self.batches_seen % self.measured_every and self.losses and not last:
             return self.losses[-1], self.metrics[-1]
-        self.network.train(not self.in_evaluation_mode)
+        modes = {part: part.training for part in self.network.modules()}
+        if self.in_evaluation_mode:
+            self.network.eval()
         inputs, targets = (tensor.to(self.device) for tensor in self.measured_on)
         with torch.no_grad():
             measured = self.judge.judged(self.network(self._cast(inputs)), targets)
-        self.network.train()
+        for part, training in modes.items():
+            part.training = training
         return measured
 
     def optimizer_step(

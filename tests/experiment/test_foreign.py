@@ -150,6 +150,45 @@ def test_claims_about_lightning_modules_are_decided(tmp_path: Any) -> None:
         assert experiment.trained_replicas == trained == 32
 
 
+class Late(Line):
+    """Tells at the end of an epoch, after a callback's turn."""
+
+    def on_train_epoch_end(self) -> None:
+        self.log("epochs", float(self.current_epoch + 1))
+
+
+class Doubled(Line):
+    """Two optimisers, so that a batch makes two steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
+        loss = super().training_step(batch, batch_idx)
+        self.manual_backward(loss)
+        for optimizer in self.optimizers():  # type: ignore[union-attr]
+            optimizer.step()
+        self.log("steps", float(self.global_step))
+
+    def configure_optimizers(self) -> Any:
+        return [torch.optim.SGD(self.parameters(), lr=0.1) for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"module": Late, "metric": "epochs", "at_most": None, "at_least": 2.0, "budget": 6}, 6),
+        ({"module": Late, "metric": "epochs", "at_most": None, "at_least": 1.0, "budget": 3}, 3),
+        ({"module": Doubled, "metric": "steps", "at_most": None, "at_least": 4.0, "budget": 8}, 2),
+        ({"module": Doubled, "metric": "val_loss", "at_most": 1e9, "budget": 5}, None),
+    ],
+)
+def test_ends_of_epochs_and_several_optimisers_count(changes: dict[str, Any], expected: int | None) -> None:
+    (block,) = train_jobs([(condition(**changes), 0)], 0, SETTING)
+    assert [trial.steps_to_target for trial in block.trials] == [expected] * 2
+
+
 def steps(seed: int, slowness: int = 1) -> int | None:
     found = int(np.random.default_rng(seed).integers(5, 50)) * slowness
     return found if found <= 80 else None

@@ -189,9 +189,8 @@ def test_what_cannot_be_stacked_is_named(make: Callable[[], Any], message: str) 
 
 
 def test_replicas_side_by_side_must_learn_too() -> None:
-    module = stacked_training(condition(detached, stacked=False), 0, [0, 1], DOUBLE)
     with pytest.raises(InputError, match="depends on no parameter that may move"):
-        fit(module, DOUBLE)
+        stacked_training(condition(detached, stacked=False), 0, [0, 1], DOUBLE)
 
 
 def of_random_width() -> nn.Module:

@@ -22,6 +22,8 @@ from lossact import (
 )
 from lossact.experiment.key import Setting
 from lossact.experiment.module import training_module
+from lossact.experiment.runner import fit
+from lossact.experiment.stacking import stacked_training
 from lossact.models import CNNConfig
 from lossact.training.single import NetworkTraining
 from lossact.training.stacked import StackedTraining
@@ -70,6 +72,49 @@ def drawn(rng: np.random.Generator) -> Any:
 
 def with_dropout() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 1), nn.Flatten(0))
+
+
+class NormedAndNoisy(nn.Module):
+    """Running statistics of one batch norm, another's at rest, and noise that is drawn also where it is measured."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.norm, self.outer = nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 1)
+        self.resting = nn.BatchNorm1d(8).eval()
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        hidden = nn.functional.dropout(self.resting(self.norm(self.inner(inputs))), 0.2)
+        logits: torch.Tensor = self.outer(hidden).squeeze(1)
+        return logits
+
+
+NORMED = Condition(
+    network=NormedAndNoisy, loss="cross_entropy", optimizer=SGD(learning_rate=0.3), stacked=False, data=Drawn(drawn),
+    batch_size=7, target=Accuracy(0.9, on="validation"), measured_every=4, budget=30,
+)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Found 1 module\\(s\\) in eval mode")
+@pytest.mark.parametrize("condition", [NORMED, replace(NORMED, measured_every=1)], ids=["seldom", "always"])
+def test_a_single_network_measures_as_the_engine_does(condition: Condition) -> None:
+    for replica in range(3):
+        single = fitted(condition, range(replica, replica + 1))
+        engine = stacked_training(condition, 0, [replica], DOUBLE, curves_of=1)
+        fit(engine, DOUBLE)
+        outcome = engine.outcome()
+        curve = torch.stack(single.metrics).numpy()
+        np.testing.assert_array_equal(outcome.metric[0, : len(curve)], curve)
+        assert outcome.steps_to_target[0] == (-1 if single.steps_to_target is None else single.steps_to_target)
+
+
+def test_a_single_network_is_measured_after_the_last_update() -> None:
+    """Also where that is between two measurements."""
+    condition = replace(report_condition(budget=300), target=Accuracy(0.9), measured_every=200)
+    found = [fitted(condition, range(r, r + 1)).steps_to_target for r in range(6)]
+    engine = stacked_training(condition, 0, range(6), DOUBLE, curves_of=1)
+    fit(engine, DOUBLE)
+    assert found == [None if steps < 0 else steps for steps in engine.outcome().steps_to_target]
+    assert 300 in found
 
 
 @pytest.mark.parametrize(
