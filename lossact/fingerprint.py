@@ -2,14 +2,16 @@
 
 import ast
 import hashlib
-import importlib.util
 import inspect
 import sys
 import sysconfig
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
 from functools import cache, partial
+from importlib.machinery import PathFinder
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 from lossact.errors import InputError
@@ -25,7 +27,9 @@ def described(function: Callable[..., Any], what: str) -> dict[str, Any]:
     """The function's name, code, the values it holds, and the files of the project that its own file imports.
 
     Files count as far as imports lead, wherever they stand in a file; packages that are installed, and the standard
-    library, do not. What was typed into a notebook counts as far as the function uses it.
+    library, do not. Global values that the function names count as they are now, where they are plain: numbers,
+    strings, containers, parsed arguments, dataclasses. What was typed into a notebook counts as far as the function
+    uses it.
 
     Args:
         function: a function, a method, a class, a functools.partial, or an object that can be called.
@@ -59,6 +63,7 @@ class _Reader:
         self.seen: dict[int, int] = {}
         self.kept: list[Any] = []  # so that no id is given twice
         self.modules: list[ModuleType] = []
+        self.in_passing = 0
 
     def value(self, value: Any) -> Any:
         if isinstance(value, PLAIN):
@@ -73,8 +78,11 @@ class _Reader:
             self.modules.append(value)
             return value.__name__
         if callable(getattr(value, "content", None)):  # of lossact's own: a condition, say
+            if self.in_passing:
+                return type(value).__qualname__
             return {"kind": type(value).__qualname__, "content": value.content()}
-        if not callable(value):
+        settings = isinstance(value, (Namespace, SimpleNamespace)) or is_dataclass(value)
+        if not callable(value) and not (self.in_passing and settings):
             raise InputError(
                 f"{self.what} holds {value!r}, whose content cannot be told for the store; "
                 "use numbers and strings, or make it inside the function"
@@ -84,6 +92,16 @@ class _Reader:
         self.seen[id(value)] = len(self.seen)
         self.kept.append(value)
         return self._callable(value)
+
+    def _used(self, value: Any) -> Any:
+        """A value that code works with and a file may tell of: its content where it is plain, else its kind."""
+        self.in_passing += 1
+        try:
+            return self.value(value)
+        except InputError:
+            return type(value).__qualname__
+        finally:
+            self.in_passing -= 1
 
     def _callable(self, one: Any) -> dict[str, Any]:
         if isinstance(one, partial):
@@ -119,8 +137,8 @@ class _Reader:
             functions = [part for part in (member, *parts) if inspect.isfunction(part)]
             if functions:
                 found[f"function {name}"] = self.value(functions)
-            elif isinstance(member, (*PLAIN, tuple, list, dict, set)) and not name.startswith("__"):
-                found[f"value {name}"] = self.value(member)
+            elif not name.startswith(("__", "_abc_")):
+                found[f"value {name}"] = self._used(member)
         return found
 
     def _function(self, one: Any) -> dict[str, Any]:
@@ -131,9 +149,9 @@ class _Reader:
         found["defaults"] = [self.value(one.__defaults__), self.value(one.__kwdefaults__)]
         cells = zip(one.__code__.co_freevars, one.__closure__ or (), strict=True)
         found["holds"] = {name: self.value(cell.cell_contents) for name, cell in cells if _is_set(cell)}
-        if _own_file(inspect.getmodule(one)) is None:  # typed: no file tells what it uses
-            used = [name for name in sorted(set(_names(one.__code__))) if name in one.__globals__]
-            found["uses"] = {name: self.value(one.__globals__[name]) for name in used}
+        uses = {name: one.__globals__[name] for name in sorted(set(_names(one.__code__))) if name in one.__globals__}
+        typed = _own_file(inspect.getmodule(one)) is None  # no file tells what it uses
+        found["uses"] = {name: self.value(value) if typed else self._used(value) for name, value in uses.items()}
         return found
 
     def _is_users(self, one: Any) -> bool:
@@ -236,13 +254,12 @@ def _file_of(name: str) -> Path | None:
         return None
     if name in sys.modules:
         return _own_file(sys.modules[name])
-    parent = name.rpartition(".")[0]
-    if parent and parent not in sys.modules:  # to look for it would import the parent
-        return None
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, AttributeError, ValueError):
-        return None
+    parts, spec, folders = name.split("."), None, None
+    for k in range(len(parts)):  # without importing any
+        spec = PathFinder.find_spec(".".join(parts[: k + 1]), folders)
+        if spec is None:
+            return None
+        folders = spec.submodule_search_locations or []
     return None if spec is None or spec.origin is None else _users(Path(spec.origin))
 
 

@@ -57,12 +57,55 @@ def test_files_that_are_imported_count_wherever_that_stands(
     assert (described(load("first_file").make, "network") != before) == counts
 
 
+SCRIPT = """
+import sys
+from argparse import Namespace
+from dataclasses import dataclass
+args, size, cells = Namespace(width=1), 1, [1]
+@dataclass
+class Config:
+    depth: int = 1
+config, unknown, calls = Config(), object(), sys.maxsize
+def helper():
+    return cells
+def make():
+    return args.width, size, config, helper(), unknown
+def other():
+    return 1
+"""
+
+
+@pytest.mark.parametrize("change", ["args.width = 2", "size = 2", "cells.append(2)", "config.depth = 2"])
+def test_global_values_of_a_file_count_as_they_are(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script's parsed arguments, the variable of its loop."""
+    script = module(tmp_path, monkeypatch, a_script=SCRIPT)("a_script")
+    before, other = described(script.make, "network"), described(script.other, "network")
+    assert described(script.make, "network") == before
+    exec(change, vars(script))
+    assert described(script.make, "network") != before
+    assert described(script.other, "network") == other
+
+
+def test_parts_of_a_package_count_where_nobody_imported_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "a_package_of_ours"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('imported')\n")
+    (package / "models.py").write_text("class Net:\n    pass\n")
+    source = "def make():\n    from a_package_of_ours.models import Net\n    return Net\n"
+    load = module(tmp_path, monkeypatch, of_a_package=source)
+    assert len(described(load("of_a_package").make, "network")["files"]) == 3
+
+
 NOTEBOOK = """
 from functools import lru_cache, partial
 SIZE = {size}
 SIZES = (1, {sizes})
 class Net:
     width = {width}
+    kinds = {{"a": int, "b": str}}
+    kind = (int, str, float, bool, bytes, tuple, list, dict, set, complex)[{kind}]
     def __init__(self, default={default}):
         self.depth = {depth}
     def forward(self):
@@ -79,7 +122,7 @@ half = partial(helper, {half})
 def make():
     return Net(), SIZE, SIZES, half
 """
-VALUES = ("size", "sizes", "width", "default", "depth", "still", "known", "by", "helped", "half")
+VALUES = ("size", "sizes", "width", "default", "depth", "kind", "still", "known", "by", "helped", "half")
 
 
 def test_what_was_typed_counts_as_far_as_it_is_used() -> None:

@@ -73,6 +73,7 @@ def machine_content() -> dict[str, Any]:
     import torch
 
     return {
+        "default dtype": str(torch.get_default_dtype()),  # in which modules draw their weights
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "versions": {package: version(package) for package in ("torch", "numpy", "lightning")},
         "source": source_digest(),
