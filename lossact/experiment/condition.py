@@ -76,8 +76,9 @@ class Condition(Trainable):
         measured_every: updates between two measurements of the target; 1 is the finest. More than 1 saves time where
             the target is measured on other examples than the batch.
         stacked: whether replicas train as one; False runs modules side by side, for those that cannot be stacked.
-            Batch norm uses the statistics of the batch where stacked, also where a target is measured; side by side
-            that is measured in evaluation mode, with running statistics.
+            Batch norm uses the statistics of the batch where stacked, also where a target is measured; side by side a
+            target is measured in evaluation mode, with running statistics, where that is a pass of its own (batches,
+            validation examples, measured_every > 1), else in the pass that learns.
         version: change it to have trials trained anew for a reason the store cannot see.
         name: what tables call it; not part of its content.
     """

@@ -198,6 +198,17 @@ class StackedModule:
         return _fixed_mask(self.module)
 
 
+class _Within(nn.Module):
+    """Whatever is to be done while a module has other weights."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, what: Callable[[], Any]) -> Any:
+        return what()
+
+
 class SeparateModules:
     """R modules side by side, each run by itself: slower, but anything a forward pass does stays its own.
 
@@ -233,11 +244,16 @@ class SeparateModules:
         module = self.modules[replica]
         with self._own_random_numbers(replica), torch.enable_grad():
             own = flat.detach().requires_grad_()
-            outputs = functional_call(module, _named_views(module, own), (images,))
-            loss, metric = self.judge.judged(outputs, labels)
-            check_learnable(loss)
-            (gradient,) = torch.autograd.grad(loss, own)
-        return loss.detach(), metric.detach(), gradient
+
+            def passed() -> tuple[Tensor, Tensor, Tensor]:
+                loss, metric = self.judge.judged(module(images), labels)
+                check_learnable(loss)
+                (gradient,) = torch.autograd.grad(loss, own)  # may run parts of the module again
+                return loss.detach(), metric.detach(), gradient
+
+            views = {f"module.{name}": view for name, view in _named_views(module, own).items()}
+            found: tuple[Tensor, Tensor, Tensor] = functional_call(_Within(module), views, (passed,))
+            return found
 
     @contextmanager
     def _own_random_numbers(self, replica: int) -> Iterator[None]:

@@ -51,7 +51,7 @@ def try_once(module: nn.Module, judge: Judge, images: Tensor, labels: Tensor) ->
     }
     held = {name: value for name, value in _held(module).items() if name not in running}
     worth = _told([judge.loss, judge.metric])
-    given = _told([images, labels])
+    given, weights = _told([images, labels]), _told(list(module.parameters()))
     with process_undisturbed(), torch.enable_grad():
         states = process_states()
         try:
@@ -74,6 +74,10 @@ def try_once(module: nn.Module, judge: Judge, images: Tensor, labels: Tensor) ->
     if _told([judge.loss, judge.metric]) != worth:
         raise InputError(
             "loss or metric changes what it holds from call to call, and all replicas share it; have it keep nothing"
+        )
+    if _told(list(module.parameters())) != weights:
+        raise InputError(
+            "network changes its weights in its forward pass, which replicas do not keep; take a LightningCondition"
         )
     check_learnable(loss)
     moving = {name: one for name, one in module.named_parameters() if one.requires_grad}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lossact import SGD, Arrays, Condition
 from lossact.errors import InputError
@@ -41,8 +42,28 @@ class Encoded(nn.Module):
         return logits
 
 
-@pytest.mark.parametrize("stacked", [True, False], ids=["stacked", "side by side"])
-@pytest.mark.parametrize("make", [with_batch_norm_that_rests, Encoded])
+class Checkpointed(Head):
+    """Runs its body again for the gradient."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = checkpoint(self.body, images.flatten(1), use_reentrant=False).squeeze(1)
+        return logits
+
+
+def checkpointed() -> nn.Module:
+    return Checkpointed(nn.Sequential(nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 1)))
+
+
+@pytest.mark.parametrize(
+    ("make", "stacked"),
+    [
+        (with_batch_norm_that_rests, True),
+        (with_batch_norm_that_rests, False),
+        (Encoded, True),
+        (Encoded, False),
+        (checkpointed, False),
+    ],
+)
 def test_replica_equals_module_trained_alone(make: Callable[[], nn.Module], stacked: bool) -> None:
     module = stacked_training(condition(make, stacked=stacked), 0, [0, 1], DOUBLE, curves_of=2)
     fit(module, DOUBLE)
@@ -71,6 +92,12 @@ class Remembering(Holding):
         return self.before
 
 
+class Normalised(Holding):
+    def forward(self, images: Tensor) -> Tensor:
+        self.linear.weight.data = self.linear.weight.data / self.linear.weight.data.norm()
+        return super().forward(images)
+
+
 class Noisy(Holding):
     def forward(self, images: Tensor) -> Tensor:
         noise: Any = self.noise
@@ -96,6 +123,7 @@ NAMES = ["a", "b", "c", "d", "e", "f", "g", "h"]
         (lambda: Holding(skips={random.random()}), "draws its own 'skips'"),
         (lambda: Holding(nested={"a": [{"b": random.random()}]}), "draws its own 'nested'"),
         (lambda: Noisy(noise=np.random.default_rng(0)), "changes its 'noise' in its forward pass"),
+        (Normalised, "changes its weights in its forward pass"),
         (lambda: Remembering(before=None), "changes its 'before' in its forward pass"),
         (lambda: Holding(backbone=BACKBONE), "gives several replicas the same 'backbone.weight'; .*deepcopy"),
     ],
