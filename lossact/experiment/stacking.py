@@ -124,10 +124,10 @@ def _network_and_start(
     condition, _ = members[0]
     config = condition.built
     judge = judge_of(condition)
+    shown = images[0][: condition.batch_size], labels[0][: condition.batch_size]
     if isinstance(config, ModuleFactory):
         modules = plain_networks(members, seed, tuple(images.shape[2:]))
         start = torch.stack([flat_parameters(module) for module in modules]).to(dtype)
-        shown = images[0][: condition.batch_size], labels[0][: condition.batch_size]
         if condition.stacked:
             check_alike(modules)
             _check_replicas_differ(members, start)
@@ -146,7 +146,7 @@ def _network_and_start(
     start = torch.from_numpy(np.stack(starts)).to(dtype)
     if condition.has_own_layers:
         return stacked_network(config, image_shape, str(condition.loss)), start
-    return StackedModule(plain_network(config, image_shape).to(dtype), judge, images[0], labels[0]), start
+    return StackedModule(plain_network(config, image_shape).to(dtype), judge, *shown), start
 
 
 def _check_replicas_differ(members: Sequence[Member], start: torch.Tensor) -> None:

@@ -39,14 +39,16 @@ def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module
     shapes = [{name: (tuple(p.shape), p.requires_grad) for name, p in module.named_parameters()} for module in modules]
     if not shapes[0]:
         raise InputError(f"network {factory} has no parameters; there is nothing to train")
-    tensors = [{id(one): name for name, one in _tensors(module)} for module in modules]
-    for k, own in enumerate(tensors):
-        shared = next((own[one] for other in tensors[:k] for one in own.keys() & other.keys()), None)
+    seen: set[int] = set()
+    for module in modules:
+        own = {id(one): name for name, one in _tensors(module)}
+        shared = next((name for one, name in own.items() if one in seen), None)
         if shared is not None:
             raise InputError(
                 f"network {factory} gives several replicas the same {shared!r}; have it make new ones each time "
                 "(copy.deepcopy of what is loaded once, say)"
             )
+        seen |= own.keys()
     if any(other != shapes[0] for other in shapes):
         raise InputError(
             f"network {factory} makes modules of different shapes, or with other parameters fixed; replicas must share "
@@ -111,6 +113,18 @@ def _layers(module: nn.Module) -> dict[str, int]:
         layer = name.rpartition(".")[0] or name
         sizes[layer] = sizes.get(layer, 0) + parameter.numel()
     return sizes
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode within; afterwards each part is in the mode that it had."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 
 class StackedModule:
@@ -266,14 +280,10 @@ class SeparateModules:
         """Loss (replicas,) and metric (replicas,)."""
         rows: list[tuple[Tensor, Tensor]] = []
         for r, (module, flat) in enumerate(zip(self.modules, parameters, strict=True)):
-            modes = {part: part.training for part in module.modules()}
-            module.eval()
             inputs, targets = images[r % len(images)], labels[r % len(labels)]
-            with self._own_random_numbers(r), torch.no_grad():
+            with evaluating(module), self._own_random_numbers(r), torch.no_grad():
                 outputs = functional_call(module, _named_views(module, flat), (inputs,))
                 rows.append(self.judge.judged(outputs, targets))
-            for part, training in modes.items():
-                part.training = training
         loss, metric = (torch.stack(column) for column in zip(*rows, strict=True))
         return loss, metric
 

@@ -44,10 +44,10 @@ def try_once(module: nn.Module, judge: Judge, images: Tensor, labels: Tensor) ->
         InputError: the inputs do not fit, nothing can be learned, or what later updates see is changed in place.
     """
     running = {
-        f"{path}.{name}" if path else name
+        name
         for path, part in module.named_modules()
         if isinstance(part, _BatchNorm) and part.training
-        for name, _ in part.named_buffers(recurse=False)
+        for name, _ in part.named_buffers(path, recurse=False)
     }
     held = {name: value for name, value in _held(module).items() if name not in running}
     worth = _told([judge.loss, judge.metric])

@@ -1,6 +1,7 @@
 """One network in a LightningModule, with automatic optimisation: every Trainer flag works."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from lossact.replicas.engine import Goal
 from lossact.replicas.generators import seed_process
 from lossact.replicas.judge import Judge, check_learnable
 from lossact.replicas.minibatches import Minibatches
+from lossact.replicas.modules import evaluating
 from lossact.training.base import ReplicaTraining
 from lossact.training.loaders import Examples, UpdateBatches
 from lossact.training.stacked import FULL_ACCURACY
@@ -125,15 +127,9 @@ class NetworkTraining(ReplicaTraining):
         last = self.update_count == self.budget
         if self.batches_seen % self.measured_every and self.losses and not last:
             return self.losses[-1], self.metrics[-1]
-        modes = {part: part.training for part in self.network.modules()}
-        if self.in_evaluation_mode:
-            self.network.eval()
         inputs, targets = (tensor.to(self.device) for tensor in self.measured_on)
-        with torch.no_grad():
-            measured = self.judge.judged(self.network(self._cast(inputs)), targets)
-        for part, training in modes.items():
-            part.training = training
-        return measured
+        with evaluating(self.network) if self.in_evaluation_mode else nullcontext(), torch.no_grad():
+            return self.judge.judged(self.network(self._cast(inputs)), targets)
 
     def optimizer_step(
         self,
