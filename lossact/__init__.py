@@ -25,29 +25,31 @@ if TYPE_CHECKING:
         sampled,
         slowest,
     )
-    from lossact.data import Arrays, Drawn, ImageFiles, LineImages, RandomImages
-    from lossact.errors import LossactError
-    from lossact.experiment import (
+    from lossact.conditions import (
         SGD,
         Accuracy,
         Adam,
         AdamW,
+        BaseCondition,
         Condition,
-        Executor,
-        Experiment,
         FunctionCondition,
         LightningCondition,
         Loss,
+        Measure,
         Metric,
-        RayExecutor,
-        Store,
-        Trainable,
-        default_setting,
+        Target,
     )
+    from lossact.data import Arrays, GeneratedData, ImageFiles, LineImages, RandomImages
+    from lossact.errors import LossactError
+    from lossact.executors import Executor, RayExecutor
+    from lossact.experiment import Experiment, default_compute_config
     from lossact.models.config import CNNConfig, MLPConfig
     from lossact.models.factory import ModuleFactory
+    from lossact.running.snapshots import Snapshot, record_snapshots
+    from lossact.storage import Store
+    from lossact.training.compute_config import ComputeConfig
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _ROOMS = {
     "lossact.claims": (
@@ -68,29 +70,54 @@ _ROOMS = {
         "sampled",
         "slowest",
     ),
-    "lossact.data": ("Arrays", "Drawn", "ImageFiles", "LineImages", "RandomImages"),
-    "lossact.errors": ("LossactError",),
-    "lossact.experiment": (
-        "SGD",
+    "lossact.conditions": (
         "Accuracy",
         "Adam",
         "AdamW",
+        "BaseCondition",
         "Condition",
-        "Executor",
-        "Experiment",
         "FunctionCondition",
         "LightningCondition",
         "Loss",
+        "Measure",
         "Metric",
-        "RayExecutor",
-        "Store",
-        "Trainable",
-        "default_setting",
+        "SGD",
+        "Target",
     ),
-    "lossact.models.config": ("CNNConfig", "MLPConfig"),
+    "lossact.data": (
+        "Arrays",
+        "GeneratedData",
+        "ImageFiles",
+        "LineImages",
+        "RandomImages",
+    ),
+    "lossact.errors": ("LossactError",),
+    "lossact.executors": (
+        "Executor",
+        "RayExecutor",
+    ),
+    "lossact.experiment": (
+        "Experiment",
+        "default_compute_config",
+    ),
+    "lossact.models.config": (
+        "CNNConfig",
+        "MLPConfig",
+    ),
     "lossact.models.factory": ("ModuleFactory",),
+    "lossact.running.snapshots": (
+        "Snapshot",
+        "record_snapshots",
+    ),
+    "lossact.storage": ("Store",),
+    "lossact.training.compute_config": ("ComputeConfig",),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+_RENAMED = {
+    "Drawn": "GeneratedData",
+    "Trainable": "BaseCondition",
+    "default_setting": "default_compute_config",
+}
 
 __all__ = [
     "SGD",
@@ -98,12 +125,14 @@ __all__ = [
     "Adam",
     "AdamW",
     "Arrays",
+    "BaseCondition",
     "CNNConfig",
+    "ComputeConfig",
     "Condition",
-    "Drawn",
     "Executor",
     "Experiment",
     "FunctionCondition",
+    "GeneratedData",
     "Hypothesis",
     "ImageFiles",
     "LightningCondition",
@@ -111,15 +140,17 @@ __all__ = [
     "Loss",
     "LossactError",
     "MLPConfig",
+    "Measure",
     "Metric",
     "ModuleFactory",
     "RandomImages",
     "RayExecutor",
+    "Snapshot",
     "Store",
-    "Trainable",
+    "Target",
     "Verdict",
     "__version__",
-    "default_setting",
+    "default_compute_config",
     "equivalent",
     "evaluate",
     "exact",
@@ -132,12 +163,17 @@ __all__ = [
     "not_worse",
     "ordering",
     "reaches",
+    "record_snapshots",
     "sampled",
     "slowest",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        from lossact.errors import InputError
+
+        raise InputError(f"lossact.{name} is called lossact.{_RENAMED[name]} since 0.2; use the new name")
     if name not in _HOMES:
         raise AttributeError(f"module 'lossact' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

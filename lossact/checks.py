@@ -4,14 +4,17 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from numbers import Integral, Real
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from lossact.errors import InputError, TrainingError
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-LARGEST = 1e38  # a number beyond it is infinite in single precision
+T = TypeVar("T")
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+FLOAT32_LIMIT = 1e38  # a number beyond it is infinite in single precision
 OUT_OF_MEMORY = "allocate memory", "out of memory"  # what torch says on a CPU and on a GPU
 
 
@@ -27,12 +30,12 @@ def check_number(
 ) -> None:
     """Raise InputError unless `value` is a finite number within the bounds; `hint` is a value that works."""
     number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    too_large = at_most == LARGEST and number and value > LARGEST  # of no interest where it is not
+    too_large = at_most == FLOAT32_LIMIT and number and value > FLOAT32_LIMIT  # of no interest where it is not
     bounds: list[tuple[str, bool, Callable[[float], bool]]] = [
         (f"> {above:g}", above > -math.inf, lambda v: v > above),
         (f">= {at_least:g}", at_least > -math.inf, lambda v: v >= at_least),
         (f"< {below:g}", below < math.inf, lambda v: v < below),
-        (f"<= {at_most:g}", at_most < LARGEST or too_large, lambda v: v <= at_most),
+        (f"<= {at_most:g}", at_most < FLOAT32_LIMIT or too_large, lambda v: v <= at_most),
     ]
     stated = [(text, holds) for text, given, holds in bounds if given]
     rule = " and ".join(text for text, _ in stated) or "a finite number"
@@ -57,7 +60,32 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
         raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(known)}")
 
 
-def check_takes(name: str, function: Any, *, like: str, values: int = 0, named: Mapping[str, Any] = NOTHING) -> None:
+def replaced_arguments(replacements: Mapping[str, str]) -> Callable[[type[T]], type[T]]:
+    """Make a class name the new form where one of its old keyword arguments is used.
+
+    Args:
+        replacements: old argument to what is written now.
+
+    Returns:
+        a class decorator.
+    """
+
+    def decorate(cls: type[T]) -> type[T]:
+        initialize = cls.__init__
+
+        @wraps(initialize)
+        def checked(self: T, *args: Any, **kwargs: Any) -> None:
+            for name in kwargs.keys() & replacements.keys():
+                raise InputError(f"{cls.__name__}({name}=...) was the form of lossact 0.1; now {replacements[name]}")
+            initialize(self, *args, **kwargs)
+
+        cls.__init__ = checked  # type: ignore[assignment]
+        return cls
+
+    return decorate
+
+
+def check_signature(name: str, function: Any, *, like: str, values: int = 0, named: Mapping[str, Any] = EMPTY) -> None:
     """Raise InputError where a function cannot be called with such values, as far as its signature tells.
 
     Args:
@@ -81,7 +109,7 @@ def check_takes(name: str, function: Any, *, like: str, values: int = 0, named: 
 
 
 @contextmanager
-def memory_told(what: str) -> Iterator[None]:
+def explain_out_of_memory(what: str) -> Iterator[None]:
     """Raise TrainingError, in one line, where memory runs out within.
 
     Args:

@@ -23,7 +23,7 @@ OWN = Path(__file__).parent.resolve()
 _pinned: dict[Path, tuple[int, str]] = {}  # file to when it was changed, and its digest when this process first saw it
 
 
-def described(function: Callable[..., Any], what: str) -> dict[str, Any]:
+def fingerprint(function: Callable[..., Any], what: str) -> dict[str, Any]:
     """The function's name, code, the values it holds, and the files of the project that its own file imports.
 
     Files count as far as imports lead, wherever they stand in a file; packages that are installed, and the standard
@@ -46,7 +46,7 @@ def described(function: Callable[..., Any], what: str) -> dict[str, Any]:
     return found | {"files": sorted(map(_digest, _reachable(reader.modules)))}
 
 
-def plain(value: Any, what: str) -> Any:
+def to_canonical(value: Any, what: str) -> Any:
     """A value's content, ready for JSON.
 
     Raises:

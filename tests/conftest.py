@@ -1,11 +1,13 @@
 import signal
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lossact import SGD, Condition, Experiment, MLPConfig, RandomImages, Store
-from lossact.experiment.key import Setting
+from lossact.running.jobs import TrainedBlock
+from lossact.training.compute_config import ComputeConfig
 
 pytest_plugins = ["pytester"]
 
@@ -26,6 +28,15 @@ def report_condition(activation: str = "sigmoid", loss: str = "cross_entropy", *
         data=RandomImages(),
         budget=budget,
     )
+
+
+def train_blocks(
+    condition: Condition, seed: int, blocks: Sequence[int], compute_config: ComputeConfig
+) -> Iterator[TrainedBlock]:
+    """Train some blocks of one condition."""
+    from lossact.running.runner import train_jobs
+
+    yield from train_jobs([(condition, block) for block in blocks], seed, compute_config)
 
 
 def with_sgd(condition: Condition, **changes: float) -> Condition:
@@ -53,10 +64,10 @@ def course_data() -> Path:
 
 
 @pytest.fixture
-def double() -> Setting:
-    return Setting(precision="64-true", threads=1)
+def double() -> ComputeConfig:
+    return ComputeConfig(precision="64-true", threads=1)
 
 
 @pytest.fixture
 def experiment(tmp_path: Path) -> Experiment:
-    return Experiment(store=Store(tmp_path / "store"), setting=Setting(threads=1))
+    return Experiment(store=Store(tmp_path / "store"), compute_config=ComputeConfig(threads=1))

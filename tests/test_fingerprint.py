@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from lossact import fingerprint
+from lossact import fingerprint as fingerprint_module
 from lossact.errors import InputError
-from lossact.fingerprint import described
+from lossact.fingerprint import fingerprint
 
 
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **sources: str) -> Callable[[str], ModuleType]:
@@ -46,15 +46,15 @@ def test_files_that_are_imported_count_wherever_that_stands(
     edited: str, counts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = module(tmp_path, monkeypatch, **FILES)
-    before = described(load("first_file").make, "network")
+    before = fingerprint(load("first_file").make, "network")
     assert len(before["files"]) == 4
     file = tmp_path / f"{edited}.py"
     file.write_text(file.read_text() + "Y = 2\n")
     if counts:
         with pytest.raises(InputError, match=f"{edited}.py was edited after this process read it; start again"):
-            described(load("first_file").make, "network")
-    monkeypatch.setattr(fingerprint, "_pinned", {})  # as a new process begins
-    assert (described(load("first_file").make, "network") != before) == counts
+            fingerprint(load("first_file").make, "network")
+    monkeypatch.setattr(fingerprint_module, "_pinned", {})  # as a new process begins
+    assert (fingerprint(load("first_file").make, "network") != before) == counts
 
 
 SCRIPT = """
@@ -81,11 +81,11 @@ def test_global_values_of_a_file_count_as_they_are(
 ) -> None:
     """A script's parsed arguments, the variable of its loop."""
     script = module(tmp_path, monkeypatch, a_script=SCRIPT)("a_script")
-    before, other = described(script.make, "network"), described(script.other, "network")
-    assert described(script.make, "network") == before
+    before, other = fingerprint(script.make, "network"), fingerprint(script.other, "network")
+    assert fingerprint(script.make, "network") == before
     exec(change, vars(script))
-    assert described(script.make, "network") != before
-    assert described(script.other, "network") == other
+    assert fingerprint(script.make, "network") != before
+    assert fingerprint(script.other, "network") == other
 
 
 def test_parts_of_a_package_count_where_nobody_imported_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +95,7 @@ def test_parts_of_a_package_count_where_nobody_imported_it(tmp_path: Path, monke
     (package / "models.py").write_text("class Net:\n    pass\n")
     source = "def make():\n    from a_package_of_ours.models import Net\n    return Net\n"
     load = module(tmp_path, monkeypatch, of_a_package=source)
-    assert len(described(load("of_a_package").make, "network")["files"]) == 3
+    assert len(fingerprint(load("of_a_package").make, "network")["files"]) == 3
 
 
 NOTEBOOK = """
@@ -132,7 +132,7 @@ def test_what_was_typed_counts_as_far_as_it_is_used() -> None:
         exec(NOTEBOOK.format(**dict.fromkeys(VALUES, 1) | values), vars(notebook))
         real, sys.modules["__main__"] = sys.modules["__main__"], notebook
         try:
-            return described(vars(notebook)["make"], "network")
+            return fingerprint(vars(notebook)["make"], "network")
         finally:
             sys.modules["__main__"] = real
 
@@ -201,9 +201,9 @@ def test_values_that_are_held_count() -> None:
         partial(torch.nn.Linear, 4, out_features=3), torch.nn.CrossEntropyLoss(reduction="none"),
         torch.nn.CrossEntropyLoss(reduction="none", label_smoothing=0.1), membership, lru_cache(scaled),
     ]  # fmt: skip
-    found = [str(described(function, "x")) for function in functions]
+    found = [str(fingerprint(function, "x")) for function in functions]
     assert len(set(found)) == len(found)
-    assert [str(described(function, "x")) for function in functions] == found
+    assert [str(fingerprint(function, "x")) for function in functions] == found
 
 
 def test_what_a_function_is_does_not_depend_on_the_process() -> None:
@@ -218,4 +218,4 @@ def test_what_a_function_is_does_not_depend_on_the_process() -> None:
 
 def test_what_cannot_be_told_is_named() -> None:
     with pytest.raises(InputError, match=r"network holds array\(\[0., 0.\]\), whose content cannot be told"):
-        described(partial(scaled, np.zeros(2)), "network")
+        fingerprint(partial(scaled, np.zeros(2)), "network")

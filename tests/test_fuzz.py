@@ -20,12 +20,12 @@ from lossact import ImageFiles, Store
 from lossact.checks import check_count, check_number
 from lossact.cli import main
 from lossact.errors import DataError, InputError, StoreError
-from lossact.experiment import Curves, Trials
 from lossact.pytest_plugin.options import OPTIONS, _parse
 from lossact.report import html
 from lossact.report.folder import write_folder
-from lossact.report.run import Run
+from lossact.report.run_info import RunInfo
 from lossact.report.table import verdict_table
+from lossact.storage import Curves, Trials
 from tests.report.test_table import result
 from tests.test_train_command import CONFIGS
 
@@ -185,7 +185,7 @@ def test_any_text_in_a_claim_is_shown_as_it_is(text: str, tmp_path: Path) -> Non
     one = result(statement=text, source=text, sentence=text, family=text, warnings=(text,), id=f"{text}::{text}",
                  thresholds=(0.5, 0.6))  # fmt: skip
     one.verdict["conditions"][0]["name"] = text
-    write_folder(tmp_path, [one], {}, Run(flags=(text,), undecided=((text, text),)))
+    write_folder(tmp_path, [one], {}, RunInfo(flags=(text,), undecided=((text, text),)))
     page = (tmp_path / "index.html").read_text()
     assert set(re.findall(r"<(\w+)", page)) <= TAGS
     assert json.loads((tmp_path / "verdicts.json").read_text())["claims"][0]["statement"] == text

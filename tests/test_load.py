@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from lossact import Store
-from lossact.experiment import Experiment, Trials, default_setting
-from lossact.experiment.key import key_content
+from lossact.experiment import Experiment, default_compute_config
+from lossact.storage import Trials
+from lossact.storage.key import key_content
 from tests.conftest import PAIRS, report_condition
 
 CLAIMS = """
@@ -30,10 +31,10 @@ TRIALS = 1_000_000
 def test_a_million_trials_answer_from_the_store(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     with Store(tmp_path / ".lossact") as store:
-        experiment = Experiment(store=store, setting=default_setting())
+        experiment = Experiment(store=store, compute_config=default_compute_config())
         for k, pair in enumerate(PAIRS):
             condition = report_condition(*pair)
-            content = key_content(condition, 0, experiment.setting)
+            content = key_content(condition, 0, experiment.compute_config)
             for first in range(0, TRIALS // 4, TRIALS // 40):
                 reached = rng.random(TRIALS // 40) < 1 - k / 5
                 steps = np.where(reached, rng.integers(100 * (k + 1), 1000, TRIALS // 40), 0)

@@ -13,7 +13,7 @@ import lossact
 ROOT = Path(lossact.__file__).parent
 ORDER = [
     "errors", "checks", "requirements", "fingerprint", "functional", "stats", "data", "models", "replicas", "training",
-    "experiment", "claims", "report", "cli", "pytest_plugin",
+    "conditions", "storage", "running", "executors", "experiment", "claims", "report", "pytest_plugin", "cli",
 ]  # fmt: skip
 DOORS = {"cli", "pytest_plugin"}
 START = ROOT / "cli" / "start"  # files of a user's, to be copied
@@ -24,23 +24,57 @@ def room(file: Path) -> str:
     return file.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imported_rooms(file: Path) -> set[str]:
+def module_of(file: Path) -> str:
+    parts = file.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(file): file for file in FILES}
+
+
+def imported_modules(file: Path) -> set[str]:
+    """lossact's own modules that a file imports anywhere in it: at the top, within functions, for types alone."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}:{node.lineno} imports relatively; name the room"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("lossact.")} - {"__version__"}
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                names.add(full if full in MODULES else str(node.module))
+    return {name for name in names if name.partition(".")[0] == "lossact"} - {"lossact"}
+
+
+def reachable(start: str) -> set[str]:
+    seen: set[str] = set()
+    left = [start]
+    while left:
+        for name in imported_modules(MODULES[left.pop()]) & MODULES.keys() - seen:
+            seen.add(name)
+            left.append(name)
+    return seen
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_imports_run_one_way(file: Path) -> None:
-    here = room(file)
-    for other in imported_rooms(file):
-        assert ORDER.index(other) <= ORDER.index(here), f"{here} imports {other}, which lies below it"
-        assert other == here or other not in DOORS, f"{here} imports the door {other}"
+    importer = room(file)
+    for name in imported_modules(file):
+        imported = name.split(".")[1]
+        assert ORDER.index(imported) <= ORDER.index(importer), f"{importer} imports {imported}, which lies below it"
+        assert imported not in DOORS or importer in DOORS, f"{importer} imports the door {imported}"
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_files_import_each_other_in_a_circle(module: str) -> None:
+    assert module not in reachable(module)
+
+
+def test_each_room_says_what_it_is_for() -> None:
+    for file in ROOT.glob("*/__init__.py"):
+        description = ast.get_docstring(ast.parse(file.read_text()))
+        assert description is not None, file
+        assert description.partition("\n")[0].endswith("."), file
 
 
 def test_stats_knows_nothing_of_torch() -> None:

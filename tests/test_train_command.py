@@ -19,7 +19,7 @@ from claims.report.conftest import condition as report_condition
 from claims.report.test_cnn import cnn_condition
 from lossact import Condition, Experiment, LineImages, RandomImages, Store
 from lossact.cli import main
-from lossact.experiment.key import Setting
+from lossact.training.compute_config import ComputeConfig
 from tests.report.test_wandb_runs import inspect
 
 CONFIGS = Path(lossact.__file__).parent.parent / "configs"
@@ -65,10 +65,10 @@ def test_a_config_is_the_claims_condition_and_fits(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made: list[Condition] = []
-    built = Condition.__post_init__
+    network_config = Condition.__post_init__
 
     def kept(self: Condition) -> None:
-        built(self)
+        network_config(self)
         made.append(self)
 
     monkeypatch.setattr(Condition, "__post_init__", kept)
@@ -82,7 +82,7 @@ def test_a_config_is_the_claims_condition_and_fits(
 @pytest.mark.slow
 def test_a_single_network_tells_the_stored_trial(capsys: pytest.CaptureFixture[str]) -> None:
     with Store(None) as store:
-        experiment = Experiment(store=store, setting=Setting(precision="64-true"))
+        experiment = Experiment(store=store, compute_config=ComputeConfig(precision="64-true"))
         (trials,) = experiment.trials([OF_CLAIMS["mlp_sigmoid_ce"]], 5)
     stored = list(trials)[4].steps_to_target
     assert stored is not None
@@ -93,7 +93,7 @@ def test_a_single_network_tells_the_stored_trial(capsys: pytest.CaptureFixture[s
 @pytest.mark.slow
 def test_stacked_replicas_tell_the_stored_trials(capsys: pytest.CaptureFixture[str]) -> None:
     with Store(None) as store:
-        experiment = Experiment(store=store, setting=Setting(precision="64-true"))
+        experiment = Experiment(store=store, compute_config=ComputeConfig(precision="64-true"))
         (trials,) = experiment.trials([OF_CLAIMS["mlp_sigmoid_ce"]], 64)
     main(["fit", config("mlp_sigmoid_ce"), config("with/float64"), "--model.replicas=64"])
     reached = int(trials.reached.sum())

@@ -32,7 +32,7 @@ def on_digits(digits: Arrays) -> Callable[..., Condition]:
     def make(name: str, network: Any, **changes: Any) -> Condition:
         given: dict[str, Any] = {
             "loss": CROSS_ENTROPY, "optimizer": SGD(learning_rate=0.1), "data": digits, "batch_size": 32,
-            "budget": 400, "target": Accuracy(0.9, on="validation"), "measured_every": 10,
+            "budget": 400, "target": Accuracy(split="validation").at_least(0.9), "measured_every": 10,
         }  # fmt: skip
         return Condition(name=name, network=network, **given | changes)
 

@@ -104,7 +104,7 @@ HUI = "Hui and Belkin, Evaluation of neural architectures trained with square lo
 )
 def test_square_loss_gets_there(on_digits: Make) -> Hypothesis:
     network = partial(mlp, nn.ReLU, 3, 32, he)
-    target = Accuracy(0.95, on="validation")
+    target = Accuracy(split="validation").at_least(0.95)
     return reaches(
         on_digits("square loss, 95%", network, loss=squared_error, optimizer=Adam(), target=target, budget=1500)
     )

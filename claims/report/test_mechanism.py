@@ -6,9 +6,9 @@ import torch
 from numpy.typing import NDArray
 
 from lossact import Condition, Hypothesis, MLPConfig, measured
-from lossact.experiment.experiment import default_setting
-from lossact.experiment.runner import watch
+from lossact.experiment import default_compute_config
 from lossact.models import MLP
+from lossact.running.snapshots import record_snapshots
 
 AT_ONCE, EVERY, FEWEST = 512, 50, 20
 
@@ -36,7 +36,9 @@ def slopes(condition: Condition, seed: int, replicas: int) -> NDArray[np.float64
 
     for first in range(0, replicas, AT_ONCE):
         chosen = range(first, min(first + AT_ONCE, replicas))
-        snapshots, images, labels = watch(condition, seed, chosen, every=EVERY, setting=default_setting())
+        snapshots, images, labels = record_snapshots(
+            condition, seed, chosen, every=EVERY, compute_config=default_compute_config()
+        )
         shared = None if len(images) == 1 else 0
         with torch.no_grad():
             forward = torch.vmap(logits, in_dims=(0, shared))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lossact import Hypothesis, exact, measured
 from lossact.functional import Neuron, descend
-from lossact.replicas.generators import SAMPLE, replica_generator
+from lossact.replicas.random_streams import SAMPLE, replica_generator
 
 SIGMOID_L2, SIGMOID_CE = Neuron("sigmoid", "l2"), Neuron("sigmoid", "cross_entropy")
 RELU_L2, RELU_CE = Neuron("relu", "l2"), Neuron("relu", "cross_entropy")

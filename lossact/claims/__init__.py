@@ -2,7 +2,6 @@
 
 from lossact.claims.effects import exceeds, gap_grows, measured, sampled
 from lossact.claims.evaluate import evaluate
-from lossact.claims.exact import exact
 from lossact.claims.hypotheses import (
     Hypothesis,
     equivalent,
@@ -14,6 +13,7 @@ from lossact.claims.hypotheses import (
     slowest,
 )
 from lossact.claims.map import map_claim
+from lossact.claims.theorem import exact
 from lossact.claims.verdict import Verdict
 
 __all__ = [

@@ -8,10 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from lossact.checks import check_number
 from lossact.claims.hypotheses import Hypothesis, as_numbers, check_comparable, check_sequence
+from lossact.conditions import BaseCondition
 from lossact.errors import ClaimError
-from lossact.experiment import Experiment, Trainable, Trials
-from lossact.replicas.generators import SAMPLE, draw_by, process_undisturbed
+from lossact.experiment import Experiment
+from lossact.replicas.random_streams import SAMPLE, isolate_rng, sample_for_replica
 from lossact.stats import Comparison, Decision, Margins, Outcome, compare_numbers
+from lossact.storage import Trials
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,8 +34,8 @@ class NumberClaim(Hypothesis):
     def margins(self, delta: float) -> Margins:
         return replace(
             Margins.of_wins(delta),
-            tags=("mostly below the margin", "negligible"),
-            hidden="too many replicas cannot tell",
+            refutation_labels=("mostly below the margin", "negligible"),
+            censoring_reason="too many replicas cannot tell",
         )
 
     def __repr__(self) -> str:
@@ -57,14 +59,14 @@ class NumberClaim(Hypothesis):
 class Exceeds(NumberClaim):
     """The number is what `measure` makes of a replica's trials, one of each condition."""
 
-    of: tuple[Trainable, ...]
+    of: tuple[BaseCondition, ...]
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_comparable(self.of, at_least=1)
 
     @property
-    def conditions(self) -> tuple[Trainable, ...]:
+    def conditions(self) -> tuple[BaseCondition, ...]:
         return self.of
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -79,7 +81,7 @@ class Measured(NumberClaim):
     """The number is what `measure` finds, given the experiment's seed and how many are asked for."""
 
     @property
-    def conditions(self) -> tuple[Trainable, ...]:
+    def conditions(self) -> tuple[BaseCondition, ...]:
         return ()
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -93,13 +95,13 @@ class Measured(NumberClaim):
 
 
 @dataclass(frozen=True, repr=False)
-class GapGrows(Hypothesis):
+class Interaction(Hypothesis):
     """The updates by which `sooner` beats `later` are fewer in the first pair than in the second."""
 
-    sooner: Trainable
-    later: Trainable
-    then_sooner: Trainable
-    then_later: Trainable
+    sooner: BaseCondition
+    later: BaseCondition
+    then_sooner: BaseCondition
+    then_later: BaseCondition
 
     effect_name = "probability of a larger gap"
 
@@ -107,7 +109,7 @@ class GapGrows(Hypothesis):
         check_comparable(self.conditions)
 
     @property
-    def conditions(self) -> tuple[Trainable, ...]:
+    def conditions(self) -> tuple[BaseCondition, ...]:
         return (self.sooner, self.later, self.then_sooner, self.then_later)
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -138,7 +140,9 @@ def gap_growth(trials: Sequence[Trials]) -> NDArray[np.float64]:
     return growth
 
 
-def exceeds(measure: Callable[..., ArrayLike], margin: float, *, of: Sequence[Trainable], name: str = "") -> Exceeds:
+def exceeds(
+    measure: Callable[..., ArrayLike], margin: float, *, of: Sequence[BaseCondition], name: str = ""
+) -> Exceeds:
     """A number of each replica exceeds a margin in more than half of the replicas.
 
     Args:
@@ -189,13 +193,13 @@ def sampled(draw: Callable[[np.random.Generator], float], margin: float, *, name
         raise ClaimError(f"draw={draw!r} must be a function of a numpy Generator")
 
     def draws(seed: int, replicas: int) -> list[float]:
-        with process_undisturbed():
-            return [draw_by(draw, seed, replica, SAMPLE) for replica in range(replicas)]
+        with isolate_rng():
+            return [sample_for_replica(draw, seed, replica, SAMPLE) for replica in range(replicas)]
 
     return measured(draws, margin, name=name or getattr(draw, "__name__", "number"))
 
 
-def gap_grows(pair: tuple[Trainable, Trainable], *, to: tuple[Trainable, Trainable]) -> GapGrows:
+def gap_grows(pair: tuple[BaseCondition, BaseCondition], *, to: tuple[BaseCondition, BaseCondition]) -> Interaction:
     """The gap in updates between two conditions is larger for the second pair: an interaction.
 
     Each replica gives one number, the difference of the two gaps in min(T, budget).
@@ -210,4 +214,4 @@ def gap_grows(pair: tuple[Trainable, Trainable], *, to: tuple[Trainable, Trainab
     for name, two in (("pair", pair), ("to", to)):
         if not isinstance(two, tuple) or len(two) != 2:
             raise ClaimError(f"{name}={two!r} must be two conditions, (sooner, later)")
-    return GapGrows(*pair, *to)
+    return Interaction(*pair, *to)

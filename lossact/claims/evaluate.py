@@ -7,12 +7,14 @@ from contextlib import closing, contextmanager
 import numpy as np
 
 from lossact.checks import check_count, check_number
-from lossact.claims.exact import Exact
 from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.theorem import Theorem
 from lossact.claims.verdict import Verdict
+from lossact.conditions import BaseCondition
 from lossact.errors import ClaimError
-from lossact.experiment import Experiment, Store, Trainable, Trials
+from lossact.experiment import Experiment
 from lossact.stats import Comparison, Outcome
+from lossact.storage import Store, Trials
 
 ALPHA = 0.025
 DELTA = 0.1
@@ -51,23 +53,23 @@ def evaluate(
     check_levels(alpha, delta, max_replicas)
     check_count("family_size", family_size)
     begin = time.perf_counter()
-    if isinstance(hypothesis, Exact):
+    if isinstance(hypothesis, Theorem):
         return Verdict.of(hypothesis, hypothesis.check(), [], delta=delta, seconds=time.perf_counter() - begin)
     conditions = hypothesis.conditions
     block, limit = blocks_of(conditions, max_replicas)
     # Looks are at fixed numbers of replicas, so that nothing shown depends on what the store happened to hold.
     sizes = [*range(BLOCKS_PER_LOOK * block, limit, BLOCKS_PER_LOOK * block), limit]
-    with given_or_fresh(experiment) as experiment, closing(experiment.looks(conditions, sizes)) as looks:
+    with experiment_or_temporary(experiment) as experiment, closing(experiment.looks(conditions, sizes)) as looks:
         for n, trials in zip(sizes, looks, strict=True):
             _check_start(conditions, trials)
-            comparisons = observed(hypothesis, experiment, trials, n)
+            comparisons = checked_comparisons(hypothesis, experiment, trials, n)
             decision = hypothesis.decide(comparisons, alpha=alpha / family_size, delta=delta, limit=limit)
             if decision.final:
                 return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)
     raise AssertionError("a decision at the limit is final")
 
 
-def _check_start(conditions: Sequence[Trainable], trials: Sequence[Trials]) -> None:
+def _check_start(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) -> None:
     for condition, one in zip(conditions, trials, strict=True):
         if one.reached.all() and not one.steps.any():
             raise ClaimError(
@@ -76,7 +78,7 @@ def _check_start(conditions: Sequence[Trainable], trials: Sequence[Trials]) -> N
             )
 
 
-def observed(
+def checked_comparisons(
     hypothesis: Hypothesis, experiment: Experiment, trials: Sequence[Trials], replicas: int
 ) -> list[Comparison]:
     """What the first `replicas` say, each of them once in every comparison.
@@ -105,14 +107,14 @@ def check_levels(alpha: float, delta: float, max_replicas: int) -> None:
     check_count("max_replicas", max_replicas, hint=MAX_REPLICAS)
 
 
-def blocks_of(conditions: Sequence[Trainable], max_replicas: int) -> tuple[int, int]:
+def blocks_of(conditions: Sequence[BaseCondition], max_replicas: int) -> tuple[int, int]:
     """Replicas in a block, and at most: `max_replicas` rounded up to whole blocks."""
     block = max((condition.block for condition in conditions), default=DRAWN_BLOCK)
     return block, -(-max_replicas // block) * block
 
 
 @contextmanager
-def given_or_fresh(experiment: Experiment | None) -> Iterator[Experiment]:
+def experiment_or_temporary(experiment: Experiment | None) -> Iterator[Experiment]:
     """The experiment, or where it is None one of seed 0 whose trials are gone afterwards."""
     if experiment is not None:
         yield experiment

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lossact.checks import check_number
+from lossact.conditions import BaseCondition
 from lossact.errors import ClaimError
-from lossact.experiment import Experiment, Trainable, Trials
+from lossact.experiment import Experiment
 from lossact.stats import (
     Comparison,
     Decision,
@@ -20,6 +21,7 @@ from lossact.stats import (
     decide,
     decide_equivalence,
 )
+from lossact.storage import Trials
 
 
 class Hypothesis(ABC):
@@ -31,11 +33,11 @@ class Hypothesis(ABC):
     """
 
     effect_name: str = "win probability"
-    tells_order: bool = False
+    is_ordering: bool = False
 
     @property
     @abstractmethod
-    def conditions(self) -> tuple[Trainable, ...]:
+    def conditions(self) -> tuple[BaseCondition, ...]:
         """The conditions it is about, each once."""
 
     @abstractmethod
@@ -73,8 +75,8 @@ class Hypothesis(ABC):
 class Faster(Hypothesis):
     """`condition` reaches the target before `than`, or in at most 1/`ratio` of its updates."""
 
-    condition: Trainable
-    than: Trainable
+    condition: BaseCondition
+    than: BaseCondition
     ratio: float = 1.0
 
     def __post_init__(self) -> None:
@@ -82,7 +84,7 @@ class Faster(Hypothesis):
         check_comparable(self.conditions)
 
     @property
-    def conditions(self) -> tuple[Trainable, ...]:
+    def conditions(self) -> tuple[BaseCondition, ...]:
         return (self.condition, self.than)
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -109,14 +111,14 @@ class Faster(Hypothesis):
 class NotWorse(Hypothesis):
     """`condition` reaches the target no later than `than`, but for a margin that does not matter."""
 
-    condition: Trainable
-    than: Trainable
+    condition: BaseCondition
+    than: BaseCondition
 
     def __post_init__(self) -> None:
         check_comparable(self.conditions)
 
     @property
-    def conditions(self) -> tuple[Trainable, ...]:
+    def conditions(self) -> tuple[BaseCondition, ...]:
         return (self.condition, self.than)
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -134,14 +136,14 @@ class NotWorse(Hypothesis):
 class Equivalent(Hypothesis):
     """`condition` and `other` reach the target equally soon, but for a margin that does not matter."""
 
-    condition: Trainable
-    other: Trainable
+    condition: BaseCondition
+    other: BaseCondition
 
     def __post_init__(self) -> None:
         check_comparable(self.conditions)
 
     @property
-    def conditions(self) -> tuple[Trainable, ...]:
+    def conditions(self) -> tuple[BaseCondition, ...]:
         return (self.condition, self.other)
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -162,16 +164,16 @@ class Equivalent(Hypothesis):
 class Ordering(Hypothesis):
     """The conditions reach the target in the order given, every one before all that follow."""
 
-    order: tuple[Trainable, ...]
+    order: tuple[BaseCondition, ...]
 
     effect_name = "smallest pairwise win probability"
-    tells_order = True
+    is_ordering = True
 
     def __post_init__(self) -> None:
         check_comparable(self.order)
 
     @property
-    def conditions(self) -> tuple[Trainable, ...]:
+    def conditions(self) -> tuple[BaseCondition, ...]:
         return self.order
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -183,11 +185,11 @@ class Ordering(Hypothesis):
 
 
 @dataclass(frozen=True)
-class OneOfSeveral(Hypothesis):
+class AgainstOthers(Hypothesis):
     """`condition` against each of `others`."""
 
-    condition: Trainable
-    others: tuple[Trainable, ...]
+    condition: BaseCondition
+    others: tuple[BaseCondition, ...]
 
     effect_name = "smallest pairwise win probability"
 
@@ -195,12 +197,12 @@ class OneOfSeveral(Hypothesis):
         check_comparable(self.conditions)
 
     @property
-    def conditions(self) -> tuple[Trainable, ...]:
+    def conditions(self) -> tuple[BaseCondition, ...]:
         return (self.condition, *self.others)
 
 
 @dataclass(frozen=True, repr=False)
-class Fastest(OneOfSeveral):
+class Fastest(AgainstOthers):
     """`condition` reaches the target before each of `others`."""
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -211,7 +213,7 @@ class Fastest(OneOfSeveral):
 
 
 @dataclass(frozen=True, repr=False)
-class Slowest(OneOfSeveral):
+class Slowest(AgainstOthers):
     """Each of `others` reaches the target before `condition`."""
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -225,7 +227,7 @@ class Slowest(OneOfSeveral):
 class Reaches(Hypothesis):
     """`condition` reaches the target within its budget with a probability above `low`."""
 
-    condition: Trainable
+    condition: BaseCondition
     low: float
     high: float
 
@@ -237,7 +239,7 @@ class Reaches(Hypothesis):
         check_number("high", self.high, above=self.low, below=1, hint=(1 + self.low) / 2)
 
     @property
-    def conditions(self) -> tuple[Trainable, ...]:
+    def conditions(self) -> tuple[BaseCondition, ...]:
         return (self.condition,)
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
@@ -245,13 +247,15 @@ class Reaches(Hypothesis):
         return [Comparison(f"{self.condition} reaches the target", outcomes)]
 
     def margins(self, delta: float) -> Margins:
-        return Margins(self.low, self.high, delta, 0.99, tags=(f"below {self.low:g}", f"below {self.high:g}"))
+        return Margins(
+            self.low, self.high, delta, 0.99, refutation_labels=(f"below {self.low:g}", f"below {self.high:g}")
+        )
 
     def __repr__(self) -> str:
         return f"{self.condition} reaches the target within {self.budget} updates in more than {self.low:.0%} of runs"
 
 
-def faster(condition: Trainable, *, than: Trainable, ratio: float = 1.0) -> Faster:
+def faster(condition: BaseCondition, *, than: BaseCondition, ratio: float = 1.0) -> Faster:
     """`condition` reaches the target before `than`; with a ratio, in at most 1/ratio of its updates.
 
     Args:
@@ -265,7 +269,7 @@ def faster(condition: Trainable, *, than: Trainable, ratio: float = 1.0) -> Fast
     return Faster(condition, than, ratio)
 
 
-def not_worse(condition: Trainable, *, than: Trainable) -> NotWorse:
+def not_worse(condition: BaseCondition, *, than: BaseCondition) -> NotWorse:
     """`condition` reaches the target no later than `than`: its win probability is above 1/2 - delta.
 
     SUPPORTED where that is shown, REFUTED where it is shown to be below 1/2. Where neither arrived a replica counts
@@ -277,7 +281,7 @@ def not_worse(condition: Trainable, *, than: Trainable) -> NotWorse:
     return NotWorse(condition, than)
 
 
-def equivalent(condition: Trainable, other: Trainable) -> Equivalent:
+def equivalent(condition: BaseCondition, other: BaseCondition) -> Equivalent:
     """Both reach the target equally soon: the win probability lies within 1/2 - delta … 1/2 + delta.
 
     SUPPORTED where that is shown, REFUTED where the probability is shown not to be 1/2. Where neither arrived a replica
@@ -289,7 +293,7 @@ def equivalent(condition: Trainable, other: Trainable) -> Equivalent:
     return Equivalent(condition, other)
 
 
-def ordering(*conditions: Trainable) -> Ordering:
+def ordering(*conditions: BaseCondition) -> Ordering:
     """The conditions reach the target in this order. Every pair counts, for winning is not transitive.
 
     Raises:
@@ -298,17 +302,17 @@ def ordering(*conditions: Trainable) -> Ordering:
     return Ordering(conditions)
 
 
-def fastest(condition: Trainable, *, of: Sequence[Trainable]) -> Fastest:
+def fastest(condition: BaseCondition, *, of: Sequence[BaseCondition]) -> Fastest:
     """`condition` reaches the target before every other condition in `of` (which may hold it too)."""
     return Fastest(condition, _others(condition, of))
 
 
-def slowest(condition: Trainable, *, of: Sequence[Trainable]) -> Slowest:
+def slowest(condition: BaseCondition, *, of: Sequence[BaseCondition]) -> Slowest:
     """Every other condition in `of` (which may hold it too) reaches the target before `condition`."""
     return Slowest(condition, _others(condition, of))
 
 
-def reaches(condition: Trainable, *, low: float = 0.90, high: float = 0.95) -> Reaches:
+def reaches(condition: BaseCondition, *, low: float = 0.90, high: float = 0.95) -> Reaches:
     """`condition` reaches the target within its budget, with a probability above `low`.
 
     SUPPORTED where the probability is shown to be above `low`, REFUTED where it is shown to be below `high`; between
@@ -321,21 +325,21 @@ def reaches(condition: Trainable, *, low: float = 0.90, high: float = 0.95) -> R
     return Reaches(condition, low, high)
 
 
-def _others(condition: Trainable, of: Sequence[Trainable]) -> tuple[Trainable, ...]:
+def _others(condition: BaseCondition, of: Sequence[BaseCondition]) -> tuple[BaseCondition, ...]:
     check_sequence(of)
     return tuple(other for other in of if other != condition)
 
 
-def check_conditions(conditions: Sequence[Trainable]) -> None:
+def check_conditions(conditions: Sequence[BaseCondition]) -> None:
     """Raise ClaimError where one is no condition."""
     for condition in conditions:
-        if not isinstance(condition, Trainable):
+        if not isinstance(condition, BaseCondition):
             raise ClaimError(f"{condition!r} is not a condition; make one with lossact.Condition(...)")
 
 
-def check_sequence(of: Sequence[Trainable]) -> None:
+def check_sequence(of: Sequence[BaseCondition]) -> None:
     """Raise ClaimError where one condition stands for a sequence of them."""
-    if isinstance(of, Trainable):
+    if isinstance(of, BaseCondition):
         raise ClaimError(f"of={of} must be a sequence of conditions; try of=[{of}]")
 
 
@@ -353,7 +357,7 @@ def as_numbers(found: ArrayLike, name: str) -> NDArray[np.float64]:
     return numbers.astype(np.float64)
 
 
-def check_comparable(conditions: Sequence[Trainable], *, at_least: int = 2) -> None:
+def check_comparable(conditions: Sequence[BaseCondition], *, at_least: int = 2) -> None:
     """Raise ClaimError unless there are enough of them, all different, of one budget."""
     check_conditions(conditions)
     names = ", ".join(map(str, conditions))
@@ -369,7 +373,9 @@ def check_comparable(conditions: Sequence[Trainable], *, at_least: int = 2) -> N
         raise ClaimError(f"budgets {budgets} of ({names}) must be equal; give every condition the same one")
 
 
-def _pair(conditions: Sequence[Trainable], trials: Sequence[Trials], i: int, j: int, ratio: float = 1.0) -> Comparison:
+def _pair(
+    conditions: Sequence[BaseCondition], trials: Sequence[Trials], i: int, j: int, ratio: float = 1.0
+) -> Comparison:
     a, b = trials[i], trials[j]
     outcomes = compare_steps(a.steps, a.reached, b.steps, b.reached, budget=a.budget, ratio=ratio)
     return Comparison(f"{conditions[i]} before {conditions[j]}", outcomes)

@@ -9,13 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossact.checks import check_count, check_number
-from lossact.claims.evaluate import ALPHA, DELTA, MAX_REPLICAS, blocks_of, check_levels, given_or_fresh, observed
-from lossact.claims.exact import Exact
+from lossact.claims.evaluate import (
+    ALPHA,
+    DELTA,
+    MAX_REPLICAS,
+    blocks_of,
+    check_levels,
+    checked_comparisons,
+    experiment_or_temporary,
+)
 from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.theorem import Theorem
 from lossact.claims.verdict import Verdict
+from lossact.conditions import BaseCondition
+from lossact.conditions.frozen_mapping import FrozenMapping
 from lossact.errors import ClaimError, InputError
-from lossact.experiment import Experiment, Trainable
-from lossact.experiment.foreign import Settings
+from lossact.experiment import Experiment
 from lossact.stats.decision import LIMIT_REACHED
 
 FORM = "optimizer.learning_rate=1e-3:1:log:12"
@@ -64,21 +73,21 @@ class Axis:
         spaced = np.geomspace(low, high, count) if log else np.linspace(low, high, count)
         return cls(path, tuple(float(f"{value:.12g}") for value in spaced), log)
 
-    def at(self, condition: Trainable, value: float) -> Trainable:
+    def at(self, condition: BaseCondition, value: float) -> BaseCondition:
         """The condition with this axis at a value.
 
         Raises:
             InputError: it has no such field, or the field does not take the value.
         """
         changed = _set(condition, self.path.split("."), value, self.path)
-        assert isinstance(changed, Trainable)
+        assert isinstance(changed, BaseCondition)
         return changed
 
-    def of(self, condition: Trainable) -> float:
+    def of(self, condition: BaseCondition) -> float:
         """Where a condition lies on this axis."""
         found: Any = condition
         for name in self.path.split("."):
-            found = found[name] if isinstance(found, Settings) else getattr(found, name)
+            found = found[name] if isinstance(found, FrozenMapping) else getattr(found, name)
         return float(found)
 
 
@@ -88,7 +97,7 @@ def _set(owner: Any, path: Sequence[str], value: float, whole: str) -> Any:
     if name not in known:
         choices = f"; choose one of {', '.join(known)}" if known else ""
         raise InputError(f"{whole}: {type(owner).__name__} has no {name!r}{choices}")
-    now = owner[name] if isinstance(owner, Settings) else getattr(owner, name)
+    now = owner[name] if isinstance(owner, FrozenMapping) else getattr(owner, name)
     if not rest and (not isinstance(now, (int, float)) or isinstance(now, bool)):
         inner = [f"{whole}.{one}" for one in _names(now)]
         hint = f"; go on with one of {', '.join(inner)}" if inner else ""
@@ -96,28 +105,28 @@ def _set(owner: Any, path: Sequence[str], value: float, whole: str) -> Any:
     if not rest and isinstance(now, int) and not _takes_any_number(owner, name) and value != int(value):
         raise InputError(f"{whole}={value:g} must be an integer; choose a count that steps by whole numbers")
     new = _set(now, rest, value, whole) if rest else float(value) if _takes_any_number(owner, name) else int(value)
-    return type(owner)({**owner, name: new}) if isinstance(owner, Settings) else replace(owner, **{name: new})
+    return type(owner)({**owner, name: new}) if isinstance(owner, FrozenMapping) else replace(owner, **{name: new})
 
 
 def _takes_any_number(owner: Any, name: str) -> bool:
     """Whether a field takes fractions, also where an integer was given."""
-    if isinstance(owner, Settings):
+    if isinstance(owner, FrozenMapping):
         return isinstance(owner[name], float)
     return any("float" in str(field.type) for field in fields(owner) if field.name == name)
 
 
 def _names(owner: Any) -> list[str]:
     """The parts that a path can go on with."""
-    if isinstance(owner, Settings):
+    if isinstance(owner, FrozenMapping):
         return sorted(owner)
     return [field.name for field in fields(owner)] if is_dataclass(owner) else []
 
 
-def moved(hypothesis: Hypothesis, change: Callable[[Trainable], Trainable]) -> Hypothesis:
+def map_conditions(hypothesis: Hypothesis, change: Callable[[BaseCondition], BaseCondition]) -> Hypothesis:
     """The same hypothesis about changed conditions."""
 
     def apply(value: Any) -> Any:
-        if isinstance(value, Trainable):
+        if isinstance(value, BaseCondition):
             return replace(change(value), name=value.name)  # type: ignore[type-var]
         return tuple(map(apply, value)) if isinstance(value, tuple) else value
 
@@ -143,7 +152,7 @@ class ClaimMap:
     x: Axis
     y: Axis
     cells: tuple[tuple[Verdict, ...], ...]
-    here: tuple[float, float] | None
+    reference_point: tuple[float, float] | None
     alpha: float
     delta: float
     exploratory: bool
@@ -182,7 +191,7 @@ class ClaimMap:
 
     def at(self, x: float, y: float) -> Hypothesis:
         """The hypothesis at a place of the map."""
-        return moved(self.hypothesis, lambda condition: self.y.at(self.x.at(condition, x), y))
+        return map_conditions(self.hypothesis, lambda condition: self.y.at(self.x.at(condition, x), y))
 
     def __str__(self) -> str:
         names = [one.name for one in self.verdicts]
@@ -225,21 +234,21 @@ def map_claim(
         ClaimError: the hypothesis has no conditions.
         InputError: an axis names no number of the conditions, or another argument breaks its rule.
     """
-    if not isinstance(hypothesis, Hypothesis) or isinstance(hypothesis, Exact) or not hypothesis.conditions:
+    if not isinstance(hypothesis, Hypothesis) or isinstance(hypothesis, Theorem) or not hypothesis.conditions:
         raise ClaimError(f"{hypothesis!r} has no conditions to move; map a claim such as lossact.faster(a, than=b)")
     x, y = (Axis.parse(axis) if isinstance(axis, str) else axis for axis in (x, y))
     if x.path == y.path:
         raise InputError(f"x={x.path} and y={y.path} must be two different numbers")
     check_levels(alpha, delta, max_replicas)
     places = [(a, b) for b in y.values for a in x.values]
-    cells = [moved(hypothesis, lambda one, a=a, b=b: y.at(x.at(one, a), b)) for a, b in places]  # type: ignore[misc]
+    cells = [map_conditions(hypothesis, lambda one, a=a, b=b: y.at(x.at(one, a), b)) for a, b in places]  # type: ignore[misc]
     level = alpha if exploratory else alpha / len(cells)
-    with given_or_fresh(experiment) as experiment:
+    with experiment_or_temporary(experiment) as experiment:
         seed = experiment.seed
         verdicts = _decide_all(cells, experiment, alpha=level, delta=delta, max_replicas=max_replicas)
     width = len(x.values)
     rows = tuple(tuple(verdicts[at : at + width]) for at in range(0, len(verdicts), width))
-    return ClaimMap(hypothesis, x, y, rows, _here(hypothesis, x, y), level, delta, exploratory, seed)
+    return ClaimMap(hypothesis, x, y, rows, _reference_point(hypothesis, x, y), level, delta, exploratory, seed)
 
 
 def _decide_all(
@@ -254,7 +263,7 @@ def _decide_all(
         found = iter(experiment.trials([condition for k in still for condition in cells[k].conditions], n))
         for k in still:
             trials = [next(found) for _ in cells[k].conditions]
-            comparisons = observed(cells[k], experiment, trials, n)
+            comparisons = checked_comparisons(cells[k], experiment, trials, n)
             decision = cells[k].decide(comparisons, alpha=alpha, delta=delta, limit=limit)
             if decision.final:
                 decided[k] = Verdict.of(cells[k], decision, trials, delta=delta, seconds=time.perf_counter() - begin)
@@ -262,6 +271,6 @@ def _decide_all(
     return [decided[k] for k in range(len(cells))]
 
 
-def _here(hypothesis: Hypothesis, x: Axis, y: Axis) -> tuple[float, float] | None:
+def _reference_point(hypothesis: Hypothesis, x: Axis, y: Axis) -> tuple[float, float] | None:
     found = {(x.of(condition), y.of(condition)) for condition in hypothesis.conditions}
     return found.pop() if len(found) == 1 else None

@@ -1,42 +1,50 @@
 """How a verdict looks in a notebook: its sentence, a table of the conditions, and who had arrived when."""
 
+from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from lossact.claims.verdict import ConditionSummary, Verdict
+from lossact.claims.summary import ConditionSummary
 
 COLOURS = {"supported": "#1a7f37", "refuted": "#c93c37", "inconclusive": "#9a6700"}
 LINES = ("#0969da", "#d4691e", "#1a7f37", "#8250df", "#bf3989", "#57606a")
 WIDTH, HEIGHT, LEFT, BOTTOM = 460, 170, 44, 30
 
 
-def verdict_html(verdict: "Verdict") -> str:
-    """HTML that stands alone: no script, nothing loaded."""
-    d = verdict.decision
-    sentence, _, detail = str(verdict).partition("\n")
+def verdict_html(
+    verdict: str, text: str, warnings: Sequence[str], conditions: Sequence[ConditionSummary], *, budget: int | None
+) -> str:
+    """Render a verdict as HTML that stands alone, without scripts and without anything to load.
+
+    Args:
+        verdict: "supported", "refuted" or "inconclusive".
+        text: the verdict in words, its sentence on the first line.
+        warnings: what a reader should know, a paragraph each.
+        conditions: a row each of the table, and a line each of the figure.
+        budget: the largest number of updates, None where nothing is trained.
+    """
+    sentence, _, detail = text.partition("\n")
     word, _, rest = sentence.partition(":")
     parts = [
-        f'<p><b style="color:{COLOURS[d.verdict]}">{escape(word)}</b>:{escape(rest)}<br>{escape(detail)}</p>',
-        *(f"<p>{escape(warning)}</p>" for warning in verdict.warnings),
+        f'<p><b style="color:{COLOURS[verdict]}">{escape(word)}</b>:{escape(rest)}<br>{escape(detail)}</p>',
+        *(f"<p>{escape(warning)}</p>" for warning in warnings),
     ]
-    if verdict.conditions:
-        rows = "".join(map(_row, verdict.conditions))
+    if conditions:
+        rows = "".join(map(_row, conditions))
         head = "".join(f"<th>{name}</th>" for name in ("condition", "reached the target", "median updates", "diverged"))
         parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
-        parts.append(reach_curves(verdict.conditions, budget=verdict.hypothesis.budget))
+        parts.append(reach_curves(conditions, budget=budget))
     return f"<div>{''.join(parts)}</div>"
 
 
-def _row(one: "ConditionSummary") -> str:
+def _row(one: ConditionSummary) -> str:
     median = "" if one.median_steps_to_target is None else f"{one.median_steps_to_target:g}"
     cells = (one.name, f"{one.reached} of {one.replicas}", median, str(one.diverged or ""))
     return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
-def reach_curves(conditions: "tuple[ConditionSummary, ...]", *, budget: int | None) -> str:
+def reach_curves(conditions: Sequence[ConditionSummary], *, budget: int | None) -> str:
     """An SVG of the share of replicas that had met the target, by updates: one minus Kaplan-Meier's estimate.
 
     Args:

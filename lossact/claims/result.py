@@ -45,7 +45,7 @@ class ClaimResult:
     warnings: tuple[str, ...]
     keys: tuple[tuple[str, str], ...]
     thresholds: tuple[float, ...] = ()
-    growth: dict[str, list[float]] | None = None
+    evidence_path: dict[str, list[float]] | None = None
     exact: bool = False
     by_holm: bool = False
 
@@ -60,7 +60,7 @@ class ClaimResult:
         return cls(**{**content, **sequences})
 
     @classmethod
-    def of(cls, verdict: Verdict, experiment: Experiment, **about: Any) -> "ClaimResult":
+    def of(cls, verdict: Verdict, experiment: Experiment, **metadata: Any) -> "ClaimResult":
         """A verdict with what pytest knows about its claim."""
         return cls(
             verdict=verdict.to_json(),
@@ -69,9 +69,9 @@ class ClaimResult:
             warnings=verdict.warnings,
             exact=verdict.is_exact,
             thresholds=verdict.thresholds,
-            growth=None if verdict.decision.growth is None else verdict.decision.growth.to_json(),
+            evidence_path=None if verdict.decision.evidence_path is None else verdict.decision.evidence_path.to_json(),
             keys=tuple((condition.name, experiment.key(condition)) for condition in verdict.hypothesis.conditions),
-            **about,
+            **metadata,
         )
 
     @property

@@ -2,52 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lossact.claims.exact import Exact
 from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.notebook import verdict_html
-from lossact.experiment import Trainable, Trials
+from lossact.claims.summary import ConditionSummary
+from lossact.claims.theorem import Theorem
 from lossact.stats import Decision, Proportion, proportion
+from lossact.storage import Trials
 
 LARGEST_LOG = 700.0  # e^709 is the last double
-
-
-@dataclass(frozen=True)
-class ConditionSummary:
-    """One condition over the replicas a verdict rests on.
-
-    Attributes:
-        name: the condition's.
-        replicas, reached, diverged: counts.
-        median_steps_to_target: updates; None where fewer than half reached the target.
-        mean_restricted_steps: mean of min(T, budget), in updates.
-        trials: of these replicas.
-    """
-
-    name: str
-    replicas: int
-    reached: int
-    diverged: int
-    median_steps_to_target: float | None
-    mean_restricted_steps: float
-    trials: Trials = field(repr=False, compare=False)
-
-    @classmethod
-    def of(cls, condition: Trainable, trials: Trials) -> "ConditionSummary":
-        return cls(
-            name=condition.name,
-            replicas=len(trials),
-            reached=int(trials.reached.sum()),
-            diverged=int(trials.diverged.sum()),
-            median_steps_to_target=trials.median_steps,
-            mean_restricted_steps=float(trials.restricted_steps.mean()),
-            trials=trials,
-        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +35,7 @@ class Verdict:
     hypothesis: Hypothesis
     decision: Decision
     conditions: tuple[ConditionSummary, ...]
-    story: Proportion | None
+    single_run_agreement: Proportion | None
     warnings: tuple[str, ...]
     thresholds: tuple[float, ...]
     seconds: float
@@ -82,7 +50,9 @@ class Verdict:
             hypothesis=hypothesis,
             decision=decision,
             conditions=summaries,
-            story=_story(trials, alpha=decision.alpha, delta=delta) if hypothesis.tells_order else None,
+            single_run_agreement=_single_run_agreement(trials, alpha=decision.alpha, delta=delta)
+            if hypothesis.is_ordering
+            else None,
             warnings=(*_of_the_zone(decision), *hypothesis.warnings(decision, trials)),
             thresholds=hypothesis.thresholds(delta),
             seconds=seconds,
@@ -119,7 +89,9 @@ class Verdict:
                 }
                 for c in self.conditions
             ],
-            "story": None if self.story is None else asdict(self.story) | {"value": self.story.value},
+            "story": None
+            if self.single_run_agreement is None
+            else asdict(self.single_run_agreement) | {"value": self.single_run_agreement.value},
             "seconds": self.seconds,
         }
 
@@ -129,10 +101,10 @@ class Verdict:
     @property
     def is_exact(self) -> bool:
         """Whether a theorem was checked, and nothing sampled."""
-        return isinstance(self.hypothesis, Exact)
+        return isinstance(self.hypothesis, Theorem)
 
     def _repr_html_(self) -> str:
-        return verdict_html(self)
+        return verdict_html(self.name, str(self), self.warnings, self.conditions, budget=self.hypothesis.budget)
 
     def __str__(self) -> str:
         d = self.decision
@@ -149,15 +121,15 @@ class Verdict:
 
 
 def _of_the_zone(decision: Decision) -> list[str]:
-    if decision.zone is None or decision.verdict == "inconclusive":
+    if decision.indifference_zone is None or decision.verdict == "inconclusive":
         return []
-    low, high = decision.zone
+    low, high = decision.indifference_zone
     return [
         f"{decision.value:.3f} lies in the zone of indifference, {low:g} to {high:g}: either verdict may come there"
     ]
 
 
-def _story(trials: Sequence[Trials], *, alpha: float, delta: float) -> Proportion:
+def _single_run_agreement(trials: Sequence[Trials], *, alpha: float, delta: float) -> Proportion:
     """Told by a replica where all reached the target, each strictly before the next."""
     steps = np.stack([one.steps for one in trials])
     arrived = np.stack([one.reached for one in trials])

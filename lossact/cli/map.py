@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lossact.errors import ClaimError, InputError
 
 if TYPE_CHECKING:
-    from lossact.experiment.executor import Progress
+    from lossact.running.jobs import Progress
 
 MOST_CELLS = 10_000
 
@@ -71,13 +71,14 @@ def run(parsed: argparse.Namespace) -> None:
 
 def _make(parsed: argparse.Namespace, say: Callable[[object], None]) -> None:
     from lossact.claims import evaluate
-    from lossact.claims.collect import collect_hypotheses
     from lossact.claims.map import Axis, map_claim
-    from lossact.experiment import Experiment, Store, default_setting
-    from lossact.experiment.executor import make_executor
+    from lossact.executors.choose import make_executor
+    from lossact.experiment import Experiment, default_compute_config
+    from lossact.pytest_plugin.collect import collect_hypotheses
     from lossact.report.figure import save_figure
     from lossact.report.map import map_figure
     from lossact.report.map_page import write_map_page
+    from lossact.storage import Store
 
     begin = time.perf_counter()
     x, y = Axis.parse(parsed.x), Axis.parse(parsed.y)
@@ -96,11 +97,16 @@ def _make(parsed: argparse.Namespace, say: Callable[[object], None]) -> None:
         closing(make_executor(parsed.executor)) as executor,
     ):
         levels = {"alpha": parsed.alpha, "delta": parsed.delta, "max_replicas": parsed.max_replicas}
-        setting = default_setting(compiled=parsed.compiled, elsewhere=executor.elsewhere)
+        compute_config = default_compute_config(compiled=parsed.compiled, is_remote=executor.is_remote)
 
         def experiment(seed: int) -> Experiment:
             return Experiment(
-                seed=seed, store=store, setting=setting, curves=False, progress=_progress, executor=executor
+                seed=seed,
+                store=store,
+                compute_config=compute_config,
+                curves=False,
+                progress=_progress,
+                executor=executor,
             )
 
         here = experiment(parsed.seed)

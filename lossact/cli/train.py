@@ -15,18 +15,18 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
-from lossact.checks import check_count, memory_told
-from lossact.cli import TRAINING
+from lossact.checks import check_count, explain_out_of_memory
+from lossact.cli.training_commands import TRAINING
+from lossact.conditions import Condition
 from lossact.errors import InputError
-from lossact.experiment import Condition
-from lossact.experiment.module import training_module, trials_of
 from lossact.models.config import NetworkConfig
 from lossact.report.wandb_runs import define_axes, log_arrivals, prepare_wandb, wandb_given_up
-from lossact.training.base import ReplicaTraining
+from lossact.running.training_module import training_module, trials_of
+from lossact.training.base import ReplicasModule
 from lossact.training.callbacks import PredictionFile, ReplicaLog, UpdatesBar
 from lossact.training.quiet import interruptible, quiet
-from lossact.training.single import NetworkTraining
-from lossact.training.stacked import StackedTraining
+from lossact.training.single import SingleNetworkModule
+from lossact.training.stacked import StackedReplicasModule
 
 MOST_REPLICAS = 1_000_000
 UNLOGGED = "Early stopping conditioned on metric"  # how EarlyStopping says that nobody logs what it monitors
@@ -94,11 +94,11 @@ class LoggedConfig(SaveConfigCallback):
     """Saves the whole config, and gives it to every logger as its run's hyperparameters."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        assert isinstance(pl_module, ReplicaTraining)
+        assert isinstance(pl_module, ReplicasModule)
         config = self.config.clone().as_dict()
         for logger in trainer.loggers:
             logger.log_hyperparams(
-                dict(pl_module.about)
+                dict(pl_module.metadata)
                 | {name: _plain(config[name]) for name in ("model", "trainer", "data") if config.get(name)}
             )
 
@@ -115,17 +115,17 @@ class WandbRun(Callback):
     """What a run of WandbLogger gets beside the rows: axes, a name, and when training is over, who arrived when."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, ReplicaTraining)
+        assert isinstance(pl_module, ReplicasModule)
         for logger in _wandb_loggers(trainer):
             define_axes(logger.experiment, pl_module.metric_name)
             if logger._name is None:  # `name` is the project's
-                logger.experiment.name = pl_module.about["name"]
+                logger.experiment.name = pl_module.metadata["name"]
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, (NetworkTraining, StackedTraining))
+        assert isinstance(pl_module, (SingleNetworkModule, StackedReplicasModule))
         for logger in _wandb_loggers(trainer):
             pictures = Path(logger.save_dir or ".lossact") / "surfaces"
-            log_arrivals(logger.experiment, trials_of(pl_module), pl_module.about, pictures)
+            log_arrivals(logger.experiment, trials_of(pl_module), pl_module.metadata, pictures)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         for logger in _wandb_loggers(trainer):
@@ -200,7 +200,7 @@ def run(arguments: Sequence[str] | None) -> None:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # where import paths of the user's own begin
     try:
-        with memory_told("training"), wandb_given_up(), quiet(), interruptible():
+        with explain_out_of_memory("training"), wandb_given_up(), quiet(), interruptible():
             done = TrainingCLI(
                 replica_training,
                 args=None if arguments is None or list(arguments) == sys.argv[1:] else list(arguments),
@@ -237,13 +237,13 @@ def _outcome(done: TrainingCLI) -> str:
         return f"predictions: {done.predictions.written}"
     if done.subcommand != "fit":
         return ""
-    if isinstance(module, NetworkTraining):
+    if isinstance(module, SingleNetworkModule):
         if module.diverged:
             return f"diverged before update {module.update_count + 1}"
         if module.steps_to_target is None:
             return f"the target was not met within {module.update_count} updates"
         return f"the target was met after {module.steps_to_target} updates"
-    assert isinstance(module, StackedTraining)
+    assert isinstance(module, StackedReplicasModule)
     outcome = module.outcome()
     steps = outcome.steps_to_target[outcome.reached]
     return f"{len(steps)} of {len(outcome.reached)} replicas met the target within {module.update_count} updates"

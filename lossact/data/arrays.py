@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lossact.data.image_set import ImageSet, checked_set
+from lossact.data.dataset import Dataset, checked_dataset
 from lossact.data.source import DataSource
 from lossact.errors import DataError
-from lossact.fingerprint import described
+from lossact.fingerprint import fingerprint
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,20 @@ class Arrays(DataSource):
     targets: Any = field(repr=False, compare=False)
     validation: Any = field(default=None, repr=False, compare=False)
     digest: str = field(init=False)
-    _set: ImageSet = field(init=False, repr=False, compare=False)
+    _set: Dataset = field(init=False, repr=False, compare=False)
 
     per_replica: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        one = checked_set(self.inputs, self.targets, self.validation, name="data")
+        one = checked_dataset(self.inputs, self.targets, self.validation, name="data")
         digest = hashlib.sha256()
         for part in (one, one.validation) if one.validation else (one,):
-            for array in (part.images, part.labels):
+            for array in (part.inputs, part.targets):
                 digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
         object.__setattr__(self, "_set", one)
         object.__setattr__(self, "digest", digest.hexdigest())
 
-    def sample(self, generator: np.random.Generator) -> ImageSet:
+    def sample(self, generator: np.random.Generator) -> Dataset:
         """The same set every time; `generator` is not used."""
         return self._set
 
@@ -56,7 +56,7 @@ class Arrays(DataSource):
 
 
 @dataclass(frozen=True)
-class Drawn(DataSource):
+class GeneratedData(DataSource):
     """Examples that a function draws, fresh for every replica.
 
     Attributes:
@@ -73,7 +73,7 @@ class Drawn(DataSource):
             raise DataError(f"draw={self.draw!r} must be a function of a numpy.random.Generator")
         self.content()
 
-    def sample(self, generator: np.random.Generator) -> ImageSet:
+    def sample(self, generator: np.random.Generator) -> Dataset:
         """One set drawn from `generator`.
 
         Raises:
@@ -82,11 +82,11 @@ class Drawn(DataSource):
         found = self.draw(generator)
         if not isinstance(found, (tuple, list)) or len(found) not in (2, 3):
             raise DataError(f"{self} returned {type(found).__name__}; return (inputs, targets), or with validation")
-        return checked_set(*found, name=str(self))
+        return checked_dataset(*found, name=str(self))
 
     def content(self) -> dict[str, Any]:
         """What decides an outcome, for the store's key."""
-        return {"kind": "drawn", **described(self.draw, "data")}
+        return {"kind": "drawn", **fingerprint(self.draw, "data")}
 
     def __str__(self) -> str:
         return f"examples drawn by {getattr(self.draw, '__qualname__', type(self.draw).__name__)}"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lossact.data.image_set import ImageSet
+from lossact.data.dataset import Dataset
 from lossact.data.source import DataSource
 from lossact.errors import DataError
 
@@ -34,7 +34,7 @@ class ImageFiles(DataSource):
     labels: Path = field(compare=False)
     image_shape: tuple[int, int] | None = field(default=None, compare=False)
     digest: str = field(init=False)
-    _set: ImageSet = field(init=False, repr=False, compare=False)
+    _set: Dataset = field(init=False, repr=False, compare=False)
 
     per_replica: ClassVar[bool] = False
 
@@ -62,7 +62,7 @@ class ImageFiles(DataSource):
             digest.update(np.ascontiguousarray(array).tobytes())
         object.__setattr__(self, "image_shape", images.shape[1:])
         object.__setattr__(self, "digest", digest.hexdigest())
-        object.__setattr__(self, "_set", ImageSet(images, labels))
+        object.__setattr__(self, "_set", Dataset(images, labels))
 
     @classmethod
     def in_directory(
@@ -76,7 +76,7 @@ class ImageFiles(DataSource):
     def n_images(self) -> int:
         return len(self._set)
 
-    def sample(self, generator: np.random.Generator) -> ImageSet:
+    def sample(self, generator: np.random.Generator) -> Dataset:
         """The same set every time; `generator` is not used."""
         return self._set
 

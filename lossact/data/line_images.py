@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lossact.checks import check_count
-from lossact.data.image_set import ImageSet
+from lossact.data.dataset import Dataset
 from lossact.data.source import DataSource
 from lossact.errors import InputError
 
@@ -34,7 +34,7 @@ class LineImages(DataSource):
         if self.n_images % 2:
             raise InputError(f"n_images={self.n_images} must be even, one half for each label; try {self.n_images + 1}")
 
-    def sample(self, generator: np.random.Generator) -> ImageSet:
+    def sample(self, generator: np.random.Generator) -> Dataset:
         """One set drawn from `generator`: images with the bar on the right first."""
         n = self.n_images
         right = np.arange(n) < n // 2
@@ -58,7 +58,7 @@ class LineImages(DataSource):
         square_rows = np.abs(at - middle[:, None]) <= half[:, None]
         bar = bar_rows[:, :, None] & bar_columns[:, None, :]
         square = square_rows[:, :, None] & square_columns[:, None, :]
-        return ImageSet((bar | square).astype(np.float64), right.astype(np.float64))
+        return Dataset((bar | square).astype(np.float64), right.astype(np.float64))
 
     def content(self) -> dict[str, Any]:
         """What decides an outcome, for the store's key."""

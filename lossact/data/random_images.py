@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lossact.checks import check_count, check_number
-from lossact.data.image_set import ImageSet
+from lossact.data.dataset import Dataset
 from lossact.data.source import DataSource
 
 
@@ -37,11 +37,11 @@ class RandomImages(DataSource):
     def image_shape(self) -> tuple[int, int]:
         return (self.height, self.width)
 
-    def sample(self, generator: np.random.Generator) -> ImageSet:
+    def sample(self, generator: np.random.Generator) -> Dataset:
         """One set drawn from `generator`: pixels first, then labels."""
         pixels = generator.integers(0, 2, size=(self.n_images, self.height, self.width))
         labels = generator.random(self.n_images) < self.label_rate
-        return ImageSet(pixels.astype(np.float64), labels.astype(np.float64))
+        return Dataset(pixels.astype(np.float64), labels.astype(np.float64))
 
     def content(self) -> dict[str, Any]:
         """What decides an outcome, for the store's key."""

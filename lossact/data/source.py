@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lossact.data.image_set import ImageSet
+from lossact.data.dataset import Dataset
 
 
 class DataSource(ABC):
@@ -18,7 +18,7 @@ class DataSource(ABC):
     per_replica: ClassVar[bool]
 
     @abstractmethod
-    def sample(self, generator: np.random.Generator) -> ImageSet:
+    def sample(self, generator: np.random.Generator) -> Dataset:
         """One set."""
 
     @abstractmethod

@@ -1,6 +1,6 @@
 """Activations, losses and the neuron as pure tensor functions, unreduced."""
 
-from lossact.functional.accuracy import accuracy, correct
+from lossact.functional.accuracy import correct, is_correct
 from lossact.functional.activations import ACTIVATIONS, Activation
 from lossact.functional.losses import LOSSES, SIGMOID_LOSSES, Loss, SigmoidLoss
 from lossact.functional.neuron import Descent, Neuron, descend
@@ -18,8 +18,8 @@ __all__ = [
     "Neuron",
     "SigmoidLoss",
     "Surface",
-    "accuracy",
     "correct",
     "descend",
+    "is_correct",
     "surface",
 ]

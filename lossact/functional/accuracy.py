@@ -14,7 +14,7 @@ def correct(logit: Tensor, target: Tensor) -> Tensor:
     return ((logit > 0) == (target > 0.5)).to(logit.dtype)
 
 
-def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+def is_correct(outputs: Tensor, targets: Tensor) -> Tensor:
     """(batch,) 1 where an answer is right, else 0.
 
     Args:

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-LEAK = 0.01
+NEGATIVE_SLOPE = 0.01
 
 Function = Callable[[Tensor], Tensor]
 
@@ -52,12 +52,12 @@ def tanh_derivative(z: Tensor) -> Tensor:
 
 def leaky_relu(z: Tensor) -> Tensor:
     """Z where z > 0, else 0.01 z."""
-    return torch.where(z > 0, z, LEAK * z)
+    return torch.where(z > 0, z, NEGATIVE_SLOPE * z)
 
 
 def leaky_relu_derivative(z: Tensor) -> Tensor:
     """1 where z > 0, else 0.01: the convention of torch at the kink; NaN stays NaN."""
-    return torch.where(z.isnan(), z, LEAK + (1 - LEAK) * (z > 0).to(z.dtype))
+    return torch.where(z.isnan(), z, NEGATIVE_SLOPE + (1 - NEGATIVE_SLOPE) * (z > 0).to(z.dtype))
 
 
 def softplus(z: Tensor) -> Tensor:

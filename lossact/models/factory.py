@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from lossact.checks import check_takes
+from lossact.checks import check_signature
 from lossact.errors import InputError
-from lossact.fingerprint import described
+from lossact.fingerprint import fingerprint
 from lossact.models.config import NetworkConfig
 
 
@@ -37,7 +37,7 @@ class ModuleFactory(NetworkConfig):
                 f"network is a {type(self.make).__name__} that is made already; give the function that makes one, so "
                 "that each replica starts from weights of its own"
             )
-        check_takes("network", self.make, like="network()")
+        check_signature("network", self.make, like="network()")
         self.content()
 
     def content(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class ModuleFactory(NetworkConfig):
         Raises:
             InputError: the function holds values whose content cannot be told.
         """
-        return {"kind": "module", **described(self.make, "network")}
+        return {"kind": "module", **fingerprint(self.make, "network")}
 
     def __str__(self) -> str:
         function = self.make.func if isinstance(self.make, partial) else self.make

@@ -12,6 +12,7 @@ import pytest
 
 from lossact.errors import InputError
 from lossact.pytest_plugin import hookspecs
+from lossact.pytest_plugin.names import PLUGIN_NAME
 from lossact.pytest_plugin.options import Options, add_options, read_options
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ MARKER = (
 )
 
 
-DECIDES = "lossact-claims"
 RETURNS_HYPOTHESIS = "returned <class 'lossact.claims."
 
 
@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the options and listen to the run."""
     config.addinivalue_line("markers", MARKER)
     config.stash[OPTIONS] = read_options(config)
-    config.pluginmanager.register(ClaimHooks(config), DECIDES)
+    config.pluginmanager.register(ClaimHooks(config), PLUGIN_NAME)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -138,7 +138,7 @@ class ClaimHooks:
         if claim is not None and report.when == "call":
             self.session.collect(claim)
         elif report.failed and "claim" in report.keywords:
-            self.session.miss(report.nodeid, str(report.longrepr).strip().rpartition("\n")[2])
+            self.session.record_error(report.nodeid, str(report.longrepr).strip().rpartition("\n")[2])
 
     def pytest_report_teststatus(
         self, report: pytest.TestReport

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from lossact.experiment import Executor, Store
+    from lossact.executors import Executor
+    from lossact.storage import Store
 
 
 @pytest.hookspec(firstresult=True)

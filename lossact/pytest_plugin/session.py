@@ -12,20 +12,22 @@ from typing import Any
 
 import pytest
 
-from lossact.claims.collect import call_claim
 from lossact.claims.evaluate import evaluate
-from lossact.claims.exact import Exact
 from lossact.claims.family import Family, declared_family
 from lossact.claims.result import ClaimResult, as_dict, settle_families
+from lossact.claims.theorem import Theorem
 from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError, LossactError, StoreError
-from lossact.experiment import Executor, Experiment, Store
-from lossact.experiment.executor import make_executor
-from lossact.pytest_plugin.ending import noted, show_curves, show_tables, write_out
+from lossact.executors import Executor
+from lossact.executors.choose import make_executor
+from lossact.experiment import Experiment
+from lossact.pytest_plugin.collect import call_claim
 from lossact.pytest_plugin.options import Options
+from lossact.pytest_plugin.output import collect_warnings, show_curves, show_tables, write_out
 from lossact.report.progress import ProgressLine
-from lossact.report.run import Run
+from lossact.report.run_info import RunInfo
 from lossact.report.stored import StoredCondition, stored_conditions
+from lossact.storage import Store
 
 VERDICTS = ("supported", "refuted", "inconclusive")
 RESULT: pytest.StashKey[ClaimResult] = pytest.StashKey()
@@ -89,18 +91,18 @@ class ClaimSession:
     @cached_property
     def store(self) -> Store:
         """Where this process keeps trials; what it has to say about them is noted."""
-        with noted(self.notes):
+        with collect_warnings(self.notes):
             return self.config.hook.pytest_claims_store(config=self.config) or Store(self.options.store)
 
     @cached_property
     def experiment(self) -> Experiment:
         """Where this process gets its trials from."""
-        from lossact.experiment.experiment import default_setting
+        from lossact.experiment import default_compute_config
 
         return Experiment(
             seed=self.options.seed,
             store=self.store,
-            setting=default_setting(device=self.options.accelerator, elsewhere=self.executor.elsewhere),
+            compute_config=default_compute_config(device=self.options.accelerator, is_remote=self.executor.is_remote),
             retrain=self.options.retrain,
             progress=ProgressLine(self.config) if self.config.pluginmanager.has_plugin("terminalreporter") else None,
             executor=self.executor,
@@ -125,7 +127,7 @@ class ClaimSession:
                 )
             marker = _Marker.of(item)
             hypothesis = call_claim(item)
-            if isinstance(hypothesis, Exact) != marker.exact:
+            if isinstance(hypothesis, Theorem) != marker.exact:
                 raise ClaimError(
                     f"{item.name} returned {hypothesis!r} under exact={marker.exact}; mark a claim with exact=True "
                     "where, and only where, it returns lossact.exact(...), so that it does not count in its family"
@@ -215,7 +217,7 @@ class ClaimSession:
             result = ClaimResult.from_dict(content)
             self.results[result.id] = result
 
-    def miss(self, claim: str, why: str) -> None:
+    def record_error(self, claim: str, why: str) -> None:
         """Take note of a claim that ended in an error."""
         if not self.is_worker:
             self.undecided[claim] = why
@@ -243,12 +245,12 @@ class ClaimSession:
     @cached_property
     def conditions(self) -> dict[str, StoredCondition]:
         """What the store holds of the conditions, read once for all that show them."""
-        with noted(self.notes):
+        with collect_warnings(self.notes):
             return stored_conditions(list(self.results.values()), self.store)
 
     def _write_out(self) -> None:
         options = self.options
-        run = Run(
+        run = RunInfo(
             seed=options.seed,
             alpha=options.alpha,
             delta=options.delta,
@@ -258,7 +260,7 @@ class ClaimSession:
             flags=options.flags(self.recorded),
             undecided=tuple(self.undecided.items()),
         )
-        with noted(self.notes):
+        with collect_warnings(self.notes):
             results = list(self.results.values())
             self.notes += write_out(results, lambda: self.conditions, options, self.store, run)
 
@@ -319,7 +321,7 @@ def _evidence(verdict: Verdict) -> str:
         return ""
     lines = [
         f"evidence: support {_e_value(d.log_support)}, refute {_e_value(d.log_refute)}; either needs {1 / d.alpha:.0f}",
-        f"{d.weakest}: {d.wins} wins, {d.ties} ties, {d.losses} losses"
+        f"{d.weakest_comparison}: {d.wins} wins, {d.ties} ties, {d.losses} losses"
         + (f", {d.undecided} that cannot tell" if d.undecided else ""),
     ]
     return "\n".join([*lines, *verdict.warnings])

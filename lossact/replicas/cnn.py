@@ -65,17 +65,17 @@ class StackedCNN:
         _, (height, width) = self._sides()
         return [(first, 1, k, k), (first,), (second, first, k, k), (second,), (second * height * width,), (1,)]
 
-    def arrange_images(self, images: Tensor) -> Tensor:
+    def arrange_inputs(self, inputs: Tensor) -> Tensor:
         """(sets, batch, height, width) -> (sets, batch x rows x groups, strip + 1), the first layer's strips.
 
         Each strip is what a group of neighbouring output columns sees, and a 1 that the bias is multiplied with.
         """
         (_, width), _ = self._sides()
         group = self._group(width)
-        strips = images.unfold(2, self.kernel, 1).unfold(3, group + self.kernel - 1, group)
-        return pad(strips.reshape(len(images), -1, self.kernel * (group + self.kernel - 1)), (0, 1), value=1.0)
+        strips = inputs.unfold(2, self.kernel, 1).unfold(3, group + self.kernel - 1, group)
+        return pad(strips.reshape(len(inputs), -1, self.kernel * (group + self.kernel - 1)), (0, 1), value=1.0)
 
-    def loss_and_gradient(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def loss_and_gradient(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean loss over the batch, accuracy and gradient of every replica.
 
         Args:
@@ -87,7 +87,7 @@ class StackedCNN:
             loss (replicas,), accuracy (replicas,) in [0, 1], gradient (replicas, size).
         """
         activation, loss = ACTIVATIONS[self.activation], SIGMOID_LOSSES[self.loss]
-        replicas, batch = len(parameters), labels.shape[1]
+        replicas, batch = len(parameters), targets.shape[1]
         (first, second), k = self.channels, self.kernel
         (height1, width1), (height2, width2) = self._sides()
         group = self._group(width1)
@@ -97,7 +97,7 @@ class StackedCNN:
         )
         # The linear layer's weights come channel by channel, the features pixel by pixel.
         weight = flat[4].view(replicas, second, height2 * width2).transpose(1, 2).reshape(replicas, -1, 1)
-        strips1 = images.expand(replicas, -1, -1)
+        strips1 = inputs.expand(replicas, -1, -1)
         row1, row2 = width1 * first, width2 * second
 
         band1 = torch.cat((band(kernel1, group), bias1.repeat(1, group).unsqueeze(1)), dim=1)
@@ -110,10 +110,10 @@ class StackedCNN:
         a2 = activation.function(z2)
         logit = torch.baddbmm(flat[5].unsqueeze(2), a2, weight).squeeze(2)
 
-        losses = loss.function(logit, labels).mean(1)
-        accuracy = correct(logit, labels).mean(1)
+        losses = loss.function(logit, targets).mean(1)
+        accuracy = correct(logit, targets).mean(1)
 
-        d_logit = (loss.derivative(logit, labels) / batch).unsqueeze(2)
+        d_logit = (loss.derivative(logit, targets) / batch).unsqueeze(2)
         d_weight = torch.bmm(a2.transpose(1, 2), d_logit)
         d_z2 = activation.pullback(d_logit * weight.transpose(1, 2), z2, a2)
         d_rows = torch.split(d_z2, row2, dim=2)
@@ -137,9 +137,9 @@ class StackedCNN:
         )
         return losses, accuracy, gradient
 
-    def measure(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def measure(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Loss (replicas,) and accuracy (replicas,)."""
-        loss, accuracy, _ = self.loss_and_gradient(parameters, images, labels)
+        loss, accuracy, _ = self.loss_and_gradient(parameters, inputs, targets)
         return loss, accuracy
 
     @property

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch._higher_order_ops.while_loop import while_loop
 
-from lossact.replicas.engine import Goal, Hyperparameters, ReplicaState, make_step
+from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion, make_step
 from lossact.replicas.network import StackedNetwork
-from lossact.replicas.rules import Rule
+from lossact.replicas.update_rules import UpdateRule
 
 Loop = Callable[..., tuple[Tensor, ...]]
 
@@ -36,11 +36,11 @@ OWN_PRODUCTS: dict[str, str | int | bool | Callable[..., object]] = {
 
 def advance_in_slices(
     network: StackedNetwork,
-    rule: Rule,
-    goal: Goal,
+    rule: UpdateRule,
+    criterion: StoppingCriterion,
     state: ReplicaState,
-    images: Tensor,
-    labels: Tensor,
+    inputs: Tensor,
+    targets: Tensor,
     hyperparameters: Hyperparameters,
     n_updates: int,
 ) -> tuple[Tensor, Tensor]:
@@ -62,14 +62,14 @@ def advance_in_slices(
     replicas = len(state.parameters)
     losses, metrics = (state.parameters.new_empty(n_updates, replicas) for _ in range(2))
     own_products = state.parameters.dtype == torch.float32
-    loop, compiled_for = _compiled_loop(network, rule, goal, own_products)
+    loop, compiled_for = _compiled_loop(network, rule, criterion, own_products)
     h = hyperparameters
-    before = (state.parameters, state.memory, state.reached, state.diverged)
+    before = (state.parameters, state.optimizer_state, state.reached, state.diverged)
     after = tuple(torch.empty_like(tensor) for tensor in before)
 
     def advance_slice(rows: slice) -> None:
         # The compiler's products want the numbers of each replica side by side, also where replicas share them.
-        data = [_rows(one, rows, replicas) for one in (images, labels)]
+        data = [_rows(one, rows, replicas) for one in (inputs, targets)]
         # No shared storage.
         of_each = [one[rows].clone() for one in (h.gradient_scale, *h.numbers)]
         now = [tensor[rows] for tensor in before]
@@ -86,13 +86,13 @@ def advance_in_slices(
     runs = []
     for rows in slices:
         runs.append(threads.submit(advance_slice, rows))
-        shapes = (rows.stop - rows.start, *images.shape[1:])
+        shapes = (rows.stop - rows.start, *inputs.shape[1:])
         if shapes not in compiled_for:  # one thread compiles, the others wait
             runs[-1].result()
             compiled_for.add(shapes)
     for run in runs:
         run.result()
-    state.parameters, state.memory, state.reached, state.diverged = after
+    state.parameters, state.optimizer_state, state.reached, state.diverged = after
     return losses, metrics
 
 
@@ -108,10 +108,10 @@ def _rows(data: Tensor, rows: slice, replicas: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _compiled_loop(
-    network: StackedNetwork, rule: Rule, goal: Goal, own_products: bool
+    network: StackedNetwork, rule: UpdateRule, criterion: StoppingCriterion, own_products: bool
 ) -> tuple[Loop, set[tuple[int, ...]]]:
     """The loop, and the shapes for which it has been compiled so far."""
-    step = make_step(network, rule, goal, compiled=False)
+    step = make_step(network, rule, criterion, compiled=False)
 
     def loop(n: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         start, given = tensors[:4], tensors[4:]
@@ -134,6 +134,6 @@ def _compiled_loop(
         return tuple(end)
 
     # What torch.compile keeps it keeps with a function's code, and for a handful of signatures only.
-    loop.__code__ = loop.__code__.replace(co_name=f"loop_of_{network}_{rule}_{goal}")
+    loop.__code__ = loop.__code__.replace(co_name=f"loop_of_{network}_{rule}_{criterion}")
     options = OPTIONS | (OWN_PRODUCTS if own_products else {})
     return torch.compile(loop, dynamic=False, fullgraph=True, options=options), set()

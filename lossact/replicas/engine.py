@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from lossact.replicas.network import StackedNetwork
-from lossact.replicas.rules import Rule
+from lossact.replicas.update_rules import UpdateRule
 
 Step = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Goal:
+class StoppingCriterion:
     """When a replica is done.
 
     Attributes:
@@ -63,12 +63,12 @@ class ReplicaState:
     """
 
     parameters: Tensor
-    memory: Tensor
+    optimizer_state: Tensor
     reached: Tensor
     diverged: Tensor
 
     @classmethod
-    def start(cls, parameters: Tensor, rule: Rule) -> "ReplicaState":
+    def start(cls, parameters: Tensor, rule: UpdateRule) -> "ReplicaState":
         flags = torch.zeros(len(parameters), dtype=torch.bool, device=parameters.device)
         return cls(parameters, rule.start(parameters), flags, flags.clone())
 
@@ -82,11 +82,11 @@ class ReplicaState:
         """Whether no replica moves any more. Waits for the device."""
         return bool((self.reached | self.diverged).all())
 
-    def measure(self, loss: Tensor, metric: Tensor, goal: Goal) -> None:
+    def measure(self, loss: Tensor, metric: Tensor, criterion: StoppingCriterion) -> None:
         """Note what loss and metric (replicas,) at the present parameters say of each replica."""
         finite = _finite(loss, self.parameters)
         self.diverged = self.diverged | (~finite & ~self.reached)
-        self.reached = self.reached | (finite & (goal.score(loss, metric) >= goal.lowest_score))
+        self.reached = self.reached | (finite & (criterion.score(loss, metric) >= criterion.lowest_score))
 
 
 def _finite(loss: Tensor, parameters: Tensor) -> Tensor:
@@ -94,7 +94,9 @@ def _finite(loss: Tensor, parameters: Tensor) -> Tensor:
     return torch.isfinite(loss + (parameters * 0).sum(1))
 
 
-def make_step(network: StackedNetwork, rule: Rule, goal: Goal | None, *, compiled: bool) -> Step:
+def make_step(
+    network: StackedNetwork, rule: UpdateRule, criterion: StoppingCriterion | None, *, compiled: bool
+) -> Step:
     """The function that measures every replica and then moves those that still train.
 
     (parameters, memory, reached, diverged, images, labels, gradient_scale, *numbers)
@@ -107,33 +109,33 @@ def make_step(network: StackedNetwork, rule: Rule, goal: Goal | None, *, compile
         goal: when a replica rests; None where that is measured elsewhere.
         compiled: whether the step goes through torch.compile; equal networks share one compiled step.
     """
-    return _compiled_step(network, rule, goal) if compiled else _eager_step(network, rule, goal)
+    return _compiled_step(network, rule, criterion) if compiled else _eager_step(network, rule, criterion)
 
 
 @lru_cache(maxsize=64)
-def _compiled_step(network: StackedNetwork, rule: Rule, goal: Goal | None) -> Step:
-    return torch.compile(_eager_step(network, rule, goal), dynamic=False, fullgraph=True)
+def _compiled_step(network: StackedNetwork, rule: UpdateRule, criterion: StoppingCriterion | None) -> Step:
+    return torch.compile(_eager_step(network, rule, criterion), dynamic=False, fullgraph=True)
 
 
-def _eager_step(network: StackedNetwork, rule: Rule, goal: Goal | None) -> Step:
+def _eager_step(network: StackedNetwork, rule: UpdateRule, criterion: StoppingCriterion | None) -> Step:
     def step(
         parameters: Tensor,
-        memory: Tensor,
+        optimizer_state: Tensor,
         reached: Tensor,
         diverged: Tensor,
-        images: Tensor,
-        labels: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
         gradient_scale: Tensor,
         *numbers: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        loss, metric, gradient = network.loss_and_gradient(parameters, images, labels)
+        loss, metric, gradient = network.loss_and_gradient(parameters, inputs, targets)
         finite = _finite(loss, parameters)
         diverged = diverged | (~finite & ~reached)  # one that rests is done, whatever its later batches say
-        if goal is not None:
-            reached = reached | (finite & (goal.score(loss, metric) >= goal.lowest_score))
-        moved, memory = rule.update(parameters, memory, gradient * gradient_scale, *numbers)
+        if criterion is not None:
+            reached = reached | (finite & (criterion.score(loss, metric) >= criterion.lowest_score))
+        moved, optimizer_state = rule.update(parameters, optimizer_state, gradient * gradient_scale, *numbers)
         rests = (reached | diverged).unsqueeze(1)
-        return torch.where(rests, parameters, moved), memory, reached, diverged, loss, metric
+        return torch.where(rests, parameters, moved), optimizer_state, reached, diverged, loss, metric
 
     return step
 
@@ -141,8 +143,8 @@ def _eager_step(network: StackedNetwork, rule: Rule, goal: Goal | None) -> Step:
 def advance(
     step: Step,
     state: ReplicaState,
-    images: Tensor,
-    labels: Tensor,
+    inputs: Tensor,
+    targets: Tensor,
     hyperparameters: Hyperparameters,
     n_updates: int,
 ) -> tuple[Tensor, Tensor]:
@@ -153,11 +155,11 @@ def advance(
     """
     curve_shape = (n_updates, len(state.parameters))
     losses, metrics = (state.parameters.new_empty(curve_shape) for _ in range(2))
-    now = (state.parameters, state.memory, state.reached, state.diverged)
+    now = (state.parameters, state.optimizer_state, state.reached, state.diverged)
     h = hyperparameters
     with torch.no_grad():
         for k in range(n_updates):
-            *moved, losses[k], metrics[k] = step(*now, images, labels, h.gradient_scale, *h.numbers)
+            *moved, losses[k], metrics[k] = step(*now, inputs, targets, h.gradient_scale, *h.numbers)
             now = (moved[0], moved[1], moved[2], moved[3])
-    state.parameters, state.memory, state.reached, state.diverged = now
+    state.parameters, state.optimizer_state, state.reached, state.diverged = now
     return losses, metrics

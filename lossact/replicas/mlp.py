@@ -29,11 +29,11 @@ class StackedMLP:
         """Parameters of one network."""
         return self.hidden * (self.features + 2) + 1
 
-    def arrange_images(self, images: Tensor) -> Tensor:
+    def arrange_inputs(self, inputs: Tensor) -> Tensor:
         """(sets, batch, height, width) -> (sets, features, batch), the layout `loss_and_gradient` reads."""
-        return images.flatten(2).transpose(1, 2).contiguous()
+        return inputs.flatten(2).transpose(1, 2).contiguous()
 
-    def loss_and_gradient(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def loss_and_gradient(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean loss over the batch, accuracy and gradient of every replica.
 
         Args:
@@ -47,10 +47,10 @@ class StackedMLP:
         activation, loss = ACTIVATIONS[self.activation], SIGMOID_LOSSES[self.loss]
         weight, bias, out_weight, out_bias = self._split(parameters)
         replicas = len(parameters)
-        target = labels.unsqueeze(1)
-        batch = labels.shape[1]
+        target = targets.unsqueeze(1)
+        batch = targets.shape[1]
 
-        z = _product(weight, images) + bias
+        z = _product(weight, inputs) + bias
         a = activation.function(z)
         # One output unit: too thin for a matrix routine, and a compiler melts the sum into what surrounds it.
         logit = (out_weight * a).sum(1, keepdim=True) + out_bias
@@ -61,7 +61,7 @@ class StackedMLP:
         d_z = activation.pullback(out_weight * d_logit, z, a)
         gradient = torch.cat(
             (
-                _product(d_z, images.transpose(1, 2)).view(replicas, -1),
+                _product(d_z, inputs.transpose(1, 2)).view(replicas, -1),
                 d_z.sum(2),
                 (d_logit * a).sum(2),
                 d_logit.sum(2),
@@ -70,9 +70,9 @@ class StackedMLP:
         )
         return losses, accuracy, gradient
 
-    def measure(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def measure(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Loss (replicas,) and accuracy (replicas,)."""
-        loss, accuracy, _ = self.loss_and_gradient(parameters, images, labels)
+        loss, accuracy, _ = self.loss_and_gradient(parameters, inputs, targets)
         return loss, accuracy
 
     @property
@@ -97,9 +97,9 @@ class StackedMLP:
         return weight.reshape(-1, h, f), bias.unsqueeze(2), out_weight.unsqueeze(2), out_bias.unsqueeze(2)
 
 
-def _product(stacked: Tensor, images: Tensor) -> Tensor:
+def _product(stacked: Tensor, inputs: Tensor) -> Tensor:
     """(R, m, k) x (R or 1, k, n): a batch of matrix products, or a single one where all replicas share them."""
-    if len(images) == len(stacked):
-        return torch.bmm(stacked, images)
+    if len(inputs) == len(stacked):
+        return torch.bmm(stacked, inputs)
     rows = stacked.reshape(-1, stacked.shape[2])
-    return torch.mm(rows, images[0]).view(len(stacked), stacked.shape[1], -1)
+    return torch.mm(rows, inputs[0]).view(len(stacked), stacked.shape[1], -1)

@@ -11,15 +11,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lossact.errors import InputError
 from lossact.models.factory import ModuleFactory
-from lossact.replicas.generators import (
-    ProcessStates,
-    process_states,
-    process_undisturbed,
-    seed_process,
-    set_process_states,
+from lossact.replicas.objective import Objective, check_learnable
+from lossact.replicas.probe import ONE_AT_A_TIME, check_stackable, probe
+from lossact.replicas.random_streams import (
+    RNGState,
+    isolate_rng,
+    rng_state,
+    seed_rng,
+    set_rng_state,
 )
-from lossact.replicas.judge import Judge, check_learnable
-from lossact.replicas.trial_run import ONE_AT_A_TIME, check_stackable, try_once
 
 
 def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module]:
@@ -29,9 +29,9 @@ def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module
         InputError: the factory makes something else, or modules of different shapes.
     """
     modules: list[nn.Module] = []
-    with process_undisturbed():
+    with isolate_rng():
         for seed in seeds:
-            seed_process(seed)
+            seed_rng(seed)
             module = factory.make()
             if not isinstance(module, nn.Module):
                 raise InputError(f"network {factory} made {type(module).__name__}; it must return an nn.Module")
@@ -70,7 +70,7 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_buffers()
 
 
-def hold(module: nn.Module, names: Iterable[str]) -> None:
+def freeze(module: nn.Module, names: Iterable[str]) -> None:
     """Have parameters stay as they are: an optimiser leaves alone what the loss does not reach, decay and all."""
     parameters = dict(module.named_parameters())
     for name in names:
@@ -116,7 +116,7 @@ def _layers(module: nn.Module) -> dict[str, int]:
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
+def eval_mode(module: nn.Module) -> Iterator[None]:
     """Evaluation mode within; afterwards each part is in the mode that it had."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
@@ -139,17 +139,17 @@ class StackedModule:
         InputError: the module cannot be stacked.
     """
 
-    def __init__(self, module: nn.Module, judge: Judge, images: Tensor, labels: Tensor) -> None:
-        tried = try_once(module, judge, images, labels)
+    def __init__(self, module: nn.Module, objective: Objective, inputs: Tensor, targets: Tensor) -> None:
+        tried = probe(module, objective, inputs, targets)
         check_stackable(tried)
-        hold(module, tried.unreached)
+        freeze(module, tried.unreached)
         for part in list(module.modules()):
             if isinstance(part, _BatchNorm) and part.training:  # in evaluation its statistics are read, and stay
                 replace_all_batch_norm_modules_(part)
         self.module = module
-        self.judge = judge
+        self.objective = objective
         try:
-            self.loss_and_gradient(flat_parameters(module).unsqueeze(0), images.unsqueeze(0), labels.unsqueeze(0))
+            self.loss_and_gradient(flat_parameters(module).unsqueeze(0), inputs.unsqueeze(0), targets.unsqueeze(0))
         except RuntimeError as error:
             if "vmap" not in str(error):
                 raise
@@ -159,49 +159,49 @@ class StackedModule:
                 "operations that torch.func.vmap knows"
             ) from None
 
-    def arrange_images(self, images: Tensor) -> Tensor:
+    def arrange_inputs(self, inputs: Tensor) -> Tensor:
         """As they are."""
-        return images
+        return inputs
 
-    def loss_and_gradient(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def loss_and_gradient(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Loss (replicas,), metric (replicas,) and gradient (replicas, size)."""
 
-        def one(flat: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-            loss, metric = self._judged(flat, images, labels)
+        def one(flat: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            loss, metric = self._evaluate(flat, inputs, targets)
             return loss, (loss, metric)
 
-        gradient, (loss, metric) = self._of_each(grad(one, has_aux=True), parameters, images, labels)
+        gradient, (loss, metric) = self._of_each(grad(one, has_aux=True), parameters, inputs, targets)
         return loss, metric, gradient
 
-    def measure(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def measure(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Loss (replicas,) and metric (replicas,)."""
-        loss, metric = self._of_each(self._judged, parameters, images, labels)
+        loss, metric = self._of_each(self._evaluate, parameters, inputs, targets)
         return loss, metric
 
-    def _judged(self, flat: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = functional_call(self.module, _named_views(self.module, flat), (images,))
-        return self.judge.judged(outputs, labels)
+    def _evaluate(self, flat: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = functional_call(self.module, _named_views(self.module, flat), (inputs,))
+        return self.objective.evaluate(outputs, targets)
 
-    def _of_each(self, function: Callable[..., Any], parameters: Tensor, images: Tensor, labels: Tensor) -> Any:
-        shared = None if len(images) == 1 and len(parameters) > 1 else 0
+    def _of_each(self, function: Callable[..., Any], parameters: Tensor, inputs: Tensor, targets: Tensor) -> Any:
+        shared = None if len(inputs) == 1 and len(parameters) > 1 else 0
         if shared is None:
-            images, labels = images[0], labels[0]
-        return vmap(function, (0, shared, shared))(parameters, images, labels)
+            inputs, targets = inputs[0], targets[0]
+        return vmap(function, (0, shared, shared))(parameters, inputs, targets)
 
     @property
     def layers(self) -> dict[str, int]:
         """Name of a part with parameters of its own to their number, in order."""
         return _layers(self.module)
 
-    def outputs(self, parameters: Tensor, images: Tensor) -> Tensor:
+    def outputs(self, parameters: Tensor, inputs: Tensor) -> Tensor:
         """What every replica answers: (replicas, batch, ...)."""
 
-        def one(flat: Tensor, images: Tensor) -> Tensor:
-            answer: Tensor = functional_call(self.module, _named_views(self.module, flat), (images,))
+        def one(flat: Tensor, inputs: Tensor) -> Tensor:
+            answer: Tensor = functional_call(self.module, _named_views(self.module, flat), (inputs,))
             return answer
 
-        shared = len(images) == 1 and len(parameters) > 1
-        return vmap(one, (0, None if shared else 0))(parameters, images[0] if shared else images)
+        shared = len(inputs) == 1 and len(parameters) > 1
+        return vmap(one, (0, None if shared else 0))(parameters, inputs[0] if shared else inputs)
 
     def bias_mask(self) -> Tensor:
         """(size,) with True where a parameter is called bias."""
@@ -223,7 +223,7 @@ class _Within(nn.Module):
         return what()
 
 
-class SeparateModules:
+class UnstackedModules:
     """R modules side by side, each run by itself: slower, but anything a forward pass does stays its own.
 
     What is only measured is measured in evaluation mode: without dropout, with batch norm's running statistics.
@@ -234,33 +234,33 @@ class SeparateModules:
         seeds: one a replica; what a forward pass draws comes from it.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], judge: Judge, seeds: Sequence[int]) -> None:
-        self.modules, self.judge = modules, judge
-        self.states: list[ProcessStates] = []
-        with process_undisturbed():
+    def __init__(self, modules: Sequence[nn.Module], objective: Objective, seeds: Sequence[int]) -> None:
+        self.modules, self.objective = modules, objective
+        self.states: list[RNGState] = []
+        with isolate_rng():
             for seed in seeds:
-                seed_process(seed)
-                self.states.append(process_states())
+                seed_rng(seed)
+                self.states.append(rng_state())
 
-    def arrange_images(self, images: Tensor) -> Tensor:
+    def arrange_inputs(self, inputs: Tensor) -> Tensor:
         """As they are."""
-        return images
+        return inputs
 
-    def loss_and_gradient(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def loss_and_gradient(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Loss (replicas,), metric (replicas,) and gradient (replicas, size)."""
         rows = [
-            self._one(r, flat, images[r % len(images)], labels[r % len(labels)]) for r, flat in enumerate(parameters)
+            self._one(r, flat, inputs[r % len(inputs)], targets[r % len(targets)]) for r, flat in enumerate(parameters)
         ]
         loss, metric, gradient = (torch.stack(column) for column in zip(*rows, strict=True))
         return loss, metric, gradient
 
-    def _one(self, replica: int, flat: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _one(self, replica: int, flat: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         module = self.modules[replica]
         with self._own_random_numbers(replica), torch.enable_grad():
             own = flat.detach().requires_grad_()
 
             def passed() -> tuple[Tensor, Tensor, Tensor]:
-                loss, metric = self.judge.judged(module(images), labels)
+                loss, metric = self.objective.evaluate(module(inputs), targets)
                 check_learnable(loss)
                 (gradient,) = torch.autograd.grad(loss, own)  # may run parts of the module again
                 return loss.detach(), metric.detach(), gradient
@@ -271,19 +271,19 @@ class SeparateModules:
 
     @contextmanager
     def _own_random_numbers(self, replica: int) -> Iterator[None]:
-        with process_undisturbed():
-            set_process_states(self.states[replica])
+        with isolate_rng():
+            set_rng_state(self.states[replica])
             yield
-            self.states[replica] = process_states()
+            self.states[replica] = rng_state()
 
-    def measure(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def measure(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Loss (replicas,) and metric (replicas,)."""
         rows: list[tuple[Tensor, Tensor]] = []
         for r, (module, flat) in enumerate(zip(self.modules, parameters, strict=True)):
-            inputs, targets = images[r % len(images)], labels[r % len(labels)]
-            with evaluating(module), self._own_random_numbers(r), torch.no_grad():
-                outputs = functional_call(module, _named_views(module, flat), (inputs,))
-                rows.append(self.judge.judged(outputs, targets))
+            of_replica = inputs[r % len(inputs)], targets[r % len(targets)]
+            with eval_mode(module), self._own_random_numbers(r), torch.no_grad():
+                outputs = functional_call(module, _named_views(module, flat), (of_replica[0],))
+                rows.append(self.objective.evaluate(outputs, of_replica[1]))
         loss, metric = (torch.stack(column) for column in zip(*rows, strict=True))
         return loss, metric
 

@@ -16,13 +16,13 @@ class StackedNetwork(Protocol):
 
     def __hash__(self) -> int: ...
 
-    def arrange_images(self, images: Tensor) -> Tensor:
+    def arrange_inputs(self, inputs: Tensor) -> Tensor:
         """(sets, batch, height, width) images in the layout that `loss_and_gradient` reads."""
 
-    def loss_and_gradient(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def loss_and_gradient(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Loss (replicas,), metric (replicas,) and gradient (replicas, size) at `parameters` (replicas, size)."""
 
-    def measure(self, parameters: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def measure(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Loss (replicas,) and metric (replicas,) at `parameters`, where nothing is to be learned."""
 
     @property

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from lossact.report.stored import StoredCondition
-from lossact.stats.bands import QUANTILES, bands, reached_by
+from lossact.stats.bands import QUANTILES, bands, cumulative_incidence
 
 N_SERIES = 8  # colours that the page's style sheet knows; then they come again
 
@@ -44,7 +44,7 @@ def series(k: int) -> dict[str, str]:
     return {"colour": f"var(--series-{k % N_SERIES})", "dashes": pattern}
 
 
-def evidence_chart(growth: dict[str, list[float]], *, needed: float, decided_at: int | None) -> Markup:
+def evidence_chart(evidence_path: dict[str, list[float]], *, needed: float, decided_at: int | None) -> Markup:
     """Both e-values by replicas, held against what decides.
 
     Args:
@@ -55,8 +55,8 @@ def evidence_chart(growth: dict[str, list[float]], *, needed: float, decided_at:
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
         figure, axes = _axes("replicas", "evidence")
         for name, colour, dashes in (("log_support", _SUPPORT, "-"), ("log_refute", _REFUTE, _DASHES[1])):
-            values = np.array(growth[name]) / math.log(10)
-            axes.plot(growth["replicas"], values, color=colour, linestyle=dashes, gid=name)
+            values = np.array(evidence_path[name]) / math.log(10)
+            axes.plot(evidence_path["replicas"], values, color=colour, linestyle=dashes, gid=name)
         axes.axhline(math.log10(needed), color=_INK, linewidth=0.8)
         if decided_at is not None:
             axes.axvline(decided_at, color=_INK, linestyle=":", linewidth=0.8)
@@ -71,7 +71,9 @@ def reach_chart(conditions: Sequence[StoredCondition]) -> Markup:
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
         figure, axes = _axes("updates", "reached")
         for k, one in enumerate(conditions):
-            share = reached_by(one.trials.steps[one.trials.reached], one.trials.budget, replicas=len(one.trials))
+            share = cumulative_incidence(
+                one.trials.steps[one.trials.reached], one.trials.budget, replicas=len(one.trials)
+            )
             axes.step(np.arange(len(share)), share, where="post", gid=f"series-{k}", **_look(k))
         axes.set_ylim(-0.02, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -115,7 +117,7 @@ def _look(k: int) -> dict[str, Any]:
     return {"color": _SERIES[k % N_SERIES], "linestyle": _DASHES[k % len(_DASHES)]}
 
 
-def distinct(chart: Markup, prefix: str) -> Markup:
+def prefix_ids(chart: Markup, prefix: str) -> Markup:
     """The chart with ids that begin with the prefix, for a page that holds it more than once."""
     return Markup(re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}-", str(chart)))
 

@@ -7,12 +7,12 @@ from lossact.claims.result import ClaimResult
 from lossact.report.html import write_html
 from lossact.report.json_file import write_json
 from lossact.report.markdown import write_markdown
-from lossact.report.run import Run
+from lossact.report.run_info import RunInfo
 from lossact.report.stored import StoredCondition
 
 
 def write_folder(
-    directory: Path, results: Sequence[ClaimResult], conditions: Mapping[str, StoredCondition], run: Run
+    directory: Path, results: Sequence[ClaimResult], conditions: Mapping[str, StoredCondition], run: RunInfo
 ) -> None:
     """Write index.html, report.md for a pull request, and verdicts.json; the folder is made where it is missing.
 

@@ -8,11 +8,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lossact.claims.result import ClaimResult
-from lossact.report.charts import curve_charts, distinct, evidence_chart, reach_chart, series
+from lossact.report.charts import curve_charts, evidence_chart, prefix_ids, reach_chart, series
 from lossact.report.files import write_whole
-from lossact.report.run import Run
-from lossact.report.stored import StoredCondition
-from lossact.report.words import (
+from lossact.report.formatting import (
     bounds,
     counted,
     decided,
@@ -24,11 +22,15 @@ from lossact.report.words import (
     thresholds,
     value,
 )
+from lossact.report.run_info import RunInfo
+from lossact.report.stored import StoredCondition
 
 Charts = list[tuple[str, Markup]]
 
 
-def write_html(path: Path, results: Sequence[ClaimResult], conditions: Mapping[str, StoredCondition], run: Run) -> None:
+def write_html(
+    path: Path, results: Sequence[ClaimResult], conditions: Mapping[str, StoredCondition], run: RunInfo
+) -> None:
     """Write the page; the folder is made where it is missing.
 
     Args:
@@ -85,7 +87,7 @@ class _Curves:
         return self._drawn[keys, replicas]
 
 
-def _claim(number: int, result: ClaimResult, curves: _Curves, run: Run) -> dict[str, Any]:
+def _claim(number: int, result: ClaimResult, curves: _Curves, run: RunInfo) -> dict[str, Any]:
     """What the template shows of a claim."""
     verdict = result.verdict
     effect = verdict["effect"]
@@ -110,12 +112,12 @@ def _claim(number: int, result: ClaimResult, curves: _Curves, run: Run) -> dict[
         "conditions": [_condition(k, one, verdict["budget"]) for k, one in enumerate(verdict["conditions"])],
         "diverged": any(one["diverged"] for one in verdict["conditions"]),
         "charts": [
-            (caption, distinct(chart, f"c{number}-{k}"))
+            (caption, prefix_ids(chart, f"c{number}-{k}"))
             for k, (caption, chart) in enumerate([*_evidence(result, run), *curves.of(keys, verdict["replicas"])])
         ],
         "setting": [(name, values[0]) for name, values in settings if len(set(values)) == 1],
         "differences": [(name, values) for name, values in settings if len(set(values)) > 1],
-        "again": run.again(result),
+        "again": run.rerun_command(result),
     }
 
 
@@ -140,11 +142,11 @@ def _story(told: dict[str, Any]) -> str:
     return sentence(f"{story(told)}, at {told['level']:.1%}")
 
 
-def _evidence(result: ClaimResult, run: Run) -> Charts:
-    if result.growth is None:
+def _evidence(result: ClaimResult, run: RunInfo) -> Charts:
+    if result.evidence_path is None:
         return []
     needed = result.family_size / run.alpha
-    chart = evidence_chart(result.growth, needed=needed, decided_at=result.verdict["decided_at"])
+    chart = evidence_chart(result.evidence_path, needed=needed, decided_at=result.verdict["decided_at"])
     ended = decided(result)
     caption = Markup(
         'Largest evidence so far <span class="supported">for</span> and, broken, <span class="refuted">against</span>; '
@@ -158,7 +160,7 @@ def _condition(k: int, one: dict[str, Any], budget: int) -> dict[str, Any]:
     return one | series(k) | {"median": f"> {budget}" if median is None else f"{median:g}"}
 
 
-def _family(members: Sequence[ClaimResult], run: Run) -> str:
+def _family(members: Sequence[ClaimResult], run: RunInfo) -> str:
     first = members[0]
     theorems = sum(one.exact for one in members)
     told = f"{family_size(first)}, alpha {run.alpha:g}/{first.family_size} a side, delta {run.delta:g}"

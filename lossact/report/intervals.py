@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from lossact.claims.notebook import COLOURS
 from lossact.claims.result import ClaimResult
-from lossact.report.words import short_name
+from lossact.report.formatting import short_name
 
 
 def intervals_figure(results: Sequence[ClaimResult]) -> Figure:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from lossact.claims.result import ClaimResult
 from lossact.report.files import write_whole
-from lossact.report.run import Run
+from lossact.report.run_info import RunInfo
 
 
-def write_json(path: Path, results: Sequence[ClaimResult], run: Run) -> None:
+def write_json(path: Path, results: Sequence[ClaimResult], run: RunInfo) -> None:
     """Write verdicts and the setting they hold for; the folder is made where it is missing."""
     document = {
         "lossact": run.versions["lossact"],

@@ -32,15 +32,15 @@ def map_figure(one: ClaimMap) -> Figure:
                 axes.add_patch(
                     Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="///", edgecolor="gray", linewidth=0)
                 )
-    if one.here is not None:
-        place = [_index(axis, value) for axis, value in zip((one.x, one.y), one.here, strict=True)]
+    if one.reference_point is not None:
+        place = [_index(axis, value) for axis, value in zip((one.x, one.y), one.reference_point, strict=True)]
         if place[0] is not None and place[1] is not None:
             axes.plot([place[0]], [place[1]], "o", markersize=20, markerfacecolor="none", markeredgecolor="black")
     _label(axes.xaxis, one.x)
     _label(axes.yaxis, one.y)
     figure.colorbar(image, ax=axes, label=one.hypothesis.effect_name)
     axes.set_title(_wrapped(repr(one.hypothesis)), fontsize=12)
-    own = "; ring at the claim's own setting" if one.here is not None else ""
+    own = "; ring at the claim's own setting" if one.reference_point is not None else ""
     figure.supxlabel(textwrap.fill(f"{legend(one)}; line at 1/2{own}", 110), fontsize=9)
     return figure
 

@@ -67,7 +67,7 @@ def _row(one: ClaimMap, row: int, diverged: NDArray[np.bool_]) -> str:
         marks = [
             name
             for name, there in (
-                ("here", one.here == (one.x.values[column], one.y.values[row])),
+                ("here", one.reference_point == (one.x.values[column], one.y.values[row])),
                 ("diverged", diverged[column]),
             )
             if there
@@ -94,9 +94,10 @@ def _told(cell: Verdict) -> str:
 
 
 def _own(one: ClaimMap) -> str:
-    if one.here is None:
+    if one.reference_point is None:
         return ""
-    return escape(f"; the claim's own setting: {one.x.path} = {one.here[0]:g}, {one.y.path} = {one.here[1]:g}")
+    x, y = one.reference_point
+    return escape(f"; the claim's own setting: {one.x.path} = {x:g}, {one.y.path} = {y:g}")
 
 
 def _name(axis: Axis) -> str:

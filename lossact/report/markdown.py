@@ -7,13 +7,13 @@ from pathlib import Path
 
 from lossact.claims.result import ClaimResult
 from lossact.report.files import write_whole
-from lossact.report.run import Run
-from lossact.report.words import bounds, counted, families, family_size, reached, story, value
+from lossact.report.formatting import bounds, counted, families, family_size, reached, story, value
+from lossact.report.run_info import RunInfo
 
 MARKS = {"supported": "✅", "refuted": "❌", "inconclusive": "❔"}
 
 
-def write_markdown(path: Path, results: Sequence[ClaimResult], run: Run) -> None:
+def write_markdown(path: Path, results: Sequence[ClaimResult], run: RunInfo) -> None:
     """Write a table a family, and below it what a reader should know of each claim.
 
     Args:
@@ -52,7 +52,7 @@ def _row(result: ClaimResult) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _details(result: ClaimResult, run: Run) -> list[str]:
+def _details(result: ClaimResult, run: RunInfo) -> list[str]:
     verdict = result.verdict
     notes = [verdict["reason"], *result.warnings]
     if verdict["conditions"]:
@@ -67,7 +67,7 @@ def _details(result: ClaimResult, run: Run) -> list[str]:
         "",
         *(f"- {plain(note)}" for note in notes if note),
         "",
-        *_code(run.again(result)),
+        *_code(run.rerun_command(result)),
         "",
         "</details>",
         "",

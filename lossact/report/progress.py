@@ -3,12 +3,12 @@
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from lossact.report.words import printable
+from lossact.report.formatting import printable
 
 if TYPE_CHECKING:
     import pytest
 
-    from lossact.experiment.executor import Progress
+    from lossact.running.jobs import Progress
 
 
 class ProgressLine:

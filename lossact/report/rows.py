@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from lossact.experiment import Curves, Trials
-from lossact.stats.bands import bands, reached_by
+from lossact.stats.bands import bands, cumulative_incidence
+from lossact.storage import Curves, Trials
 
 
 def curve_rows(trials: Trials, curves: Curves | None, *, metric: str = "accuracy") -> list[dict[str, float]]:
@@ -12,7 +12,9 @@ def curve_rows(trials: Trials, curves: Curves | None, *, metric: str = "accuracy
 
     A replica that rests keeps its last values, as early stopping leaves it. Norms are in the rows that have them.
     """
-    columns = {"reach_rate": reached_by(trials.steps[trials.reached], trials.budget, replicas=max(1, len(trials)))}
+    columns = {
+        "reach_rate": cumulative_incidence(trials.steps[trials.reached], trials.budget, replicas=max(1, len(trials)))
+    }
     norms: dict[str, NDArray[np.float64]] = {}
     if curves is not None:
         columns |= bands("loss", curves.loss) | bands(metric, curves.metric)

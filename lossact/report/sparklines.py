@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lossact.report.formatting import printable, share
 from lossact.report.stored import StoredCondition
-from lossact.report.words import printable, share
-from lossact.stats.bands import bands, reached_by
+from lossact.stats.bands import bands, cumulative_incidence
 
 BARS = "▁▂▃▄▅▆▇█"
 NARROWEST = 100  # columns of a terminal that shows them
@@ -32,7 +32,7 @@ def condition_lines(conditions: Sequence[StoredCondition], *, width: int) -> lis
 
 
 def _line(one: StoredCondition, size: int, length: int) -> str:
-    arrived = reached_by(one.trials.steps[one.trials.reached], one.trials.budget, replicas=len(one.trials))
+    arrived = cumulative_incidence(one.trials.steps[one.trials.reached], one.trials.budget, replicas=len(one.trials))
     name = printable(one.name)
     name = name if len(name) <= size else name[: size - 1] + "…"
     told = share(int(one.trials.reached.sum()), len(one.trials))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lossact.claims.result import ClaimResult
-from lossact.experiment import Curves, Store, Trials
+from lossact.storage import Curves, Store, Trials
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class StoredCondition:
     @property
     def metric_name(self) -> str:
         """What the metric beside the loss is: the accuracy, or the target's own."""
-        function = self.content["condition"].get("target", {}).get("function")
+        function = self.content["condition"].get("target", {}).get("measure", {}).get("function")
         return "accuracy" if function is None else str(function["name"]).rpartition(".")[2]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lossact.claims.result import ClaimResult
-from lossact.report.words import bounds, decided, family_size, printable, reached, short_name, story, value
+from lossact.report.formatting import bounds, decided, family_size, printable, reached, short_name, story, value
 
 COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
 

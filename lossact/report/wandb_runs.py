@@ -16,9 +16,9 @@ import numpy as np
 from lossact.claims.map import ClaimMap
 from lossact.claims.result import ClaimResult
 from lossact.errors import InputError, LossactError
-from lossact.experiment import Store, Trials
 from lossact.report.rows import curve_rows
 from lossact.report.stored import StoredCondition
+from lossact.storage import Store, Trials
 
 PROJECT = "lossact"
 MOST_ROWS = 10_000  # of a table; W&B cuts what is longer
@@ -143,7 +143,7 @@ def define_axes(run: Any, metric: str) -> None:
     run.define_metric("reach_rate", step_metric="update", summary="last")
 
 
-def log_arrivals(run: Any, trials: Trials, about: Mapping[str, Any], pictures: Path) -> None:
+def log_arrivals(run: Any, trials: Trials, metadata: Mapping[str, Any], pictures: Path) -> None:
     """What is known when training is over: who arrived when, each trial as a file, and the neuron's surfaces.
 
     Args:
@@ -160,7 +160,7 @@ def log_arrivals(run: Any, trials: Trials, about: Mapping[str, Any], pictures: P
         counts, edges = np.histogram(steps, bins=50, range=(0, trials.budget))
         row["steps_to_target"] = wandb.Histogram(np_histogram=(counts.tolist(), edges.tolist()))
         row["arrivals"] = wandb.Table(columns=["steps_to_target"], data=[[int(one)] for one in steps[:MOST_ROWS]])
-    images = [wandb.Image(str(path), caption=path.stem) for path in _surfaces(about, pictures)]
+    images = [wandb.Image(str(path), caption=path.stem) for path in _surfaces(metadata, pictures)]
     run.log(row | ({"surfaces": images} if images else {}))
     columns = ["replica", "steps_to_target", "diverged"]
     _log_file(run, "trials", columns, [[one.replica, one.steps_to_target, one.diverged] for one in trials])
@@ -189,9 +189,9 @@ def save_workspace(workspace: Any) -> str:
     return str(workspace.url)
 
 
-def _surfaces(about: Mapping[str, Any], pictures: Path) -> list[Path]:
+def _surfaces(metadata: Mapping[str, Any], pictures: Path) -> list[Path]:
     """The surfaces of a built-in network's neuron; drawn once for a store, because drawing takes seconds."""
-    condition = about["condition"]
+    condition = metadata["condition"]
     activation, loss = condition.get("network", {}).get("activation"), condition.get("loss")
     if not isinstance(activation, str) or not isinstance(loss, str):
         return []

@@ -2,7 +2,7 @@
 
 from lossact.stats.decision import Comparison, Decision, decide
 from lossact.stats.equivalence import decide_equivalence
-from lossact.stats.growth import Growth
+from lossact.stats.evidence_path import EvidencePath
 from lossact.stats.holm import holm
 from lossact.stats.outcomes import Outcome, censored_as_open, compare_numbers, compare_steps
 from lossact.stats.proportion import Proportion, proportion
@@ -11,7 +11,7 @@ from lossact.stats.replay import Margins
 __all__ = [
     "Comparison",
     "Decision",
-    "Growth",
+    "EvidencePath",
     "Margins",
     "Outcome",
     "Proportion",

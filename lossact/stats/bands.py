@@ -15,7 +15,7 @@ def bands(name: str, values: ArrayLike) -> dict[str, Floats]:
     return {f"{name}/{label}": quantile for label, quantile in zip(QUANTILES, found, strict=True)}
 
 
-def reached_by(steps: ArrayLike, budget: int, *, replicas: int) -> Floats:
+def cumulative_incidence(steps: ArrayLike, budget: int, *, replicas: int) -> Floats:
     """(budget + 1,) share of replicas that had met the target after 0 … budget updates: one minus Kaplan-Meier's curve.
 
     Args:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lossact.checks import check_number
 from lossact.errors import InputError
 from lossact.stats.betting import Floats, lower_bound, upper_bound
-from lossact.stats.growth import Growth
+from lossact.stats.evidence_path import EvidencePath
 from lossact.stats.outcomes import Outcome, Outcomes, refutation_counts, support_counts
 from lossact.stats.planning import replicas_to_go
 from lossact.stats.replay import Margins, VerdictName, log_evidence_of_pairs, replay
@@ -71,10 +71,10 @@ class Decision:
     ties: int
     losses: int
     undecided: int
-    weakest: str
-    zone: tuple[float, float] | None = None
+    weakest_comparison: str
+    indifference_zone: tuple[float, float] | None = None
     replicas_to_go: int | None = None
-    growth: Growth | None = field(default=None, repr=False, compare=False)
+    evidence_path: EvidencePath | None = field(default=None, repr=False, compare=False)
 
     @property
     def p_value(self) -> float:
@@ -110,20 +110,22 @@ def decide(comparisons: Sequence[Comparison], *, alpha: float, margins: Margins,
         for comparison, log_refute in zip(comparisons, evidence.pair_log_refute, strict=True)
         if log_refute.max() >= math.log(len(comparisons) / alpha)
     ]
-    values = [share(total[:, -1]) for total in totals]
-    weakest = int(np.argmin(values))
-    loss, tie, win, censored, undecided = (int(count) for count in totals[weakest][:, -1])
-    hidden = censored + undecided
+    values = [observed_win_probability(total[:, -1]) for total in totals]
+    weakest_comparison = int(np.argmin(values))
+    loss, tie, win, censored, undecided = (int(count) for count in totals[weakest_comparison][:, -1])
+    censoring_reason = censored + undecided
     decided = evidence.decided_at is not None
-    budget_short = decided or 2 * hidden > n
+    budget_short = decided or 2 * censoring_reason > n
     to_go = None
     if evidence.verdict == "inconclusive" and not budget_short:
         to_go = replicas_to_go(totals, partial(_crosses, alpha=alpha, margins=margins))
     if evidence.verdict == "refuted":
-        reason = _refuted(margins.tags[0 if high < margins.support else 1], len(comparisons), broken)
+        reason = _refuted(margins.refutation_labels[0 if high < margins.support else 1], len(comparisons), broken)
     else:
         reason = (
-            "" if evidence.verdict == "supported" else open_reason(margins.hidden if budget_short else None, n, to_go)
+            ""
+            if evidence.verdict == "supported"
+            else open_reason(margins.censoring_reason if budget_short else None, n, to_go)
         )
     return Decision(
         verdict=evidence.verdict,
@@ -131,7 +133,7 @@ def decide(comparisons: Sequence[Comparison], *, alpha: float, margins: Margins,
         replicas=n,
         decided_at=evidence.decided_at,
         final=decided or n >= limit,
-        value=values[weakest],
+        value=values[weakest_comparison],
         low=min(lower_bound([support_counts(total)], alpha, bet) for total in totals),
         high=high,
         alpha=alpha,
@@ -141,11 +143,13 @@ def decide(comparisons: Sequence[Comparison], *, alpha: float, margins: Margins,
         wins=win,
         ties=tie + censored,
         losses=loss,
-        undecided=hidden,
-        weakest=comparisons[weakest].name,
-        zone=(margins.support, margins.refute) if margins.support < values[weakest] < margins.refute else None,
+        undecided=censoring_reason,
+        weakest_comparison=comparisons[weakest_comparison].name,
+        indifference_zone=(margins.support, margins.refute)
+        if margins.support < values[weakest_comparison] < margins.refute
+        else None,
         replicas_to_go=to_go,
-        growth=Growth.of(evidence.log_support, evidence.log_refute, evidence.decided_at),
+        evidence_path=EvidencePath.of(evidence.log_support, evidence.log_refute, evidence.decided_at),
     )
 
 
@@ -165,7 +169,7 @@ def check_evidence(comparisons: Sequence[Comparison], alpha: float, margins: Mar
             raise InputError(f"{comparison.name}: outcomes must be Outcome values 0 … 4; compare_steps makes them")
 
 
-def share(totals: NDArray[np.int64]) -> float:
+def observed_win_probability(totals: NDArray[np.int64]) -> float:
     """The observed mean of W, where hidden outcomes count one half; totals (5,)."""
     _, tie, win, censored, undecided = totals
     return float((win + (tie + censored + undecided) / 2) / totals.sum())
@@ -180,9 +184,9 @@ def _refuted(tag: str, n_pairs: int, broken: Sequence[str]) -> str:
     return tag if n_pairs == 1 else f"{tag}; broken: {', '.join(broken) or 'at least one pair'}"
 
 
-def open_reason(hidden: str | None, n: int, to_go: int | None) -> str:
+def open_reason(censoring_reason: str | None, n: int, to_go: int | None) -> str:
     """Why a claim is INCONCLUSIVE: `hidden` where that is given, else the limit, and what would help."""
-    if hidden:
-        return hidden
+    if censoring_reason:
+        return censoring_reason
     plan = f"about {to_go} more would probably settle it" if to_go else "many times as many would hardly settle it"
     return f"{LIMIT_REACHED} ({n} replicas); {plan}"

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossact.stats.betting import Floats, bets, log_evidence, lower_bound, upper_bound
-from lossact.stats.decision import Comparison, Decision, check_evidence, open_reason, share
-from lossact.stats.growth import Growth
+from lossact.stats.decision import Comparison, Decision, check_evidence, observed_win_probability, open_reason
+from lossact.stats.evidence_path import EvidencePath
 from lossact.stats.outcomes import refutation_counts, running_totals, support_counts
 from lossact.stats.planning import replicas_to_go
-from lossact.stats.replay import Margins, first_crossing, log_hidden
+from lossact.stats.replay import Margins, first_crossing, log_evidence_censoring
 
 
 def decide_equivalence(comparison: Comparison, *, alpha: float, delta: float, limit: int) -> Decision:
@@ -40,13 +40,15 @@ def decide_equivalence(comparison: Comparison, *, alpha: float, delta: float, li
     decided_at, verdict = first_crossing(
         (log_within >= threshold, "supported"),
         (log_apart >= threshold, "refuted"),
-        (log_hidden(totals, margins) >= threshold, "inconclusive"),
+        (log_evidence_censoring(totals, margins) >= threshold, "inconclusive"),
     )
     loss, tie, win, censored, undecided = (int(count) for count in totals[:, -1])
-    hidden = censored + undecided
+    censoring_reason = censored + undecided
     decided = decided_at is not None
     # Above 2 delta of hidden comparisons nothing shows equality; a difference may still show.
-    budget_short = verdict == "inconclusive" and (decided or (hidden > 2 * delta * n and 2 * max(win, loss) <= n))
+    budget_short = verdict == "inconclusive" and (
+        decided or (censoring_reason > 2 * delta * n and 2 * max(win, loss) <= n)
+    )
     to_go = None
     if not decided and not budget_short:
         to_go = replicas_to_go([totals], partial(_crosses, alpha=alpha, delta=delta))
@@ -55,9 +57,9 @@ def decide_equivalence(comparison: Comparison, *, alpha: float, delta: float, li
     reasons = {
         "supported": "",
         "refuted": f"{'sooner' if low > 0.5 else 'later'} more often than not",
-        "inconclusive": open_reason(margins.hidden if budget_short else None, n, to_go),
+        "inconclusive": open_reason(margins.censoring_reason if budget_short else None, n, to_go),
     }
-    value = share(totals[:, -1])
+    value = observed_win_probability(totals[:, -1])
     sides = ((0.5 - delta, 0.5), (0.5, 0.5 + delta))
     return Decision(
         verdict=verdict,
@@ -75,11 +77,11 @@ def decide_equivalence(comparison: Comparison, *, alpha: float, delta: float, li
         wins=win,
         ties=tie + censored,
         losses=loss,
-        undecided=hidden,
-        weakest=comparison.name,
-        zone=next((side for side in sides if side[0] < value < side[1]), None),
+        undecided=censoring_reason,
+        weakest_comparison=comparison.name,
+        indifference_zone=next((side for side in sides if side[0] < value < side[1]), None),
         replicas_to_go=to_go,
-        growth=Growth.of(log_within - math.log(2), log_apart - math.log(2), decided_at),
+        evidence_path=EvidencePath.of(log_within - math.log(2), log_apart - math.log(2), decided_at),
     )
 
 

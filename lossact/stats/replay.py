@@ -37,8 +37,8 @@ class Margins:
     refute: float
     smallest_bet: float
     largest_bet: float = 0.5
-    tags: tuple[str, str] = ("reversed", "negligible")
-    hidden: str = "budget too short"
+    refutation_labels: tuple[str, str] = ("reversed", "negligible")
+    censoring_reason: str = "budget too short"
 
     @classmethod
     def of_wins(cls, delta: float) -> "Margins":
@@ -48,7 +48,7 @@ class Margins:
     @classmethod
     def of_no_loss(cls, delta: float) -> "Margins":
         """For "is not later by a margin that matters": 1/2 - delta, and 1/2."""
-        return cls(0.5 - delta, 0.5, delta, tags=("later by more than delta", "later"))
+        return cls(0.5 - delta, 0.5, delta, refutation_labels=("later by more than delta", "later"))
 
     @property
     def bets(self) -> Floats:
@@ -93,11 +93,11 @@ def replay(outcomes: Sequence[Outcomes], *, alpha: float, margins: Margins) -> R
     totals = [running_totals(one) for one in outcomes]
     threshold = -math.log(alpha)
     log_support, pair_refute, log_refute = log_evidence_of_pairs(totals, margins)
-    hidden = np.stack([log_hidden(total, margins) for total in totals]).min(axis=0)
+    censoring_reason = np.stack([log_evidence_censoring(total, margins) for total in totals]).min(axis=0)
     decided_at, verdict = first_crossing(
         (log_support >= threshold, "supported"),
         (log_refute >= threshold, "refuted"),
-        (hidden >= threshold, "inconclusive"),
+        (censoring_reason >= threshold, "inconclusive"),
     )
     return Replay(
         verdict=verdict,
@@ -127,7 +127,7 @@ def log_evidence_of_pairs(
     return log_support, pair_refute, logsumexp(pair_refute, axis=0) - math.log(len(totals))
 
 
-def log_hidden(totals: NDArray[np.int64], margins: Margins) -> NDArray[np.float64]:
+def log_evidence_censoring(totals: NDArray[np.int64], margins: Margins) -> NDArray[np.float64]:
     """Evidence that censoring hides what would be needed for either verdict.
 
     OPEN comparisons count against both sides: above `refute` of them there is no refutation, above 1 - `support` no

@@ -10,7 +10,7 @@ from lossact.errors import InputError
 from lossact.training.loaders import Examples, OneBatch
 
 
-class ReplicaTraining(LightningModule, ABC):
+class ReplicasModule(LightningModule, ABC):
     """Training of replicas of one condition.
 
     Attributes:
@@ -29,7 +29,7 @@ class ReplicaTraining(LightningModule, ABC):
         self.update_count = 0
         self.replicas: Sequence[int] = [0]
         self.metric_name = "accuracy"
-        self.about: Mapping[str, Any] = {}
+        self.metadata: Mapping[str, Any] = {}
         self.training_examples = training
         self.validation_examples = self.test_examples = validation or training
 
@@ -58,7 +58,7 @@ class ReplicaTraining(LightningModule, ABC):
 
     def check_origin(self, checkpoint: Mapping[str, Any]) -> None:
         """Raise InputError where a checkpoint is of another network or loss, or would go on to another budget."""
-        saved, own = (about.get("condition") for about in (checkpoint.get("about", {}), self.about))
+        saved, own = (metadata.get("condition") for metadata in (checkpoint.get("about", {}), self.metadata))
         if saved is None or own is None:
             return
         for what in ("network", "loss"):

@@ -12,9 +12,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from lossact.stats.bands import bands
-from lossact.training.base import ReplicaTraining
-from lossact.training.single import NetworkTraining
-from lossact.training.stacked import StackedTraining
+from lossact.training.base import ReplicasModule
+from lossact.training.single import SingleNetworkModule
+from lossact.training.stacked import StackedReplicasModule
 
 
 class UpdatesBar(ProgressBar):
@@ -50,7 +50,7 @@ class UpdatesBar(ProgressBar):
             print(file=sys.stderr)
 
     def _show(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, ReplicaTraining)
+        assert isinstance(pl_module, ReplicasModule)
         self.last = time.monotonic()
         update, budget = pl_module.update_count, pl_module.budget
         metrics = self.get_metrics(trainer, pl_module)
@@ -70,7 +70,7 @@ class ReplicaLog(Callback):
     """
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        if not isinstance(pl_module, StackedTraining) or not trainer.loggers:
+        if not isinstance(pl_module, StackedReplicasModule) or not trainer.loggers:
             return
         loss, metric = (torch.cat(parts) for parts in zip(*pl_module.newest, strict=True))
         measured_last = pl_module.update_count == pl_module.budget
@@ -114,9 +114,9 @@ class PredictionFile(Callback):
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        assert isinstance(pl_module, ReplicaTraining)
+        assert isinstance(pl_module, ReplicasModule)
         outputs, targets = outputs.double().cpu(), batch[1].double().cpu()
-        if isinstance(pl_module, NetworkTraining):
+        if isinstance(pl_module, SingleNetworkModule):
             outputs, targets = outputs.unsqueeze(0), targets.unsqueeze(0)
         outputs, targets = (tensor.reshape(*tensor.shape[:2], -1) for tensor in (outputs, targets))
         path = self.path or Path(trainer.log_dir or trainer.default_root_dir) / "predictions.csv"

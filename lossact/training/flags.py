@@ -7,8 +7,7 @@ from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from lossact.errors import InputError
-
-PRECISIONS = ("32-true", "64-true", "bf16-mixed")
+from lossact.training.compute_config import PRECISIONS
 
 
 def check_flags(trainer: Trainer) -> None:

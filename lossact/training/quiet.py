@@ -11,7 +11,7 @@ from types import FrameType
 
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 
-OF_OTHERS = (  # what Lightning, or torch's compiler, runs into itself
+IGNORED_WARNINGS = (  # what Lightning, or torch's compiler, runs into itself
     ".*LeafSpec.*",
     ".*torch.jit.script.*",
     ".*TypedStorage is deprecated.*",
@@ -36,7 +36,7 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=PossibleUserWarning)
-            for message in OF_OTHERS:
+            for message in IGNORED_WARNINGS:
                 warnings.filterwarnings("ignore", message=message)
             yield
     finally:

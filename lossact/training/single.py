@@ -9,17 +9,17 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
 from lossact.errors import InputError
-from lossact.replicas.engine import Goal
-from lossact.replicas.generators import seed_process
-from lossact.replicas.judge import Judge, check_learnable
+from lossact.replicas.engine import StoppingCriterion
 from lossact.replicas.minibatches import Minibatches
-from lossact.replicas.modules import evaluating
-from lossact.training.base import ReplicaTraining
+from lossact.replicas.modules import eval_mode
+from lossact.replicas.objective import Objective, check_learnable
+from lossact.replicas.random_streams import seed_rng
+from lossact.training.base import ReplicasModule
 from lossact.training.loaders import Examples, UpdateBatches
 from lossact.training.stacked import FULL_ACCURACY
 
 
-class NetworkTraining(ReplicaTraining):
+class SingleNetworkModule(ReplicasModule):
     """Training of one network until it meets its goal: what StackedTraining does to many, one at a time.
 
     Args:
@@ -47,13 +47,13 @@ class NetworkTraining(ReplicaTraining):
     def __init__(
         self,
         network: nn.Module,
-        judge: Judge,
+        objective: Objective,
         make_optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer],
         training: Examples,
         *,
         validation: Examples | None = None,
-        goal: Goal = FULL_ACCURACY,
-        goal_on_validation: bool = False,
+        criterion: StoppingCriterion = FULL_ACCURACY,
+        criterion_on_validation: bool = False,
         batches: Callable[[], Minibatches] | None = None,
         measured_every: int = 1,
         in_evaluation_mode: bool = False,
@@ -61,10 +61,10 @@ class NetworkTraining(ReplicaTraining):
         forward_seed: int | None = None,
     ) -> None:
         super().__init__(budget=budget, training=training, validation=validation)
-        self.network, self.judge, self.make_optimizer = network, judge, make_optimizer
-        self.goal, self.batches, self.measured_every = goal, batches, measured_every
-        self.measured_on = self.validation_examples if goal_on_validation else training
-        self.measures_apart = batches is not None or goal_on_validation or measured_every > 1
+        self.network, self.objective, self.make_optimizer = network, objective, make_optimizer
+        self.criterion, self.batches, self.measured_every = criterion, batches, measured_every
+        self.measured_on = self.validation_examples if criterion_on_validation else training
+        self.measures_apart = batches is not None or criterion_on_validation or measured_every > 1
         self.in_evaluation_mode = in_evaluation_mode
         self.forward_seed = forward_seed
         self.batches_seen = 0
@@ -93,18 +93,18 @@ class NetworkTraining(ReplicaTraining):
 
     def on_train_start(self) -> None:
         if self.forward_seed is not None:
-            seed_process(self.forward_seed)
+            seed_rng(self.forward_seed)
 
     def training_step(self, batch: Examples, batch_idx: int) -> Tensor:
         apart = self._measured() if self.measures_apart else None  # before the pass that may change running statistics
-        loss, metric = self.judge.judged(self.network(batch[0]), batch[1])
+        loss, metric = self.objective.evaluate(self.network(batch[0]), batch[1])
         check_learnable(loss)
         measured = apart or (loss.detach(), metric.detach())
         self.batches_seen += 1
         self.losses.append(measured[0])
         self.metrics.append(measured[1])
         self.diverged = self.diverged or not bool(torch.isfinite(measured[0]))
-        met = not self.diverged and bool(self.goal.score(*measured) >= self.goal.lowest_score)
+        met = not self.diverged and bool(self.criterion.score(*measured) >= self.criterion.lowest_score)
         if met and self.steps_to_target is None:
             self.steps_to_target = self.update_count
         if self._done:
@@ -128,8 +128,8 @@ class NetworkTraining(ReplicaTraining):
         if self.batches_seen % self.measured_every and self.losses and not last:
             return self.losses[-1], self.metrics[-1]
         inputs, targets = (tensor.to(self.device) for tensor in self.measured_on)
-        with evaluating(self.network) if self.in_evaluation_mode else nullcontext(), torch.no_grad():
-            return self.judge.judged(self.network(self._cast(inputs)), targets)
+        with eval_mode(self.network) if self.in_evaluation_mode else nullcontext(), torch.no_grad():
+            return self.objective.evaluate(self.network(self._cast(inputs)), targets)
 
     def optimizer_step(
         self,
@@ -171,13 +171,13 @@ class NetworkTraining(ReplicaTraining):
         return self.network(batch[0])
 
     def measured(self, batch: Examples) -> dict[str, Tensor]:
-        loss, metric = self.judge.judged(self.network(batch[0]), batch[1])
+        loss, metric = self.objective.evaluate(self.network(batch[0]), batch[1])
         return {"loss": loss, self.metric_name: metric}
 
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["about"] = dict(self.about)
+        checkpoint["about"] = dict(self.metadata)
         checkpoint["run"] = {name: getattr(self, name) for name in self.KEPT}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

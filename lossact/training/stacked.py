@@ -12,12 +12,12 @@ from torch import Tensor
 
 from lossact.errors import InputError
 from lossact.replicas.compiled import advance_in_slices
-from lossact.replicas.engine import Goal, Hyperparameters, ReplicaState, advance, make_step
+from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion, advance, make_step
 from lossact.replicas.minibatches import Minibatches, batch_of
 from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.network import StackedNetwork
-from lossact.replicas.rules import Rule
-from lossact.training.base import ReplicaTraining
+from lossact.replicas.update_rules import UpdateRule
+from lossact.training.base import ReplicasModule
 from lossact.training.flags import check_flags
 from lossact.training.loaders import Examples
 from lossact.training.metrics import Latest, StepsToTarget
@@ -48,10 +48,10 @@ class StackedOutcome:
     updates_per_step: int
 
 
-FULL_ACCURACY = Goal(1.0)
+FULL_ACCURACY = StoppingCriterion(1.0)
 
 
-class StackedTraining(ReplicaTraining):
+class StackedReplicasModule(ReplicasModule):
     """Gradient descent of R replicas together, until all rest or the budget is spent.
 
     Manual optimisation with many updates per training_step: the loader yields chunk indices, the data are buffers.
@@ -78,10 +78,10 @@ class StackedTraining(ReplicaTraining):
     """
 
     examples: Tensor
-    images: Tensor
-    labels: Tensor
-    shown_images: Tensor
-    shown_labels: Tensor
+    inputs: Tensor
+    targets: Tensor
+    measured_inputs: Tensor
+    measured_targets: Tensor
     start: Tensor
     numbers: Tensor
     gradient_scale: Tensor
@@ -91,13 +91,13 @@ class StackedTraining(ReplicaTraining):
         self,
         network: StackedNetwork,
         start: Tensor,
-        images: Tensor,
-        labels: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
         *,
-        rule: Rule,
+        rule: UpdateRule,
         numbers: Tensor,
         bias_gradient_scale: Tensor,
-        goal: Goal = FULL_ACCURACY,
+        criterion: StoppingCriterion = FULL_ACCURACY,
         batches: Minibatches | None = None,
         validation: Examples | None = None,
         measured_every: int = 1,
@@ -106,22 +106,22 @@ class StackedTraining(ReplicaTraining):
         curves_of: int = 0,
         updates_per_step: int = 50,
     ) -> None:
-        super().__init__(budget=budget, training=(images, labels), validation=validation)
+        super().__init__(budget=budget, training=(inputs, targets), validation=validation)
         self.automatic_optimization = False
-        self.network, self.rule, self.goal = network, rule, goal
+        self.network, self.rule, self.criterion = network, rule, criterion
         self.batches, self.measured_every = batches, measured_every
         self.measures_apart = batches is not None or validation is not None or measured_every > 1
         self.compiled, self.curves_of, self.updates_per_step = compiled, curves_of, updates_per_step
-        arranged = network.arrange_images(images)
-        shown = (arranged, labels) if validation is None else (network.arrange_images(validation[0]), validation[1])
+        arranged = network.arrange_inputs(inputs)
+        shown = (arranged, targets) if validation is None else (network.arrange_inputs(validation[0]), validation[1])
         scale = torch.where(network.bias_mask(), bias_gradient_scale.unsqueeze(1), 1.0)
         buffers = {
             "start": start,
-            "examples": images if batches is not None else None,
-            "images": arranged,
-            "labels": labels,
-            "shown_images": shown[0],
-            "shown_labels": shown[1],
+            "examples": inputs if batches is not None else None,
+            "inputs": arranged,
+            "targets": targets,
+            "measured_inputs": shown[0],
+            "measured_targets": shown[1],
             "numbers": numbers.unsqueeze(2),
             "gradient_scale": scale.to(start.dtype),
             "fixed": network.fixed_mask(),
@@ -130,7 +130,7 @@ class StackedTraining(ReplicaTraining):
             self.register_buffer(name, buffer, persistent=False)  # made again, not read from a checkpoint
         self.answer: Callable[[Tensor, Tensor], Tensor] | None = None
         self.latest = Latest(len(start))
-        self.steps_to_target = StepsToTarget(len(start), target=goal.lowest_score)
+        self.steps_to_target = StepsToTarget(len(start), target=criterion.lowest_score)
         self.curves: list[tuple[Tensor, Tensor]] = []
         self.newest: list[tuple[Tensor, Tensor]] = []  # of the last training_step, all replicas
         self.gradient_norms: list[Tensor] = []
@@ -159,9 +159,9 @@ class StackedTraining(ReplicaTraining):
             self.step = make_step(self.network, self.rule, None, compiled=False)
             self.advance = self._advance_and_measure
         elif self.compiled and self.device.type == "cpu" and isinstance(self.network, StackedMLP) and not mixed:
-            self.advance = partial(advance_in_slices, self.network, self.rule, self.goal)
+            self.advance = partial(advance_in_slices, self.network, self.rule, self.criterion)
         else:
-            self.advance = partial(advance, make_step(self.network, self.rule, self.goal, compiled=self.compiled))
+            self.advance = partial(advance, make_step(self.network, self.rule, self.criterion, compiled=self.compiled))
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         n_updates = min(self.updates_per_step, self.budget - self.update_count)
@@ -191,12 +191,12 @@ class StackedTraining(ReplicaTraining):
         if self.fixed is not None:
             numbers["learning_rate"] = numbers["learning_rate"].masked_fill(self.fixed, 0.0)  # whatever decays
         hyperparameters = Hyperparameters(tuple(numbers.values()), self.gradient_scale)
-        self._note(*self.advance(self.state, self.images, self.labels, hyperparameters, n_updates))
+        self._note(*self.advance(self.state, self.inputs, self.targets, hyperparameters, n_updates))
 
     def _note(self, loss: Tensor, metric: Tensor) -> None:
         """Take what was measured of (updates, replicas), in the order of the updates."""
         self.newest.append((loss, metric))
-        score = self.goal.score(loss, metric)
+        score = self.criterion.score(loss, metric)
         self.latest.update(metric)
         self.steps_to_target.update(torch.where(self.state.diverged, -torch.inf, score))
         self.curves.append((loss[:, : self.curves_of], metric[:, : self.curves_of]))
@@ -209,14 +209,14 @@ class StackedTraining(ReplicaTraining):
         parameters = self.state.parameters
         with torch.no_grad():
             if self.measures_apart:
-                loss, metric = self.network.measure(parameters, self.shown_images, self.shown_labels)
+                loss, metric = self.network.measure(parameters, self.measured_inputs, self.measured_targets)
             else:  # as the steps measure, in training mode
-                loss, metric, _ = self.network.loss_and_gradient(parameters, self.images, self.labels)
-        self.state.measure(loss, metric, self.goal)
+                loss, metric, _ = self.network.loss_and_gradient(parameters, self.inputs, self.targets)
+        self.state.measure(loss, metric, self.criterion)
         return loss, metric
 
     def _advance_and_measure(
-        self, state: ReplicaState, images: Tensor, labels: Tensor, hyperparameters: Hyperparameters, n_updates: int
+        self, state: ReplicaState, inputs: Tensor, targets: Tensor, hyperparameters: Hyperparameters, n_updates: int
     ) -> tuple[Tensor, Tensor]:
         """Updates on a batch each, the goal measured apart from them."""
         losses, metrics = (state.parameters.new_empty(n_updates, len(state.parameters)) for _ in range(2))
@@ -225,10 +225,10 @@ class StackedTraining(ReplicaTraining):
                 self.last_measured = self._measure()
             losses[k], metrics[k] = self.last_measured
             if self.batches is not None:
-                index = self.batches.next().to(labels.device)
-                images = self.network.arrange_images(batch_of(self.examples, index))
-                labels = batch_of(self.labels, index)
-            advance(self.step, state, images, labels, hyperparameters, 1)
+                index = self.batches.next().to(targets.device)
+                inputs = self.network.arrange_inputs(batch_of(self.examples, index))
+                targets = batch_of(self.targets, index)
+            advance(self.step, state, inputs, targets, hyperparameters, 1)
         return losses, metrics
 
     def gradient_norm(self, replicas: int) -> Tensor:
@@ -236,13 +236,13 @@ class StackedTraining(ReplicaTraining):
 
         Over the training examples, or where a batch holds fewer, over that many of them, the same each time.
         """
-        images, labels = self.images, self.labels
+        inputs, targets = self.inputs, self.targets
         if self.batches is not None:
-            images, labels = self.examples[:, : self.batches.size], labels[:, : self.batches.size]
-            images = self.network.arrange_images(images)
-        own = replicas if len(labels) > 1 else 1
+            inputs, targets = self.examples[:, : self.batches.size], targets[:, : self.batches.size]
+            inputs = self.network.arrange_inputs(inputs)
+        own = replicas if len(targets) > 1 else 1
         with torch.no_grad():
-            parts = self.network.loss_and_gradient(self.state.parameters[:replicas], images[:own], labels[:own])
+            parts = self.network.loss_and_gradient(self.state.parameters[:replicas], inputs[:own], targets[:own])
         by_layer = torch.split(parts[2], list(self.network.layers.values()), dim=1)
         return torch.stack([layer.norm(dim=1) for layer in by_layer], dim=1)
 
@@ -255,16 +255,16 @@ class StackedTraining(ReplicaTraining):
         return self.answer(self.state.parameters, batch[0])
 
     def measured(self, batch: Examples) -> dict[str, Tensor]:
-        images, labels = batch
+        inputs, targets = batch
         self.state.to(self.device)
         with torch.no_grad():
-            found = self.network.measure(self.state.parameters, self.network.arrange_images(images), labels)
+            found = self.network.measure(self.state.parameters, self.network.arrange_inputs(inputs), targets)
         return {name: values.mean() for name, values in zip(("loss", self.metric_name), found, strict=True)}
 
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["about"] = dict(self.about)
+        checkpoint["about"] = dict(self.metadata)
         checkpoint["replicas"] = {
             "update_count": self.update_count,
             "steps_to_target": self.steps_to_target.compute().reshape(-1),

@@ -10,9 +10,9 @@ import time
 from contextlib import closing
 
 from lossact import SGD, CNNConfig, Condition, Executor, Experiment, FunctionCondition, LineImages, RayExecutor, Store
-from lossact.experiment import LocalExecutor
-from lossact.experiment.key import Setting
-from lossact.experiment.trials import Curves
+from lossact.executors import LocalExecutor
+from lossact.storage.trials import Curves
+from lossact.training.compute_config import ComputeConfig
 
 THREADS = 2
 LONG = Condition(
@@ -34,7 +34,9 @@ SHORT = FunctionCondition(train=one, budget=10)
 def seconds(executor: Executor, condition: Condition | FunctionCondition, blocks: int, seed: int) -> float:
     """How long so many blocks take, stored."""
     with Store(None) as store:
-        experiment = Experiment(store=store, executor=executor, setting=Setting(threads=THREADS), seed=seed)
+        experiment = Experiment(
+            store=store, executor=executor, compute_config=ComputeConfig(threads=THREADS), seed=seed
+        )
         begin = time.perf_counter()
         experiment.trials([condition], blocks * condition.block)
         return time.perf_counter() - begin
@@ -43,7 +45,7 @@ def seconds(executor: Executor, condition: Condition | FunctionCondition, blocks
 def store_seconds(blocks: int) -> float:
     """How long the store takes for a block of the long kind."""
     with Store(None) as store:
-        experiment = Experiment(store=store, setting=Setting(threads=THREADS))
+        experiment = Experiment(store=store, compute_config=ComputeConfig(threads=THREADS))
         (trials,) = experiment.trials([LONG], LONG.block)
         curves = experiment.curves(LONG)
         assert curves is not None

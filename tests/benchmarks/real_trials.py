@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lossact import SGD, Condition, Experiment, MLPConfig, RandomImages, Store, default_setting
+from lossact import SGD, Condition, Experiment, MLPConfig, RandomImages, Store, default_compute_config
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     )  # fmt: skip
     found = {}
     with closing(Store(None)) as store:
-        experiment = Experiment(store=store, setting=default_setting(compiled=True))
+        experiment = Experiment(store=store, compute_config=default_compute_config(compiled=True))
         for activation in ("sigmoid", "relu"):
             for loss in ("cross_entropy", "l2"):
                 pair = replace(base, network=MLPConfig(activation=activation), loss=loss, name="")

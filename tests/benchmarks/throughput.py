@@ -23,12 +23,12 @@ import torch
 from torch import nn
 
 from lossact import SGD, Accuracy, CNNConfig, Condition, ImageFiles, LineImages, MLPConfig, RandomImages
-from lossact.experiment.key import Setting
-from lossact.experiment.runner import fit
-from lossact.experiment.stacking import stacked_training
 from lossact.models import CNN, MLP
-from lossact.replicas.engine import Goal
-from lossact.replicas.generators import DATA, replica_generator
+from lossact.replicas.engine import StoppingCriterion
+from lossact.replicas.random_streams import DATA, replica_generator
+from lossact.running.runner import fit
+from lossact.running.stacking import stacked_training
+from lossact.training.compute_config import ComputeConfig
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.benchmarks import peers
@@ -51,7 +51,7 @@ class Engine:
 
 def mlp_condition(data: RandomImages | ImageFiles) -> Condition:
     return Condition(
-        network=MLPConfig(activation="sigmoid"), loss="l2", data=data, budget=1000, target=Accuracy(1.0),
+        network=MLPConfig(activation="sigmoid"), loss="l2", data=data, budget=1000, target=Accuracy().at_least(1.0),
         optimizer=SGD(learning_rate=0.1, momentum=0.99, weight_decay=5e-4),
     )  # fmt: skip
 
@@ -64,16 +64,16 @@ CNN_CONDITION = Condition(
 
 def lossact(condition: Condition, replicas: int, compiled: bool, updates: int) -> float:
     """Through the Trainer, launch by launch, every replica training to the end of its budget."""
-    setting = Setting(threads=THREADS, compiled=compiled)
+    compute_config = ComputeConfig(threads=THREADS, compiled=compiled)
     condition = replace(condition, budget=updates)
-    width = max(condition.built.blocks_at_once, THREADS if compiled else 1)
+    width = max(condition.network_config.blocks_at_once, THREADS if compiled else 1)
     at_once = min(replicas, condition.block * width)
     seconds = 0.0
     for first in range(0, replicas, at_once):
-        module = stacked_training(condition, 0, range(first, first + at_once), setting)
-        module.goal = Goal(2.0)  # nobody rests
+        module = stacked_training(condition, 0, range(first, first + at_once), compute_config)
+        module.criterion = StoppingCriterion(2.0)  # nobody rests
         begin = time.perf_counter()
-        fit(module, setting)
+        fit(module, compute_config)
         seconds += time.perf_counter() - begin
     return seconds / (replicas * updates)
 
@@ -198,7 +198,7 @@ def one_data_set() -> ImageFiles:
 
     folder = Path(tempfile.mkdtemp(prefix="lossact-benchmark-"))
     one = RandomImages().sample(replica_generator(0, 0, DATA))
-    for name, array in (("random_imgs", one.images), ("random_labs", one.labels)):
+    for name, array in (("random_imgs", one.inputs), ("random_labs", one.targets)):
         np.save(folder / f"{name}.npy", array)
     return ImageFiles.in_directory(folder, "random")
 

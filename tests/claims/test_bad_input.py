@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from lossact import Experiment, Hypothesis, Trainable, equivalent, evaluate, exceeds, faster, ordering
+from lossact import BaseCondition, Experiment, Hypothesis, equivalent, evaluate, exceeds, faster, ordering
 from lossact.errors import ClaimError, LossactError
-from lossact.experiment import Trials
 from lossact.stats import Comparison, Margins, Outcome, compare_steps, decide
+from lossact.storage import Trials
 from tests.conftest import report_condition
 
 A = replace(report_condition("relu", "l2", budget=20), name="A")
@@ -81,7 +81,7 @@ class Odd(Hypothesis):
     says: object
 
     @property
-    def conditions(self) -> tuple[Trainable, ...]:
+    def conditions(self) -> tuple[BaseCondition, ...]:
         return (A,)
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:

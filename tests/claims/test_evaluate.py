@@ -8,7 +8,7 @@ import pytest
 
 from lossact import Accuracy, Condition, Experiment, Store, evaluate, faster, ordering
 from lossact.claims.result import ClaimResult, as_dict, settle_families
-from lossact.experiment import Trials
+from lossact.storage import Trials
 from tests.conftest import report_condition
 
 FAST, SLOW, NEVER = (replace(report_condition(), version=name, name=name) for name in ("fast", "slow", "never"))
@@ -45,8 +45,11 @@ def decide(hypothesis: Any, **options: Any) -> Any:
 
 @pytest.mark.parametrize("held", [64, 640])
 def test_a_verdict_does_not_depend_on_what_the_store_holds(held: int, tmp_path: Path, experiment: Experiment) -> None:
-    pair = [replace(report_condition(loss=loss, budget=60), target=Accuracy(0.7)) for loss in ("cross_entropy", "l2")]
-    warm = Experiment(store=Store(tmp_path / "warm"), setting=experiment.setting)
+    pair = [
+        replace(report_condition(loss=loss, budget=60), target=Accuracy().at_least(0.7))
+        for loss in ("cross_entropy", "l2")
+    ]
+    warm = Experiment(store=Store(tmp_path / "warm"), compute_config=experiment.compute_config)
     warm.trials(pair, held)
     cold, found = (evaluate(faster(pair[0], than=pair[1]), experiment=one) for one in (experiment, warm))
     assert replace(found, seconds=0.0) == replace(cold, seconds=0.0)
@@ -57,8 +60,8 @@ def test_the_story_counts_replicas_that_tell_it_strictly_and_whole() -> None:
     script = Scripted()
     n = verdict.decision.replicas
     told = sum(a < b <= 1000 for a, b in zip(script.steps[FAST][:n], script.steps[SLOW][:n], strict=True))
-    assert (verdict.story.successes, verdict.story.n) == (told, n)
-    assert decide(ordering(FAST, NEVER)).story.successes == 0
+    assert (verdict.single_run_agreement.successes, verdict.single_run_agreement.n) == (told, n)
+    assert decide(ordering(FAST, NEVER)).single_run_agreement.successes == 0
 
 
 def test_the_limit_is_whole_blocks() -> None:

@@ -26,11 +26,11 @@ from lossact import (
 )
 from lossact.claims.result import ClaimResult
 from lossact.errors import ClaimError, LossactError
-from lossact.experiment import Trials
 from lossact.report.json_file import write_json
-from lossact.report.run import Run
+from lossact.report.run_info import RunInfo
 from lossact.report.table import verdict_table
 from lossact.stats import Outcome
+from lossact.storage import Trials
 from tests.conftest import report_condition
 
 A, B, C, D = (
@@ -175,7 +175,7 @@ def test_a_theorem_that_is_undefined_is_refuted_and_written(tmp_path: Path, expe
         undefined, experiment, id="x", statement="x", source="", recorded=None, family="f", family_size=1,
         family_declared=True, family_folder="f", decides=True,
     )  # fmt: skip
-    write_json(tmp_path / "x.json", [result], Run())
+    write_json(tmp_path / "x.json", [result], RunInfo())
     (claim,) = json.loads((tmp_path / "x.json").read_text())["claims"]
     assert claim["effect"]["value"] is None
     (row,) = (line.text for line in verdict_table([result], alpha=0.025, delta=0.1, setting="", width=80)[2:3])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lossact import SGD, Experiment, FunctionCondition, MLPConfig, Store, evaluate, exact, faster, ordering
-from lossact.claims.map import Axis, map_claim, moved
+from lossact.claims.map import Axis, map_claim, map_conditions
 from lossact.errors import LossactError
 from lossact.report.map import map_figure
 from lossact.report.map_page import write_map_page
@@ -28,7 +28,7 @@ def test_each_cell_is_the_claim_at_its_place(experiment: Experiment) -> None:
     found = map_claim(CLAIM, x=X, y=Y, experiment=experiment, max_replicas=128)
     assert [len(row) for row in found.cells] == [3, 3]
     assert found.alpha == pytest.approx(0.025 / 6)
-    assert found.here == (0.1, 1.0)
+    assert found.reference_point == (0.1, 1.0)
     for row, scale in enumerate(Y.values):
         for column, rate in enumerate(X.values):
             assert isinstance(EASY.optimizer, SGD)
@@ -55,9 +55,9 @@ def test_cells_that_are_decided_stop_and_stored_ones_are_not_trained(experiment:
 
 def test_a_map_keeps_no_curves_and_its_trials_are_those_of_the_claim(experiment: Experiment, tmp_path: Path) -> None:
     """Bit for bit as one condition alone, in a launch of its own, trains them."""
-    quiet = Experiment(store=experiment.store, setting=experiment.setting, curves=False)
+    quiet = Experiment(store=experiment.store, compute_config=experiment.compute_config, curves=False)
     found = map_claim(CLAIM, x=X, y=Y, experiment=quiet, max_replicas=64)
-    alone = Experiment(store=Store(tmp_path / "alone"), setting=experiment.setting)
+    alone = Experiment(store=Store(tmp_path / "alone"), compute_config=experiment.compute_config)
     for condition in (one for cell in found.verdicts for one in cell.hypothesis.conditions):
         (stored,), (trained,) = quiet.trials([condition], 64), alone.trials([condition], 64)
         np.testing.assert_array_equal(stored.steps, trained.steps)
@@ -110,7 +110,7 @@ def test_a_functions_own_settings_are_axes() -> None:
     quick, slow = (FunctionCondition(train=arrives, config={"slowness": s, "x": 1}, budget=500) for s in (1.0, 2.0))
     claim = faster(replace(quick, name="quick"), than=replace(slow, name="slow", version="slow"))
     found = map_claim(claim, x="config.slowness=1:3:2", y="budget=200:500:2", max_replicas=32)
-    assert found.here is None
+    assert found.reference_point is None
     assert {cell.decision.value for cell in found.verdicts} == {0.5}  # both are moved, and then alike
     with pytest.raises(LossactError, match=r"config.speed: Settings has no 'speed'; choose one of slowness, x"):
         map_claim(claim, x="config.speed=1:3:2", y="budget=200:500:2")
@@ -122,13 +122,13 @@ def test_a_number_written_as_an_integer_is_an_axis_too(experiment: Experiment) -
         faster(whole[0], than=whole[1]), x="optimizer.learning_rate=0.1:1:2", y="optimizer.momentum=0:0.9:2",
         experiment=experiment, max_replicas=64,
     )  # fmt: skip
-    assert found.here == (1.0, 0.0)
+    assert found.reference_point == (1.0, 0.0)
     assert found.cells[1][0].hypothesis.conditions[0].optimizer.momentum == 0.9  # type: ignore[attr-defined]
 
 
 def test_moving_leaves_names_and_kind_alone() -> None:
     three = ordering(EASY, HARD, replace(EASY, loss="huber", name="Huber"))
-    there = moved(three, lambda condition: X.at(condition, 0.5))
+    there = map_conditions(three, lambda condition: X.at(condition, 0.5))
     assert repr(there) == repr(three)
     assert {condition.optimizer.learning_rate for condition in there.conditions} == {0.5}  # type: ignore[attr-defined]
 

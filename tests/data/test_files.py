@@ -22,8 +22,8 @@ def test_files_hold_what_was_written(tmp_path: Path) -> None:
     write(tmp_path)
     files = ImageFiles.in_directory(tmp_path, "random")
     read = files.sample(np.random.default_rng(0))
-    np.testing.assert_array_equal(read.images, IMAGES)
-    np.testing.assert_array_equal(read.labels, LABELS)
+    np.testing.assert_array_equal(read.inputs, IMAGES)
+    np.testing.assert_array_equal(read.targets, LABELS)
     assert files.image_shape == (4, 4)
 
 
@@ -40,7 +40,7 @@ def test_equal_arrays_make_equal_data_wherever_they_lie(tmp_path: Path) -> None:
 def test_the_courses_own_files_are_read(course_data: Path) -> None:
     files = ImageFiles.in_directory(course_data, "random", image_shape=(4, 4))
     assert files.n_images == 64
-    assert files.sample(np.random.default_rng(0)).labels.sum() == 11
+    assert files.sample(np.random.default_rng(0)).targets.sum() == 11
 
 
 def truncate(folder: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lossact import ImageFiles, LineImages
-from lossact.data import ImageSet
+from lossact.data import Dataset
 from lossact.errors import InputError
 
 
@@ -23,10 +23,10 @@ def bar_and_rest(image: np.ndarray) -> tuple[range, int, np.ndarray]:
     return bar, max(heights), rest
 
 
-def check_rule(data: ImageSet) -> int:
+def check_rule(data: Dataset) -> int:
     """Check every image whose bar can be told from its square, and count those."""
     told = 0
-    for image, label in zip(data.images, data.labels, strict=True):
+    for image, label in zip(data.inputs, data.targets, strict=True):
         bar, height, rest = bar_and_rest(image)
         if len(bar) > 4:
             continue
@@ -48,8 +48,8 @@ def test_generated_images_follow_the_rule() -> None:
     told = 0
     for replica in range(40):
         data = LineImages().sample(np.random.default_rng(replica))
-        assert set(np.unique(data.images)) == {0, 1}
-        assert data.labels.sum() == 32
+        assert set(np.unique(data.inputs)) == {0, 1}
+        assert data.targets.sum() == 32
         told += check_rule(data)
     assert told > 0.8 * 40 * 64
 
@@ -61,7 +61,7 @@ def test_the_courses_own_images_follow_the_same_rule(course_data: Path) -> None:
 
 def test_bars_and_squares_take_every_size() -> None:
     data = LineImages(n_images=2000).sample(np.random.default_rng(0))
-    bars = [bar_and_rest(image) for image in data.images]
+    bars = [bar_and_rest(image) for image in data.inputs]
     assert {len(bar) for bar, _, _ in bars} >= {2, 3, 4}
     assert {height for bar, height, _ in bars if len(bar) <= 4} >= {10, 11, 12, 13, 14}
 

@@ -3,13 +3,13 @@ import pytest
 
 from lossact import RandomImages
 from lossact.errors import InputError
-from lossact.replicas.generators import DATA, WEIGHTS, replica_generator
+from lossact.replicas.random_streams import DATA, WEIGHTS, replica_generator
 
 
 def test_pixels_are_fair_coins_and_labels_have_their_rate() -> None:
     sets = [RandomImages().sample(replica_generator(0, replica, DATA)) for replica in range(400)]
-    pixels = np.stack([one.images for one in sets])
-    labels = np.stack([one.labels for one in sets])
+    pixels = np.stack([one.inputs for one in sets])
+    labels = np.stack([one.targets for one in sets])
     assert set(np.unique(pixels)) == {0, 1}
     # Four standard errors of a share p of n draws: 4 sqrt(p (1 - p) / n).
     assert abs(pixels.mean() - 0.5) < 4 * 0.5 / np.sqrt(pixels.size)
@@ -22,8 +22,8 @@ def test_a_replica_draws_the_same_whoever_else_is_drawn() -> None:
     for replica in range(77):
         replica_generator(3, replica, DATA).random(1000)
     again = RandomImages().sample(replica_generator(3, 77, DATA))
-    np.testing.assert_array_equal(alone.images, again.images)
-    np.testing.assert_array_equal(alone.labels, again.labels)
+    np.testing.assert_array_equal(alone.inputs, again.inputs)
+    np.testing.assert_array_equal(alone.targets, again.targets)
 
 
 def test_seeds_replicas_and_purposes_draw_differently() -> None:

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lossact.experiment.condition import LOSS_NAMES
+from lossact.conditions.condition import LOSS_NAMES
 from lossact.functional import ACTIVATIONS, LOSSES, SIGMOID_LOSSES
 from lossact.models.config import ACTIVATION_NAMES
 
 Z = torch.linspace(-40, 40, 802, dtype=torch.float64)
 
-Exact = Callable[..., Any]
+Theorem = Callable[..., Any]
 mp = mpmath.mp
-EXACT_ACTIVATIONS: dict[str, Exact] = {
+EXACT_ACTIVATIONS: dict[str, Theorem] = {
     "sigmoid": lambda z: 1 / (1 + mp.exp(-z)),
     "relu": lambda z: max(z, mp.mpf(0)),
     "tanh": mp.tanh,
@@ -26,7 +26,7 @@ EXACT_ACTIVATIONS: dict[str, Exact] = {
     "gelu": lambda z: z * mp.erfc(-z / mp.sqrt(2)) / 2,
     "silu": lambda z: z / (1 + mp.exp(-z)),
 }
-EXACT_DERIVATIVES: dict[str, Exact] = {
+EXACT_DERIVATIVES: dict[str, Theorem] = {
     "sigmoid": lambda z: 1 / (2 + mp.exp(z) + mp.exp(-z)),
     "relu": lambda z: mp.mpf(z > 0),
     "tanh": lambda z: mp.sech(z) ** 2,
@@ -35,13 +35,13 @@ EXACT_DERIVATIVES: dict[str, Exact] = {
     "gelu": lambda z: mp.erfc(-z / mp.sqrt(2)) / 2 + z * mp.npdf(z),
     "silu": lambda z: (1 + z / (1 + mp.exp(z))) / (1 + mp.exp(-z)),
 }
-EXACT_LOSSES: dict[str, Exact] = {
+EXACT_LOSSES: dict[str, Theorem] = {
     "l2": lambda p, q, y: (p * (1 - y) - q * y) ** 2,
     "cross_entropy": lambda p, q, y: -(y * mp.log(p) + (1 - y) * mp.log(q)),
     "hinge": lambda p, q, y: max(mp.mpf(0), 1 - (2 * y - 1) * p),
     "huber": lambda p, q, y: (p * (1 - y) - q * y) ** 2 / 2,
 }
-EXACT_LOSS_DERIVATIVES: dict[str, Exact] = {
+EXACT_LOSS_DERIVATIVES: dict[str, Theorem] = {
     "l2": lambda p, q, y: 2 * (p * (1 - y) - q * y) * p * q,
     "cross_entropy": lambda p, q, y: p * (1 - y) - q * y,
     "hinge": lambda p, q, y: (1 - 2 * y) * p * q,
@@ -56,7 +56,7 @@ def points(n: int, seed: int) -> Tensor:
     return torch.cat((size * torch.randint(0, 2, (n,), generator=generator).mul(2).sub(1), torch.tensor([-700.0, 700])))
 
 
-def exactly(function: Exact, *tensors: Tensor) -> Tensor:
+def exactly(function: Theorem, *tensors: Tensor) -> Tensor:
     with mpmath.workdps(330):  # 1 - p is down to 1e-304
         rows = zip(*(tensor.tolist() for tensor in tensors), strict=True)
         return torch.tensor([float(function(*map(mp.mpf, row))) for row in rows], dtype=torch.float64)
@@ -91,7 +91,7 @@ def test_losses_of_a_sigmoid_equal_many_digits(name: str) -> None:
     y = torch.rand(len(z), dtype=torch.float64, generator=generator)
     y[::3], y[1::3] = 0, 1
 
-    def of_logit(function: Exact) -> Exact:
+    def of_logit(function: Theorem) -> Theorem:
         return lambda z, y: function(1 / (1 + mp.exp(-z)), 1 / (1 + mp.exp(z)), y)
 
     p, q = torch.sigmoid(z), torch.sigmoid(-z)

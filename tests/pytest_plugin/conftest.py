@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-import lossact.experiment.runner  # noqa: F401  loaded once for all runs in this process
+import lossact.running.runner  # noqa: F401  loaded once for all runs in this process
 
 CONDITIONS = """
 import pytest

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as f
 
-from lossact import SGD, Accuracy, Adam, AdamW, Arrays, Condition, Drawn, Loss, Metric, MLPConfig, faster
+from lossact import SGD, Accuracy, Adam, AdamW, Arrays, Condition, GeneratedData, Loss, Metric, MLPConfig, faster
 from lossact.errors import LossactError
-from lossact.experiment.key import Setting
-from lossact.experiment.runner import fit, train_jobs
-from lossact.experiment.stacking import stacked_training
-from lossact.replicas.generators import DATA, ORDER, WEIGHTS, replica_generator
+from lossact.replicas.random_streams import DATA, ORDER, WEIGHTS, replica_generator
+from lossact.running.runner import fit, train_jobs
+from lossact.running.stacking import stacked_training
+from lossact.training.compute_config import ComputeConfig
 
-DOUBLE = Setting(precision="64-true", threads=1)
+DOUBLE = ComputeConfig(precision="64-true", threads=1)
 CROSS_ENTROPY = partial(f.cross_entropy, reduction="none")
 OPTIMIZERS: dict[str, tuple[Any, Callable[..., torch.optim.Optimizer]]] = {
     "sgd": (
@@ -52,8 +52,8 @@ def network() -> nn.Module:
 
 def condition(optimizer: Any, **changes: Any) -> Condition:
     given: dict[str, Any] = {
-        "network": network, "loss": CROSS_ENTROPY, "optimizer": optimizer, "data": Drawn(clouds), "budget": 60,
-        "target": Accuracy(0.95),
+        "network": network, "loss": CROSS_ENTROPY, "optimizer": optimizer, "data": GeneratedData(clouds), "budget": 60,
+        "target": Accuracy().at_least(0.95),
     }  # fmt: skip
     return Condition(**given | changes)
 
@@ -71,8 +71,8 @@ def train_alone(
 ) -> list[float]:
     """What is measured before each update and after the last, of one network with torch's own optimiser."""
     data = one.data.sample(replica_generator(0, replica, DATA))
-    x, y = torch.from_numpy(data.images), torch.from_numpy(data.labels)
-    shown = data.validation if one.target.on == "validation" else data
+    x, y = torch.from_numpy(data.inputs), torch.from_numpy(data.targets)
+    shown = data.validation if one.target.split == "validation" else data
     assert shown is not None
     with torch.random.fork_rng():
         torch.manual_seed(int(replica_generator(0, replica, WEIGHTS).integers(2**63)))
@@ -83,7 +83,7 @@ def train_alone(
 
     def look() -> None:
         with torch.no_grad():
-            found.append(measure(module(torch.from_numpy(shown.images)), torch.from_numpy(shown.labels)))
+            found.append(measure(module(torch.from_numpy(shown.inputs)), torch.from_numpy(shown.targets)))
 
     for _ in range(one.budget):
         look()
@@ -104,8 +104,8 @@ def share_right(outputs: Tensor, targets: Tensor) -> float:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_replicas_equal_networks_trained_alone(name: str, on: str, batch_size: int | None) -> None:
     optimizer, make = OPTIMIZERS[name]
-    never = condition(optimizer, target=Loss(at_most=0.0, on=on), batch_size=batch_size)
-    accuracy = condition(optimizer, target=Accuracy(0.95, on=on), batch_size=batch_size)
+    never = condition(optimizer, target=Loss(split=on).at_most(0.0), batch_size=batch_size)
+    accuracy = condition(optimizer, target=Accuracy(split=on).at_least(0.95), batch_size=batch_size)
     replicas = [0, 1, 17]
     modules = []
     for one in (never, accuracy):
@@ -125,12 +125,12 @@ def test_replicas_equal_networks_trained_alone(name: str, on: str, batch_size: i
 
 def test_conditions_of_one_optimiser_share_a_launch_and_train_as_alone() -> None:
     conditions = [condition(Adam(learning_rate=rate), batch_size=8) for rate in (0.003, 0.03)]
-    launches: list[int] = []
+    group_blocks: list[int] = []
     jobs = [(one, 0) for one in conditions]
     found = list(
-        train_jobs(jobs, 0, DOUBLE, lambda progress: launches.append(len({one for one, _ in progress.launch})))
+        train_jobs(jobs, 0, DOUBLE, lambda progress: group_blocks.append(len({one for one, _ in progress.launch})))
     )
-    assert set(launches) == {2}
+    assert set(group_blocks) == {2}
     for block in found:
         (alone,) = train_jobs([(block.condition, 0)], 0, DOUBLE)
         np.testing.assert_array_equal(block.curves.loss, alone.curves.loss)
@@ -144,7 +144,7 @@ def test_a_metric_of_ones_own_from_above_and_below() -> None:
         return (outputs.argmax(1) == targets).double().mean()
 
     outcomes = []
-    for target in (Accuracy(0.9), Metric(right, at_least=0.9), Metric(miss, at_most=0.1)):
+    for target in (Accuracy().at_least(0.9), Metric(right).at_least(0.9), Metric(miss).at_most(0.1)):
         module = stacked_training(condition(Adam(learning_rate=0.02), target=target), 0, range(8), DOUBLE)
         fit(module, DOUBLE)
         outcomes.append(module.outcome())
@@ -168,7 +168,7 @@ def test_own_layers_and_modules_agree(batch_size: int | None) -> None:
     for loss in ("cross_entropy", named):
         one = Condition(
             network=MLPConfig(activation="tanh", hidden=6), loss=loss, optimizer=AdamW(learning_rate=0.02), data=data,
-            budget=40, target=Loss(at_most=0.0, on="validation"), batch_size=batch_size,
+            budget=40, target=Loss(split="validation").at_most(0.0), batch_size=batch_size,
         )  # fmt: skip
         module = stacked_training(one, 0, range(4), DOUBLE, curves_of=4)
         fit(module, DOUBLE)
@@ -180,7 +180,10 @@ def test_measuring_less_often_moves_the_target_to_the_next_measurement() -> None
     steps = []
     for every in (1, 5):
         one = condition(
-            Adam(learning_rate=0.02), target=Accuracy(0.9, on="validation"), measured_every=every, batch_size=8
+            Adam(learning_rate=0.02),
+            target=Accuracy(split="validation").at_least(0.9),
+            measured_every=every,
+            batch_size=8,
         )
         module = stacked_training(one, 0, range(16), DOUBLE)
         fit(module, DOUBLE)
@@ -198,8 +201,8 @@ def test_integers_reach_a_network_as_integers() -> None:
         Adam(learning_rate=0.05), data=Arrays(words, words[:, 0] % 3),
         network=lambda: nn.Sequential(nn.Embedding(9, 6), nn.Flatten(), nn.Linear(24, 3)),
     )  # fmt: skip
-    module = stacked_training(one, 0, range(4), Setting(threads=1))
-    fit(module, Setting(threads=1))
+    module = stacked_training(one, 0, range(4), ComputeConfig(threads=1))
+    fit(module, ComputeConfig(threads=1))
     assert module.outcome().reached.all()
 
 
@@ -209,7 +212,7 @@ def dropout() -> nn.Module:
 
 def test_side_by_side_modules_are_judged_without_dropout() -> None:
     one = condition(
-        SGD(learning_rate=1e-9), network=dropout, stacked=False, target=Loss(at_most=0.0, on="validation"), budget=6
+        SGD(learning_rate=1e-9), network=dropout, stacked=False, target=Loss(split="validation").at_most(0.0), budget=6
     )
     module = stacked_training(one, 0, [0, 1], DOUBLE, curves_of=2)
     fit(module, DOUBLE)
@@ -253,7 +256,7 @@ def test_a_replica_at_rest_stays_what_it_is_whatever_its_later_batches_say() -> 
     bad = np.where(np.arange(40) == 0, -y, y)
     one = condition(
         SGD(learning_rate=1e-9), loss=explodes, data=Arrays(x, bad, validation=(x, y)), batch_size=1, budget=40,
-        target=Metric(lambda outputs, targets: outputs[:, 0].mean(), at_least=0.0, on="validation"),
+        target=Metric(lambda outputs, targets: outputs[:, 0].mean(), split="validation").at_least(0.0),
     )  # fmt: skip
     module = stacked_training(one, 0, range(12), DOUBLE)
     fit(module, DOUBLE)
@@ -289,7 +292,7 @@ X, Y = np.zeros((6, 2)), np.zeros(6, np.int64)
         (lambda: condition(Adam(), network=lambda: nn.Linear(5, 3)), r"does not take inputs of shape \(40, 2\)"),
         (lambda: condition(Adam(), network=lambda: 3), r"made int; it must return an nn.Module"),
         (
-            lambda: condition(Adam(), target=Metric(lambda outputs, targets: outputs, at_least=1)),
+            lambda: condition(Adam(), target=Metric(lambda outputs, targets: outputs).at_least(1)),
             r"metric returned \(40, 3\); it must return a tensor: one number, or one an example",
         ),
         (
@@ -297,24 +300,24 @@ X, Y = np.zeros((6, 2)), np.zeros(6, np.int64)
             r"cannot be stacked by torch.func \(vmap: .*\); train it one at a time with Condition\(stacked=False\), or",
         ),
         (lambda: condition(Adam(), batch_size=41), r"batch_size=41 must be at most the 40 examples"),
-        (lambda: condition(Adam(), data=Arrays(X, Y), target=Accuracy(on="validation")), r"and its data have none"),
+        (lambda: condition(Adam(), data=Arrays(X, Y), target=Accuracy(split="validation")), r"and its data have none"),
         (lambda: Arrays(X, Y[:5]), r"6 inputs and 5 targets; one target an input is needed"),
         (lambda: Arrays(X, Y, validation=(X[:, :1], Y)), r"validation inputs are float64 of shape \(1,\) each, those"),
         (lambda: Arrays(X, Y, validation=X), r"validation must be a pair"),
         (lambda: Arrays(X * np.nan, Y), r"inputs hold inf or NaN; leave those examples out"),
         (lambda: Arrays(["a"], [1]), r"inputs have dtype <U1; numbers are needed"),
         (lambda: Arrays(X[0], Y), r"inputs have shape \(2,\)"),
-        (lambda: condition(Adam(), data=Drawn(lambda generator: 3)), r"returned int; return \(inputs, targets\)"),
+        (lambda: condition(Adam(), data=GeneratedData(lambda g: 3)), r"returned int; return \(inputs, targets\)"),
         (
-            lambda: condition(Adam(), data=Drawn(lambda g: (np.zeros((g.integers(2, 99), 2)),) * 2)),
-            r"images of replicas have shapes .* all replicas must share one",
+            lambda: condition(Adam(), data=GeneratedData(lambda g: (np.zeros((g.integers(2, 99), 2)),) * 2)),
+            r"inputs of replicas have shapes .* all replicas must share one",
         ),
-        (lambda: Drawn(3), r"draw=3 must be a function"),  # type: ignore[arg-type]
-        (lambda: Loss(at_most=float("nan")), r"at_most=nan must be a finite number"),
-        (lambda: Metric(share_right, at_least=1, at_most=1), r"give one of the two"),
+        (lambda: GeneratedData(3), r"draw=3 must be a function"),  # type: ignore[arg-type]
+        (lambda: Loss().at_most(float("nan")), r"at_most=nan must be a finite number"),
+        (lambda: Metric(share_right).at_most(1), r"give one of the two"),
         (lambda: Metric(share_right), r"at_least=None and at_most=None: give one of the two"),
-        (lambda: Metric("accuracy", at_least=1), r"must be a function"),  # type: ignore[arg-type]
-        (lambda: Accuracy(0.5, on="test"), r"on='test' is not known; choose one of training, validation"),
+        (lambda: Metric("accuracy").at_least(1), r"must be a function"),  # type: ignore[arg-type]
+        (lambda: Accuracy(split="test").at_least(0.5), r"on='test' is not known; choose one of training, validation"),
         (lambda: Adam(beta1=1.0), r"beta1=1.0 must be >= 0 and < 1"),
         (lambda: condition(Adam(), batch_size=0), r"batch_size=0 must be an integer >= 1"),
         (lambda: condition("adam"), r"optimizer='adam' must be one of SGD, Adam, AdamW"),

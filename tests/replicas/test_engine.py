@@ -11,24 +11,25 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lossact import Accuracy, Condition, ImageFiles, MLPConfig, RandomImages
-from lossact.experiment.executor import TrainedBlock
-from lossact.experiment.key import Setting
-from lossact.experiment.runner import fit, train_blocks, train_jobs, watch
-from lossact.experiment.stacking import stacked_training
-from lossact.replicas.engine import Goal, make_step
-from lossact.replicas.judge import Judge
+from lossact.replicas.engine import StoppingCriterion, make_step
 from lossact.replicas.modules import StackedModule
-from lossact.replicas.rules import RULES
-from tests.conftest import PAIRS, report_condition, with_sgd
+from lossact.replicas.objective import Objective
+from lossact.replicas.update_rules import UPDATE_RULES
+from lossact.running.jobs import TrainedBlock
+from lossact.running.runner import fit, train_jobs
+from lossact.running.snapshots import record_snapshots
+from lossact.running.stacking import stacked_training
+from lossact.training.compute_config import ComputeConfig
+from tests.conftest import PAIRS, report_condition, train_blocks, with_sgd
 
-SINGLE = Setting(threads=2)
+SINGLE = ComputeConfig(threads=2)
 
 
 @pytest.fixture
 def shared_images(tmp_path: Path) -> ImageFiles:
     one = RandomImages().sample(np.random.default_rng(0))
-    np.save(tmp_path / "random_imgs.npy", one.images)
-    np.save(tmp_path / "random_labs.npy", one.labels)
+    np.save(tmp_path / "random_imgs.npy", one.inputs)
+    np.save(tmp_path / "random_labs.npy", one.targets)
     return ImageFiles.in_directory(tmp_path, "random")
 
 
@@ -68,7 +69,7 @@ def test_bits_on_shared_data_do_not_depend_on_companions_either(
 @pytest.mark.parametrize(("activation", "loss"), PAIRS)
 def test_curves_are_whole_where_others_train_on(activation: str, loss: str) -> None:
     """Alone, a launch ends where all have arrived; beside replicas that never do, it goes on."""
-    early = replace(report_condition(activation, loss, budget=300), target=Accuracy(0.6))
+    early = replace(report_condition(activation, loss, budget=300), target=Accuracy().at_least(0.6))
     never = with_sgd(replace(early, name="never"), learning_rate=1e-12)
     (alone,) = train_blocks(early, 0, [0], SINGLE)
     both = {block.condition.name: block for block in train_jobs([(early, 0), (never, 0)], 0, SINGLE)}
@@ -84,10 +85,10 @@ def test_curves_are_whole_where_others_train_on(activation: str, loss: str) -> N
 
 def test_shared_data_equal_the_same_data_for_each(shared_images: ImageFiles) -> None:
     condition = replace(report_condition(budget=100), data=shared_images)
-    double = Setting(precision="64-true", threads=1)
+    double = ComputeConfig(precision="64-true", threads=1)
     module = stacked_training(condition, 0, range(5), double)
-    many = module.images.expand(5, -1, -1).contiguous(), module.labels.expand(5, -1).contiguous()
-    shared = module.network.loss_and_gradient(module.start, module.images, module.labels)
+    many = module.inputs.expand(5, -1, -1).contiguous(), module.targets.expand(5, -1).contiguous()
+    shared = module.network.loss_and_gradient(module.start, module.inputs, module.targets)
     each = module.network.loss_and_gradient(module.start, *many)
     for a, b in zip(shared, each, strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12, atol=1e-15)
@@ -109,20 +110,25 @@ def variations() -> list[Condition]:
 
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_conditions_that_share_a_launch_train_as_they_do_alone(compiled: bool) -> None:
-    setting = replace(SINGLE, compiled=compiled)
+    compute_config = replace(SINGLE, compiled=compiled)
     conditions = variations()
     jobs = [(condition, block) for condition in conditions for block in (0, 1)]
     seen: list[int] = []
     found = {
         (one.condition.name, one.first_replica): one
-        for one in train_jobs(jobs, 0, setting, lambda progress: seen.append(len({one for one, _ in progress.launch})))
+        for one in train_jobs(
+            jobs, 0, compute_config, lambda progress: seen.append(len({one for one, _ in progress.launch}))
+        )
     }
     assert len(found) == len(jobs)
     assert max(seen) == 6
     curves = []
     for condition in conditions:
         for block in (0, 1):
-            together, alone = found[condition.name, 64 * block], next(train_blocks(condition, 0, [block], setting))
+            together, alone = (
+                found[condition.name, 64 * block],
+                next(train_blocks(condition, 0, [block], compute_config)),
+            )
             np.testing.assert_array_equal(together.curves.loss, alone.curves.loss)
             np.testing.assert_array_equal(together.trials.steps, alone.trials.steps)
         curves.append(together.curves.loss[:, 40])
@@ -179,7 +185,7 @@ def test_one_replica_may_train_alone() -> None:
 
 
 def test_the_fit_ends_when_all_are_done() -> None:
-    easy = replace(report_condition(), target=Accuracy(0.5))
+    easy = replace(report_condition(), target=Accuracy().at_least(0.5))
     module = stacked_training(easy, 0, range(64), SINGLE)
     fit(module, SINGLE)
     assert module.outcome().reached.all()
@@ -200,7 +206,7 @@ def test_chunks_change_nothing(updates_per_step: int) -> None:
 @pytest.mark.slow
 def test_compiled_blocks_agree_with_eager_ones_and_with_each_other() -> None:
     condition = report_condition(budget=100)
-    compiled = Setting(threads=2, compiled=True)
+    compiled = ComputeConfig(threads=2, compiled=True)
     eager = by_block(list(train_blocks(condition, 0, range(3), SINGLE)))
     together = by_block(list(train_blocks(condition, 0, [2, 0, 1], compiled)))
     for block in range(3):
@@ -215,11 +221,13 @@ def test_compiled_blocks_agree_with_eager_ones_and_with_each_other() -> None:
 def test_compiled_slices_equal_a_loop_of_eager_steps(replicas: int) -> None:
     """Any number of replicas and of updates, more than one compiled loop takes, and replicas that rest on the way."""
     condition = report_condition(budget=260)
-    setting = Setting(precision="64-true", threads=2)
-    eager, sliced = (stacked_training(condition, 0, range(replicas), setting, curves_of=replicas) for _ in range(2))
+    compute_config = ComputeConfig(precision="64-true", threads=2)
+    eager, sliced = (
+        stacked_training(condition, 0, range(replicas), compute_config, curves_of=replicas) for _ in range(2)
+    )
     sliced.compiled, sliced.updates_per_step = True, 250
     for module in (eager, sliced):
-        fit(module, setting)
+        fit(module, compute_config)
     assert eager.outcome().reached.sum() > 0
     np.testing.assert_array_equal(eager.outcome().steps_to_target, sliced.outcome().steps_to_target)
     np.testing.assert_allclose(eager.outcome().loss, sliced.outcome().loss, rtol=1e-9)
@@ -230,7 +238,7 @@ def test_compiled_slices_equal_a_loop_of_eager_steps(replicas: int) -> None:
 def test_compiled_steps_on_shared_data_agree_with_eager_ones(precision: str, shared_images: ImageFiles) -> None:
     condition = replace(report_condition("relu", "l2", budget=40), data=shared_images)
     eager, compiled = (
-        next(iter(train_blocks(condition, 0, [0], Setting(threads=2, precision=precision, compiled=compiled))))
+        next(iter(train_blocks(condition, 0, [0], ComputeConfig(threads=2, precision=precision, compiled=compiled))))
         for compiled in (False, True)
     )
     np.testing.assert_allclose(eager.curves.loss, compiled.curves.loss, rtol=1e-4)
@@ -240,14 +248,20 @@ def test_compiled_steps_on_shared_data_agree_with_eager_ones(precision: str, sha
 def test_watching_shows_the_same_weights_compiled_and_eager() -> None:
     condition = report_condition(budget=20)
     eager, compiled = (
-        watch(condition, 0, range(4), every=8, setting=Setting(precision="64-true", threads=1, compiled=compiled))[0]
+        record_snapshots(
+            condition,
+            0,
+            range(4),
+            every=8,
+            compute_config=ComputeConfig(precision="64-true", threads=1, compiled=compiled),
+        )[0]
         for compiled in (False, True)
     )
     assert [one.update for one in eager] == [one.update for one in compiled] == [0, 8, 16, 20]
     for a, b in zip(eager, compiled, strict=True):
         torch.testing.assert_close(a.parameters, b.parameters, rtol=1e-9, atol=1e-12)
-    module = stacked_training(replace(condition, budget=8), 0, range(4), Setting(precision="64-true", threads=1))
-    fit(module, Setting(precision="64-true", threads=1))
+    module = stacked_training(replace(condition, budget=8), 0, range(4), ComputeConfig(precision="64-true", threads=1))
+    fit(module, ComputeConfig(precision="64-true", threads=1))
     torch.testing.assert_close(module.state.parameters, eager[1].parameters)
 
 
@@ -268,12 +282,12 @@ def test_any_launch_gives_each_replica_what_it_gets_alone(
         network=MLPConfig(activation="sigmoid", hidden=hidden),
         data=RandomImages(n_images=n_images),
     )
-    setting = Setting(precision=precision, threads=1)
+    compute_config = ComputeConfig(precision=precision, threads=1)
 
     def losses(chosen: list[int]) -> np.ndarray:
-        module = stacked_training(condition, 0, chosen, setting, curves_of=len(chosen))
+        module = stacked_training(condition, 0, chosen, compute_config, curves_of=len(chosen))
         module.updates_per_step = updates_per_step
-        fit(module, setting)
+        fit(module, compute_config)
         return module.outcome().loss
 
     together = losses(replicas)
@@ -285,9 +299,9 @@ def test_any_launch_gives_each_replica_what_it_gets_alone(
 def test_networks_do_not_outlive_their_launch() -> None:
     """Compiled steps are kept by the network; what a user's modules hold must not be."""
     module = nn.Sequential(nn.Flatten(1), nn.Linear(16, 1), nn.Flatten(0))
-    network = StackedModule(module, Judge("l2"), torch.zeros(2, 4, 4), torch.zeros(2))
+    network = StackedModule(module, Objective("l2"), torch.zeros(2, 4, 4), torch.zeros(2))
     gone = weakref.ref(network)
-    make_step(network, RULES["sgd"], Goal(1.0), compiled=False)
+    make_step(network, UPDATE_RULES["sgd"], StoppingCriterion(1.0), compiled=False)
     del network
     gc.collect()
     assert gone() is None

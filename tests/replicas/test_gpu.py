@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from lossact.experiment.key import Setting
-from lossact.experiment.runner import fit, train_blocks
-from lossact.experiment.stacking import stacked_training
-from tests.conftest import PAIRS, report_condition
+from lossact.running.runner import fit
+from lossact.running.stacking import stacked_training
+from lossact.training.compute_config import ComputeConfig
+from tests.conftest import PAIRS, report_condition, train_blocks
 from tests.replicas.test_stacked_cnn import cnn_condition
 
 pytestmark = [
@@ -20,9 +20,14 @@ pytestmark = [
 @pytest.mark.parametrize("compiled", [False, True])
 def test_mlp_on_a_gpu_equals_the_cpu_in_double_precision(activation: str, loss: str, compiled: bool) -> None:
     curves = []
-    for setting in (Setting(precision="64-true"), Setting(device="cuda", precision="64-true", compiled=compiled)):
-        module = stacked_training(report_condition(activation, loss, budget=200), 0, range(64), setting, curves_of=64)
-        fit(module, setting)
+    for compute_config in (
+        ComputeConfig(precision="64-true"),
+        ComputeConfig(device="cuda", precision="64-true", compiled=compiled),
+    ):
+        module = stacked_training(
+            report_condition(activation, loss, budget=200), 0, range(64), compute_config, curves_of=64
+        )
+        fit(module, compute_config)
         curves.append(module.outcome().loss)
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-9)
 
@@ -30,16 +35,16 @@ def test_mlp_on_a_gpu_equals_the_cpu_in_double_precision(activation: str, loss: 
 def test_cnn_on_a_gpu_equals_the_cpu_in_double_precision() -> None:
     curves = []
     for device in ("cpu", "cuda"):
-        setting = Setting(device=device, precision="64-true")
-        module = stacked_training(cnn_condition("relu", "l2", budget=20), 0, range(4), setting, curves_of=4)
-        fit(module, setting)
+        compute_config = ComputeConfig(device=device, precision="64-true")
+        module = stacked_training(cnn_condition("relu", "l2", budget=20), 0, range(4), compute_config, curves_of=4)
+        fit(module, compute_config)
         curves.append(module.outcome().loss)
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-9)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_block_on_a_gpu_repeats_bit_for_bit(compiled: bool) -> None:
-    setting = Setting(device="cuda", compiled=compiled)
-    first, again = (next(train_blocks(report_condition(budget=300), 0, [0], setting)) for _ in range(2))
+    compute_config = ComputeConfig(device="cuda", compiled=compiled)
+    first, again = (next(train_blocks(report_condition(budget=300), 0, [0], compute_config)) for _ in range(2))
     np.testing.assert_array_equal(first.curves.loss, again.curves.loss)
     np.testing.assert_array_equal(first.trials.steps, again.trials.steps)

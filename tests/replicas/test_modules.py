@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy
 
-from lossact import SGD, Condition, Drawn, RandomImages
+from lossact import SGD, Condition, GeneratedData, RandomImages
 from lossact.errors import InputError
-from lossact.experiment.key import Setting, trial_key
-from lossact.experiment.runner import fit, train_blocks
-from lossact.experiment.stacking import stacked_training
-from lossact.replicas.generators import DATA, FORWARD, WEIGHTS, replica_generator, seed_process
+from lossact.replicas.random_streams import DATA, FORWARD, WEIGHTS, replica_generator, seed_rng
+from lossact.running.runner import fit
+from lossact.running.stacking import stacked_training
+from lossact.storage.key import trial_key
+from lossact.training.compute_config import ComputeConfig
+from tests.conftest import train_blocks
 
-DOUBLE = Setting(precision="64-true", threads=1)
+DOUBLE = ComputeConfig(precision="64-true", threads=1)
 
 
 class Head(nn.Module):
@@ -27,8 +29,8 @@ class Head(nn.Module):
         super().__init__()
         self.body = body
 
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.body(images.flatten(1)).squeeze(1)
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.body(inputs.flatten(1)).squeeze(1)
         return logits
 
 
@@ -73,8 +75,8 @@ def of_features_in_an_attribute() -> nn.Module:
 
 def with_numpy_noise() -> nn.Module:
     class Noisy(Head):
-        def forward(self, images: Tensor) -> Tensor:
-            return super().forward(images) + np.random.normal()  # noqa: NPY002
+        def forward(self, inputs: Tensor) -> Tensor:
+            return super().forward(inputs) + np.random.normal()  # noqa: NPY002
 
     return Noisy(nn.Linear(16, 1))
 
@@ -87,8 +89,8 @@ def with_a_hook() -> nn.Module:
 
 def detached() -> nn.Module:
     class Detached(Head):
-        def forward(self, images: Tensor) -> Tensor:
-            return super().forward(images).detach()
+        def forward(self, inputs: Tensor) -> Tensor:
+            return super().forward(inputs).detach()
 
     return Detached(nn.Linear(16, 1))
 
@@ -107,9 +109,9 @@ class Counting(nn.Module):
         else:
             self.register_buffer("calls", torch.zeros(()))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         self.calls += 1
-        logits: Tensor = self.linear(images.flatten(1)).squeeze(1) / self.calls
+        logits: Tensor = self.linear(inputs.flatten(1)).squeeze(1) / self.calls
         return logits
 
 
@@ -124,7 +126,7 @@ def train_alone(make: Callable[[], nn.Module], replica: int, *, budget: int) -> 
     """The module itself, in a plain loop, from the seeds that the replica has."""
     seeds = [int(replica_generator(0, replica, stream).integers(2**63)) for stream in (WEIGHTS, FORWARD)]
     data = RandomImages().sample(replica_generator(0, replica, DATA))
-    images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
+    inputs, targets = torch.from_numpy(data.inputs), torch.from_numpy(data.targets)
     curve: list[float] = []
     with torch.random.fork_rng():
         torch.manual_seed(seeds[0])
@@ -132,10 +134,10 @@ def train_alone(make: Callable[[], nn.Module], replica: int, *, budget: int) -> 
         torch.manual_seed(seeds[1])
         optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
         for _ in range(budget + 1):
-            p = module(images).sigmoid()
-            loss = binary_cross_entropy(p, labels)
+            p = module(inputs).sigmoid()
+            loss = binary_cross_entropy(p, targets)
             curve.append(loss.item())
-            if bool(((p > 0.5) == (labels == 1)).all()):
+            if bool(((p > 0.5) == (targets == 1)).all()):
                 break
             optimizer.zero_grad()
             torch.autograd.backward(loss)
@@ -235,9 +237,9 @@ def test_edited_code_and_other_arguments_have_other_keys() -> None:
 
 
 def test_a_blocks_bits_do_not_depend_on_its_companions() -> None:
-    setting = Setting(threads=2)
-    together = list(train_blocks(condition(with_batch_norm, budget=20), 0, [0, 1, 2], setting))
-    (alone,) = train_blocks(condition(with_batch_norm, budget=20), 0, [1], setting)
+    compute_config = ComputeConfig(threads=2)
+    together = list(train_blocks(condition(with_batch_norm, budget=20), 0, [0, 1, 2], compute_config))
+    (alone,) = train_blocks(condition(with_batch_norm, budget=20), 0, [1], compute_config)
     np.testing.assert_array_equal(alone.curves.loss, together[1].curves.loss)
 
 
@@ -253,7 +255,7 @@ def drawn_without_the_generator(_: np.random.Generator) -> tuple[Tensor, Tensor]
 
 
 def test_data_drawn_from_anywhere_depend_on_the_replica_alone() -> None:
-    given = replace(condition(with_residual), data=Drawn(drawn_without_the_generator))
+    given = replace(condition(with_residual), data=GeneratedData(drawn_without_the_generator))
     of_both, alone = (stacked_training(given, 0, replicas, DOUBLE) for replicas in ([0, 1], [1]))
     for name in ("images", "labels"):
         assert torch.equal(getattr(of_both, name)[1], getattr(alone, name)[0])
@@ -261,9 +263,9 @@ def test_data_drawn_from_anywhere_depend_on_the_replica_alone() -> None:
 
 
 def test_what_numpy_and_python_draw_depends_on_the_replica_alone() -> None:
-    seed_process(0)
+    seed_rng(0)
     following = np.random.normal(), random.random()  # noqa: NPY002
-    seed_process(0)
+    seed_rng(0)
     of_both, alone = (
         stacked_training(condition(drawn_by_numpy, stacked=False), 0, replicas, DOUBLE, curves_of=2)
         for replicas in ([0, 1], [1])

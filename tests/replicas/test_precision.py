@@ -3,22 +3,22 @@
 import numpy as np
 import pytest
 
-from lossact import Condition, default_setting
+from lossact import Condition, default_compute_config
 from lossact.errors import InputError
-from lossact.experiment.key import Setting
-from lossact.experiment.runner import fit, train_blocks
-from lossact.experiment.stacking import stacked_training
-from tests.conftest import report_condition
+from lossact.running.runner import fit
+from lossact.running.stacking import stacked_training
+from lossact.training.compute_config import ComputeConfig
+from tests.conftest import report_condition, train_blocks
 from tests.replicas.test_modules import condition as module_condition
 from tests.replicas.test_modules import with_residual
 from tests.replicas.test_stacked_cnn import cnn_condition
 
-MIXED = Setting(precision="bf16-mixed", threads=1)
+MIXED = ComputeConfig(precision="bf16-mixed", threads=1)
 
 
-def losses(condition: Condition, setting: Setting) -> np.ndarray:
-    module = stacked_training(condition, 0, range(4), setting, curves_of=4)
-    fit(module, setting)
+def losses(condition: Condition, compute_config: ComputeConfig) -> np.ndarray:
+    module = stacked_training(condition, 0, range(4), compute_config, curves_of=4)
+    fit(module, compute_config)
     return module.outcome().loss
 
 
@@ -33,7 +33,7 @@ def losses(condition: Condition, setting: Setting) -> np.ndarray:
     ids=str,
 )
 def test_mixed_precision_follows_single_precision(condition: Condition) -> None:
-    mixed, single = losses(condition, MIXED), losses(condition, Setting(threads=1))
+    mixed, single = losses(condition, MIXED), losses(condition, ComputeConfig(threads=1))
     assert mixed.dtype == single.dtype == np.float32
     assert (mixed != single).any()
     np.testing.assert_allclose(mixed, single, atol=0.02)
@@ -51,11 +51,11 @@ def test_a_blocks_bits_do_not_depend_on_its_companions_in_mixed_precision() -> N
 @pytest.mark.slow
 def test_mixed_precision_may_be_compiled() -> None:
     condition = report_condition(budget=20)
-    compiled = losses(condition, Setting(precision="bf16-mixed", threads=1, compiled=True))
+    compiled = losses(condition, ComputeConfig(precision="bf16-mixed", threads=1, compiled=True))
     np.testing.assert_allclose(compiled, losses(condition, MIXED), atol=0.02)
 
 
 def test_precisions_are_chosen_by_the_trainers_names() -> None:
-    assert default_setting(precision="bf16-mixed").precision == "bf16-mixed"
+    assert default_compute_config(precision="bf16-mixed").precision == "bf16-mixed"
     with pytest.raises(InputError, match="precision='16-mixed' is not known; choose one of 32-true, 64-true, bf16-mix"):
-        default_setting(precision="16-mixed")
+        default_compute_config(precision="16-mixed")

@@ -9,15 +9,15 @@ from torch.nn.functional import binary_cross_entropy, conv2d, mse_loss
 
 from lossact import SGD, CNNConfig, Condition, LineImages
 from lossact.errors import InputError
-from lossact.experiment.key import Setting
-from lossact.experiment.runner import fit, train_blocks
-from lossact.experiment.stacking import stacked_training
 from lossact.models import CNN
 from lossact.replicas.cnn import band, unband
-from lossact.replicas.generators import DATA, WEIGHTS, replica_generator
-from tests.conftest import PAIRS
+from lossact.replicas.random_streams import DATA, WEIGHTS, replica_generator
+from lossact.running.runner import fit
+from lossact.running.stacking import stacked_training
+from lossact.training.compute_config import ComputeConfig
+from tests.conftest import PAIRS, train_blocks
 
-DOUBLE = Setting(precision="64-true", threads=2)
+DOUBLE = ComputeConfig(precision="64-true", threads=2)
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {"l2": mse_loss, "cross_entropy": binary_cross_entropy}
 
 
@@ -37,7 +37,7 @@ def alone(condition: Condition, replica: int) -> tuple[CNN, torch.Tensor, torch.
     network = CNN(condition.network, (16, 16)).double()
     start = condition.network.initial_parameters((16, 16), replica_generator(0, replica, WEIGHTS))
     network.load_state_dict({name: torch.from_numpy(array) for name, array in start.items()})
-    return network, torch.from_numpy(one.images), torch.from_numpy(one.labels)
+    return network, torch.from_numpy(one.inputs), torch.from_numpy(one.targets)
 
 
 @given(
@@ -65,15 +65,15 @@ def test_the_band_is_a_convolution_and_unband_its_adjoint(
 def test_gradient_equals_autograd_of_the_plain_network(activation: str, loss: str) -> None:
     condition = cnn_condition(activation, loss, budget=10)
     module = stacked_training(condition, 0, [0, 3], DOUBLE)
-    losses, accuracy, gradient = module.network.loss_and_gradient(module.start, module.images, module.labels)
+    losses, accuracy, gradient = module.network.loss_and_gradient(module.start, module.inputs, module.targets)
     for row, replica in enumerate([0, 3]):
-        network, images, labels = alone(condition, replica)
-        p = network(images).sigmoid()
-        value = LOSSES[loss](p, labels)
+        network, inputs, targets = alone(condition, replica)
+        p = network(inputs).sigmoid()
+        value = LOSSES[loss](p, targets)
         expected = torch.cat([g.flatten() for g in torch.autograd.grad(value, list(network.parameters()))])
         torch.testing.assert_close(losses[row], value.detach(), rtol=1e-12, atol=1e-14)
         torch.testing.assert_close(gradient[row], expected, rtol=1e-9, atol=1e-13)
-        assert accuracy[row] == ((p > 0.5) == (labels == 1)).double().mean()
+        assert accuracy[row] == ((p > 0.5) == (targets == 1)).double().mean()
 
 
 @pytest.mark.parametrize(("activation", "loss"), PAIRS)
@@ -84,13 +84,13 @@ def test_replica_equals_network_trained_alone(activation: str, loss: str) -> Non
     fit(module, DOUBLE)
     outcome = module.outcome()
     for row, replica in enumerate([0, 17]):
-        network, images, labels = alone(condition, replica)
+        network, inputs, targets = alone(condition, replica)
         optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.99, weight_decay=5e-4)
         for update in range(budget + 1):
-            p = network(images).sigmoid()
-            value = LOSSES[loss](p, labels)
+            p = network(inputs).sigmoid()
+            value = LOSSES[loss](p, targets)
             np.testing.assert_allclose(outcome.loss[row, update], value.item(), rtol=1e-9)
-            if bool(((p > 0.5) == (labels == 1)).all()):
+            if bool(((p > 0.5) == (targets == 1)).all()):
                 assert outcome.steps_to_target[row] == update
                 break
             optimizer.zero_grad()
@@ -103,9 +103,9 @@ def test_replica_equals_network_trained_alone(activation: str, loss: str) -> Non
 @pytest.mark.slow
 def test_a_blocks_bits_do_not_depend_on_its_companions() -> None:
     condition = cnn_condition("relu", "cross_entropy", budget=15)
-    setting = Setting(threads=2)
-    together = list(train_blocks(condition, 0, [0, 1, 2], setting))
-    (alone_,) = train_blocks(condition, 0, [1], setting)
+    compute_config = ComputeConfig(threads=2)
+    together = list(train_blocks(condition, 0, [0, 1, 2], compute_config))
+    (alone_,) = train_blocks(condition, 0, [1], compute_config)
     np.testing.assert_array_equal(alone_.curves.loss, together[1].curves.loss)
     np.testing.assert_array_equal(alone_.trials.steps, together[1].trials.steps)
 

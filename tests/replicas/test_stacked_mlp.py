@@ -7,21 +7,21 @@ import torch
 from torch.nn.functional import binary_cross_entropy, mse_loss
 
 from lossact import SGD, Condition, RandomImages
-from lossact.experiment.key import Setting
-from lossact.experiment.runner import fit, train_jobs
-from lossact.experiment.stacking import stacked_training
 from lossact.models import MLP, MLPConfig
-from lossact.replicas.generators import DATA, WEIGHTS, replica_generator
+from lossact.replicas.random_streams import DATA, WEIGHTS, replica_generator
+from lossact.running.runner import fit, train_jobs
+from lossact.running.stacking import stacked_training
+from lossact.training.compute_config import ComputeConfig
 from tests.conftest import PAIRS, report_condition, with_sgd
 
-DOUBLE = Setting(precision="64-true", threads=1)
+DOUBLE = ComputeConfig(precision="64-true", threads=1)
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {"l2": mse_loss, "cross_entropy": binary_cross_entropy}
 
 
 def train_alone(condition: Condition, replica: int) -> tuple[list[float], int | None]:
     """One network in a plain torch loop with autograd and torch's own optimiser: loss curve and steps to target."""
     one = condition.data.sample(replica_generator(0, replica, DATA))
-    images, labels = torch.from_numpy(one.images), torch.from_numpy(one.labels)
+    inputs, targets = torch.from_numpy(one.inputs), torch.from_numpy(one.targets)
     assert isinstance(condition.network, MLPConfig)
     network = MLP(condition.network, (4, 4)).double()
     start = condition.network.initial_parameters((4, 4), replica_generator(0, replica, WEIGHTS))
@@ -34,10 +34,10 @@ def train_alone(condition: Condition, replica: int) -> tuple[list[float], int | 
     )
     curve: list[float] = []
     for update in range(condition.budget + 1):
-        p = network(images).sigmoid()
-        value = LOSSES[condition.loss](p, labels)
+        p = network(inputs).sigmoid()
+        value = LOSSES[condition.loss](p, targets)
         curve.append(value.item())
-        if bool(((p > 0.5) == (labels == 1)).all()):
+        if bool(((p > 0.5) == (targets == 1)).all()):
             return curve, update
         optimizer.zero_grad()
         torch.autograd.backward(value)
@@ -75,12 +75,12 @@ def test_hyperparameters_of_each_replica_equal_those_of_networks_trained_alone()
         replace(base, network=MLPConfig(activation="sigmoid", initial_scale=3.0)),
         replace(base, data=RandomImages(label_rate=0.4)),
     ]
-    launches: list[int] = []
+    group_blocks: list[int] = []
     jobs = [(condition, 0) for condition in conditions]
     found = list(
-        train_jobs(jobs, 0, DOUBLE, lambda progress: launches.append(len({one for one, _ in progress.launch})))
+        train_jobs(jobs, 0, DOUBLE, lambda progress: group_blocks.append(len({one for one, _ in progress.launch})))
     )
-    assert set(launches) == {len(conditions)}
+    assert set(group_blocks) == {len(conditions)}
     for block in found:
         for replica in (0, 1, 63):
             assert isinstance(block.condition, Condition)
@@ -93,7 +93,7 @@ def test_gradient_equals_autograd(activation: str, loss: str) -> None:
     condition = report_condition(activation, loss)
     module = stacked_training(condition, 4, range(7), DOUBLE)
     parameters = (3 * module.start).requires_grad_()
-    losses, accuracy, gradient = module.network.loss_and_gradient(parameters, module.images, module.labels)
+    losses, accuracy, gradient = module.network.loss_and_gradient(parameters, module.inputs, module.targets)
     (expected,) = torch.autograd.grad(losses.sum(), parameters)
     torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-14)
     assert losses.shape == accuracy.shape == (7,)
@@ -103,8 +103,8 @@ def test_conditions_share_data_and_initial_weights() -> None:
     modules = [stacked_training(report_condition(a, loss), 9, [3, 4], DOUBLE) for a, loss in PAIRS]
     for other in modules[1:]:
         assert torch.equal(other.start, modules[0].start)
-        assert torch.equal(other.images, modules[0].images)
-        assert torch.equal(other.labels, modules[0].labels)
+        assert torch.equal(other.inputs, modules[0].inputs)
+        assert torch.equal(other.targets, modules[0].targets)
 
 
 def test_initial_weights_have_the_stated_variance() -> None:

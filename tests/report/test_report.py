@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from lossact.cli import main
-from lossact.experiment import Curves, Trials
 from lossact.report.charts import curve_charts, evidence_chart, reach_chart
 from lossact.report.files import write_whole
 from lossact.report.folder import write_folder
 from lossact.report.html import write_html
 from lossact.report.markdown import write_markdown
-from lossact.report.run import Run
+from lossact.report.run_info import RunInfo
 from lossact.report.sparklines import condition_lines
 from lossact.report.stored import StoredCondition
+from lossact.storage import Curves, Trials
 from tests.pytest_plugin.conftest import CLAIMS, CONDITIONS
 from tests.report.test_table import result
 
@@ -68,9 +68,9 @@ GROWTH = {"replicas": [1.0, 20.0, 40.0], "log_support": [0.1, 0.2, 0.3], "log_re
 
 def test_the_page_says_what_the_table_says_and_loads_nothing(tmp_path: Path) -> None:
     page = tmp_path / "new" / "claims.html"
-    one = result(keys=(("ReLU/L2", "a"), ("ReLU/CE", "b")), growth=GROWTH, thresholds=(0.5, 0.6))
+    one = result(keys=(("ReLU/L2", "a"), ("ReLU/CE", "b")), evidence_path=GROWTH, thresholds=(0.5, 0.6))
     conditions = {"a": stored(), "b": stored("ReLU/cross", (1, 2, 3, 4))}
-    write_html(page, [one], conditions, Run(seed=3, flags=("--claims-seed", "3")))
+    write_html(page, [one], conditions, RunInfo(seed=3, flags=("--claims-seed", "3")))
     found = read(page)
     for words in (
         "REFUTED",
@@ -96,12 +96,12 @@ def test_the_page_says_what_the_table_says_and_loads_nothing(tmp_path: Path) -> 
 
 def test_hostile_text_is_shown_and_not_run(tmp_path: Path) -> None:
     told = dict.fromkeys(("statement", "source", "sentence", "family"), HOSTILE)
-    one = result(**told, warnings=(HOSTILE,), keys=((HOSTILE, "a"),), growth=GROWTH, thresholds=(0.5, 0.6))
+    one = result(**told, warnings=(HOSTILE,), keys=((HOSTILE, "a"),), evidence_path=GROWTH, thresholds=(0.5, 0.6))
     one.verdict["conditions"][0]["name"] = HOSTILE
     one.verdict["reason"] = HOSTILE
     condition = stored(HOSTILE)
     condition.content["condition"]["target"] = {"function": {"name": HOSTILE}}
-    write_folder(tmp_path, [one], {"a": condition}, Run(flags=(HOSTILE,)))
+    write_folder(tmp_path, [one], {"a": condition}, RunInfo(flags=(HOSTILE,)))
     found = read(tmp_path / "index.html")
     assert found.text.count(HOSTILE) >= 9
     assert not found.tags & {"script", "img"}
@@ -123,7 +123,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(write: Callable[[Path,
 
 
 def test_markdown_holds_every_verdict(tmp_path: Path) -> None:
-    write_markdown(tmp_path / "report.md", [result(), result(id="x::test_b", recorded=None)], Run(seed=3))
+    write_markdown(tmp_path / "report.md", [result(), result(id="x::test_b", recorded=None)], RunInfo(seed=3))
     text = (tmp_path / "report.md").read_text()
     assert text.startswith("# 2 claims: 2 refuted\n")
     assert "7 claims, alpha 0.025/7 a side, delta 0.1, seed 3, up to 2048 replicas, cpu" in text
@@ -178,7 +178,7 @@ def test_a_metric_may_be_called_loss() -> None:
 
 
 def test_conditions_that_this_process_has_not_leave_their_charts_out(tmp_path: Path) -> None:
-    write_html(tmp_path / "x.html", [result(keys=(("ReLU/L2", "a"),), thresholds=(0.5, 0.6))], {}, Run())
+    write_html(tmp_path / "x.html", [result(keys=(("ReLU/L2", "a"),), thresholds=(0.5, 0.6))], {}, RunInfo())
     assert "svg" in read(tmp_path / "x.html").tags
     assert "median and 80% band" not in read(tmp_path / "x.html").text
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from lossact import Experiment, faster, map_claim
-from lossact.experiment import Curves, Trials
 from lossact.report.figure import save_figure
 from lossact.report.map import map_figure
 from lossact.report.rows import curve_rows
 from lossact.report.wandb_runs import log_map
+from lossact.storage import Curves, Trials
 from tests.conftest import report_condition
 from tests.pytest_plugin.conftest import Claims, claims
 

@@ -9,17 +9,17 @@ import pytest
 from lossact.claims.result import settle_families
 from lossact.stats import Comparison, decide
 from lossact.stats.calibration import errors
-from lossact.stats.calibration.families import LOOKS, peeked_p, supported_in_family
+from lossact.stats.calibration.families import LOOKS, min_p_over_looks, supported_in_family
 from lossact.stats.calibration.power import METHODS
-from lossact.stats.calibration.tables import at_most, highest_share, lowest_share
-from lossact.stats.calibration.worlds import (
-    ahead_for,
+from lossact.stats.calibration.scenarios import (
     coin,
     cycle,
     lognormal_runs,
+    shift_for,
     two_lognormals,
     win_probability,
 )
+from lossact.stats.calibration.tables import at_most, clopper_pearson_upper, lowest_share
 from lossact.stats.outcomes import Outcome, Outcomes
 from lossact.stats.replay import replay
 
@@ -29,7 +29,7 @@ W = np.array([0.0, 0.5, 1.0, 0.5, 0.5])
 @pytest.mark.parametrize("censored", [0.1, 0.5, 0.8])
 @pytest.mark.parametrize("theta", [0.5, 0.6, 0.7])
 def test_worlds_have_the_truth_they_claim(theta: float, censored: float) -> None:
-    ahead = ahead_for(theta, censored)
+    ahead = shift_for(theta, censored)
     assert win_probability(ahead, censored) == pytest.approx(theta, abs=1e-6)
     (outcomes,) = two_lognormals(censored=censored, ahead=ahead)(np.random.default_rng(0), 200_000)
     assert W[outcomes].mean() == pytest.approx(theta, abs=0.005)
@@ -48,7 +48,7 @@ def test_bounds_of_a_share_are_those_of_the_binomial() -> None:
 
     for count, n in ((0, 50), (7, 200), (250, 10_000)):
         interval = binomtest(count, n).proportion_ci(0.98, method="exact")
-        assert (lowest_share(count, n), highest_share(count, n)) == pytest.approx((interval.low, interval.high))
+        assert (lowest_share(count, n), clopper_pearson_upper(count, n)) == pytest.approx((interval.low, interval.high))
 
 
 def test_too_many_errors_are_noticed() -> None:
@@ -102,7 +102,7 @@ def test_peeking_takes_the_best_look() -> None:
     (outcomes,) = coin(0.6)(np.random.default_rng(4), 512)
     wins = [int((outcomes[:n] == Outcome.WIN).sum()) for n in LOOKS]
     by_scipy = min(binomtest(win, n, alternative="greater").pvalue for win, n in zip(wins, LOOKS, strict=True))
-    assert peeked_p(outcomes) == pytest.approx(by_scipy)
+    assert min_p_over_looks(outcomes) == pytest.approx(by_scipy)
 
 
 @pytest.mark.parametrize("method", METHODS)

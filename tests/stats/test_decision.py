@@ -55,13 +55,13 @@ def test_the_first_crossing_is_that_of_a_plain_loop(theta: float, censored: floa
 @pytest.mark.parametrize("n", [1, 2, 64, 300])
 def test_growth_is_what_fewer_replicas_would_have_shown(n: int) -> None:
     outcomes = draw(np.random.default_rng(n), n, theta=0.55, censored=0.1)
-    growth = one(outcomes).growth
-    assert growth is not None
-    assert (growth.replicas[0], growth.replicas[-1]) == (1, n)
-    assert len(growth.replicas) in {min(n, 63), min(n, 64)}
+    evidence_path = one(outcomes).evidence_path
+    assert evidence_path is not None
+    assert (evidence_path.replicas[0], evidence_path.replicas[-1]) == (1, n)
+    assert len(evidence_path.replicas) in {min(n, 63), min(n, 64)}
     decided_at = one(outcomes).decided_at
-    assert decided_at is None or decided_at in growth.replicas
-    for moment, support, refute in zip(*growth.to_json().values(), strict=True):
+    assert decided_at is None or decided_at in evidence_path.replicas
+    for moment, support, refute in zip(*evidence_path.to_json().values(), strict=True):
         earlier = one(outcomes[: int(moment)])
         assert (support, refute) == pytest.approx((earlier.log_support, earlier.log_refute))
 
@@ -143,7 +143,7 @@ def test_an_ordering_needs_every_pair() -> None:
     found = decide([*good, bad], alpha=ALPHA, margins=WINS, limit=2048)
     assert found.verdict == "refuted"
     assert found.reason == "reversed; broken: A before D"
-    assert found.weakest == "A before D"
+    assert found.weakest_comparison == "A before D"
 
 
 def test_the_limit_ends_the_looks() -> None:

@@ -14,19 +14,19 @@ from lossact import (
     Adam,
     AdamW,
     Condition,
-    Drawn,
     Experiment,
+    GeneratedData,
     LineImages,
     Loss,
     Store,
 )
-from lossact.experiment.key import Setting
-from lossact.experiment.module import training_module
-from lossact.experiment.runner import fit
-from lossact.experiment.stacking import stacked_training
 from lossact.models import CNNConfig
-from lossact.training.single import NetworkTraining
-from lossact.training.stacked import StackedTraining
+from lossact.running.runner import fit
+from lossact.running.stacking import stacked_training
+from lossact.running.training_module import training_module
+from lossact.training.compute_config import ComputeConfig
+from lossact.training.single import SingleNetworkModule
+from lossact.training.stacked import StackedReplicasModule
 from tests.conftest import PAIRS, report_condition
 from tests.replicas.test_stacked_mlp import train_alone
 
@@ -37,7 +37,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*exists and is not empty"),
     pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch"),
 ]
-DOUBLE = Setting(precision="64-true")
+DOUBLE = ComputeConfig(precision="64-true")
 
 
 def trainer(**flags: Any) -> Trainer:
@@ -89,9 +89,16 @@ class NormedAndNoisy(nn.Module):
 
 
 NORMED = Condition(
-    network=NormedAndNoisy, loss="cross_entropy", optimizer=SGD(learning_rate=0.3), stacked=False, data=Drawn(drawn),
-    batch_size=7, target=Accuracy(0.9, on="validation"), measured_every=4, budget=30,
-)  # fmt: skip
+    network=NormedAndNoisy,
+    loss="cross_entropy",
+    optimizer=SGD(learning_rate=0.3),
+    stacked=False,
+    data=GeneratedData(drawn),
+    batch_size=7,
+    target=Accuracy(split="validation").at_least(0.9),
+    measured_every=4,
+    budget=30,
+)
 
 
 @pytest.mark.filterwarnings("ignore:Found 1 module\\(s\\) in eval mode")
@@ -109,7 +116,7 @@ def test_a_single_network_measures_as_the_engine_does(condition: Condition) -> N
 
 def test_a_single_network_is_measured_after_the_last_update() -> None:
     """Also where that is between two measurements."""
-    condition = replace(report_condition(budget=300), target=Accuracy(0.9), measured_every=200)
+    condition = replace(report_condition(budget=300), target=Accuracy().at_least(0.9), measured_every=200)
     found = [fitted(condition, range(r, r + 1)).steps_to_target for r in range(6)]
     engine = stacked_training(condition, 0, range(6), DOUBLE, curves_of=1)
     fit(engine, DOUBLE)
@@ -124,16 +131,16 @@ def test_a_single_network_is_measured_after_the_last_update() -> None:
         replace(report_condition(budget=500), optimizer=SGD(learning_rate=0.5, momentum=0.9, bias_gradient_scale=0.1)),
         replace(report_condition(budget=500), optimizer=Adam(learning_rate=0.05, beta1=0.8), batch_size=20),
         replace(
-            report_condition(budget=60), data=Drawn(drawn), optimizer=AdamW(learning_rate=0.03), batch_size=7,
-            target=Accuracy(0.9, on="validation"), measured_every=3,
+            report_condition(budget=60), data=GeneratedData(drawn), optimizer=AdamW(learning_rate=0.03), batch_size=7,
+            target=Accuracy(split="validation").at_least(0.9), measured_every=3,
         ),
         replace(
             report_condition(budget=40), network=CNNConfig(activation="relu", channels=(3, 2), kernel=5),
-            data=LineImages(n_images=16), target=Loss(at_most=0.5),
+            data=LineImages(n_images=16), target=Loss().at_most(0.5),
         ),
         Condition(
             name="dropout", network=with_dropout, loss="cross_entropy", optimizer=SGD(learning_rate=0.5), stacked=False,
-            data=Drawn(drawn), target=Accuracy(0.9, on="validation"), budget=40,
+            data=GeneratedData(drawn), target=Accuracy(split="validation").at_least(0.9), budget=40,
         ),
     ],
     ids=["sgd", "bias scale", "adam, batches", "adamw, validation", "cnn, loss", "dropout"],
@@ -141,7 +148,7 @@ def test_a_single_network_is_measured_after_the_last_update() -> None:
 def test_a_single_network_tells_the_stored_trial(condition: Condition) -> None:
     """Lightning's automatic optimisation with torch's optimiser, against the engine."""
     with Store(None) as store:
-        (trials,) = Experiment(setting=DOUBLE, store=store).trials([condition], 6)
+        (trials,) = Experiment(compute_config=DOUBLE, store=store).trials([condition], 6)
     steps = [fitted(condition, range(r, r + 1)).steps_to_target for r in range(6)]
     assert steps == [trial.steps_to_target for trial in trials]
     assert any(one is not None for one in steps)
@@ -161,7 +168,7 @@ def test_flags_of_the_trainer_hold_for_a_single_network() -> None:
 @pytest.mark.parametrize("batch_size", [None, 20])
 @pytest.mark.parametrize("replicas", [range(3, 4), range(5)])
 def test_a_resumed_run_is_the_undisturbed_one(tmp_path: Any, replicas: range, batch_size: int | None) -> None:
-    condition = replace(report_condition(budget=250), batch_size=batch_size, target=Accuracy(1.0))
+    condition = replace(report_condition(budget=250), batch_size=batch_size, target=Accuracy().at_least(1.0))
     whole = fitted(condition, replicas)
     keep = ModelCheckpoint(tmp_path, every_n_train_steps=100, save_top_k=-1, filename="{step}")
     fitted(condition, replicas, enable_checkpointing=True, callbacks=[keep])
@@ -170,8 +177,8 @@ def test_a_resumed_run_is_the_undisturbed_one(tmp_path: Any, replicas: range, ba
     again = training_module(condition, 0, replicas, precision="64-true")
     resumed = trainer(precision="64-true", enable_checkpointing=True, callbacks=[keep])
     resumed.fit(again, ckpt_path=str(path), weights_only=True)
-    if isinstance(again, StackedTraining):
-        assert isinstance(whole, StackedTraining)
+    if isinstance(again, StackedReplicasModule):
+        assert isinstance(whole, StackedReplicasModule)
         one, other = whole.outcome(), again.outcome()
         np.testing.assert_array_equal(one.loss, other.loss)
         np.testing.assert_array_equal(one.steps_to_target, other.steps_to_target)
@@ -189,10 +196,10 @@ def test_gradient_norms_are_autograds() -> None:
 
     for r in range(3):
         module = training_module(condition, 0, [r])
-        assert isinstance(module, NetworkTraining)
+        assert isinstance(module, SingleNetworkModule)
         module.double()
         images, labels = module.training_examples
-        loss, _ = module.judge.judged(module.network(images), labels)
+        loss, _ = module.objective.evaluate(module.network(images), labels)
         for k, parameters in enumerate(module.layers.values()):
             gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
             expected = torch.cat([one.flatten() for one in gradients]).norm()

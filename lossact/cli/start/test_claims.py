@@ -5,7 +5,7 @@ import pytest
 from torch import nn
 from torch.nn import functional
 
-from lossact import SGD, Accuracy, Adam, Condition, Drawn, faster
+from lossact import SGD, Accuracy, Adam, Condition, GeneratedData, faster
 
 
 def clouds(generator):
@@ -33,9 +33,9 @@ def condition(name, optimizer):
         network=network,
         loss=cross_entropy,  # one loss an example
         optimizer=optimizer,
-        data=Drawn(clouds),
+        data=GeneratedData(clouds),
         batch_size=30,
-        target=Accuracy(0.9, on="validation"),
+        target=Accuracy(split="validation").at_least(0.9),
         budget=200,  # updates
     )
 

@@ -10,16 +10,16 @@ from functools import partial
 import numpy as np
 
 from lossact.stats.betting import log_evidence
-from lossact.stats.calibration.tables import Row, Table, at_most, lowest_share
-from lossact.stats.calibration.worlds import (
-    World,
-    ahead_for,
+from lossact.stats.calibration.scenarios import (
+    Scenario,
     always,
     coin,
     cycle,
     order,
+    shift_for,
     two_lognormals,
 )
+from lossact.stats.calibration.tables import Row, Table, at_most, lowest_share
 from lossact.stats.decision import Comparison, decide
 from lossact.stats.outcomes import Outcome, Outcomes, refutation_counts, running_totals, support_counts
 from lossact.stats.replay import Margins, Replay, replay
@@ -44,12 +44,12 @@ def verdict_of(outcomes: Sequence[Outcomes], alpha: float = ALPHA) -> tuple[str,
     return found.verdict, found.decided_at
 
 
-def _count_verdicts(world: World, seed: int, n: int) -> Counter[str]:
+def _count_verdicts(world: Scenario, seed: int, n: int) -> Counter[str]:
     rng = np.random.default_rng(seed)
     return Counter(verdict_of(world(rng, LIMIT))[0] for _ in range(n))
 
 
-def share_out(pool: ProcessPoolExecutor, n: int, count: partial[Counter[str]]) -> Counter[str]:
+def run_in_batches(pool: ProcessPoolExecutor, n: int, count: partial[Counter[str]]) -> Counter[str]:
     """Simulations in parts of a hundred, each with a seed of its own."""
     parts = [min(100, n - at) for at in range(0, n, 100)]
     return sum(pool.map(count, range(len(parts)), parts), Counter())
@@ -60,7 +60,7 @@ class Cell:
     """A world, and which verdicts would be false in it."""
 
     name: str
-    world: World
+    world: Scenario
     false: tuple[str, ...]
 
 
@@ -80,7 +80,7 @@ def cells() -> list[Cell]:
     found += [
         Cell(
             f"theta = 1/2 + delta, {censored:.0%} censored",
-            two_lognormals(censored=censored, ahead=ahead_for(0.5 + DELTA, censored)),
+            two_lognormals(censored=censored, ahead=shift_for(0.5 + DELTA, censored)),
             refuted,
         )
         for censored in (0.1, 0.5, 0.8)
@@ -88,7 +88,7 @@ def cells() -> list[Cell]:
     # Twice as fast: 2 T_A < T_B has probability theta without a budget; censoring leaves comparisons open.
     twice = math.log(2) / 0.8
     for theta, false in ((0.35, supported), (0.5, supported), (0.6, refuted), (0.65, refuted)):
-        ahead = twice + ahead_for(theta, 1e-9)
+        ahead = twice + shift_for(theta, 1e-9)
         found.append(
             Cell(f"ratio 2, theta = {theta}, half censored", two_lognormals(censored=0.5, ahead=ahead, ratio=2), false)
         )
@@ -99,7 +99,7 @@ def error_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
     """False verdicts of one comparison."""
     rows = []
     for cell in cells():
-        count = share_out(pool, n, partial(_count_verdicts, cell.world))
+        count = run_in_batches(pool, n, partial(_count_verdicts, cell.world))
         false = sum(count[verdict] for verdict in cell.false)
         limit = 0.0 if len(cell.false) == 2 else ALPHA
         rows.append(
@@ -137,7 +137,7 @@ def coverage_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
     """How often the confidence sequence holds theta when a verdict falls."""
     rows = []
     for theta in (0.4, 0.5, 0.55, 0.6, 0.7, 0.9):
-        count = share_out(pool, n, partial(_count_covered, theta))
+        count = run_in_batches(pool, n, partial(_count_covered, theta))
         missed = count["missed"]
         kept = lowest_share(missed, n) <= 2 * ALPHA if short else missed / n <= 2 * ALPHA
         rows.append(Row((f"{theta}", f"{1 - missed / n:.4f}", f"{count['replicas'] / n:.0f}"), kept))
@@ -145,7 +145,7 @@ def coverage_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
     return Table("Coverage", rule, ("theta", "covered", "mean replicas"), rows)
 
 
-def _count_orders(world: World, broken: int | None, seed: int, n: int) -> Counter[str]:
+def _count_orders(world: Scenario, broken: int | None, seed: int, n: int) -> Counter[str]:
     rng = np.random.default_rng(seed)
     found: Counter[str] = Counter()
     for _ in range(n):
@@ -162,14 +162,14 @@ def _count_orders(world: World, broken: int | None, seed: int, n: int) -> Counte
 def order_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
     """Orderings of three or four conditions."""
     rows = []
-    worlds: list[tuple[str, World, int | None]] = [
+    worlds: list[tuple[str, Scenario, int | None]] = [
         ("a true order of four, 0.8 deviations apart", order(2.4, 1.6, 0.8, 0.0), None),
         ("two equal neighbours", order(1.6, 0.8, 0.8, 0.0), None),
         ("the last two swapped", order(2.4, 1.6, 0.0, 0.8), 5),
         ("a cycle of three, each beats the next by 5/9", cycle, 1),
     ]
     for name, world, broken in worlds:
-        count = share_out(pool, n, partial(_count_orders, world, broken))
+        count = run_in_batches(pool, n, partial(_count_orders, world, broken))
         supported, refuted = count["supported"] / n, count["refuted"] / n
         if name.startswith("a true"):
             kept = supported > 0.95

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.stats import binom, norm
 
 from lossact.errors import InputError
-from lossact.stats.calibration.errors import ALPHA, DELTA, LIMIT, share_out, staged_replay, verdict_of
+from lossact.stats.calibration.errors import ALPHA, DELTA, LIMIT, run_in_batches, staged_replay, verdict_of
+from lossact.stats.calibration.scenarios import Runs, compare, lognormal_runs, pairs_of
 from lossact.stats.calibration.tables import Row, Table, at_most
-from lossact.stats.calibration.worlds import Runs, compare, lognormal_runs, pairs_of
 from lossact.stats.holm import holm
 from lossact.stats.outcomes import Outcome, Outcomes
 
@@ -34,7 +34,7 @@ def supported_in_family(claims: list[Outcomes], family_size: int) -> list[bool]:
     return [one or (still and two) for one, still, two in zip(supported, inconclusive, by_holm, strict=True)]
 
 
-def peeked_p(outcomes: Outcomes) -> float:
+def min_p_over_looks(outcomes: Outcomes) -> float:
     """What repeated fixed-n sign tests would report: the smallest p of all looks."""
     smallest = 1.0
     for n in LOOKS:
@@ -55,7 +55,7 @@ def _count_families(true: int, null: int, selected: int, seed: int, n: int) -> C
         supported = supported_in_family(claims, true + null)
         found["false"] += any(supported[true:])
         found["true"] += sum(supported[:true])
-        naive = holm([peeked_p(one) for one in claims], alpha=ALPHA, family_size=true + null)
+        naive = holm([min_p_over_looks(one) for one in claims], alpha=ALPHA, family_size=true + null)
         found["peeking"] += any(naive[true:])
     return found
 
@@ -68,7 +68,7 @@ def family_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
         ("three of them selected with -k", 0, 10, 3),
         ("six true claims and a null one", 6, 1, 7),
     ):
-        count = share_out(pool, n, partial(_count_families, true, null, selected))
+        count = run_in_batches(pool, n, partial(_count_families, true, null, selected))
         power = f"{count['true'] / (n * true):.3f}" if true else ""
         cells = (name, f"{count['false'] / n:.4f}", power, f"{count['peeking'] / n:.3f}")
         rows.append(Row(cells, at_most(count["false"], n, ALPHA, short=short)))
@@ -111,7 +111,7 @@ def map_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
     size = 6 if short else 12
     rows = []
     for name, level in ((f"alpha / {size * size}", ALPHA / size**2), ("alpha (exploratory)", ALPHA)):
-        count = share_out(pool, n, partial(_count_maps, size, level))
+        count = run_in_batches(pool, n, partial(_count_maps, size, level))
         cells = (name, *(f"{count[side] / n:.4f}" for side in ("supported", "refuted")))
         controlled = level < ALPHA
         kept = all(at_most(count[side], n, ALPHA, short=short) for side in ("supported", "refuted"))
@@ -160,7 +160,7 @@ def same_condition_table(pool: ProcessPoolExecutor, n: int, trials: Path, *, sho
                 "are needed"
             )
         reached = steps >= 0
-        count = share_out(pool, n, partial(_count_suites, steps, reached))
+        count = run_in_batches(pool, n, partial(_count_suites, steps, reached))
         cells = (name, f"{len(steps)}", f"{1 - reached.mean():.0%}", f"{count['supported'] / n:.4f}")
         rows.append(Row(cells, at_most(count["supported"], n, ALPHA, short=short)))
     rule = (

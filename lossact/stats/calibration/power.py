@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossact.stats.betting import log_evidence
-from lossact.stats.calibration.errors import WINS, share_out
+from lossact.stats.calibration.errors import WINS, run_in_batches
+from lossact.stats.calibration.scenarios import Runs, compare, lognormal_runs, shift_for
 from lossact.stats.calibration.tables import Row, Table
-from lossact.stats.calibration.worlds import Runs, ahead_for, compare, lognormal_runs
 from lossact.stats.outcomes import Outcomes, running_totals, support_counts
 
 LEVEL, CENSORED, HORIZON = 0.05, 0.1, 512
@@ -81,7 +81,7 @@ if HAS_VILLE:
 
 
 def _draw(rng: np.random.Generator, theta: float) -> tuple[Runs, Runs]:
-    ahead = ahead_for(theta, CENSORED)
+    ahead = shift_for(theta, CENSORED)
     return lognormal_runs(rng, HORIZON, censored=CENSORED, ahead=ahead), lognormal_runs(rng, HORIZON, censored=CENSORED)
 
 
@@ -129,14 +129,16 @@ def power_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
         highest = [one for part in pool.map(partial(_highest, method), range(len(parts)), parts) for one in part]
         critical = float(np.quantile(highest, 1 - LEVEL))
         level = float(np.mean(np.array(highest) >= critical))
-        counts = {theta: share_out(pool, n, partial(_count_crossings, theta, method, critical)) for theta in THETAS}
+        counts = {
+            theta: run_in_batches(pool, n, partial(_count_crossings, theta, method, critical)) for theta in THETAS
+        }
         means[method] = {theta: counts[theta]["replicas"] / n for theta in THETAS}
         cells = [f"{means[method][theta]:.0f} ({counts[theta]['found'] / n:.0%})" for theta in THETAS]
         rows.append(Row((method, f"{level:.3f}", *cells), None))
     if HAS_ADASTOP and not short:
         few = min(n, 600)  # a fifth of a second each
-        null = share_out(pool, few, partial(_count_adastop, 0.5))
-        counts = {theta: share_out(pool, few, partial(_count_adastop, theta)) for theta in THETAS}
+        null = run_in_batches(pool, few, partial(_count_adastop, 0.5))
+        counts = {theta: run_in_batches(pool, few, partial(_count_adastop, theta)) for theta in THETAS}
         means["adastop"] = {theta: counts[theta]["replicas"] / few for theta in THETAS}
         cells = [f"{means['adastop'][theta]:.0f} ({counts[theta]['found'] / few:.0%})" for theta in THETAS]
         rows.append(Row((f"adastop, {few} runs", f"{null['found'] / few:.3f}", *cells), None))

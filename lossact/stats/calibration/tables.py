@@ -46,7 +46,7 @@ class Table:
         return "\n".join([f"### {self.title}", "", self.rule, "", printed[0], rule, *printed[1:]]) + "\n"
 
 
-def highest_share(count: int, n: int) -> float:
+def clopper_pearson_upper(count: int, n: int) -> float:
     """Upper 99% confidence bound of a probability (Clopper and Pearson 1934)."""
     return 1.0 if count == n else float(beta.ppf(0.99, count + 1, n - count))
 
@@ -58,4 +58,4 @@ def lowest_share(count: int, n: int) -> float:
 
 def at_most(count: int, n: int, limit: float, *, short: bool) -> bool:
     """Whether a probability keeps below a limit: shown to within a fifth; in the short form not shown to exceed it."""
-    return lowest_share(count, n) <= limit if short else highest_share(count, n) <= 1.2 * limit
+    return lowest_share(count, n) <= limit if short else clopper_pearson_upper(count, n) <= 1.2 * limit

@@ -1,0 +1,39 @@
+"""What became of one condition over the replicas that a verdict rests on."""
+
+from dataclasses import dataclass, field
+
+from lossact.conditions import BaseCondition
+from lossact.storage import Trials
+
+
+@dataclass(frozen=True)
+class ConditionSummary:
+    """One condition over the replicas a verdict rests on.
+
+    Attributes:
+        name: the condition's.
+        replicas, reached, diverged: counts.
+        median_steps_to_target: updates; None where fewer than half reached the target.
+        mean_restricted_steps: mean of min(T, budget), in updates.
+        trials: of these replicas.
+    """
+
+    name: str
+    replicas: int
+    reached: int
+    diverged: int
+    median_steps_to_target: float | None
+    mean_restricted_steps: float
+    trials: Trials = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, condition: BaseCondition, trials: Trials) -> "ConditionSummary":
+        return cls(
+            name=condition.name,
+            replicas=len(trials),
+            reached=int(trials.reached.sum()),
+            diverged=int(trials.diverged.sum()),
+            median_steps_to_target=trials.median_steps,
+            mean_restricted_steps=float(trials.restricted_steps.mean()),
+            trials=trials,
+        )

@@ -1,0 +1,86 @@
+"""Statements that are theorems: checked at many points in double precision, not sampled."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lossact.checks import check_number
+from lossact.claims.hypotheses import Hypothesis, as_numbers
+from lossact.conditions import BaseCondition
+from lossact.errors import ClaimError
+from lossact.stats import Comparison, Decision
+from lossact.storage import Trials
+
+
+@dataclass(frozen=True, repr=False)
+class Theorem(Hypothesis):
+    """`statement` holds at every point that `deviations` looks at, to within `tolerance`."""
+
+    statement: str
+    deviations: Callable[[], ArrayLike]
+    tolerance: float
+
+    effect_name = "largest deviation"
+
+    def __post_init__(self) -> None:
+        if not callable(self.deviations):
+            raise ClaimError(f"deviations={self.deviations!r} must be a function that returns them")
+        check_number("tolerance", self.tolerance, above=0, hint=1e-12)
+
+    @property
+    def conditions(self) -> tuple[BaseCondition, ...]:
+        return ()
+
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        raise ClaimError(f"{self.statement!r} is checked, not sampled; evaluate it with lossact.evaluate")
+
+    def thresholds(self, delta: float) -> tuple[float, ...]:
+        return ()
+
+    def check(self) -> Decision:
+        """SUPPORTED where no deviation is above the tolerance, else REFUTED; there is nothing in between."""
+        deviations = np.abs(as_numbers(self.deviations(), f"the deviation of {self.statement!r}")).ravel()
+        if not deviations.size:
+            raise ClaimError(f"{self.statement!r} was checked nowhere; return one deviation a point, at least one")
+        beyond = int((~(deviations <= self.tolerance)).sum())
+        largest = float(np.where(np.isnan(deviations), np.inf, deviations).max())
+        return Decision(
+            verdict="refuted" if beyond else "supported",
+            reason=f"checked exactly at {len(deviations)} points, "
+            + (f"beyond {self.tolerance:g} at {beyond}" if beyond else f"none beyond {self.tolerance:g}"),
+            replicas=len(deviations),
+            decided_at=None,
+            final=True,
+            value=largest,
+            low=largest,
+            high=largest,
+            alpha=1.0,
+            level=1.0,
+            log_support=0.0,
+            log_refute=0.0,
+            wins=len(deviations) - beyond,
+            ties=0,
+            losses=beyond,
+            undecided=0,
+            weakest_comparison=self.statement,
+        )
+
+    def __repr__(self) -> str:
+        return self.statement
+
+
+def exact(statement: str, *, deviations: Callable[[], ArrayLike], tolerance: float) -> Theorem:
+    """A theorem, to be checked in float64; no part of a family, for it has no probability of error.
+
+    Args:
+        statement: in words or as a formula.
+        deviations: () -> by how much it fails at each point, of any shape; NaN fails.
+        tolerance: the largest deviation that rounding explains, > 0.
+
+    Raises:
+        ClaimError: `deviations` is no function, or returns nothing.
+        InputError: the tolerance is not a number > 0.
+    """
+    return Theorem(statement, deviations, tolerance)

@@ -1,0 +1,125 @@
+"""What is trained: frozen values; equal content, equal condition."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lossact.checks import check_choice, check_count, check_signature
+from lossact.conditions.base import BaseCondition
+from lossact.conditions.measures import Accuracy, Measure, Metric, Target
+from lossact.conditions.optimizers import SGD, Adam, AdamW, Optimizer
+from lossact.data import Arrays, DataSource, GeneratedData, ImageFiles, LineImages, RandomImages
+from lossact.errors import InputError
+from lossact.fingerprint import fingerprint
+from lossact.models.config import CNNConfig, MLPConfig, NetworkConfig
+from lossact.models.factory import ModuleFactory
+
+LOSS_NAMES = ("cross_entropy", "hinge", "huber", "l2")
+FULL_ACCURACY = Accuracy().at_least(1.0)
+DATA = (RandomImages, LineImages, ImageFiles, Arrays, GeneratedData)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Condition(BaseCondition):
+    """One way to train a network, to be compared with others; replicas train as one.
+
+    Attributes:
+        network: what is trained: a built-in network, or a function that makes an nn.Module.
+        loss: "cross_entropy", "l2", "huber" or "hinge", of the sigmoid of one logit an example; or a function
+            (outputs, targets) -> one loss an example. Averaged over the batch.
+        optimizer: how weights move.
+        data: what it is trained on, fresh per replica or fixed.
+        budget: updates at most, >= 1.
+        target: when a replica is done: a measure with a threshold, such as Accuracy(split="validation").at_least(0.9).
+        batch_size: examples in a batch, None for all. Each replica has its own order, a new one every epoch; an
+            epoch's incomplete last batch is left out.
+        measured_every: updates between two measurements of the target; 1 is the finest. More than 1 saves time where
+            the target is measured on other examples than the batch.
+        stacked: whether replicas train as one; False runs modules side by side, for those that cannot be stacked.
+            Batch norm uses the statistics of the batch where stacked, also where a target is measured; side by side a
+            target is measured in evaluation mode, with running statistics, where that is a pass of its own (batches,
+            validation examples, measured_every > 1), else in the pass that learns.
+        version: change it to have trials trained anew for a reason the store cannot see.
+        name: what tables call it; not part of its content.
+    """
+
+    network: NetworkConfig | Callable[[], Any]
+    loss: str | Callable[[Any, Any], Any]
+    optimizer: Optimizer
+    data: DataSource
+    budget: int
+    target: Target = FULL_ACCURACY
+    batch_size: int | None = None
+    measured_every: int = 1
+    stacked: bool = True
+    version: str = ""
+    name: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.loss, type):
+            raise InputError(f"loss={self.loss.__name__} is a class; give an instance of it, or a function")
+        if callable(self.loss):
+            check_signature("loss", self.loss, like="loss(outputs, targets)", values=2)
+        else:
+            check_choice("loss", self.loss, LOSS_NAMES)
+        check_count("budget", self.budget, hint=1000)
+        check_count("measured_every", self.measured_every)
+        if self.batch_size is not None:
+            check_count("batch_size", self.batch_size, hint=32)
+        if not isinstance(self.network, NetworkConfig):
+            object.__setattr__(self, "network", ModuleFactory(self.network))
+        for field_name, kinds in (
+            ("optimizer", (SGD, Adam, AdamW)),
+            ("data", DATA),
+            ("target", (Target,)),
+        ):
+            value = getattr(self, field_name)
+            if isinstance(value, Measure):
+                raise InputError(
+                    f"{field_name}={value!r} has no threshold; write {type(value).__name__}(...).at_least(0.9)"
+                )
+            if not isinstance(value, kinds):
+                raise InputError(f"{field_name}={value!r} must be one of {', '.join(k.__name__ for k in kinds)}")
+        if not self.stacked and not isinstance(self.network, ModuleFactory):
+            raise InputError("stacked=False is for modules of your own; leave it out for built-in networks")
+        if not self.name:
+            activation = getattr(self.network, "activation", self.network)
+            loss = self.loss if isinstance(self.loss, str) else getattr(self.loss, "__name__", "loss")
+            object.__setattr__(self, "name", f"{activation}/{loss}")
+
+    @property
+    def network_config(self) -> MLPConfig | CNNConfig | ModuleFactory:
+        """The network, with a function of the user's as a ModuleFactory."""
+        assert isinstance(self.network, (MLPConfig, CNNConfig, ModuleFactory))
+        return self.network
+
+    @property
+    def metric_name(self) -> str:
+        """What is measured beside the loss, in a word."""
+        return self.target.measure.name if isinstance(self.target.measure, Metric) else "accuracy"
+
+    @property
+    def uses_closed_form_gradients(self) -> bool:
+        """Whether a built-in network's stacked layers do: the loss has a name, and the target is one they measure."""
+        built_in = not isinstance(self.network, ModuleFactory)
+        return built_in and isinstance(self.loss, str) and not isinstance(self.target.measure, Metric)
+
+    @property
+    def block(self) -> int:
+        """Replicas that are trained and stored together."""
+        return self.network_config.block
+
+    def content(self) -> dict[str, Any]:
+        """Everything about the condition that can change an outcome, ready for JSON."""
+        return {
+            "network": self.network_config.content(),
+            "loss": fingerprint(self.loss, "loss") if callable(self.loss) else self.loss,
+            "optimizer": self.optimizer.content(),
+            "data": self.data.content(),
+            "budget": self.budget,
+            "target": self.target.content(),
+            "batch_size": self.batch_size,
+            "measured_every": self.measured_every,
+            "stacked": self.stacked,
+            "version": self.version,
+        }

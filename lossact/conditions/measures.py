@@ -1,0 +1,227 @@
+"""Measures, named numbers of a network's outputs on a split of its data; and targets, measures with a threshold."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lossact.checks import check_choice, check_number, check_signature, replaced_arguments
+from lossact.errors import InputError
+from lossact.fingerprint import fingerprint
+
+SPLITS = ("training", "validation")
+
+_OLD_FORM = {
+    "on": 'split=, as in Accuracy(split="validation")',
+    "at_least": 'a target is a measure with a threshold: Accuracy(split="validation").at_least(0.9)',
+    "at_most": "a target is a measure with a threshold: Loss().at_most(0.1)",
+}
+
+
+class Measure(ABC):
+    """A number of a trained network: Accuracy, Loss or Metric.
+
+    Attributes:
+        split: "training" or "validation", the examples that are measured.
+    """
+
+    split: str
+
+    def at_least(self, threshold: float) -> "Target":
+        """Make the target that is met when the measure reaches `threshold` from below.
+
+        Args:
+            threshold: a finite number; in (0, 1] for the accuracy.
+
+        Returns:
+            the target, for a condition.
+
+        Raises:
+            InputError: the threshold breaks its rule.
+        """
+        return Target(self, at_least=threshold)
+
+    def at_most(self, threshold: float) -> "Target":
+        """Make the target that is met when the measure falls to `threshold`.
+
+        Args:
+            threshold: a finite number; in (0, 1] for the accuracy.
+
+        Returns:
+            the target, for a condition.
+
+        Raises:
+            InputError: the threshold breaks its rule.
+        """
+        return Target(self, at_most=threshold)
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What tables and logs call the measure."""
+
+    @abstractmethod
+    def content(self) -> dict[str, Any]:
+        """Return everything that decides an outcome, ready for JSON."""
+
+    def check_threshold(self, name: str, threshold: float) -> None:
+        """Raise InputError where the measure can never take the value `threshold`."""
+        check_number(name, threshold, hint=0.9)
+
+    def __str__(self) -> str:
+        return f"{'validation ' if self.split == 'validation' else ''}{self.name}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """When a replica is done: a measure has reached a threshold.
+
+    Attributes:
+        measure: what is measured.
+        at_least, at_most: the threshold; exactly one of the two is given.
+
+    Raises:
+        InputError: the measure is none, not exactly one threshold is given, or the measure cannot take its value.
+    """
+
+    measure: Measure
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.measure, Measure):
+            raise InputError(f"measure={self.measure!r} must be Accuracy, Loss or Metric; try Accuracy().at_least(0.9)")
+        check_one_side(self.at_least, self.at_most)
+        self.measure.check_threshold("at_least" if self.at_most is None else "at_most", self.threshold)
+
+    @property
+    def threshold(self) -> float:
+        """The threshold that is given."""
+        return threshold_of(self.at_least, self.at_most)
+
+    @property
+    def split(self) -> str:
+        """ "training" or "validation"."""
+        return self.measure.split
+
+    def content(self) -> dict[str, Any]:
+        """Return everything that decides an outcome, ready for JSON."""
+        return {"measure": self.measure.content(), "at_least": self.at_least, "at_most": self.at_most}
+
+    def __str__(self) -> str:
+        return f"{self.measure} {'at least' if self.at_most is None else 'at most'} {self.threshold:g}"
+
+
+@replaced_arguments(_OLD_FORM)
+@dataclass(frozen=True)
+class Accuracy(Measure):
+    """The share of examples that are classified correctly, in [0, 1].
+
+    A network with one logit an example predicts class 1 where the logit is positive. A network with several outputs
+    predicts the class of the largest.
+
+    Attributes:
+        split: "training" or "validation" examples.
+
+    Raises:
+        InputError: there is no such split.
+    """
+
+    split: str = "training"
+
+    def __post_init__(self) -> None:
+        check_split(self)
+
+    @property
+    def name(self) -> str:
+        return "accuracy"
+
+    def check_threshold(self, name: str, threshold: float) -> None:
+        """Raise InputError unless the threshold lies in (0, 1]."""
+        check_number(name, threshold, above=0, at_most=1, hint=1.0)
+
+    def content(self) -> dict[str, Any]:
+        """Return everything that decides an outcome, ready for JSON."""
+        return {"kind": "accuracy", **asdict(self)}
+
+
+@replaced_arguments(_OLD_FORM)
+@dataclass(frozen=True)
+class Loss(Measure):
+    """The mean loss over the examples, in the units of the condition's loss.
+
+    Attributes:
+        split: "training" or "validation" examples.
+
+    Raises:
+        InputError: there is no such split.
+    """
+
+    split: str = "training"
+
+    def __post_init__(self) -> None:
+        check_split(self)
+
+    @property
+    def name(self) -> str:
+        return "loss"
+
+    def content(self) -> dict[str, Any]:
+        """Return everything that decides an outcome, ready for JSON."""
+        return {"kind": "loss", **asdict(self)}
+
+
+@replaced_arguments(_OLD_FORM)
+@dataclass(frozen=True)
+class Metric(Measure):
+    """A function of a network's outputs and their targets.
+
+    Attributes:
+        function: (outputs, targets) -> a number, or one number an example, to be averaged. It takes and returns
+            tensors and uses operations that torch.func.vmap supports.
+        split: "training" or "validation" examples.
+
+    Raises:
+        InputError: the function cannot be called so, or there is no such split.
+    """
+
+    function: Callable[[Any, Any], Any]
+    split: str = "training"
+
+    def __post_init__(self) -> None:
+        check_signature("metric", self.function, like="metric(outputs, targets)", values=2)
+        check_split(self)
+        self.content()
+
+    @property
+    def name(self) -> str:
+        return str(getattr(self.function, "__name__", type(self.function).__name__))
+
+    def content(self) -> dict[str, Any]:
+        """Return everything that decides an outcome, ready for JSON."""
+        return {"kind": "metric", "function": fingerprint(self.function, "metric"), "split": self.split}
+
+
+def check_split(measure: Measure) -> None:
+    """Raise InputError unless the measure's split is one that data have."""
+    if isinstance(measure.split, (int, float)):
+        kind = type(measure).__name__
+        side = "at_most" if isinstance(measure, Loss) else "at_least"
+        raise InputError(
+            f"{kind}({measure.split}): a target is a measure with a threshold; write {kind}().{side}({measure.split})"
+        )
+    check_choice("split", measure.split, SPLITS)
+
+
+def check_one_side(at_least: float | None, at_most: float | None) -> None:
+    """Raise InputError unless exactly one of the two thresholds is given, and is a number."""
+    if (at_least is None) == (at_most is None):
+        raise InputError(f"at_least={at_least} and at_most={at_most}: give exactly one of the two")
+    check_number("at_least" if at_most is None else "at_most", threshold_of(at_least, at_most), hint=0.9)
+
+
+def threshold_of(at_least: float | None, at_most: float | None) -> float:
+    """Return the threshold that is given."""
+    threshold = at_least if at_least is not None else at_most
+    assert threshold is not None
+    return threshold

@@ -1,0 +1,77 @@
+"""What travels to Ray's workers: conditions with the user's functions by value, and large arrays once."""
+
+import hashlib
+import io
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from ray import cloudpickle
+
+from lossact.conditions.base import BaseCondition
+from lossact.errors import InputError
+from lossact.fingerprint import users_modules
+
+LARGE = 1 << 16  # bytes of an array that does not travel with every task
+
+
+def serialize(condition: BaseCondition) -> tuple[bytes, dict[str, Any]]:
+    """A condition without its large arrays, and these by digest.
+
+    Raises:
+        InputError: it holds what cannot travel.
+    """
+    file, arrays = io.BytesIO(), dict[str, Any]()
+    try:
+        with _by_value():
+            _Pickler(file, arrays).dump(condition)
+    except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{condition} cannot be sent to Ray's workers ({error}); make inside the function what it needs there"
+        ) from None
+    return file.getvalue(), arrays
+
+
+def deserialize(content: bytes, arrays: Mapping[str, Any]) -> BaseCondition:
+    """The condition that was packed."""
+    condition = _Unpickler(io.BytesIO(content), arrays).load()
+    assert isinstance(condition, BaseCondition)
+    return condition
+
+
+class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
+    def __init__(self, file: io.BytesIO, arrays: dict[str, Any]) -> None:
+        super().__init__(file)
+        self.arrays = arrays
+
+    def persistent_id(self, value: Any) -> str | None:
+        if type(value) is not np.ndarray or value.nbytes < LARGE or value.dtype.hasobject:
+            return None
+        content = hashlib.sha256(f"{value.dtype}{value.shape}".encode())
+        content.update(np.ascontiguousarray(value).data)
+        self.arrays[content.hexdigest()] = value
+        return content.hexdigest()
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, arrays: Mapping[str, Any]) -> None:
+        super().__init__(file)
+        self.arrays = arrays
+
+    def persistent_load(self, pid: str) -> Any:
+        return self.arrays[pid]
+
+
+@contextmanager
+def _by_value() -> Iterator[None]:
+    """What the user's own modules define travels whole: a worker need not find them."""
+    modules = users_modules()
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)

@@ -1,0 +1,101 @@
+"""What a run leaves: files, tables and curves on the terminal."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from lossact.claims.result import ClaimResult
+from lossact.errors import LossactError
+from lossact.pytest_plugin.options import Options
+from lossact.report.files import is_page
+from lossact.report.formatting import families
+from lossact.report.json_file import write_json
+from lossact.report.run_info import RunInfo
+from lossact.report.sparklines import BARS, NARROWEST, condition_lines
+from lossact.report.stored import StoredCondition
+from lossact.report.table import verdict_table
+from lossact.storage import Store
+
+Conditions = Callable[[], Mapping[str, StoredCondition]]  # reads them from the store, for those who need them
+
+
+def write_out(
+    results: Sequence[ClaimResult], conditions: Conditions, options: Options, store: Store, run: RunInfo
+) -> list[str]:
+    """Write what was asked for; a line each that says where it is, or why it is not."""
+    notes = []
+    if options.json is not None:
+        notes.append(_written("verdicts as JSON", options.json, partial(write_json, results=results, run=run)))
+    if options.html is not None:
+        notes.append(
+            _written("report", options.html, partial(_write_report, results=results, conditions=conditions, run=run))
+        )
+    if options.wandb != "disabled":
+        from lossact.report.wandb_runs import log_claims
+
+        notes.append(log_claims(results, conditions, store, options.wandb, seed=run.seed, delta=run.delta))
+    return notes
+
+
+def show_tables(results: Sequence[ClaimResult], options: Options, reporter: pytest.TerminalReporter) -> None:
+    """Print one table a family."""
+    setting = f"seed {options.seed}" + (f", data from {options.data}" if options.data is not None else "")
+    for members in families(results):
+        reporter.section(f"claims: {members[0].family}")
+        width = reporter._tw.fullwidth
+        for line in verdict_table(members, alpha=options.alpha, delta=options.delta, setting=setting, width=width):
+            reporter.write(line.text, bold=line.bold, **({line.colour: True} if line.colour else {}))
+            reporter.write("\n")
+
+
+def show_curves(conditions: Conditions, reporter: pytest.TerminalReporter) -> None:
+    """Print a sparkline a condition, where the terminal is wide and knows the characters."""
+    width = reporter._tw.fullwidth
+    if width < NARROWEST or not _can_write(BARS, reporter):
+        return
+    try:
+        found = conditions()
+    except LossactError as error:
+        reporter.write_line(str(error))
+        return
+    for line in condition_lines(list(found.values()), width=width):
+        reporter.write_line(line)
+    reporter.write_line("")
+
+
+def _write_report(path: Path, *, results: Sequence[ClaimResult], conditions: Conditions, run: RunInfo) -> None:
+    from lossact.report.folder import write_folder
+    from lossact.report.html import write_html
+
+    write = write_html if is_page(path) else write_folder
+    write(path, results, conditions(), run)
+
+
+@contextmanager
+def collect_warnings(notes: list[str]) -> Iterator[None]:
+    """Warnings become notes, which the end of the run shows, under whatever rules pytest has for warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")  # what other packages warn of says nothing to the reader
+        yield
+    notes += [str(one.message) for one in caught if one.category is UserWarning]
+
+
+def _written(what: str, path: Path, write: Callable[[Path], None]) -> str:
+    try:
+        write(path)
+    except (OSError, LossactError, UnicodeError) as error:
+        return f"{what}: not written to {path} ({error})"
+    return f"{what}: {path}"
+
+
+def _can_write(text: str, reporter: pytest.TerminalReporter) -> bool:
+    encoding = getattr(reporter._tw._file, "encoding", None) or "ascii"
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

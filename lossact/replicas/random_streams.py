@@ -1,0 +1,86 @@
+"""Random numbers that depend on (experiment seed, replica) alone, never on how many replicas there are."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+
+Drawing = TypeVar("Drawing")
+
+DATA = 0
+WEIGHTS = 1
+FORWARD = 2
+SAMPLE = 3
+ORDER = 4
+TEST = 5
+
+
+def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generator:
+    """The generator of one replica for one purpose.
+
+    Philox is counter-based: the key names the experiment and the purpose, the counter's upper half the replica, so
+    that streams never overlap and any replica's can be made without those before it.
+
+    Args:
+        seed: the experiment's, >= 0.
+        replica: index >= 0.
+        stream: DATA, WEIGHTS, FORWARD (what a forward pass draws), SAMPLE (what a claim draws without training),
+            ORDER (which examples make a batch) or TEST (data that are only looked at).
+
+    Reference: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
+    """
+    # The purpose goes first: a seed beyond 32 bits takes several words and would run into what follows it.
+    key = np.random.SeedSequence((stream, seed)).generate_state(2, np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, replica, 0]))
+
+
+class RNGState(NamedTuple):
+    """Where the generators stand that belong to the whole process, and that others' code draws from."""
+
+    python: tuple[Any, ...]
+    numpy: Any
+    torch: torch.Tensor
+
+
+def rng_state() -> RNGState:
+    """The present states."""
+    return RNGState(random.getstate(), np.random.get_state(), torch.get_rng_state())  # noqa: NPY002
+
+
+def set_rng_state(states: RNGState) -> None:
+    """Have the generators go on from there."""
+    random.setstate(states.python)
+    np.random.set_state(states.numpy)  # noqa: NPY002
+    torch.set_rng_state(states.torch)
+
+
+def seed_rng(seed: int) -> None:
+    """Start the generators anew; `seed` is in [0, 2^63)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def isolate_rng() -> Iterator[None]:
+    """Whatever is drawn within, the process's own random numbers go on as if nothing had been."""
+    states = rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(states)
+
+
+def sample_for_replica(
+    function: Callable[[np.random.Generator], Drawing], seed: int, replica: int, stream: int
+) -> Drawing:
+    """What a user's function draws from the generator of a replica.
+
+    Where it draws from the process's generators instead, the replica decides what as well; call it within
+    `process_undisturbed`.
+    """
+    seed_rng(int(replica_generator(seed, replica, stream).integers(2**63)))
+    return function(replica_generator(seed, replica, stream))

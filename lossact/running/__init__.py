@@ -1,0 +1,1 @@
+"""Training in this process: from a condition to a LightningModule to trials."""

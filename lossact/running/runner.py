@@ -1,0 +1,208 @@
+"""Trains blocks of replicas under the Lightning Trainer, in this process."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lossact.checks import explain_out_of_memory
+from lossact.conditions.base import BaseCondition
+from lossact.conditions.condition import Condition
+from lossact.conditions.function import FunctionCondition
+from lossact.conditions.lightning import LightningCondition
+from lossact.models.config import MLPConfig
+from lossact.replicas.compiled import SLICE
+from lossact.running.jobs import BlockJob, Progress, ProgressCallback, TrainedBlock, describe, replica_range
+from lossact.running.stacking import replica_seed, stack_replicas
+from lossact.storage.curve_files import CURVES_KEPT
+from lossact.storage.trials import Curves, Trials
+from lossact.training.compute_config import ComputeConfig
+from lossact.training.quiet import interruptible, quiet, terminable
+from lossact.training.stacked import StackedOutcome, StackedReplicasModule
+
+
+def train_jobs(
+    jobs: Sequence[BlockJob], seed: int, compute_config: ComputeConfig, progress: ProgressCallback | None = None
+) -> Iterator[TrainedBlock]:
+    """Train blocks, as many at once as run fastest, and yield each when its launch is done; see `launches`."""
+    for launch in group_blocks(jobs, compute_config):
+        yield from train_launch(launch, seed, compute_config, progress)
+
+
+def group_blocks(
+    jobs: Sequence[BlockJob], compute_config: ComputeConfig, *, slots: int | None = None
+) -> list[list[BlockJob]]:
+    """Blocks in groups that are trained together, those of the first replicas first.
+
+    Conditions that differ only in numbers that a replica can have for itself (those of the optimiser, the scale of the
+    start, the label rate) share launches. No block's trials depend on what it is launched with.
+
+    Args:
+        jobs: each once.
+        setting: how to compute.
+        slots: how many groups can train side by side elsewhere, where each comes back as a whole: then there are as
+            many where there are blocks, and what is trained one by one goes block by block.
+    """
+    groups: dict[str | BaseCondition, list[BlockJob]] = {}
+    for condition, block in jobs:
+        together = _launched_with(condition) if isinstance(condition, Condition) else condition
+        groups.setdefault(together, []).append((condition, block))
+    found = []
+    for group in groups.values():
+        group.sort(key=lambda job: job[1])
+        first, _ = group[0]
+        width = _width(first, compute_config) if isinstance(first, Condition) else len(group)
+        if slots is not None:
+            width = min(width, max(1, len(jobs) // slots)) if isinstance(first, Condition) else 1
+        found += [group[at : at + width] for at in range(0, len(group), width)]
+    return found
+
+
+def train_launch(
+    launch: Sequence[BlockJob], seed: int, compute_config: ComputeConfig, progress: ProgressCallback | None = None
+) -> Iterator[TrainedBlock]:
+    """Train the blocks of a launch.
+
+    Args:
+        launch: one of those that `launches` makes.
+        seed: the experiment's.
+        setting: how to compute.
+        progress: told after every chunk of updates.
+    """
+    stacked = [(condition, block) for condition, block in launch if isinstance(condition, Condition)]
+    try:
+        with explain_out_of_memory(describe(launch)):
+            if stacked:
+                yield from _train_stacked(stacked, seed, compute_config, progress)
+            else:
+                yield from _train_one_by_one(launch, seed, compute_config, progress)
+    except Exception as error:
+        error.add_note(f"while training {describe(launch)}")
+        raise
+
+
+def _train_one_by_one(
+    launch: Sequence[BlockJob], seed: int, compute_config: ComputeConfig, progress: ProgressCallback | None
+) -> Iterator[TrainedBlock]:
+    from lossact.running.external import ReplicaOutcome, train_one
+
+    _, last = replica_range(launch)
+    arrived: list[bool] = []
+    for condition, block in launch:
+        assert isinstance(condition, (LightningCondition, FunctionCondition))
+        runs: list[ReplicaOutcome] = []
+        for replica in range(block * condition.block, (block + 1) * condition.block):
+            with _undisturbed(compute_config.threads):
+                runs.append(train_one(condition, replica_seed(seed, replica), compute_config))
+            arrived.append(runs[-1].steps is not None)
+            if progress is not None:
+                used = condition.budget if runs[-1].steps is None else runs[-1].steps
+                share = sum(arrived) / len(arrived)
+                progress(Progress(launch, _where(used, condition.budget, share), replica == last))
+        steps = np.array([run.steps or 0 for run in runs], dtype=np.int64)
+        reached = np.array([run.steps is not None for run in runs])
+        diverged = np.array([run.diverged for run in runs])
+        trials = Trials(steps, reached, diverged, condition.budget)
+        yield TrainedBlock(condition, block * condition.block, trials, Curves.empty(condition.budget))
+
+
+def _launched_with(condition: Condition) -> str:
+    """What conditions of one launch have in common."""
+    content = condition.content()
+    content.pop("version")
+    for part, own in (("network", ("initial_scale",)), ("data", ("label_rate",))):
+        content[part] = {name: value for name, value in content[part].items() if name not in own}
+    content["optimizer"] = condition.optimizer.kind
+    return json.dumps(content, sort_keys=True, default=str)
+
+
+def _width(condition: Condition, compute_config: ComputeConfig) -> int:
+    """Blocks that train fastest together."""
+    at_once = condition.network_config.blocks_at_once
+    return max(at_once, compute_config.threads) if compute_config.compiled else at_once
+
+
+def _train_stacked(
+    launch: Sequence[tuple[Condition, int]], seed: int, compute_config: ComputeConfig, progress: ProgressCallback | None
+) -> Iterator[TrainedBlock]:
+    first, _ = launch[0]
+    # What is compiled is compiled for one width. The last job fills up what is left, and its first copy counts.
+    multiple = 1
+    if compute_config.compiled and isinstance(first.network, MLPConfig):
+        multiple = SLICE // first.block if compute_config.device == "cpu" else _width(first, compute_config)
+    filled = [*launch, *[launch[-1]] * (-len(launch) % multiple)]
+    members = [(condition, block * first.block + k) for condition, block in filled for k in range(first.block)]
+    kept = sum(replica < CURVES_KEPT for _, replica in members[: len(launch) * first.block])
+    module = stack_replicas(members, seed, compute_config, curves_of=kept)
+    fit(module, compute_config, _Report(launch, progress) if progress else None)
+    yield from _split(module.outcome(), launch)
+
+
+def fit(module: StackedReplicasModule, compute_config: ComputeConfig, callback: Callback | None = None) -> None:
+    """Run the Trainer over a stacked module, quietly."""
+    with _undisturbed(compute_config.threads):
+        trainer = Trainer(
+            accelerator=compute_config.device,
+            devices=1,
+            precision=compute_config.precision,  # type: ignore[arg-type]
+            min_epochs=0,
+            max_epochs=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            limit_val_batches=0,
+            callbacks=[callback] if callback else [],
+        )
+        trainer.fit(module)
+
+
+class _Report(Callback):
+    def __init__(self, launch: Sequence[BlockJob], progress: ProgressCallback) -> None:
+        self.launch, self.progress = launch, progress
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, StackedReplicasModule)
+        reach_rate = float(trainer.callback_metrics["reach_rate"])
+        update, budget = pl_module.update_count, pl_module.budget
+        finished = trainer.should_stop or update == budget
+        self.progress(Progress(self.launch, _where(update, budget, reach_rate), finished))
+
+
+def _where(update: int, budget: int, reach_rate: float) -> str:
+    return f"update {update} of {budget}, {reach_rate:.0%} reached the target"
+
+
+def _split(outcome: StackedOutcome, launch: Sequence[BlockJob]) -> Iterator[TrainedBlock]:
+    for slot, (condition, block) in enumerate(launch):
+        size = condition.block
+        rows = slice(slot * size, (slot + 1) * size)
+        steps = np.where(outcome.reached, outcome.steps_to_target, 0)
+        yield TrainedBlock(
+            condition=condition,
+            first_replica=block * size,
+            trials=Trials(steps[rows], outcome.reached[rows], outcome.diverged[rows], condition.budget),
+            curves=Curves(
+                outcome.loss[rows].astype(np.float32),
+                outcome.metric[rows].astype(np.float32),
+                outcome.gradient_norm[rows].astype(np.float32),
+                outcome.layers,
+                outcome.updates_per_step,
+            ),
+        )
+
+
+@contextmanager
+def _undisturbed(threads: int) -> Iterator[None]:
+    """A Trainer that is quiet, leaves signals alone and uses so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with quiet(), interruptible(), terminable():
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,36 @@
+"""How evidence grew with the replicas."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossact.stats.betting import Floats
+
+MOMENTS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class EvidencePath:
+    """The largest e-values so far at no more than 64 moments, the first, the last and the verdict's among them.
+
+    Attributes:
+        replicas: (moments,) how many had been looked at, ascending.
+        log_support, log_refute: (moments,) natural logarithms.
+    """
+
+    replicas: NDArray[np.int64]
+    log_support: Floats
+    log_refute: Floats
+
+    @classmethod
+    def of(cls, log_support: Floats, log_refute: Floats, decided_at: int | None) -> "EvidencePath":
+        """Thin out e-values by replica, (replicas,) each; the moment of the verdict stays."""
+        moments = np.linspace(0, len(log_support) - 1, MOMENTS - 1).round().astype(np.int64)
+        moments = np.union1d(moments, [] if decided_at is None else [decided_at - 1]).astype(np.int64)
+        support, refute = (np.maximum.accumulate(one)[moments] for one in (log_support, log_refute))
+        return cls(moments + 1, support, refute)
+
+    def to_json(self) -> dict[str, list[float]]:
+        """Lists by attribute."""
+        return {name: values.tolist() for name, values in vars(self).items()}

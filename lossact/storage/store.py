@@ -1,0 +1,387 @@
+"""Trials in one SQLite file, learning curves beside it."""
+
+import json
+import sqlite3
+import tempfile
+import warnings
+import zlib
+from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from lossact.errors import StoreError
+from lossact.storage.curve_files import CurveFiles
+from lossact.storage.trials import Curves, Trials
+
+SCHEMA_VERSION = 3
+
+SCHEMA = """
+CREATE TABLE experiments (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    content TEXT NOT NULL
+);
+CREATE TABLE trials (
+    experiment INTEGER NOT NULL REFERENCES experiments (id),
+    replica INTEGER NOT NULL,
+    steps_to_target INTEGER,
+    diverged INTEGER NOT NULL,
+    PRIMARY KEY (experiment, replica)
+) WITHOUT ROWID;
+"""
+NUMBERS = """
+CREATE TABLE numbers (
+    experiment INTEGER NOT NULL REFERENCES experiments (id),
+    replica INTEGER NOT NULL,
+    value REAL,
+    PRIMARY KEY (experiment, replica)
+) WITHOUT ROWID;
+"""
+CHECKSUMS = """
+CREATE TABLE checksums (
+    experiment INTEGER NOT NULL REFERENCES experiments (id),
+    first_replica INTEGER NOT NULL,
+    replicas INTEGER NOT NULL,
+    crc32 INTEGER NOT NULL,
+    PRIMARY KEY (experiment, first_replica)
+) WITHOUT ROWID;
+"""
+# What a database of an older form lacks.
+MIGRATIONS = {0: SCHEMA + NUMBERS + CHECKSUMS, 1: NUMBERS + CHECKSUMS, 2: CHECKSUMS}
+Rows = list[tuple[Any, ...]]
+DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+SQLITE_SUFFIXES = ("", "-wal", "-shm")  # SQLite's files, by what follows the name
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rows of replicas, by key: the statements that read, write and drop them."""
+
+    name: str
+    select: str
+    insert: str
+    delete: str
+
+
+TRIALS = _Table(
+    "trials",
+    "SELECT replica, steps_to_target, diverged FROM trials JOIN experiments ON id = experiment"
+    " WHERE key = ? ORDER BY replica LIMIT ?",
+    "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?)",
+    "DELETE FROM trials WHERE experiment = (SELECT id FROM experiments WHERE key = ?) AND replica BETWEEN ? AND ?",
+)
+STATISTICS_TABLE = _Table(
+    "numbers",
+    "SELECT replica, value FROM numbers JOIN experiments ON id = experiment WHERE key = ? ORDER BY replica LIMIT ?",
+    "INSERT OR REPLACE INTO numbers VALUES (?, ?, ?)",
+    "DELETE FROM numbers WHERE experiment = (SELECT id FROM experiments WHERE key = ?) AND replica BETWEEN ? AND ?",
+)
+
+
+class Store:
+    """The trials of all experiments that used one directory. What it holds is never trained again.
+
+    Several processes may use it at once: writes are transactions, and `training` lets one of them train a key. A file
+    that is damaged is set aside with a warning, never deleted; rows that are not what was written are dropped with a
+    warning, and trained again.
+
+    Args:
+        directory: made where it is missing; None keeps everything in a temporary one that `close` removes.
+
+    Raises:
+        StoreError: the directory or the file in it cannot be used; the methods raise it too.
+    """
+
+    def __init__(self, directory: Path | str | None = ".lossact") -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="lossact-") if directory is None else None
+        self.directory = Path(self._temporary.name if self._temporary else directory or "").resolve()
+        self._file = self.directory / "trials.sqlite"
+        self._curves = CurveFiles(self.directory / "curves")
+        with self._told("cannot be opened", "give another directory, or none"):
+            (self.directory / "curves").mkdir(parents=True, exist_ok=True)
+            (self.directory / "locks").mkdir(exist_ok=True)
+            ignore = self.directory / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n")
+            # SQLite does not wait for its turn when the journal's form changes.
+            with FileLock(self.directory / "locks" / "opening.lock"):
+                self._database = self._opened()
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            return self._prepared(sqlite3.connect(self._file, timeout=60, isolation_level=None))
+        except sqlite3.DatabaseError as error:
+            if _code(error) not in DAMAGE:
+                raise
+            aside = _set_aside(self._file)
+            warnings.warn(
+                f"store {self.directory}: trials.sqlite is damaged ({error}); set aside as {aside.name}, and what it "
+                "held is trained again",
+                stacklevel=4,
+            )
+        return self._prepared(sqlite3.connect(self._file, timeout=60, isolation_level=None))
+
+    def _prepared(self, database: sqlite3.Connection) -> sqlite3.Connection:
+        """The database with its tables, checked."""
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+            (found,) = database.execute("PRAGMA user_version").fetchone()
+            if found in MIGRATIONS:
+                database.executescript(f"BEGIN;{MIGRATIONS[found]}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+            elif found != SCHEMA_VERSION:
+                raise StoreError(
+                    f"store {self.directory}: written in form {found}, this lossact reads form {SCHEMA_VERSION}; "
+                    "give another directory"
+                )
+            (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            if state != "ok":
+                raise _damage(str(state).partition("\n")[2] or state)
+        except UnicodeDecodeError as error:  # of what SQLite would say, where it quotes what is damaged
+            database.close()
+            raise _damage(str(error)) from None
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    @contextmanager
+    def _told(self, what: str, way_out: str) -> Iterator[None]:
+        """Failures of the disk and of SQLite, in words."""
+        try:
+            yield
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
+            raise StoreError(f"store {self.directory}: {what} ({error}); {way_out}") from None
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._told("cannot be read", "run again, and what is damaged is set aside"):
+            yield
+
+    def _told_of_writing(self) -> AbstractContextManager[None]:
+        return self._told("cannot be written", "make room or give another directory; what it holds stays good")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A transaction."""
+        with self._told_of_writing():
+            try:
+                if not self._file.exists():  # SQLite would write on into a file without a name
+                    raise FileNotFoundError(f"{self._file} was removed while this process used it")
+                self._database.execute("BEGIN IMMEDIATE")
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    @property
+    def temporary(self) -> bool:
+        """Whether everything is gone after `close`."""
+        return self._temporary is not None
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Hold the right to train a key; ends with the process at the latest."""
+        lock = FileLock(self.directory / "locks" / f"{key}.lock")
+        with self._told("cannot be locked", "give another directory, or none"):
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def trials(self, key: str, budget: int, *, first: int | None = None) -> Trials:
+        """The longest gapless run of stored trials from replica 0 on, or as much of it as is asked for."""
+        rows = self._sound(TRIALS, key, first)
+        gapless = next((n for n, row in enumerate(rows) if row[0] != n), len(rows))
+        columns: Rows = list(zip(*rows[:gapless], strict=True)) or [(), (), ()]
+        reached = np.array([steps is not None for steps in columns[1]], dtype=bool)
+        return Trials(
+            steps=np.array([steps or 0 for steps in columns[1]], dtype=np.int64),
+            reached=reached,
+            diverged=np.array(columns[2], dtype=bool),
+            budget=budget,
+        )
+
+    def keys(self) -> list[str]:
+        """All keys that it holds something under, in order."""
+        with self._reading():
+            return [str(key) for (key,) in self._database.execute("SELECT key FROM experiments ORDER BY key")]
+
+    def holds(self, key: str) -> bool:
+        """Whether anything is stored under a key."""
+        return self._content(key) is not None
+
+    def content(self, key: str) -> dict[str, Any]:
+        """What a key stands for.
+
+        Raises:
+            StoreError: nothing is stored under it.
+        """
+        found = self._content(key)
+        if found is None:
+            raise StoreError(f"store {self.directory}: holds nothing under key {key}")
+        content: dict[str, Any] = json.loads(found)
+        return content
+
+    def _content(self, key: str) -> str | None:
+        with self._reading():
+            row = self._database.execute("SELECT content FROM experiments WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def count(self) -> int:
+        """How many trials it holds."""
+        with self._reading():
+            (count,) = self._database.execute("SELECT count(*) FROM trials").fetchone()
+        return int(count)
+
+    def stored_blocks(self, key: str, block: int) -> set[int]:
+        """Indices of the blocks that are stored."""
+        return {replica // block for replica, *_ in self._sound(TRIALS, key)}
+
+    def add(self, key: str, content: dict[str, Any], first_replica: int, trials: Trials, curves: Curves | None) -> None:
+        """Write a block whole: its curves first where any are given, then its trials in one transaction."""
+        rows: Rows = [(first_replica + one.replica, one.steps_to_target, int(one.diverged)) for one in trials]
+        if curves is not None and len(curves):
+            with self._told_of_writing():  # before the transaction, for which other processes wait
+                self._curves.write(key, first_replica, curves)
+        with self._writing():
+            experiment = self._experiment(key, content)
+            self._insert(TRIALS, experiment, rows)
+
+    def _insert(self, table: _Table, experiment: int, rows: Rows) -> None:
+        """Rows of replicas that follow each other."""
+        self._database.executemany(table.insert, [(experiment, *row) for row in rows])
+        self._database.execute(
+            "INSERT OR REPLACE INTO checksums VALUES (?, ?, ?, ?)", (experiment, rows[0][0], len(rows), _crc(rows))
+        )
+
+    def _sound(self, table: _Table, key: str, first: int | None = None) -> Rows:
+        """A key's first rows, or all, in the order of replicas, without those that are not what was written."""
+        with self._reading():
+            self._database.execute("BEGIN")  # both of the same moment
+            try:
+                rows, changed = self._rows(table, key, first)
+            finally:
+                self._database.execute("COMMIT")
+        if not changed:
+            return rows
+        with self._writing():  # another process may have put it right meanwhile
+            rows, changed = self._rows(table, key, first)
+            for low, high in changed:
+                self._database.execute(table.delete, (key, low, high))
+                self._database.execute(
+                    "DELETE FROM checksums WHERE experiment = (SELECT id FROM experiments WHERE key = ?)"
+                    " AND first_replica = ?",
+                    (key, low),
+                )
+        if changed:
+            parts = ", ".join(f"{low} to {high}" for low, high in changed)
+            warnings.warn(
+                f"store {self.directory}: {table.name} of replicas {parts} are not what was written (key {key[:12]}); "
+                "dropped, to be made again",
+                stacklevel=4,
+            )
+        return [row for row in rows if not any(low <= row[0] <= high for low, high in changed)]
+
+    def _rows(self, table: _Table, key: str, first: int | None) -> tuple[Rows, list[tuple[int, int]]]:
+        """Rows, and the replicas whose rows are not what was written; forms before 3 did not note what that was."""
+        rows: Rows = self._database.execute(table.select, (key, -1 if first is None else first)).fetchall()
+        written = self._database.execute(
+            "SELECT first_replica, replicas, crc32 FROM checksums JOIN experiments ON id = experiment WHERE key = ?",
+            (key,),
+        ).fetchall()
+        changed: list[tuple[int, int]] = []
+        rows = [row for row in rows if isinstance(row[0], int)]  # what is damaged may be text
+        replicas = [row[0] for row in rows]
+        for low, count, crc in written:
+            part = rows[bisect_left(replicas, low) : bisect_left(replicas, low + count)]
+            cut = first is not None and low + count > first
+            if not cut and _crc(part) != crc:
+                changed.append((low, low + count - 1))
+        return rows, changed
+
+    def _experiment(self, key: str, content: dict[str, Any]) -> int:
+        self._database.execute(
+            "INSERT OR IGNORE INTO experiments (key, content) VALUES (?, ?)", (key, json.dumps(content, sort_keys=True))
+        )
+        (experiment,) = self._database.execute("SELECT id FROM experiments WHERE key = ?", (key,)).fetchone()
+        return int(experiment)
+
+    def numbers(self, key: str, *, first: int) -> NDArray[np.float64]:
+        """The first stored numbers, NaN where a replica cannot tell."""
+        rows = self._sound(STATISTICS_TABLE, key, first)
+        return np.array([np.nan if value is None else value for _, value in rows], dtype=np.float64)
+
+    def add_numbers(self, key: str, content: dict[str, Any], numbers: NDArray[np.float64]) -> None:
+        """Write the numbers of replicas 0, 1, … in one transaction."""
+        with self._writing():
+            experiment = self._experiment(key, content)
+            self._insert(
+                STATISTICS_TABLE, experiment, [(k, None if x != x else x) for k, x in enumerate(numbers.tolist())]
+            )
+
+    def forget(self, key: str) -> None:
+        """Drop the trials of a key, to have them trained anew."""
+        with self._writing():
+            self._database.execute(
+                "DELETE FROM trials WHERE experiment = (SELECT id FROM experiments WHERE key = ?)", (key,)
+            )
+            self._database.execute(
+                "DELETE FROM checksums WHERE experiment = (SELECT id FROM experiments WHERE key = ?)", (key,)
+            )
+
+    def curves(self, key: str, block: int) -> Curves | None:
+        """The curves kept for the first replicas, or None where there are none."""
+        with self._reading():
+            return self._curves.read(key, block)
+
+    def close(self) -> None:
+        """Close the file; a temporary store is gone then."""
+        self._database.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _crc(rows: Rows) -> int:
+    """Checksum of rows as Python writes them."""
+    return zlib.crc32(repr(rows).encode())
+
+
+def _damage(what: str) -> sqlite3.DatabaseError:
+    """SQLite's own error for a damaged file."""
+    error = sqlite3.DatabaseError(what)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def _code(error: sqlite3.Error) -> int | None:
+    """SQLite's primary result code."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _set_aside(file: Path) -> Path:
+    """Rename a database to the first free name; where it is now."""
+    number = 1
+    while (aside := file.with_name(f"{file.stem}.damaged-{number}{file.suffix}")).exists():
+        number += 1
+    for ending in reversed(SQLITE_SUFFIXES):
+        part = file.with_name(file.name + ending)
+        if part.exists():
+            part.replace(aside.with_name(aside.name + ending))
+    return aside

@@ -1,0 +1,154 @@
+"""What an executor is asked for, and what becomes of blocks that come in any order."""
+
+from collections.abc import Generator, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from lossact import Executor, Experiment, FunctionCondition, Store, evaluate, faster
+from lossact.claims.verdict import Verdict
+from lossact.errors import InputError, TrainingError
+from lossact.executors.choose import make_executor
+from lossact.running.jobs import BlockJob, ProgressCallback, TrainedBlock
+from lossact.running.runner import group_blocks, train_jobs
+from lossact.training.compute_config import ComputeConfig
+from tests.conftest import report_condition, with_sgd
+from tests.pytest_plugin.conftest import Claims, claims
+
+__all__ = ["claims"]
+
+BLOCKS_A_LOOK = 8
+
+
+def steps(seed: int, mean: int) -> int:
+    return int(np.random.default_rng([seed, mean]).poisson(mean))
+
+
+FAST, SLOW = (
+    FunctionCondition(train=steps, config={"mean": mean}, budget=100, name=str(mean)) for mean in (30, 33)
+)  # a difference that takes several looks
+
+
+class Backwards(Executor):
+    """Trains two looks at a time, the last block first."""
+
+    def __init__(self, *, fails: tuple[FunctionCondition, int] | None = None) -> None:
+        self.fails = fails
+        self.trained: list[BlockJob] = []
+        self.left_open = 0
+        self.closed = False
+
+    def train(
+        self,
+        looks: Iterator[Sequence[BlockJob]],
+        seed: int,
+        compute_config: ComputeConfig,
+        progress: ProgressCallback | None,
+    ) -> Generator[TrainedBlock, None, None]:
+        self.left_open += 1
+        try:
+            while jobs := [job for look in islice(looks, 2) for job in look]:
+                for job in reversed(jobs):
+                    if job == self.fails:
+                        continue
+                    (block,) = train_jobs([job], seed, compute_config, progress)
+                    self.trained.append(job)
+                    yield block
+                if self.fails in jobs:
+                    raise TrainingError("it failed")
+        finally:
+            self.left_open -= 1
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def told(executor: Executor | None, store: Store) -> Verdict:
+    experiment = Experiment(store=store, executor=executor)
+    return evaluate(faster(FAST, than=SLOW), max_replicas=512, experiment=experiment)
+
+
+def test_evidence_sees_complete_prefixes_only() -> None:
+    executor = Backwards()
+    with Store(None) as here, Store(None) as there:
+        local, other = told(None, here), told(executor, there)
+        assert local.decision == other.decision
+        assert local.decision.replicas > 2 * BLOCKS_A_LOOK * FAST.block  # it took several looks
+        for condition in (FAST, SLOW):
+            key = Experiment(store=here).key(condition)
+            one, two = (store.trials(key, condition.budget) for store in (here, there))
+            assert len(two) >= len(one) == local.decision.replicas
+            np.testing.assert_array_equal(one.steps, two.steps[: len(one)])
+
+
+def test_what_no_look_needs_is_not_begun() -> None:
+    executor = Backwards()
+    with Store(None) as store:
+        decided = told(executor, store).decision.replicas
+    assert executor.left_open == 0
+    looks = -(-decided // (BLOCKS_A_LOOK * FAST.block))
+    assert len(executor.trained) <= (looks + looks % 2) * BLOCKS_A_LOOK * 2
+
+
+def test_a_block_fails_where_it_is_needed() -> None:
+    with Store(None) as store:
+        decided = told(None, store).decision.replicas
+    needed, not_needed = (Backwards(fails=(SLOW, replica // SLOW.block)) for replica in (decided - 1, 511))
+    with Store(None) as store, pytest.raises(TrainingError, match="it failed"):
+        told(needed, store)
+    assert needed.left_open == 0
+    with Store(None) as store:
+        assert told(not_needed, store).decision.replicas == decided
+
+
+def test_an_executor_that_forgets_blocks_is_named() -> None:
+    class Forgetful(Backwards):
+        def train(
+            self,
+            looks: Iterator[Sequence[BlockJob]],
+            seed: int,
+            compute_config: ComputeConfig,
+            progress: ProgressCallback | None,
+        ) -> Generator[TrainedBlock, None, None]:
+            yield from islice(super().train(looks, seed, compute_config, progress), 3)
+
+    with Store(None) as store, pytest.raises(TrainingError, match="Forgetful ended without blocks that were asked"):
+        told(Forgetful(), store)
+
+
+def test_launches_hold_each_block_once_and_as_many_as_are_wished_for() -> None:
+    pair = [with_sgd(report_condition(), learning_rate=rate) for rate in (0.1, 0.2)]
+    jobs: list[BlockJob] = [(one, block) for one in [*pair, report_condition("relu"), FAST] for block in range(6)]
+    for slots, widest in ((None, 8), (1, 8), (4, 6), (12, 2), (24, 1), (99, 1)):
+        found = group_blocks(jobs, ComputeConfig(), slots=slots)
+        assert len(found) >= min(slots or 1, len(jobs))
+        assert slots is None or all(len(launch) == 1 for launch in found if launch[0][0] == FAST)
+        assert max(map(len, found)) == widest
+        assert sorted(map(str, (job for launch in found for job in launch))) == sorted(map(str, jobs))
+        assert all(
+            len({condition.json for condition, _ in launch} - {one.json for one in pair}) <= 1 for launch in found
+        )
+
+
+def test_an_executor_of_the_projects_own(claims: Claims) -> None:
+    (claims.write() / "conftest.py").write_text(
+        "import lossact\n"
+        "from lossact.experiment import LocalExecutor\n\n"
+        "class Loud(LocalExecutor):\n"
+        "    def train(self, *given):\n"
+        "        print('TRAINS')\n"
+        "        yield from super().train(*given)\n\n"
+        "    def close(self):\n"
+        "        print('CLOSES')\n\n"
+        "def pytest_claims_executor(config):\n"
+        "    return Loud()\n"
+    )
+    out = str(claims.run("-s").stdout)
+    assert out.count("TRAINS") >= 1
+    assert out.count("CLOSES") == 1
+
+
+def test_an_unknown_executor_is_named() -> None:
+    with pytest.raises(InputError, match="executor='slurm' is not known; choose one of local, ray"):
+        make_executor("slurm")

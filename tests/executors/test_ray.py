@@ -1,0 +1,362 @@
+"""Blocks on Ray: the same trials, whatever is lost on the way."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+from lossact import SGD, Arrays, BaseCondition, Condition, Experiment, FunctionCondition, RayExecutor, Store
+from lossact.cli import main
+from lossact.errors import InputError, TrainingError
+from lossact.running.stacking import replica_seed
+from lossact.storage.key import machine_content
+from lossact.training.compute_config import ComputeConfig
+from tests.conftest import report_condition, with_sgd
+from tests.pytest_plugin.conftest import CLAIMS, CONDITIONS, Claims, claims
+
+ray = pytest.importorskip("ray", reason="ray is not installed; pip install 'lossact[ray]'")
+
+from ray import exceptions  # noqa: E402
+
+from lossact.executors.ray.cluster import Cluster  # noqa: E402
+from lossact.executors.ray.scheduler import TaskScheduler, _failure, _Launch  # noqa: E402
+from lossact.executors.ray.submitter import TaskSubmitter  # noqa: E402
+
+__all__ = ["claims"]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Ray has warnings of its own
+THREADS = 2
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Three nodes of two cores each, as far as Ray knows."""
+    from ray.cluster_utils import Cluster as OfRay
+
+    made = OfRay(initialize_head=True, head_node_args={"num_cpus": 2})
+    made.add_node(num_cpus=2)
+    made.add_node(num_cpus=2)
+    ray.init(address=made.address, log_to_driver=False)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def executor(cluster: Any) -> Iterator[RayExecutor]:
+    with closing(RayExecutor()) as made:
+        yield made
+
+
+def module() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(200, 3))
+
+
+def losses(outputs: Any, targets: Any) -> Any:
+    return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+
+def arrived(outputs: Any, targets: Any) -> Any:
+    return (outputs.argmax(-1) == targets).float().mean(-1)
+
+
+def steps(seed: int, **config: Any) -> int:
+    return seed % 50 + len(config)
+
+
+def of_arrays() -> Condition:
+    from lossact import Metric
+
+    generator = np.random.default_rng(0)
+    data = Arrays(generator.normal(size=(60, 200)), generator.integers(3, size=60))
+    return Condition(
+        network=module, loss=losses, optimizer=SGD(learning_rate=0.1), data=data, budget=20,
+        target=Metric(arrived).at_least(0.9), name="mine",
+    )  # fmt: skip
+
+
+def function(train: Any = steps, **config: Any) -> FunctionCondition:
+    return FunctionCondition(train=train, config=config, budget=100, name="function")
+
+
+def stored(
+    executor: RayExecutor | None, conditions: Sequence[BaseCondition], replicas: int, **options: Any
+) -> list[Any]:
+    """Every trial and every curve, as they lie in the store."""
+    found: list[Any] = []
+    with Store(None) as store:
+        experiment = Experiment(
+            store=store, executor=executor, compute_config=ComputeConfig(threads=THREADS), **options
+        )
+        for condition, trials in zip(conditions, experiment.trials(conditions, replicas), strict=True):
+            curves = experiment.curves(condition)
+            found += [trials.steps, trials.reached, trials.diverged]
+            if curves is not None:
+                found += [curves.loss, curves.metric, curves.gradient_norm]
+    return found
+
+
+def assert_equal(one: Sequence[Any], other: Sequence[Any]) -> None:
+    assert len(one) == len(other)
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_trials_are_those_of_this_process(executor: RayExecutor) -> None:
+    conditions: list[BaseCondition] = [
+        *(with_sgd(report_condition(budget=60), learning_rate=rate) for rate in (0.1, 0.3)), of_arrays(), function(),
+    ]  # fmt: skip
+    told: list[str] = []
+    over_there = stored(executor, conditions, 192, progress=lambda progress: told.append(str(progress)))
+    assert_equal(over_there, stored(None, conditions, 192))
+    assert told[-1].endswith("trained; 0 blocks to go")
+
+
+def test_large_arrays_travel_once(executor: RayExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, sizes = ray.put, list[int]()
+
+    def counted(value: Any) -> Any:
+        sizes.append(value.nbytes)
+        return put(value)
+
+    monkeypatch.setattr(ray, "put", counted)
+    stored(executor, [of_arrays()], 512)
+    stored(executor, [of_arrays(), function()], 512)
+    assert sizes == [60 * 200 * 8]
+
+
+def test_few_launches_are_under_way_however_many_wait(executor: RayExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait, under_way = ray.wait, list[int]()
+
+    def counted(running: list[Any], **options: Any) -> Any:
+        under_way.append(len(running))
+        return wait(running, **options)
+
+    monkeypatch.setattr(ray, "wait", counted)
+    conditions = [function(number=number) for number in range(12)]
+    for condition in conditions:  # a look of 200 blocks each
+        stored(executor, [condition], 400)
+    assert max(under_way) <= 6
+    assert len(under_way) >= 12
+
+
+def raises(seed: int) -> int:
+    raise KeyError("of the user's")
+
+
+def leaves(seed: int) -> int:
+    sys.exit(3)
+
+
+def dies(seed: int) -> int:
+    os._exit(3)
+
+
+def takes_too_much(seed: int) -> int:
+    return int(np.ones(1 << 57)[0])
+
+
+class Open:
+    """What can be described and not sent."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def content(self) -> str:
+        return "open"
+
+
+@pytest.mark.parametrize(
+    ("train", "told"),
+    [
+        (raises, r'KeyError: "of the user\'s"\n  File ".*test_ray.py", line \d+, in raises'),
+        (leaves, "SystemExit: 3"),
+        (dies, "its process ended 3 times without a word"),
+        (takes_too_much, r"out of memory \(Unable to allocate 1.00 EiB .*\); make the network, its data"),
+    ],
+)
+def test_a_block_that_fails_is_named_and_takes_no_other_along(executor: RayExecutor, train: Any, told: str) -> None:
+    good, bad = report_condition(budget=60), function(train)
+    with Store(None) as store:
+        experiment = Experiment(store=store, executor=executor, compute_config=ComputeConfig(threads=THREADS))
+        with pytest.raises(TrainingError, match=f"function, replicas 0 to 1: {told}"):
+            experiment.trials([good, bad], 2)
+        assert store.stored_blocks(experiment.key(good), good.block) == {0}
+        experiment.trials([function()], 2)
+
+
+def test_an_error_of_lossacts_own_stays_what_it_is(executor: RayExecutor) -> None:
+    condition = replace(report_condition(), batch_size=1000)
+    with pytest.raises(InputError, match=r"batch_size=1000 must be at most the 64 examples"):
+        stored(executor, [condition], 64)
+
+
+def dies_once(seed: int, marker: str) -> int:
+    if not Path(marker).exists():
+        Path(marker).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return seed % 50
+
+
+def test_a_lost_worker_costs_no_trial(executor: RayExecutor, tmp_path: Path) -> None:
+    condition = function(dies_once, marker=str(tmp_path / "died"))
+    over_there = stored(executor, [condition], 4)
+    assert (tmp_path / "died").exists()
+    assert_equal(over_there, stored(None, [condition], 4))
+
+
+def naps(seed: int, folder: str) -> int:
+    (Path(folder) / str(seed)).touch()
+    time.sleep(0.5)
+    return 1
+
+
+def test_what_is_not_needed_any_more_ends(executor: RayExecutor, tmp_path: Path) -> None:
+    condition = function(naps, folder=str(tmp_path))
+    with Store(None) as store:
+        experiment = Experiment(store=store, executor=executor, compute_config=ComputeConfig(threads=THREADS))
+        with closing(experiment.looks([condition], [8, 400])) as looks:
+            (first,) = next(looks)
+        assert len(first) == 8
+        begun = len(list(tmp_path.iterdir()))
+        time.sleep(2)
+        assert len(list(tmp_path.iterdir())) == begun < 40
+    deadline = time.monotonic() + 10
+    while ray.available_resources().get("CPU") != 6.0 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert ray.available_resources()["CPU"] == 6.0
+
+
+def test_workers_must_be_like_this_process(executor: RayExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "lossact.executors.ray.submitter.machine_content", lambda: machine_content() | {"cpu": "another"}
+    )
+    with pytest.raises(InputError, match=r"a Ray worker's cpu is \w+, that of this process another"):
+        stored(executor, [function()], 2)
+
+
+def test_what_cannot_travel_is_named(executor: RayExecutor) -> None:
+    with pytest.raises(InputError, match=r"function cannot be sent to Ray's workers \(cannot pickle '_thread.lock'"):
+        stored(executor, [function(held=Open())], 2)
+
+
+def test_a_task_that_fits_no_node_is_named(executor: RayExecutor) -> None:
+    with Store(None) as store, pytest.raises(InputError, match=r"needs 64 CPU of one node, .* have 2 at most"):
+        Experiment(store=store, executor=executor, compute_config=ComputeConfig(threads=64)).trials([function()], 2)
+
+
+def test_a_lost_node_costs_no_trial(cluster: Any, executor: RayExecutor, tmp_path: Path) -> None:
+    node = cluster.add_node(num_cpus=2)
+    condition = function(naps, folder=str(tmp_path))
+    with Store(None) as store:
+        experiment = Experiment(store=store, executor=executor, compute_config=ComputeConfig(threads=THREADS))
+        with closing(experiment.looks([condition], [8, 64])) as looks:
+            next(looks)
+            cluster.remove_node(node, allow_graceful=False)
+            (trials,) = next(looks)
+    assert len(trials) == 64
+    assert trials.steps.tolist() == [1] * 64
+
+
+def fails_later(seed: int, folder: str, loses: int, fails: int) -> int:
+    """One replica loses its worker, once, after a replica of the next look has failed."""
+    failed, lost = (Path(folder) / name for name in ("failed", "lost"))
+    if seed == fails:
+        failed.touch()
+        raise KeyError("of a look that nobody needs")
+    if seed == loses and not lost.exists():
+        lost.touch()
+        while not failed.exists():
+            time.sleep(0.05)
+        time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return seed % 50
+
+
+def test_what_fails_in_a_later_look_leaves_the_present_one_alone(executor: RayExecutor, tmp_path: Path) -> None:
+    condition = function(fails_later, folder=str(tmp_path), loses=replica_seed(0, 0), fails=replica_seed(0, 8))
+    with Store(None) as store:
+        experiment = Experiment(store=store, executor=executor, compute_config=ComputeConfig(threads=THREADS))
+        with closing(experiment.looks([condition], [8, 32])) as looks:
+            (trials,) = next(looks)
+            assert len(trials) == 8
+            assert (tmp_path / "lost").exists()
+            with pytest.raises(TrainingError, match="of a look that nobody needs"):
+                next(looks)
+
+
+def test_a_cluster_without_nodes_is_given_up_after_a_while(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Cluster(None, ComputeConfig(threads=THREADS))
+    assert found.slots >= 3
+    monkeypatch.setattr("lossact.executors.ray.cluster.COUNTED_EVERY", 0.0)
+    monkeypatch.setattr(Cluster, "_found", lambda _: [0.0, 1.0])
+    found.look()
+    assert found.slots == 0
+    traffic = TaskScheduler(iter([[(function(), 0)]]), TaskSubmitter(0, ComputeConfig(threads=THREADS), {}), None)
+    assert traffic.keep_busy(found.slots)  # what is asked for later is not forgotten
+    assert not traffic.running
+    monkeypatch.setattr("lossact.executors.ray.cluster.NODES_WITHIN", 0.0)
+    with pytest.raises(InputError, match=r"needs 2 CPU of one node, .* have 1 at most; add a node"):
+        found.look()
+
+
+def test_a_head_that_is_gone_is_named(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Cluster(None, ComputeConfig(threads=THREADS))
+    monkeypatch.setattr("lossact.executors.ray.cluster.COUNTED_EVERY", 0.0)
+    found.head = "127.0.0.1:9"
+    found.look()
+    assert not found.reachable
+    monkeypatch.setattr("lossact.executors.ray.cluster.HEAD_BACK_WITHIN", 0.0)
+    with pytest.raises(ConnectionError, match=r"the head at 127.0.0.1:9 is gone \(.*refused\)"):
+        found.look()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nonsense", "127.0.0.1:99999999"])
+def test_an_address_without_a_cluster_is_named_at_once(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    executor = RayExecutor(address)
+    for _ in range(2):  # the second claim of a run is told the same
+        with pytest.raises(InputError, match=rf"no Ray at {address} \(.*; give the address of a cluster that runs"):
+            stored(executor, [function()], 2)
+
+
+def test_out_of_memory_is_told() -> None:
+    error = exceptions.OutOfMemoryError("Task was killed due to the node running low on memory.")
+    told = _failure(error, _Launch([(function(), 3)], 0))
+    assert str(told).startswith("function, replicas 6 to 7: ran out of memory, and Ray ended it; train less at once")
+
+
+def test_verdicts_through_ray_are_those_of_this_process(claims: Claims, cluster: Any) -> None:
+    claims.write()
+    found = []
+    for executor in ("ray", "local"):
+        claims.run(f"--claims-executor={executor}", f"--claims-store={executor}")
+        found.append([one | {"seconds": 0} for one in claims.verdicts().values()])
+    assert found[0] == found[1]
+
+
+def test_a_map_on_ray_holds_the_same_trials(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "test_on_ray.py").write_text(CONDITIONS + CLAIMS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    axes = ["--x", "optimizer.learning_rate=0.05:0.2:2", "--y", "optimizer.momentum=0.5:0.9:2"]
+    command = ["map", "test_on_ray.py::test_true", *axes, "--max-replicas", "64", "--out", "maps"]
+    printed = []
+    for executor in ("ray", "local"):
+        capsys.readouterr()  # Ray's words of the nodes that earlier tests killed
+        assert main([*command, "--executor", executor, "--store", "of_ray"]) == 0
+        printed.append(capsys.readouterr().out.splitlines())
+    assert "512 replicas trained" in printed[0][2]
+    assert "0 replicas trained" in printed[1][2]
+    assert printed[0][:2] == printed[1][:2]
