@@ -27,8 +27,6 @@ class UnstackedModules:
         seeds: one a replica; what a forward pass draws comes from it.
     """
 
-    layers: dict[str, list[str]] = {}  # one more forward pass would draw random numbers and change buffers
-
     def __init__(
         self, modules: Sequence[nn.Module], objective: Objective, replicas: Sequence[int], seeds: Sequence[int]
     ) -> None:
@@ -46,6 +44,11 @@ class UnstackedModules:
     def template(self) -> nn.Module:
         """One ordinary network, of the shapes that each has."""
         return self.modules[0]
+
+    @property
+    def layers(self) -> dict[str, list[str]]:
+        """None: one more forward pass would draw random numbers and change what a module holds."""
+        return {}
 
     def _share(self) -> None:
         """Have each module's parameters and buffers be rows of stacked tensors."""
