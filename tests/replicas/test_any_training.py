@@ -296,10 +296,13 @@ X, Y = np.zeros((6, 2)), np.zeros(6, np.int64)
         ),
         (
             lambda: condition(Adam(), loss=lambda outputs, targets: outputs[:, targets.max().item()]),
-            r"cannot be stacked by torch.func.vmap \(vmap: .*\); train it one at a time with Condition\(stacked=False\), or",
+            r"cannot be stacked by torch.func.vmap \(vmap: .*\); train it one at a time with Condition\(stacked=False\)",
         ),
         (lambda: condition(Adam(), batch_size=41), r"batch_size=41 must be at most the 40 examples"),
-        (lambda: condition(Adam(), data=Arrays(X, Y), target=Accuracy(split="validation").at_least(0.9)), r"and its data have none"),
+        (
+            lambda: condition(Adam(), data=Arrays(X, Y), target=Accuracy(split="validation").at_least(0.9)),
+            r"and its data have none",
+        ),
         (lambda: Arrays(X, Y[:5]), r"6 inputs and 5 targets; one target an input is needed"),
         (lambda: Arrays(X, Y, validation=(X[:, :1], Y)), r"validation inputs are float64 of shape \(1,\) each, those"),
         (lambda: Arrays(X, Y, validation=X), r"validation must be a pair"),
@@ -314,7 +317,7 @@ X, Y = np.zeros((6, 2)), np.zeros(6, np.int64)
         (lambda: GeneratedData(3), r"draw=3 must be a function"),  # type: ignore[arg-type]
         (lambda: Loss().at_most(float("nan")), r"at_most=nan must be a finite number"),
         (lambda: Metric("accuracy").at_least(1), r"must be a function"),  # type: ignore[arg-type]
-        (lambda: Accuracy(split="test").at_least(0.5), r"split='test' is not known; choose one of training, validation"),
+        (lambda: Accuracy(split="test").at_least(0.5), r"split='test' is not known; choose one of training, val"),
         (lambda: Adam(beta1=1.0), r"beta1=1.0 must be >= 0 and < 1"),
         (lambda: condition(Adam(), batch_size=0), r"batch_size=0 must be an integer >= 1"),
         (lambda: condition("adam"), r"optimizer='adam' must be one of SGD, Adam, AdamW"),

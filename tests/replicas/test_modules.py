@@ -149,8 +149,9 @@ def train_alone(make: Callable[[], nn.Module], replica: int, *, budget: int) -> 
     ("make", "stacked"),
     [
         (with_residual, True), (with_batch_norm, True), (with_batch_norm, False), (with_dropout, False),
-        (partial(with_dropout, 0.0), True), (Counting, False), (Counting, True), (of_features_in_a_buffer, True), (with_fixed_features, True),
-        (with_fixed_features, False), (with_tied_weights, True), (with_tied_weights, False),
+        (partial(with_dropout, 0.0), True), (Counting, False), (Counting, True), (of_features_in_a_buffer, True),
+        (with_fixed_features, True), (with_fixed_features, False), (with_tied_weights, True),
+        (with_tied_weights, False),
     ],
 )  # fmt: skip
 def test_replica_equals_module_trained_alone(make: Callable[[], nn.Module], stacked: bool) -> None:
