@@ -36,7 +36,7 @@ def validation_sets(
         InputError: they have none, and the target is about them.
     """
     sets = data_sets(members, seed) if sets is None else sets
-    held_out = [one.validation for one in sets if one.validation is not None]
+    held_out = [dataset.validation for dataset in sets if dataset.validation is not None]
     if len(held_out) == len(sets):
         return held_out
     condition, _ = members[0]

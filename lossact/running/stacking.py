@@ -245,9 +245,9 @@ def _check_replicas_differ(members: Sequence[ReplicaKey], modules: Sequence[nn.M
     first, _ = members[0]
     if first.data.per_replica or first.batch_size is not None:
         return
-    own = [module for (condition, _), module in zip(members, modules, strict=True) if condition == first]
-    starts = [[*module.parameters(), *module.buffers()] for module in own]
-    if len(own) > 1 and all(all(map(torch.equal, start, starts[0])) for start in starts[1:]):
+    alike = [module for (condition, _), module in zip(members, modules, strict=True) if condition == first]
+    starts = [[*module.parameters(), *module.buffers()] for module in alike]
+    if len(alike) > 1 and all(all(map(torch.equal, start, starts[0])) for start in starts[1:]):
         raise InputError(
             f"{first}: all replicas start from the same weights and learn the same examples, so that many are one run; "
             "leave seeds to lossact (no torch.manual_seed in network), or give data that are drawn"
@@ -298,7 +298,7 @@ def _flat_start(condition: Condition, image_shape: tuple[int, ...], seed: int, r
 
 
 def plain_networks(members: Sequence[ReplicaKey], seed: int, image_shape: tuple[int, ...]) -> list[nn.Module]:
-    """Each replica's network as a module of its own, with the weights that it starts from, in double precision."""
+    """Make each replica's network as a module of its own, with the weights that it starts from, in double precision."""
     config = members[0][0].network_config
     if isinstance(config, ModuleFactory):
         return make_modules(config, [_torch_seed(seed, replica, WEIGHTS) for _, replica in members])

@@ -54,12 +54,12 @@ class UpdatesBar(ProgressBar):
         self.last = time.monotonic()
         update, budget = pl_module.update_count, pl_module.budget
         metrics = self.get_metrics(trainer, pl_module)
-        told = [
+        shown = [
             f"{name} {value:.3g}" for name, value in metrics.items() if isinstance(value, float) and name != "update"
         ]
         done = self.WIDTH * update // budget
         bar = "\u2588" * done + "\u2591" * (self.WIDTH - done)
-        line = f"{bar} update {update:,} of {budget:,}, {', '.join(told)}"
+        line = f"{bar} update {update:,} of {budget:,}, {', '.join(shown)}"
         print(f"\r\033[K{line[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
 
 

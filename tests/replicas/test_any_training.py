@@ -296,7 +296,7 @@ X, Y = np.zeros((6, 2)), np.zeros(6, np.int64)
         ),
         (
             lambda: condition(Adam(), loss=lambda outputs, targets: outputs[:, targets.max().item()]),
-            r"cannot be stacked by torch.func.vmap \(vmap: .*\); train it one at a time with Condition\(stacked=False\)",
+            r"cannot be stacked by torch.func.vmap \(vmap: .*\); train it one at a time with Condition\(stacked=F",
         ),
         (lambda: condition(Adam(), batch_size=41), r"batch_size=41 must be at most the 40 examples"),
         (
