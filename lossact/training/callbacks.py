@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
+from lossact.errors import InputError
 from lossact.stats.bands import bands
 from lossact.training.base import ReplicasModule
 from lossact.training.single import SingleNetworkModule
@@ -115,6 +116,10 @@ class PredictionFile(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         assert isinstance(pl_module, ReplicasModule)
+        if not isinstance(outputs, torch.Tensor):
+            raise InputError(
+                f"the network returns a {type(outputs).__name__}; a file of predictions holds one tensor of outputs"
+            )
         outputs, targets = outputs.double().cpu(), batch[1].double().cpu()
         if isinstance(pl_module, SingleNetworkModule):
             outputs, targets = outputs.unsqueeze(0), targets.unsqueeze(0)
