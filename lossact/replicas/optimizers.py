@@ -130,7 +130,9 @@ class TorchRecipe:
 
     def make(self, tensors: Tensors) -> torch.optim.Optimizer:
         """Make the optimiser of tensors by name."""
-        groups = [{"params": [tensors[name] for name in names], **arguments} for names, arguments in self.groups]
+        groups: list[Any] = [
+            {"params": [tensors[name] for name in names], **arguments} for names, arguments in self.groups
+        ]
         make: Callable[..., torch.optim.Optimizer] = self.kind
         return make(groups or list(tensors.values()), **self.arguments)
 

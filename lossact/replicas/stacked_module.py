@@ -11,7 +11,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lossact.replicas.modules import eval_mode, layers_of, trained_names
-from lossact.replicas.named_tensors import Inputs, Tensors, map_tensors, n_sets
+from lossact.replicas.named_tensors import Inputs, Tensors, map_tensors, n_sets, row_of
 from lossact.replicas.objective import Objective
 from lossact.replicas.passes import LearningPass, PassContext, Stage, run_pass
 
@@ -141,7 +141,7 @@ class StackedModule:
             return metric
         values = []
         for row in range(len(metric)):
-            answer = map_tensors(lambda tensor, row=row: tensor[row].detach(), outputs)
+            answer = row_of(map_tensors(torch.Tensor.detach, outputs), row)
             values.append(self.objective.mean_metric(answer, targets[row % len(targets)]))
         return torch.stack(values)
 

@@ -1,4 +1,4 @@
-"""Builds the LightningModule of many replicas: their data, their networks and starts, and the numbers of each."""
+"""Build the LightningModule of many replicas: their data, their networks, their optimiser and their start."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from torch import nn
 from lossact.checks import EMPTY
 from lossact.conditions.condition import Condition
 from lossact.conditions.measures import Loss, Metric, Target
-from lossact.conditions.optimizers import Optimizer, TorchOptimizer
+from lossact.conditions.optimizers import Optimizer, RuleBasedOptimizer, TorchOptimizer
 from lossact.errors import InputError
 from lossact.functional import is_correct
 from lossact.models import plain_network
@@ -173,7 +173,7 @@ def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples
         assert not isinstance(config, ModuleFactory)
         image_shape = tuple(inputs.shape[2:])
         starts = [_flat_start(condition, image_shape, seed, replica) for condition, replica in members]
-        rule = UPDATE_RULES[condition.optimizer.rule_name]
+        rule = _rule_of(condition.optimizer)
         return FlatPopulation(
             stacked_network(config, image_shape, str(condition.loss)),
             torch.from_numpy(np.stack(starts)).to(dtype),
@@ -193,12 +193,17 @@ def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples
         if recipe is not None:
             kind = TorchStackedOptimizer if recipe.elementwise else TorchUnstackedOptimizers
             return kind(recipe, parameters)
-        rule = UPDATE_RULES[condition.optimizer.rule_name]
-        return RuleOptimizer(rule, parameters, _hyperparameters(rule, optimizers, dtype))
+        rule = _rule_of(condition.optimizer)
+        return RuleOptimizer(rule, parameters, list(_hyperparameters(rule, optimizers, dtype)))
 
     return NamedPopulation(
         networks, make_optimizer, bias_gradient_scale=bias_gradient_scale, clipping=clipping_of(condition)
     )
+
+
+def _rule_of(optimizer: Optimizer) -> UpdateRule:
+    assert isinstance(optimizer, RuleBasedOptimizer)
+    return UPDATE_RULES[optimizer.rule_name]
 
 
 def _hyperparameters(rule: UpdateRule, optimizers: Sequence[Optimizer], dtype: torch.dtype) -> torch.Tensor:
