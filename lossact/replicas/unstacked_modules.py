@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lossact.replicas.modules import eval_mode, trained_names
-from lossact.replicas.named_tensors import Inputs
+from lossact.replicas.named_tensors import Inputs, Tensors, row_of
 from lossact.replicas.objective import Objective, check_learnable
 from lossact.replicas.passes import LearningPass, PassContext, Stage, run_pass
 from lossact.replicas.random_streams import RNGState, isolate_rng, rng_state, seed_rng, set_rng_state
