@@ -318,9 +318,7 @@ def test_early_stopping_ends_a_replica_and_starts_afresh_for_the_next(way: str) 
         assert outcome.steps is None
         epochs.append(len(rates) / BATCHES)
     expected: list[float] = []
-    fit_alone(
-        lambda: Validated(expected), points, max_epochs=EPOCHS, callbacks=[EarlyStopping("val_loss", 10.0, 2)]
-    )
+    fit_alone(lambda: Validated(expected), points, max_epochs=EPOCHS, callbacks=[EarlyStopping("val_loss", 10.0, 2)])
     assert epochs == [len(expected) / BATCHES] * 2 == [3, 3]
 
 
@@ -364,9 +362,7 @@ def test_a_loss_that_only_validation_logs_is_that_of_validation() -> None:
     assert outcome.steps == 3 * BATCHES  # 10, 9, 8 at the ends of epochs
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"), [(BothLogLoss, {}), (ValidationLogsLoss, {"num_sanity_val_steps": 0})]
-)
+@pytest.mark.parametrize(("kind", "options"), [(BothLogLoss, {}), (ValidationLogsLoss, {"num_sanity_val_steps": 0})])
 def test_a_name_of_both_training_and_validation_is_an_error(kind: type[Regression], options: dict[str, Any]) -> None:
     for at_most in (-1.0, 1e9):
         with pytest.raises(InputError, match="both training and validation give a metric='loss'"):
