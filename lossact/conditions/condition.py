@@ -16,7 +16,6 @@ from lossact.models.factory import ModuleFactory
 
 LOSS_NAMES = ("cross_entropy", "hinge", "huber", "l2")
 FULL_ACCURACY = Accuracy().at_least(1.0)
-OPTIMIZERS = (SGD, Adam, AdamW)
 DATA = (RandomImages, LineImages, ImageFiles, Arrays, GeneratedData)
 
 
@@ -36,13 +35,13 @@ class Condition(BaseCondition):
             meets it.
         batch_size: examples in a batch; None for all. Each replica has its own order, a new one every epoch. The
             incomplete last batch of an epoch is left out.
-        measured_every: updates between two measurements of the target, >= 1. More than 1 saves time where the target is
-            measured on other examples than the batch.
-        stacked: whether the parameters of the replicas are stacked; False runs modules side by side, for those that
-            cannot be stacked. Stacked batch norm uses the statistics of the batch, also where a target is measured.
-            Side by side, a target that is measured in a pass of its own (batches, validation examples,
-            measured_every > 1) is measured in evaluation mode, with running statistics.
-        version: change it to have trials trained anew for a reason that lossact cannot see, such as a new data file.
+        measured_every: updates between two measurements of the target; 1 is the finest. More than 1 saves time where
+            the target is measured on other examples than the batch.
+        stacked: whether replicas train as one; False runs modules side by side, for those that cannot be stacked.
+            Batch norm uses the statistics of the batch where stacked, also where a target is measured; side by side a
+            target is measured in evaluation mode, with running statistics, where that is a pass of its own (batches,
+            validation examples, measured_every > 1), else in the pass that learns.
+        version: change it to have trials trained anew for a reason the store cannot see.
         name: the name in tables; not part of the content.
 
     Raises:
@@ -75,7 +74,7 @@ class Condition(BaseCondition):
         if not isinstance(self.network, NetworkConfig):
             object.__setattr__(self, "network", ModuleFactory(self.network))
         for field_name, kinds in (
-            ("optimizer", OPTIMIZERS),
+            ("optimizer", (SGD, Adam, AdamW)),
             ("data", DATA),
             ("target", (Target,)),
         ):
@@ -84,15 +83,9 @@ class Condition(BaseCondition):
                 raise InputError(
                     f"{field_name}={value!r} has no threshold; write {type(value).__name__}(...).at_least(0.9)"
                 )
-            if not isinstance(value, kinds):
+            subclassed = isinstance(value, Optimizer) and type(value) not in kinds  # it would train as its parent
+            if subclassed or not isinstance(value, kinds):
                 raise InputError(f"{field_name}={value!r} must be one of {', '.join(k.__name__ for k in kinds)}")
-        if type(self.optimizer) not in OPTIMIZERS:
-            kind, parent = type(self.optimizer).__name__, type(self.optimizer).__mro__[1].__name__
-            raise InputError(
-                f"optimizer={kind}(...) would train as {parent}, whose update rule lossact knows; give one of "
-                f"{', '.join(known.__name__ for known in OPTIMIZERS)}, or train with your own optimizer in a "
-                "LightningCondition"
-            )
         if not self.stacked and not isinstance(self.network, ModuleFactory):
             raise InputError("stacked=False is for modules of your own; leave it out for built-in networks")
         if not self.name:

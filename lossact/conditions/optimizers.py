@@ -1,4 +1,4 @@
-"""The optimizers of conditions, as values; their update rules are in lossact.replicas.update_rules."""
+"""How weights move, as a condition says it; what each does is in lossact.replicas.update_rules."""
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
@@ -8,10 +8,10 @@ from lossact.checks import FLOAT32_LIMIT, check_number, checked_arguments
 
 
 class Optimizer(ABC):
-    """The rule by which weights are updated: SGD, Adam or AdamW.
+    """How weights move: SGD, Adam or AdamW.
 
     Attributes:
-        kind: the name of its update rule in lossact.replicas.update_rules.
+        kind: its rule's name in lossact.replicas.update_rules.
     """
 
     kind: ClassVar[str]
@@ -55,7 +55,7 @@ class SGD(Optimizer):
 @checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class Adam(Optimizer):
-    """Adam as in torch.optim.Adam: weight decay is added to the gradient.
+    """Adam as torch.optim.Adam has it, weight decay added to the gradient.
 
     Attributes:
         learning_rate: in (0, 1e38].
@@ -87,7 +87,7 @@ class Adam(Optimizer):
 @checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
-    """AdamW as in torch.optim.AdamW: weight decay is kept apart from the moments. The attributes are Adam's."""
+    """AdamW as torch.optim.AdamW has it: weight decay apart from the moments. Attributes are Adam's."""
 
     kind: ClassVar[str] = "adamw"
 
