@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from lossact.checks import FLOAT32_LIMIT, check_number
+from lossact.checks import FLOAT32_LIMIT, check_number, checked_arguments
 
 
 class Optimizer(ABC):
@@ -18,9 +18,10 @@ class Optimizer(ABC):
 
     @abstractmethod
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
+        """Return everything that decides an outcome, ready for JSON."""
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class SGD(Optimizer):
     """Gradient descent with momentum: v <- momentum v + grad + weight_decay p; p <- p - learning_rate v.
@@ -47,10 +48,11 @@ class SGD(Optimizer):
         check_number("bias_gradient_scale", self.bias_gradient_scale, above=0, at_most=FLOAT32_LIMIT, hint=1.0)
 
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
+        """Return everything that decides an outcome, ready for JSON."""
         return {"kind": self.kind, **asdict(self)}
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class Adam(Optimizer):
     """Adam as torch.optim.Adam has it, weight decay added to the gradient.
@@ -78,10 +80,11 @@ class Adam(Optimizer):
         check_number("weight_decay", self.weight_decay, at_least=0, at_most=FLOAT32_LIMIT, hint=0.01)
 
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
+        """Return everything that decides an outcome, ready for JSON."""
         return {"kind": self.kind, **asdict(self)}
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
     """AdamW as torch.optim.AdamW has it: weight decay apart from the moments. Attributes are Adam's."""
