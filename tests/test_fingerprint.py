@@ -207,7 +207,7 @@ def test_values_that_are_held_count() -> None:
 
 
 def test_what_a_function_is_does_not_depend_on_the_process() -> None:
-    code = "from tests.test_fingerprint import *; print(described(membership, 'x'))"
+    code = "from tests.test_fingerprint import *; print(fingerprint(membership, 'x'))"
     found = set()
     for seed in ("1", "2", "3"):
         environment = os.environ | {"PYTHONHASHSEED": seed}

@@ -322,7 +322,7 @@ def test_a_sweep_names_options_that_fit_has(
 
 
 ENDLESS = [
-    "--model.target=lossact.Loss", "--model.target.at_most=-1", "--model.budget=1000000",
+    "--model.target.measure=lossact.Loss", "--model.target.at_least=null", "--model.target.at_most=-1",
     "--trainer.log_every_n_steps=1",
 ]  # fmt: skip
 

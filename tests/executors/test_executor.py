@@ -134,7 +134,7 @@ def test_launches_hold_each_block_once_and_as_many_as_are_wished_for() -> None:
 def test_an_executor_of_the_projects_own(claims: Claims) -> None:
     (claims.write() / "conftest.py").write_text(
         "import lossact\n"
-        "from lossact.experiment import LocalExecutor\n\n"
+        "from lossact.executors import LocalExecutor\n\n"
         "class Loud(LocalExecutor):\n"
         "    def train(self, *given):\n"
         "        print('TRAINS')\n"
