@@ -14,9 +14,7 @@ from lossact.running.jobs import BlockJob, ProgressCallback, TrainedBlock
 from lossact.running.runner import group_blocks, train_jobs
 from lossact.training.compute_config import ComputeConfig
 from tests.conftest import report_condition, with_sgd
-from tests.pytest_plugin.conftest import Claims, claims
-
-__all__ = ["claims"]
+from tests.pytest_plugin.conftest import Claims
 
 BLOCKS_A_LOOK = 8
 
