@@ -221,16 +221,16 @@ def test_a_device_that_is_not_there_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("compute_config", "message"),
+    ("options", "message"),
     [
         ({"device": "tpu"}, "device='tpu' is not known; choose one of cpu, cuda, mps"),
         ({"precision": "16-mixed"}, "precision='16-mixed' is not known; choose one of 32-true, 64-true"),
         ({"threads": 0}, "threads=0 must be an integer >= 1"),
     ],
 )
-def test_bad_settings_are_named(compute_config: dict[str, Any], message: str) -> None:
+def test_bad_settings_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        ComputeConfig(**compute_config)
+        ComputeConfig(**options)
 
 
 def test_a_bad_seed_is_named() -> None:
