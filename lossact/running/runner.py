@@ -119,7 +119,7 @@ def _launched_with(condition: Condition) -> str:
     content.pop("version")
     for part, own in (("network", ("initial_scale",)), ("data", ("label_rate",))):
         content[part] = {name: value for name, value in content[part].items() if name not in own}
-    content["optimizer"] = condition.optimizer.kind
+    content["optimizer"] = condition.optimizer.launch_content
     return json.dumps(content, sort_keys=True, default=str)
 
 
