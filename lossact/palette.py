@@ -43,7 +43,7 @@ SERIES = (
 
 # Colour maps of matplotlib and of plotly that vary evenly in lightness.
 SEQUENTIAL = "viridis"
-DIVERGING = "RdBu_r"
+DIVERGING = "coolwarm"
 CLAIM_HOLDS = "RdBu"  # from 0, the claim fails, to 1, it holds
 
 

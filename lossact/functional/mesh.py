@@ -18,6 +18,7 @@ GapKind = Literal["infinite", "undefined", "beyond the limit"]
 
 REFINEMENTS = 6  # knots between a breakpoint and its neighbours, at halved distances
 BISECTIONS = 60
+FINEST = 100  # rows between the lowest and the highest value, where a quantity is steep
 POLE = 3.0  # times the 90% quantile of |value|, above which an unbounded quantity is cut off
 RANGES = {  # of weight and bias: where each activation has its structure
     "sigmoid": (-6.0, 6.0), "relu": (-1.0, 1.0), "tanh": (-3.0, 3.0), "leaky_relu": (-1.0, 1.0),
@@ -119,11 +120,13 @@ def mesh(neuron: Neuron, quantity: Quantity, grid: Grid, *, across: int = 2) -> 
 
     limit = _limit(values_at(even), values_at(knots))
     knots, shown = _with_edges(knots, values_at, limit)
+    knots = _refined(knots, values_at(knots), shown, offset)
+    shown = _is_shown(values_at(knots), limit)
     values = values_at(knots)
     jumps = _jumps(knots, values, shown, breaks, offset)
     gaps = _gaps(knots, shown, values_at)
     z, values = _separated(knots, values, shown, jumps)
-    w, b = _level_lines(z, grid, across)
+    w, b = level_lines(z, grid, across)
     return Mesh(neuron, quantity, grid, z, w, b, values, limit, gaps)
 
 
@@ -176,8 +179,7 @@ def _with_edges(knots: Tensor, values_at: _Function, limit: float | None) -> tup
     """Return the knots with the edges of what is shown among them, and which of them are shown."""
 
     def is_shown(z: Tensor) -> Tensor:
-        values = values_at(z)
-        return values.isfinite() if limit is None else values.isfinite() & (values.abs() <= limit)
+        return _is_shown(values_at(z), limit)
 
     shown = is_shown(knots)
     edges = []
@@ -186,6 +188,23 @@ def _with_edges(knots: Tensor, values_at: _Function, limit: float | None) -> tup
         edges.append(_bisected(inner, outer, is_shown))
     knots = torch.cat((knots, torch.tensor(edges, dtype=torch.float64))).unique()
     return knots, is_shown(knots)
+
+
+def _is_shown(values: Tensor, limit: float | None) -> Tensor:
+    return values.isfinite() if limit is None else values.isfinite() & (values.abs() <= limit)
+
+
+def _refined(knots: Tensor, values: Tensor, shown: Tensor, offset: float) -> Tensor:
+    """Return the knots, and more between those whose values differ by much."""
+    if not bool(shown.any()):
+        return knots
+    span = values[shown].max() - values[shown].min()
+    more = [knots]
+    for k in torch.nonzero(shown[1:] & shown[:-1] & (knots.diff() > 4 * offset)).flatten().tolist():
+        pieces = int((values[k + 1] - values[k]).abs() / span.clamp(min=1e-300) * FINEST) + 1
+        if pieces > 1:
+            more.append(torch.linspace(float(knots[k]), float(knots[k + 1]), pieces + 1, dtype=torch.float64)[1:-1])
+    return torch.cat(more).sort().values
 
 
 def _jumps(knots: Tensor, values: Tensor, shown: Tensor, breaks: list[float], offset: float) -> set[int]:
@@ -231,8 +250,8 @@ def _separated(knots: Tensor, values: Tensor, shown: Tensor, jumps: set[int]) ->
     return torch.tensor(z, dtype=torch.float64), torch.tensor(kept, dtype=torch.float64)
 
 
-def _level_lines(z: Tensor, grid: Grid, across: int) -> tuple[Tensor, Tensor]:
-    """Return (rows, across) weights and biases on each line w x + b = z within the rectangle."""
+def level_lines(z: Tensor, grid: Grid, across: int) -> tuple[Tensor, Tensor]:
+    """Return weights and biases (rows, across) on each line w x + b = z within the ranges of a grid."""
     (w_low, w_high), (b_low, b_high) = grid.w, grid.b
     if grid.x == 0:
         start, end = torch.full_like(z, w_low), torch.full_like(z, w_high)
