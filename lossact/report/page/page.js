@@ -39,7 +39,7 @@ function writeAddress() {
 function camera() {
   const turn = state.azimuth + (state.x < 0 ? 90 : 0), [a, e] = [turn, state.elevation].map(angle => angle * Math.PI / 180);
   return {
-    up: {x: 0, y: 0, z: 1}, center: {x: 0, y: 0, z: -0.16}, projection: {type: "perspective"},
+    up: {x: 0, y: 0, z: 1}, center: {x: 0, y: 0, z: -0.1}, projection: {type: "perspective"},
     eye: {x: state.distance * Math.cos(a) * Math.cos(e), y: state.distance * Math.sin(a) * Math.cos(e), z: state.distance * Math.sin(e)},
   };
 }
