@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lossact.cli import dashboard, init, report, surfaces
+from lossact.cli import curves, dashboard, init, report, surfaces
 from lossact.cli import map as map_command
 from lossact.cli.training_commands import TRAINING
 from lossact.errors import LossactError
@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     surfaces.add_arguments(
         commands.add_parser("surfaces", help="figures of one neuron: output, loss, gradient over (w, b)")
     )
+    curves.add_arguments(commands.add_parser("curves", help="learning curves of a claim's conditions, and who arrives when"))
     map_command.add_arguments(commands.add_parser("map", help="a claim's verdict over a grid of two numbers"))
     report.add_arguments(commands.add_parser("report", help="claims decided and written up: a folder to read or mail"))
     dashboard.add_arguments(commands.add_parser("dashboard", help="a W&B workspace that shows a project's runs"))
