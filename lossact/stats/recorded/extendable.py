@@ -22,7 +22,7 @@ from lossact.errors import InputError
 from lossact.stats.recorded.fixed import FixedDecision, FixedMargins, VerdictName
 from lossact.stats.recorded.outcome_counts import OutcomeCounts
 
-BLOCK = 2
+BLOCK = 1
 BETS = np.geomspace(0.1, 0.99, 40)
 _AS_SUPPORT = np.array([0.0, 0.5, 1.0, 0.5, 0.0])  # W by Outcome
 _AS_REFUTATION = np.array([0.0, 0.5, 1.0, 1.0, 1.0])
