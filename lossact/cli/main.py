@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lossact.cli import dashboard, init, report, surfaces
+from lossact.cli import compare, dashboard, init, report, surfaces
 from lossact.cli import map as map_command
 from lossact.cli.training_commands import TRAINING
 from lossact.errors import LossactError
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.add_parser("surfaces", help="figures of one neuron: output, loss, gradient over (w, b)")
     )
     map_command.add_arguments(commands.add_parser("map", help="a claim's verdict over a grid of two numbers"))
+    compare.add_arguments(commands.add_parser("compare", help="runs made already, from a table: every pair decided"))
     report.add_arguments(commands.add_parser("report", help="claims decided and written up: a folder to read or mail"))
     dashboard.add_arguments(commands.add_parser("dashboard", help="a W&B workspace that shows a project's runs"))
     for name, does in TRAINING.items():

@@ -1,5 +1,6 @@
 """Runs that were recorded already: exact statistics for a fixed number of them."""
 
+from lossact.stats.recorded.all_pairs import PairResult, compare_pairs
 from lossact.stats.recorded.describe import Description, describe, interquartile_mean, performance_profile
 from lossact.stats.recorded.equivalence import decide_equal
 from lossact.stats.recorded.extendable import decide_extendable
@@ -9,6 +10,7 @@ from lossact.stats.recorded.outcome_counts import OutcomeCounts
 from lossact.stats.recorded.paired import decide_paired
 from lossact.stats.recorded.planning import runs_to_decide
 from lossact.stats.recorded.ranks import rank_sum_p
+from lossact.stats.recorded.samples import Samples, StepSamples, ValueSamples
 from lossact.stats.recorded.several import SeveralDecisions, decide_all
 from lossact.stats.recorded.shift import Shift, hodges_lehmann
 from lossact.stats.recorded.steps import RecordedSteps, compare_recorded_steps, scores
@@ -19,10 +21,15 @@ __all__ = [
     "FixedDecision",
     "FixedMargins",
     "OutcomeCounts",
+    "PairResult",
     "RecordedSteps",
+    "Samples",
     "SeveralDecisions",
     "Shift",
+    "StepSamples",
     "StudentTest",
+    "ValueSamples",
+    "compare_pairs",
     "compare_recorded_steps",
     "decide_all",
     "decide_at_most",

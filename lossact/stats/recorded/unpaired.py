@@ -36,7 +36,7 @@ def decide_unpaired(
         margins: (1/2, 1/2 + delta) or (1/2 - delta, 1/2).
 
     Returns:
-        the decision; where it is SUPPORTED at a margin of 1/2, its interval begins at 1/2 or above.
+        the decision; its interval begins at margins.support or above where, and only where, it is SUPPORTED.
 
     Reference: Hoeffding, Probability inequalities for sums of bounded random variables, JASA 1963.
     """
@@ -55,8 +55,8 @@ def decide_unpaired(
             p_support = max(p_support, untied_p(n_first, n_second, counts.lowest_mean * counts.n))
     p_refute = hoeffding.p_below(counts.highest_mean, n, margins.refute)
     verdict = verdict_of(p_support, p_refute, alpha=alpha)
-    if verdict == "supported":
-        low = max(low, margins.support)
+    # The rank test and Hoeffding's bound are different statistics; the interval keeps to the side of the verdict.
+    low = max(low, margins.support) if verdict == "supported" else min(low, margins.support)
     return FixedDecision(
         verdict=verdict,
         value=counts.mean,
