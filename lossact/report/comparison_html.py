@@ -17,7 +17,7 @@ def comparison_html(comparison: RunComparison) -> str:
     style, _, _ = templates.get_source(environment, "report.css")
     return environment.get_template("comparison.html.jinja").render(
         title=comparison.subject,
-        head=wording.title(comparison),
+        head=wording.counted(comparison),
         undecidable=wording.undecidable(comparison),
         left_out=comparison.left_out,
         condition_columns=wording.CONDITION_COLUMNS,

@@ -10,7 +10,7 @@ from lossact.report.escaping import plain
 def comparison_markdown(comparison: RunComparison) -> str:
     """Return the tables as Markdown."""
     decimals = comparison.decimals
-    lines = [f"# {plain(comparison.subject)}", "", plain(wording.title(comparison)), ""]
+    lines = [f"# {plain(comparison.subject)}", "", plain(wording.counted(comparison)), ""]
     lines += [f"- {plain(sentence)}" for sentence in wording.undecidable(comparison)]
     lines += [f"- left out: {plain(f'{name} {why}')}" for name, why in comparison.left_out]
     lines += ["", *_table(wording.CONDITION_COLUMNS, [

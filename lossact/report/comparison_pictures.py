@@ -27,21 +27,33 @@ def runs_picture(comparison: RunComparison) -> str:
             f'<text x="{LEFT - 12}" y="{y + 4:.1f}" text-anchor="end" fill="currentColor">{_label(row.name)}</text>'
         )
         values = row.values[~np.isnan(row.values)]
-        for at, value in enumerate(values):
+        shown = values[values <= axis.high]
+        for at, value in enumerate(shown):
             offset = (at * 0.618034 % 1 - 0.5) * ROW * 0.55  # spread so that equal values stay visible
             title = f"<title>{escape(row.name)}: {number(float(value), comparison.decimals)}</title>"
             parts.append(
                 f'<circle cx="{axis.place(value):.1f}" cy="{y + offset:.1f}" r="3.2" fill="var(--series-0)" '
                 f'fill-opacity=".45">{title}</circle>'
             )
-        if row.description is not None:
+        if row.description is not None and row.description.high <= axis.high:
             parts.append(_median(row, axis, y))
-        elif row.n_reached is not None:
-            missing = f"{row.n - row.n_reached} of {row.n} did not reach it"
-            parts.append(f'<text x="{WIDTH - RIGHT}" y="{y + 4:.1f}" text-anchor="end" class="soft">{missing}</text>')
+        if remark := _remark(row, axis):
+            parts.append(
+                f'<text x="{WIDTH - RIGHT}" y="{y + 4:.1f}" text-anchor="end" fill="var(--soft)">{escape(remark)}</text>'
+            )
     bottom = TOP + ROW * len(comparison.conditions)
     parts.append(axis.ticks(bottom, comparison.subject.partition(",")[0]))
     return _svg(bottom + FOOT, parts, f"every recorded run: {comparison.subject}")
+
+
+def _remark(row: ConditionRow, axis: "_Axis") -> str:
+    """What the row's dots do not show."""
+    values = row.values[~np.isnan(row.values)]
+    beyond = values[values > axis.high]
+    if len(beyond):
+        low, high = (number(float(each), axis.decimals) for each in (beyond.min(), beyond.max()))
+        return f"{len(beyond)} of {row.n} runs at {low} to {high} \u2192"
+    return f"{row.n - len(values)} of {row.n} runs did not reach it" if len(values) < row.n else ""
 
 
 def _median(row: ConditionRow, axis: "_Axis", y: float) -> str:
@@ -90,12 +102,17 @@ def legend(comparison: RunComparison) -> list[tuple[str, str, str]]:
 
 
 class _Axis:
-    """A horizontal axis over the values of all runs."""
+    """A horizontal axis over the values of all runs, but for few that lie far above the rest."""
 
     def __init__(self, rows: Sequence[ConditionRow], decimals: int) -> None:
         values = np.concatenate([row.values for row in rows])
         values = values[~np.isnan(values)]
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+        gaps = np.diff(np.sort(values))
+        if len(gaps) and gaps.max() > (high - low) / 2:
+            below = np.sort(values)[: int(gaps.argmax()) + 1]
+            if 2 * len(below) >= len(values):
+                high = float(below.max())
         margin = 0.03 * (high - low) or 0.5
         self.low, self.high, self.decimals = low - margin, high + margin, decimals
 
@@ -114,7 +131,7 @@ class _Axis:
                 f'<text x="{x:.1f}" y="{y + 18:.1f}" text-anchor="middle" fill="currentColor">{value:.{decimals}f}</text>'
             )
         middle = (LEFT + WIDTH - RIGHT) / 2
-        parts.append(f'<text x="{middle}" y="{y + 37:.1f}" text-anchor="middle" class="soft">{escape(label)}</text>')
+        parts.append(f'<text x="{middle}" y="{y + 37:.1f}" text-anchor="middle" fill="var(--soft)">{escape(label)}</text>')
         return "".join(parts)
 
 

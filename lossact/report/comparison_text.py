@@ -18,7 +18,8 @@ def comparison_text(comparison: RunComparison, *, width: int) -> str:
         width: columns of the terminal, for sentences; tables take what they need.
     """
     decimals = comparison.decimals
-    lines = _wrapped([wording.title(comparison), *wording.undecidable(comparison)], width)
+    head = f"{comparison.subject}: {wording.counted(comparison)}"
+    lines = _wrapped([*wording.undecidable(comparison), head], width)
     lines += _wrapped([f"left out: {name} {why}" for name, why in comparison.left_out], width)
     conditions = [[_short(row.name), *wording.condition_cells(row, decimals)] for row in comparison.conditions]
     lines += ["", *_table(wording.CONDITION_COLUMNS, conditions, right={1, 2, 3, 4})]

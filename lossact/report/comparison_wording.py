@@ -6,10 +6,10 @@ from lossact.report.comparison import ConditionRow, RunComparison
 from lossact.stats.recorded import PairResult
 
 
-def title(comparison: RunComparison) -> str:
-    """The number of conditions and runs, and what is compared."""
+def counted(comparison: RunComparison) -> str:
+    """The number of conditions and runs."""
     runs = [row.n for row in comparison.conditions]
-    return f"{len(runs)} conditions, {sum(runs)} recorded runs; a fixed number. Compared: {comparison.subject}"
+    return f"{len(runs)} conditions, {sum(runs)} recorded runs; a fixed number"
 
 
 def undecidable(comparison: RunComparison) -> list[str]:
