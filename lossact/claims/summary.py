@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from lossact.claims.verdict_summary import ConditionCounts
 from lossact.conditions import BaseCondition
 from lossact.storage import Trials
 
@@ -37,3 +38,8 @@ class ConditionSummary:
             mean_restricted_steps=float(trials.restricted_steps.mean()),
             trials=trials,
         )
+
+    @property
+    def counts(self) -> ConditionCounts:
+        """What reports say of it."""
+        return ConditionCounts(self.name, self.replicas, self.reached, self.diverged, self.median_steps_to_target)

@@ -12,6 +12,7 @@ from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.notebook import verdict_html
 from lossact.claims.summary import ConditionSummary
 from lossact.claims.theorem import Theorem
+from lossact.claims.verdict_summary import Estimate, EvidenceValues, SingleRunAgreement, VerdictSummary
 from lossact.stats import Decision, Proportion, proportion
 from lossact.storage import Trials
 
@@ -65,35 +66,26 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """The fields of --claims-json that are the verdict's own, ready for JSON."""
-        d = self.decision
-        return {
-            "verdict": d.verdict,
-            "reason": d.reason,
-            "effect": {
-                "name": self.hypothesis.effect_name,
-                **{name: getattr(d, name) if math.isfinite(d.value) else None for name in ("value", "low", "high")},
-                "level": d.level,
-            },
-            "budget": self.hypothesis.budget,
-            "replicas": d.replicas,
-            "decided_at": d.decided_at,
-            "replicas_to_go": d.replicas_to_go,
-            "evidence": {"support": self._e_value(d.log_support), "refute": self._e_value(d.log_refute)},
-            "conditions": [
-                {
-                    "name": c.name,
-                    "replicas": c.replicas,
-                    "reached": c.reached,
-                    "diverged": c.diverged,
-                    "median_steps_to_target": c.median_steps_to_target,
-                }
-                for c in self.conditions
-            ],
-            "story": None
-            if self.single_run_agreement is None
-            else asdict(self.single_run_agreement) | {"value": self.single_run_agreement.value},
-            "seconds": self.seconds,
-        }
+        return self.summary().to_json()
+
+    def summary(self) -> VerdictSummary:
+        """The verdict as plain values, for reports."""
+        d, agreement = self.decision, self.single_run_agreement
+        return VerdictSummary(
+            verdict=d.verdict,
+            reason=d.reason,
+            effect=Estimate(self.hypothesis.effect_name, d.value, d.low, d.high, d.level),
+            budget=self.hypothesis.budget,
+            replicas=d.replicas,
+            decided_at=d.decided_at,
+            replicas_to_go=d.replicas_to_go,
+            evidence=EvidenceValues(self._e_value(d.log_support), self._e_value(d.log_refute)),
+            conditions=tuple(condition.counts for condition in self.conditions),
+            single_run_agreement=None
+            if agreement is None
+            else SingleRunAgreement(**asdict(agreement), value=agreement.value),
+            seconds=self.seconds,
+        )
 
     def _e_value(self, logarithm: float) -> float | None:
         return None if self.is_exact else math.exp(min(logarithm, LARGEST_LOG))

@@ -1,9 +1,10 @@
 """What tables, pages and logs say of a claim, in the same words."""
 
+import math
 from collections.abc import Sequence
-from typing import Any
 
 from lossact.claims.result import ClaimResult
+from lossact.claims.verdict_summary import ConditionCounts, SingleRunAgreement
 
 
 def printable(text: str) -> str:
@@ -24,28 +25,28 @@ def family_size(result: ClaimResult) -> str:
 
 def value(result: ClaimResult) -> str:
     """The effect; of a theorem, the largest deviation."""
-    found = result.verdict["effect"]["value"]
+    found = result.verdict.effect.value
     if not result.exact:
         return f"{found:.3f}"
-    return "NaN" if found is None else f"{found:.0e}"
+    return f"{found:.0e}" if math.isfinite(found) else "NaN"
 
 
 def bounds(result: ClaimResult) -> str:
     """The interval, or "exact" where nothing was sampled."""
-    effect = result.verdict["effect"]
-    return "exact" if result.exact else f"[{effect['low']:.3f}, {effect['high']:.3f}]"
+    effect = result.verdict.effect
+    return "exact" if result.exact else f"[{effect.low:.3f}, {effect.high:.3f}]"
 
 
 def level(result: ClaimResult) -> str:
     """The interval's, with as many digits as it takes not to say 100%."""
-    found = result.verdict["effect"]["level"]
+    found = result.verdict.effect.level
     texts = (f"{found:.{digits}%}" for digits in range(1, 8))
     return next((text for text in texts if not text.startswith("100") or found == 1), "nearly 100%")
 
 
 def decided(result: ClaimResult) -> str:
     """After how many replicas the verdict fell, or looking was given up; else nothing."""
-    at = result.verdict["decided_at"]
+    at = result.verdict.decided_at
     if not at:
         return ""
     given_up = result.name == "inconclusive" or result.by_holm
@@ -60,17 +61,17 @@ def share(count: int, of: int) -> str:
     return text
 
 
-def reached(condition: dict[str, Any]) -> str:
+def reached(condition: ConditionCounts) -> str:
     """A condition and how many of its replicas met the target."""
-    diverged = f", {condition['diverged']} diverged" if condition["diverged"] else ""
-    return f"{condition['name']} {share(condition['reached'], condition['replicas'])}{diverged}"
+    diverged = f", {condition.diverged} diverged" if condition.diverged else ""
+    return f"{condition.name} {share(condition.reached, condition.replicas)}{diverged}"
 
 
-def story(told: dict[str, Any]) -> str:
-    """How often one run of each condition would have told the claimed order."""
+def story(agreement: SingleRunAgreement) -> str:
+    """How often one run of each condition shows the claimed order."""
     return (
-        f"a single run of each tells this order in {told['successes']} of {told['n']} "
-        f"({told['value']:.1%}, [{told['low']:.3f}, {told['high']:.3f}])"
+        f"a single run of each tells this order in {agreement.successes} of {agreement.n} "
+        f"({agreement.value:.1%}, [{agreement.low:.3f}, {agreement.high:.3f}])"
     )
 
 

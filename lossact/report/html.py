@@ -1,6 +1,7 @@
 """A report as one page: the verdicts first, then each claim with its evidence and curves; it loads nothing."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lossact.claims.result import ClaimResult
+from lossact.claims.verdict_summary import ConditionCounts, SingleRunAgreement
 from lossact.report.charts import curve_charts, evidence_chart, prefix_ids, reach_chart, series
 from lossact.report.files import write_whole
 from lossact.report.formatting import (
@@ -90,7 +92,7 @@ class _Curves:
 def _claim(number: int, result: ClaimResult, curves: _Curves, run: RunInfo) -> dict[str, Any]:
     """What the template shows of a claim."""
     verdict = result.verdict
-    effect = verdict["effect"]
+    effect = verdict.effect
     keys = tuple(key for _, key in result.keys)
     settings = _values([_flat(curves.conditions[key].content["condition"]) for key in keys if key in curves.conditions])
     return {
@@ -99,21 +101,21 @@ def _claim(number: int, result: ClaimResult, curves: _Curves, run: RunInfo) -> d
         "statement": result.statement,
         "source": result.source,
         "sentence": result.sentence,
-        "reason": verdict["reason"],
+        "reason": verdict.reason,
         "exact": result.exact,
         "recorded": result.recorded or "",
         "decides": result.decides,
-        "replicas": verdict["replicas"],
+        "replicas": verdict.replicas,
         "thresholds": result.thresholds,
-        "effect": effect | {"told": value(result), "bounds": bounds(result)},
+        "effect": asdict(effect) | {"told": value(result), "bounds": bounds(result)},
         "told": _told(result),
         "warnings": result.warnings,
-        "story": _story(verdict["story"]) if verdict["story"] else "",
-        "conditions": [_condition(k, one, verdict["budget"]) for k, one in enumerate(verdict["conditions"])],
-        "diverged": any(one["diverged"] for one in verdict["conditions"]),
+        "story": _story(verdict.single_run_agreement) if verdict.single_run_agreement else "",
+        "conditions": [_condition(k, one, verdict.budget) for k, one in enumerate(verdict.conditions)],
+        "diverged": any(one.diverged for one in verdict.conditions),
         "charts": [
             (caption, prefix_ids(chart, f"c{number}-{k}"))
-            for k, (caption, chart) in enumerate([*_evidence(result, run), *curves.of(keys, verdict["replicas"])])
+            for k, (caption, chart) in enumerate([*_evidence(result, run), *curves.of(keys, verdict.replicas)])
         ],
         "setting": [(name, values[0]) for name, values in settings if len(set(values)) == 1],
         "differences": [(name, values) for name, values in settings if len(set(values)) > 1],
@@ -122,31 +124,31 @@ def _claim(number: int, result: ClaimResult, curves: _Curves, run: RunInfo) -> d
 
 
 def _told(result: ClaimResult) -> str:
-    verdict, effect = result.verdict, result.verdict["effect"]
+    verdict, effect = result.verdict, result.verdict.effect
     if result.exact:
-        return sentence(f"{effect['name']} {value(result)}; a theorem, checked and not sampled")
-    within = f" within {verdict['budget']} updates" if verdict["budget"] else ""
-    ended = f", {decided(result)}" if verdict["decided_at"] else ""
+        return sentence(f"{effect.name} {value(result)}; a theorem, checked and not sampled")
+    within = f" within {verdict.budget} updates" if verdict.budget else ""
+    ended = f", {decided(result)}" if verdict.decided_at else ""
     return " ".join(
         [
             sentence(
-                f"{effect['name']} {value(result)}, {level(result)} confidence sequence {bounds(result)}{within}; "
-                f"{verdict['replicas']} replicas{ended}"
+                f"{effect.name} {value(result)}, {level(result)} confidence sequence {bounds(result)}{within}; "
+                f"{verdict.replicas} replicas{ended}"
             ),
             thresholds(result),
         ]
     )
 
 
-def _story(told: dict[str, Any]) -> str:
-    return sentence(f"{story(told)}, at {told['level']:.1%}")
+def _story(agreement: SingleRunAgreement) -> str:
+    return sentence(f"{story(agreement)}, at {agreement.level:.1%}")
 
 
 def _evidence(result: ClaimResult, run: RunInfo) -> Charts:
     if result.evidence_path is None:
         return []
     needed = result.family_size / run.alpha
-    chart = evidence_chart(result.evidence_path, needed=needed, decided_at=result.verdict["decided_at"])
+    chart = evidence_chart(result.evidence_path, needed=needed, decided_at=result.verdict.decided_at)
     ended = decided(result)
     caption = Markup(
         'Largest evidence so far <span class="supported">for</span> and, broken, <span class="refuted">against</span>; '
@@ -155,9 +157,9 @@ def _evidence(result: ClaimResult, run: RunInfo) -> Charts:
     return [(caption.format(needed, f"; dotted: {ended}" if ended else ""), chart)]
 
 
-def _condition(k: int, one: dict[str, Any], budget: int) -> dict[str, Any]:
-    median = one["median_steps_to_target"]
-    return one | series(k) | {"median": f"> {budget}" if median is None else f"{median:g}"}
+def _condition(k: int, one: ConditionCounts, budget: int | None) -> dict[str, Any]:
+    median = one.median_steps_to_target
+    return asdict(one) | series(k) | {"median": f"> {budget}" if median is None else f"{median:g}"}
 
 
 def _family(members: Sequence[ClaimResult], run: RunInfo) -> str:

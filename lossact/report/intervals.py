@@ -15,13 +15,13 @@ def intervals_figure(results: Sequence[ClaimResult]) -> Figure:
     figure = Figure(figsize=(9, 1.2 + 0.42 * len(shown)), layout="constrained")
     axes = figure.add_subplot(xlim=(0, 1), ylim=(len(shown) - 0.4, -0.6), xlabel="effect, and its confidence sequence")
     for row, result in enumerate(shown):
-        effect = result.verdict["effect"]
+        effect = result.verdict.effect
         colour = COLOURS[result.name]
         if result.thresholds:
             low, *_, high = result.thresholds
             axes.fill_betweenx([row - 0.5, row + 0.5], low, high, color="0.9", zorder=0)
         axes.vlines(result.thresholds, row - 0.5, row + 0.5, color="0.6", linewidth=0.8, zorder=1)
-        axes.plot([effect["low"], effect["high"]], [row, row], color=colour, linewidth=3, solid_capstyle="butt")
-        axes.plot(effect["value"], row, "o", color=colour)
+        axes.plot([effect.low, effect.high], [row, row], color=colour, linewidth=3, solid_capstyle="butt")
+        axes.plot(effect.value, row, "o", color=colour)
     axes.set_yticks(range(len(shown)), [f"{short_name(one)}\n{one.name}" for one in shown], fontsize=8)
     return figure

@@ -46,7 +46,7 @@ def _row(result: ClaimResult) -> str:
         plain(result.statement + (f" ({result.source})" if result.source else "")),
         value(result),
         bounds(result),
-        "" if result.exact else str(result.verdict["replicas"]),
+        "" if result.exact else str(result.verdict.replicas),
         result.recorded or "",
     ]
     return f"| {' | '.join(cells)} |"
@@ -54,11 +54,11 @@ def _row(result: ClaimResult) -> str:
 
 def _details(result: ClaimResult, run: RunInfo) -> list[str]:
     verdict = result.verdict
-    notes = [verdict["reason"], *result.warnings]
-    if verdict["conditions"]:
-        notes.append("reached the target: " + ", ".join(map(reached, verdict["conditions"])))
-    if verdict["story"]:
-        notes.append(story(verdict["story"]))
+    notes = [verdict.reason, *result.warnings]
+    if verdict.conditions:
+        notes.append("reached the target: " + ", ".join(map(reached, verdict.conditions)))
+    if verdict.single_run_agreement:
+        notes.append(story(verdict.single_run_agreement))
     return [
         "<details>",
         f"<summary>{escape(result.statement)}</summary>",

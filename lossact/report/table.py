@@ -31,8 +31,8 @@ def verdict_table(
         width: columns of the terminal.
     """
     first = results[0]
-    budgets = sorted({result.verdict["budget"] for result in results if result.verdict["budget"]})
-    levels = {result.verdict["effect"]["level"] for result in results if not result.exact}
+    budgets = sorted({result.verdict.budget for result in results if result.verdict.budget})
+    levels = {result.verdict.effect.level for result in results if not result.exact}
     level = max(levels, default=1.0)
     head = (
         f"{family_size(first)}, alpha {alpha:g}/{first.family_size} a side, delta {delta:g}, "
@@ -51,22 +51,22 @@ def verdict_table(
 
 def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
     verdict = result.verdict
-    effect = verdict["effect"]
-    replicas = "" if result.exact else verdict["replicas"]
+    effect = verdict.effect
+    replicas = "" if result.exact else verdict.replicas
     row = f"{result.name.upper():12}  {value(result):6} {bounds(result):15}  {replicas:>8}  {short_name(result)}"
     details = [f"{result.sentence}{f' ({result.source})' if result.source else ''}"]
-    if verdict["decided_at"] or verdict["reason"]:
-        details.append("; ".join(filter(None, (decided(result), verdict["reason"]))))
-    if effect["name"] != "win probability" and not result.exact:
-        details.append(f"effect: {effect['name']}")
-    if effect["level"] != level and not result.exact:
-        details.append(f"interval at {effect['level']:.1%}")
+    if verdict.decided_at or verdict.reason:
+        details.append("; ".join(filter(None, (decided(result), verdict.reason))))
+    if effect.name != "win probability" and not result.exact:
+        details.append(f"effect: {effect.name}")
+    if effect.level != level and not result.exact:
+        details.append(f"interval at {effect.level:.1%}")
     if result.recorded is not None and result.recorded != result.name:
         details.append(f"on record{'' if result.decides else ' for the default setting'}: {result.recorded}")
-    if verdict["conditions"]:
-        details.append("reached the target: " + ", ".join(map(reached, verdict["conditions"])))
-    if verdict["story"]:
-        details.append(story(verdict["story"]))
+    if verdict.conditions:
+        details.append("reached the target: " + ", ".join(map(reached, verdict.conditions)))
+    if verdict.single_run_agreement:
+        details.append(story(verdict.single_run_agreement))
     details += [f"note: {warning}" for warning in result.warnings]
     indent = " " * 4
     wrapped = [

@@ -264,12 +264,12 @@ def _log_verdicts(run: Any, results: Sequence[ClaimResult], ids: Mapping[str, st
     ]  # fmt: skip
     rows: list[list[Any]] = []
     for result in results:
-        effect = result.verdict["effect"]
-        reached = ", ".join(f"{c['name']} {c['reached']}/{c['replicas']}" for c in result.verdict["conditions"])
+        effect = result.verdict.effect.to_json()
+        reached = ", ".join(f"{c.name} {c.reached}/{c.replicas}" for c in result.verdict.conditions)
         runs = ", ".join(ids[key] for _, key in result.keys if key in ids)
         rows.append(
             [result.id, result.statement, result.source, result.name, result.recorded, effect["name"], effect["value"],
-             effect["low"], effect["high"], result.verdict["replicas"], reached, runs]
+             effect["low"], effect["high"], result.verdict.replicas, reached, runs]
         )  # fmt: skip
     _log_table(run, "verdicts", columns, rows)
     if any(not result.exact for result in results):

@@ -6,7 +6,7 @@ from lossact.stats.evidence_path import EvidencePath
 from lossact.stats.holm import holm
 from lossact.stats.outcomes import Outcome, censored_as_open, compare_numbers, compare_steps
 from lossact.stats.proportion import Proportion, proportion
-from lossact.stats.replay import Margins
+from lossact.stats.replay import Margins, VerdictName
 
 __all__ = [
     "Comparison",
@@ -15,6 +15,7 @@ __all__ = [
     "Margins",
     "Outcome",
     "Proportion",
+    "VerdictName",
     "censored_as_open",
     "compare_numbers",
     "compare_steps",

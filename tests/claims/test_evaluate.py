@@ -8,6 +8,8 @@ import pytest
 
 from lossact import Accuracy, Condition, Experiment, Store, evaluate, faster, ordering
 from lossact.claims.result import ClaimResult, as_dict, settle_families
+from lossact.claims.verdict_summary import Estimate, VerdictSummary
+from lossact.stats import VerdictName
 from lossact.storage import Trials
 from tests.conftest import report_condition
 
@@ -89,10 +91,12 @@ def test_crossing_curves_are_warned_about() -> None:
     assert "point opposite ways: fast uses" in verdict.warnings[0]
 
 
-def result(p_value: float, verdict: str, *, family: str = "f", size: int = 2) -> ClaimResult:
+def result(p_value: float, verdict: VerdictName, *, family: str = "f", size: int = 2) -> ClaimResult:
+    effect = Estimate("win probability", 0.55, 0.45, 0.65, 0.95)
+    summary = VerdictSummary(verdict, "limit reached", effect, budget=None, replicas=64, decided_at=None)
     return ClaimResult(
         id="t", statement="s", source="", recorded=None, family=family, family_size=size, family_declared=True,
-        family_folder=family, decides=True, verdict={"verdict": verdict, "reason": "limit reached"}, sentence="",
+        family_folder=family, decides=True, verdict=summary, sentence="",
         p_value=p_value, warnings=(), keys=(("a", "k"),),
     )  # fmt: skip
 
@@ -102,7 +106,7 @@ def test_holm_turns_inconclusive_into_supported_and_nothing_else() -> None:
     settled = settle_families(results, 0.025)
     assert [one.name for one in settled] == ["supported", "supported", "inconclusive"]
     assert settled[1].by_holm
-    assert settled[1].verdict["reason"] == "by Holm's procedure; inconclusive by itself: limit reached"
+    assert settled[1].verdict.reason == "by Holm's procedure; inconclusive by itself: limit reached"
     refuted = settle_families([result(0.001, "supported"), result(0.001, "refuted")], 0.025)
     assert [one.name for one in refuted] == ["supported", "refuted"]
 

@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,9 @@ def test_the_page_says_what_the_table_says_and_loads_nothing(tmp_path: Path) -> 
 def test_hostile_text_is_shown_and_not_run(tmp_path: Path) -> None:
     told = dict.fromkeys(("statement", "source", "sentence", "family"), HOSTILE)
     one = result(**told, warnings=(HOSTILE,), keys=((HOSTILE, "a"),), evidence_path=GROWTH, thresholds=(0.5, 0.6))
-    one.verdict["conditions"][0]["name"] = HOSTILE
-    one.verdict["reason"] = HOSTILE
+    first, second = one.verdict.conditions
+    verdict = replace(one.verdict, conditions=(replace(first, name=HOSTILE), second), reason=HOSTILE)
+    one = replace(one, verdict=verdict)
     condition = stored(HOSTILE)
     condition.content["condition"]["target"] = {"function": {"name": HOSTILE}}
     write_folder(tmp_path, [one], {"a": condition}, RunInfo(flags=(HOSTILE,)))
