@@ -37,7 +37,9 @@ if TYPE_CHECKING:
         Loss,
         Measure,
         Metric,
+        RecordedRuns,
         Target,
+        read_runs,
     )
     from lossact.data import Arrays, GeneratedData, ImageFiles, LineImages, RandomImages
     from lossact.errors import LossactError
@@ -81,8 +83,10 @@ _ROOMS = {
         "Loss",
         "Measure",
         "Metric",
+        "RecordedRuns",
         "SGD",
         "Target",
+        "read_runs",
     ),
     "lossact.data": (
         "Arrays",
@@ -145,6 +149,7 @@ __all__ = [
     "ModuleFactory",
     "RandomImages",
     "RayExecutor",
+    "RecordedRuns",
     "Snapshot",
     "Store",
     "Target",
@@ -163,6 +168,7 @@ __all__ = [
     "not_worse",
     "ordering",
     "reaches",
+    "read_runs",
     "record_snapshots",
     "sampled",
     "slowest",

@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs", metavar="RUNS", help="a CSV file, JSON lines, a folder of logs, or wandb:ENTITY/PROJECT"
     )
     parser.add_argument("--by", metavar="COLUMN", help="names the conditions; without it each column is one")
-    parser.add_argument("--run", dest="run_column", metavar="COLUMN", help="names the runs of a condition; without it each row is one")
+    parser.add_argument(
+        "--run", dest="run_column", metavar="COLUMN", help="names the runs of a condition; without it each row is one"
+    )
     parser.add_argument("--value", metavar="COLUMN", help="the recorded number; without it the only column left")
     parser.add_argument("--step", metavar="COLUMN", help="steps, where a run is a curve")
     parser.add_argument("--pair", metavar="COLUMN", help="pairs runs of different conditions, such as a seed")

@@ -106,6 +106,11 @@ class RecordedRuns(BaseCondition):
                 digest.update(len(part).to_bytes(8, "little") + part)
         return digest.hexdigest()
 
+    @property
+    def key(self) -> str:
+        """SHA-256 of the content: what reports identify the condition by."""
+        return hashlib.sha256(self.json.encode()).hexdigest()
+
     def content(self) -> dict[str, Any]:
         """The table's content and what is asked of it, ready for JSON."""
         return {

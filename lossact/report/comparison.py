@@ -183,7 +183,9 @@ def _values(
         return {name: each.final_values() for name, each in conditions.items()}, [], place
     step = last_common_step(conditions) if question.at == LAST_COMMON else question.at
     if not isinstance(step, int):
-        raise InputError("no step was recorded by all runs; choose a step with at=..., which compares those that have it")
+        raise InputError(
+            "no step was recorded by all runs; choose a step with at=..., which compares those that have it"
+        )
     found = {name: each.values_at(step) for name, each in conditions.items()}
     values = {name: each for name, each in found.items() if each is not None}
     left_out = []

@@ -131,7 +131,9 @@ class _Axis:
                 f'<text x="{x:.1f}" y="{y + 18:.1f}" text-anchor="middle" fill="currentColor">{value:.{decimals}f}</text>'
             )
         middle = (LEFT + WIDTH - RIGHT) / 2
-        parts.append(f'<text x="{middle}" y="{y + 37:.1f}" text-anchor="middle" fill="var(--soft)">{escape(label)}</text>')
+        parts.append(
+            f'<text x="{middle}" y="{y + 37:.1f}" text-anchor="middle" fill="var(--soft)">{escape(label)}</text>'
+        )
         return "".join(parts)
 
 

@@ -127,6 +127,9 @@ def _told(result: ClaimResult) -> str:
     verdict, effect = result.verdict, result.verdict.effect
     if result.exact:
         return sentence(f"{effect.name} {value(result)}; a theorem, checked and not sampled")
+    if verdict.sample:
+        interval = f"{level(result)} interval {bounds(result)}"
+        return f"{sentence(f'{effect.name} {value(result)}, {interval}; {verdict.sample}')} {thresholds(result)}"
     within = f" within {verdict.budget} updates" if verdict.budget else ""
     ended = f", {decided(result)}" if verdict.decided_at else ""
     return " ".join(

@@ -85,9 +85,7 @@ def _check_no_repetition(
             f"{place}: run {run!r} of {condition!r} has more than one row ({where}); name the column of steps, step=..., "
             "or give each run a name of its own"
         )
-    raise InputError(
-        f"{place}: run {run!r} of {condition!r} has step {steps[first]} twice ({where}); keep one of them"
-    )
+    raise InputError(f"{place}: run {run!r} of {condition!r} has step {steps[first]} twice ({where}); keep one of them")
 
 
 def _check_names(runs: dict[str, list[RecordedRun]], place: str) -> None:
@@ -111,9 +109,7 @@ def _check_runs(name: str, members: list[RecordedRun], place: str) -> None:
         )
     repeated = [run for run, count in Counter(run.name for run in members).items() if count > 1]
     if repeated:
-        raise InputError(
-            f"{place}: run {repeated[0]!r} of {name!r} has more than one pair; a run belongs to one pair"
-        )
+        raise InputError(f"{place}: run {repeated[0]!r} of {name!r} has more than one pair; a run belongs to one pair")
     pairs = [run.pair for run in members if run.pair is not None]
     repeated_pairs = [pair for pair, count in Counter(pairs).items() if count > 1]
     if repeated_pairs:

@@ -1,7 +1,7 @@
 """Whether two sets of recorded runs are as good as each other."""
 
 from lossact.stats.recorded import hoeffding
-from lossact.stats.recorded.fixed import FixedDecision, verdict_of
+from lossact.stats.recorded.fixed import FixedDecision, fewest_by_power, verdict_of
 from lossact.stats.recorded.outcome_counts import OutcomeCounts
 
 
@@ -19,9 +19,7 @@ def decide_equal(counts: OutcomeCounts, n: int, sample: str, *, alpha: float, de
         delta: the smallest margin that matters, in (0, 1/2).
     """
     least, most = 0.5 - delta, 0.5 + delta
-    p_support = max(
-        hoeffding.p_above(counts.lowest_mean, n, least), hoeffding.p_below(counts.highest_mean, n, most)
-    )
+    p_support = max(hoeffding.p_above(counts.lowest_mean, n, least), hoeffding.p_below(counts.highest_mean, n, most))
     p_refute = min(
         1.0,
         2 * hoeffding.p_above(counts.lowest_mean, n, most),
@@ -36,6 +34,7 @@ def decide_equal(counts: OutcomeCounts, n: int, sample: str, *, alpha: float, de
         p_support=p_support,
         p_refute=p_refute,
         smallest_p=hoeffding.p_above(0.5, n, least),
+        fewest_runs=fewest_by_power(hoeffding.p_above(0.5, 1, least), alpha),
         sample=sample,
         wins=counts.wins,
         ties=counts.ties + counts.censored,

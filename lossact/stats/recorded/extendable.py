@@ -46,6 +46,13 @@ def log_evidence_path(means: NDArray[np.float64], margin: float) -> NDArray[np.f
     return np.asarray(logsumexp(growth, axis=1) - math.log(len(BETS)))
 
 
+def _fewest_runs(margin: float, alpha: float, block: int) -> int:
+    n_blocks = 1
+    while log_evidence_path(np.ones(n_blocks), margin)[-1] < -math.log(alpha):
+        n_blocks += 1
+    return n_blocks * block
+
+
 def _lower_bound(means: NDArray[np.float64], alpha: float) -> float:
     def excess(margin: float) -> float:
         return float(log_evidence_path(means, margin).max()) + math.log(alpha)
@@ -100,11 +107,10 @@ def decide_extendable(
         p_support=min(1.0, math.exp(-support.max())),
         p_refute=min(1.0, math.exp(-refute.max())),
         smallest_p=min(1.0, math.exp(-least)),
+        fewest_runs=_fewest_runs(margins.support, alpha, block),
         sample=f"{sizes} in {len(blocks)} blocks of {block}; more may follow",
         wins=counts.wins,
         ties=counts.ties + counts.censored,
         losses=counts.losses,
         undetermined=counts.undetermined,
     )
-
-

@@ -42,6 +42,7 @@ class FixedDecision:
         p_support: p-value against the null of support.
         p_refute: p-value against the null of refutation.
         smallest_p: the smallest p_support that so many runs can have.
+        fewest_runs: the fewest runs of each condition (pairs, where paired) that could show support, without ties.
         sample: the runs in words, such as "10 and 8 recorded runs; a fixed number".
         wins, ties, losses, undetermined: pairs of runs behind the estimate.
     """
@@ -54,6 +55,7 @@ class FixedDecision:
     p_support: float
     p_refute: float
     smallest_p: float
+    fewest_runs: int
     sample: str
     wins: int
     ties: int
@@ -78,6 +80,11 @@ def verdict_of(p_support: float, p_refute: float, *, alpha: float) -> VerdictNam
     return "refuted" if p_refute <= alpha else "inconclusive"
 
 
+def fewest_by_power(base: float, alpha: float) -> int:
+    """Return the least n with base^n <= alpha."""
+    return math.ceil(math.log(alpha) / math.log(base) - 1e-12)
+
+
 def runs_needed(alpha: float) -> tuple[int, int]:
     """Return the fewest runs that could show support at alpha: pairs, and unpaired runs of each condition.
 
@@ -86,7 +93,7 @@ def runs_needed(alpha: float) -> tuple[int, int]:
     >>> runs_needed(0.025 / 45)
     (11, 7)
     """
-    pairs = math.ceil(-math.log2(alpha))
+    pairs = fewest_by_power(0.5, alpha)
     runs = 1
     while math.comb(2 * runs, runs) * alpha < 1:
         runs += 1

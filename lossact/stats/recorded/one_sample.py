@@ -8,7 +8,7 @@ from scipy.special import stdtr, stdtrit
 
 from lossact.errors import InputError
 from lossact.stats.recorded.binomial import clopper_pearson, lower_tail, upper_tail
-from lossact.stats.recorded.fixed import FixedDecision, verdict_of
+from lossact.stats.recorded.fixed import FixedDecision, fewest_by_power, verdict_of
 
 
 def decide_share(
@@ -36,6 +36,7 @@ def decide_share(
         p_support=p_support,
         p_refute=p_refute,
         smallest_p=support**n,
+        fewest_runs=fewest_by_power(support, alpha),
         sample=f"{n} recorded runs; a fixed number",
         wins=successes,
         ties=0,
@@ -44,9 +45,7 @@ def decide_share(
     )
 
 
-def decide_at_most(
-    values: NDArray[np.float64], constant: float, *, alpha: float, delta: float = 0.1
-) -> FixedDecision:
+def decide_at_most(values: NDArray[np.float64], constant: float, *, alpha: float, delta: float = 0.1) -> FixedDecision:
     """Decide "the median is at most `constant`" by the sign test.
 
     W = 1 for a run whose value is at most the constant. Null of support: P(W = 1) <= 1/2; null of refutation:

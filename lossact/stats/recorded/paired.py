@@ -2,7 +2,7 @@
 
 from lossact.stats.recorded import hoeffding
 from lossact.stats.recorded.binomial import clopper_pearson, lower_tail, upper_tail
-from lossact.stats.recorded.fixed import FixedDecision, FixedMargins, verdict_of
+from lossact.stats.recorded.fixed import FixedDecision, FixedMargins, fewest_by_power, verdict_of
 from lossact.stats.recorded.outcome_counts import OutcomeCounts
 
 
@@ -55,6 +55,7 @@ def decide_paired(counts: OutcomeCounts, *, alpha: float, margins: FixedMargins)
         p_support=p_support,
         p_refute=p_refute,
         smallest_p=margins.support**n,
+        fewest_runs=fewest_by_power(margins.support, alpha),
         sample=f"{n} pairs of recorded runs; a fixed number",
         wins=counts.wins,
         ties=counts.ties + counts.censored,

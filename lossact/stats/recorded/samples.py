@@ -99,7 +99,9 @@ class StepSamples(Samples):
     def warning(self, first: int, second: int) -> str:
         if self.paired:
             return ""
-        return unlike(*(each.steps[each.reached].astype(np.float64) for each in (self.steps[first], self.steps[second])))
+        return unlike(
+            *(each.steps[each.reached].astype(np.float64) for each in (self.steps[first], self.steps[second]))
+        )
 
 
 def _shift(a: NDArray[np.float64], b: NDArray[np.float64], *, alpha: float, paired: bool) -> Shift:

@@ -33,6 +33,8 @@ def decide_all(decide_at: Sequence[Callable[[float], FixedDecision]], *, alpha: 
     """
     n = len(decide_at)
     at_alpha = [decide(alpha) for decide in decide_at]
+    if n == 1:
+        return SeveralDecisions(at_alpha[0], 0, ())
     corrected = [decide(alpha / n) for decide in decide_at]
     weakest = min(range(n), key=lambda k: at_alpha[k].value)
     p_support = max(each.p_support for each in at_alpha)

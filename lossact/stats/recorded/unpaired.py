@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossact.stats.recorded import hoeffding
-from lossact.stats.recorded.fixed import FixedDecision, FixedMargins, verdict_of
+from lossact.stats.recorded.fixed import FixedDecision, FixedMargins, fewest_by_power, runs_needed, verdict_of
 from lossact.stats.recorded.outcome_counts import OutcomeCounts
 from lossact.stats.recorded.ranks import is_countable, rank_sum_p, smallest_p, tie_groups, untied_p
 
@@ -48,9 +48,9 @@ def decide_unpaired(
     groups = tie_groups(np.concatenate([first, second]))
     if margins.support != 0.5 or not is_countable(groups, n_first):
         p_support = hoeffding.p_above(counts.lowest_mean, n, margins.support)
-        fewest = margins.support**n
+        least_p = margins.support**n
     else:
-        p_support, fewest = rank_sum_p(first, second), smallest_p(groups, n_first)
+        p_support, least_p = rank_sum_p(first, second), smallest_p(groups, n_first)
         if counts.undetermined:  # the scores tie runs that need not tie, which would make the distribution narrower
             p_support = max(p_support, untied_p(n_first, n_second, counts.lowest_mean * counts.n))
     p_refute = hoeffding.p_below(counts.highest_mean, n, margins.refute)
@@ -65,7 +65,8 @@ def decide_unpaired(
         alpha=alpha,
         p_support=p_support,
         p_refute=p_refute,
-        smallest_p=fewest,
+        smallest_p=least_p,
+        fewest_runs=runs_needed(alpha)[1] if margins.support == 0.5 else fewest_by_power(margins.support, alpha),
         sample=f"{n_first} and {n_second} recorded runs; a fixed number",
         wins=counts.wins,
         ties=counts.ties + counts.censored,
@@ -110,5 +111,3 @@ def unlike(first: NDArray[np.float64], second: NDArray[np.float64]) -> str:
         f"{' and '.join(reasons)}: the rank test's null is that both distributions are equal, so a difference in "
         "spread alone can also lead to SUPPORTED"
     )
-
-
