@@ -45,14 +45,15 @@ def has_recorded_runs(conditions: Sequence[BaseCondition]) -> bool:
     if len(recorded) < len(conditions):
         trained = next(condition for condition in conditions if condition not in recorded)
         raise ClaimError(
-            f"{recorded[0]} was recorded and {trained} is to be trained: nothing shows that they had the same data, budget "
-            "and code; record runs of both, or train both"
+            f"{recorded[0]} was recorded and {trained} is to be trained: nothing shows that they had the same data, "
+            "budget and code; record runs of both, or train both"
         )
     for name in ("extendable", "is_paired", "measure"):
         values = [getattr(condition, name) for condition in recorded]
         if len(set(values)) > 1:
             raise ClaimError(
-                f"{name} of {', '.join(map(str, recorded))} differs ({shorten(values)}); read all with the same arguments"
+                f"{name} of {', '.join(map(str, recorded))} differs ({shorten(values)}); read all with the same "
+                "arguments"
             )
     return True
 
@@ -118,8 +119,8 @@ def _decide(
             pairs = [(j, 0) for j in range(1, n)]
         case _:
             raise ClaimError(
-                f"{type(hypothesis).__name__} is not decided from recorded runs; faster, not_worse, equivalent, ordering, "
-                "fastest, slowest and reaches are"
+                f"{type(hypothesis).__name__} is not decided from recorded runs; faster, not_worse, equivalent, "
+                "ordering, fastest, slowest and reaches are"
             )
     decide_pairs = [
         partial(_decide_pair, conditions[i], steps[i], steps[j], ratio, margins, isinstance(hypothesis, NotWorse))
@@ -184,8 +185,8 @@ def _align(conditions: Sequence[RecordedRuns], steps: Sequence[RecordedSteps]) -
         if place.keys() != set(first):
             missing = sorted(str(pair) for pair in place.keys() ^ set(first))
             raise ClaimError(
-                f"{conditions[0]} and {condition} do not have the same pairs ({shorten(missing)} in one of them only); drop "
-                "the runs without a partner, or read the table without pair=..."
+                f"{conditions[0]} and {condition} do not have the same pairs ({shorten(missing)} in one of them only); "
+                "drop the runs without a partner, or read the table without pair=..."
             )
         order: NDArray[np.intp] = np.array([place[pair] for pair in first])
         aligned.append(RecordedSteps(each.steps[order], each.reached[order], each.ends[order]))

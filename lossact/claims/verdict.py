@@ -110,7 +110,8 @@ class Verdict:
         if d.sample:
             return (
                 f"{d.verdict.upper()}{reason}: {self.hypothesis!r}\n"
-                f"{self.hypothesis.effect_name} {d.value:.3f}, {d.level:.1%} interval [{d.low:.3f}, {d.high:.3f}], {d.sample}"
+                f"{self.hypothesis.effect_name} {d.value:.3f}, {d.level:.1%} interval [{d.low:.3f}, {d.high:.3f}], "
+                f"{d.sample}"
             )
         within = f"within {self.hypothesis.budget} updates, " if self.hypothesis.budget else ""
         return (

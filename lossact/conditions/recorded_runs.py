@@ -154,11 +154,10 @@ class RecordedRuns(BaseCondition):
 
     def common_steps(self) -> NDArray[np.int64]:
         """Return the steps that every run recorded, ascending."""
-        common = self.runs[0].steps
-        if common is None:
-            return np.zeros(0, dtype=np.int64)
-        for run in self.runs[1:]:
-            common = np.intersect1d(common, run.steps, assume_unique=True)
+        steps = [run.steps for run in self.runs if run.steps is not None]
+        common = steps[0] if steps else np.zeros(0, dtype=np.int64)
+        for each in steps[1:]:
+            common = np.intersect1d(common, each, assume_unique=True)
         return common
 
     def values_at(self, step: int) -> NDArray[np.float64] | None:

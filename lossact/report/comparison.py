@@ -176,8 +176,8 @@ def _values(
             common = last_common_step(conditions)
             hint = "" if common is None else f" (all recorded step {common})"
             raise InputError(
-                f"runs end at different steps ({shorten(ends)}); choose a step, at=... or at=last-common{hint}, or compare "
-                "steps with target=..."
+                f"runs end at different steps ({shorten(ends)}); choose a step, at=... or at=last-common{hint}, or "
+                "compare steps with target=..."
             )
         place = f" at step {ends[0]}" if ends[0] else ""
         return {name: each.final_values() for name, each in conditions.items()}, [], place
@@ -256,8 +256,8 @@ def _check_pairs(conditions: Mapping[str, RecordedRuns], names: Sequence[str]) -
         if pairs[name] != first:
             missing = sorted(map(str, first ^ pairs[name]))
             raise InputError(
-                f"{names[0]} and {name} do not have the same pairs ({shorten(missing)} in one of them only); drop the runs "
-                "without a partner, or compare without pair=..."
+                f"{names[0]} and {name} do not have the same pairs ({shorten(missing)} in one of them only); drop the "
+                "runs without a partner, or compare without pair=..."
             )
     return ""
 

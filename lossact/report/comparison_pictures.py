@@ -39,7 +39,8 @@ def runs_picture(comparison: RunComparison) -> str:
             parts.append(_median(row, axis, y))
         if remark := _remark(row, axis):
             parts.append(
-                f'<text x="{WIDTH - RIGHT}" y="{y + 4:.1f}" text-anchor="end" fill="var(--soft)">{escape(remark)}</text>'
+                f'<text x="{WIDTH - RIGHT}" y="{y + 4:.1f}" text-anchor="end" fill="var(--soft)">'
+                f"{escape(remark)}</text>"
             )
     bottom = TOP + ROW * len(comparison.conditions)
     parts.append(axis.ticks(bottom, comparison.subject.partition(",")[0]))
@@ -128,7 +129,8 @@ class _Axis:
             x = self.place(value)
             parts.append(
                 f'<path d="M{x:.1f} {y:.1f}v5" stroke="currentColor"/>'
-                f'<text x="{x:.1f}" y="{y + 18:.1f}" text-anchor="middle" fill="currentColor">{value:.{decimals}f}</text>'
+                f'<text x="{x:.1f}" y="{y + 18:.1f}" text-anchor="middle" fill="currentColor">'
+                f"{value:.{decimals}f}</text>"
             )
         middle = (LEFT + WIDTH - RIGHT) / 2
         parts.append(

@@ -32,8 +32,8 @@ def correction(comparison: RunComparison) -> str:
     if pairs == 1:
         return f"1 pair, two-sided at {2 * alpha:g}: exact {test}. Intervals hold at {1 - 2 * alpha:.4g}"
     return (
-        f"{pairs} pairs, two-sided at {2 * alpha:g} for all together: exact {test}, Holm's correction for {pairs} pairs. "
-        f"The intervals of all pairs hold at once, with probability {1 - 2 * alpha:.4g}"
+        f"{pairs} pairs, two-sided at {2 * alpha:g} for all together: exact {test}, Holm's correction for {pairs} "
+        f"pairs. The intervals of all pairs hold at once, with probability {1 - 2 * alpha:.4g}"
     )
 
 

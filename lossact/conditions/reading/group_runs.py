@@ -82,8 +82,8 @@ def _check_no_repetition(
     where = f"lines {lines[first]} and {lines[first + 1]}"
     if not buffer.has_steps:
         raise InputError(
-            f"{place}: run {run!r} of {condition!r} has more than one row ({where}); name the column of steps, step=..., "
-            "or give each run a name of its own"
+            f"{place}: run {run!r} of {condition!r} has more than one row ({where}); name the column of steps, "
+            "step=..., or give each run a name of its own"
         )
     raise InputError(f"{place}: run {run!r} of {condition!r} has step {steps[first]} twice ({where}); keep one of them")
 
@@ -104,8 +104,8 @@ def _check_runs(name: str, members: list[RecordedRun], place: str) -> None:
         raise InputError(f"{place}: {name!r} has one run; record at least two, or drop its rows")
     if len(members) > MOST_RUNS:
         raise InputError(
-            f"{place}: {name!r} has {len(members):,} runs, more than {MOST_RUNS:,}; if its rows are steps of one run, name "
-            "the columns, run=... and step=..."
+            f"{place}: {name!r} has {len(members):,} runs, more than {MOST_RUNS:,}; if its rows are steps of one run, "
+            "name the columns, run=... and step=..."
         )
     repeated = [run for run, count in Counter(run.name for run in members).items() if count > 1]
     if repeated:

@@ -63,7 +63,8 @@ def to_number(text: object, column: str, place: str) -> float:
         ) from None
     if not math.isfinite(number) or isinstance(text, bool):
         raise InputError(
-            f"{place}: {column}={text!r} must be a finite number; drop the row, or record a value for runs that diverged"
+            f"{place}: {column}={text!r} must be a finite number; drop the row, or record a value for runs that "
+            "diverged"
         )
     return number
 

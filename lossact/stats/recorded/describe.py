@@ -70,4 +70,4 @@ def performance_profile(
     Reference: Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice, NeurIPS 2021.
     """
     meets = values <= thresholds[:, None] if lower else values >= thresholds[:, None]
-    return meets.mean(axis=1)
+    return np.asarray(meets.mean(axis=1), dtype=np.float64)

@@ -9,6 +9,8 @@ Reference: Hoeffding, Probability inequalities for sums of bounded random variab
 
 import math
 
+SMALLEST = 1e-300
+
 
 def coin_entropy(mean: float, theta: float) -> float:
     """Return KL(mean, theta), the relative entropy of two coins, in nats."""
@@ -35,8 +37,13 @@ def lower_bound(mean: float, n: int, *, alpha: float) -> float:
     needed = -math.log(alpha) / n
     if mean >= 1:
         return math.exp(-needed)
-    least = min(1e-300, mean / 2)
-    return float(brentq(lambda theta: coin_entropy(mean, theta) - needed, least, mean, xtol=1e-14))
+    if coin_entropy(mean, SMALLEST) < needed:
+        return 0.0
+    # In logarithms, because a bound near 0 needs its relative precision.
+    root = brentq(
+        lambda log: coin_entropy(mean, math.exp(log)) - needed, math.log(SMALLEST), math.log(mean), xtol=1e-13
+    )
+    return min(mean, math.exp(root))
 
 
 def upper_bound(mean: float, n: int, *, alpha: float) -> float:

@@ -59,24 +59,23 @@ def rank_sum_tail(groups: tuple[int, ...], n_first: int) -> NDArray[np.float64]:
     unit = 2 if not (ranks % 2).any() else 1  # doubling is needed only where a midrank is a half
     ranks = ranks // unit
     largest = int(np.repeat(ranks, groups)[n - smaller :].sum())
-    exact = math.comb(n, smaller) < EXACT_IN_INT64
-    counts = np.zeros((smaller + 1, largest + 1), dtype=np.int64 if exact else np.float64)
-    counts[0, 0] = 1
+    dtype = np.int64 if math.comb(n, smaller) < EXACT_IN_INT64 else np.float64
+    ways = np.zeros((smaller + 1, largest + 1), dtype=dtype)
+    ways[0, 0] = 1
     for size, rank in zip(groups, ranks.tolist(), strict=True):
-        before = counts.copy()
+        before = ways.copy()
         for members in range(1, min(size, smaller) + 1):
             shift = members * rank
             if shift > largest:
                 break
-            counts[members:, shift:] += math.comb(size, members) * before[:-members, : largest + 1 - shift]
+            ways[members:, shift:] += dtype(math.comb(size, members)) * before[:-members, : largest + 1 - shift]
+    splits = ways[smaller]
     if n_first != smaller:  # the first set's sum is what the other leaves of the total
         total = int((ranks * np.array(groups)).sum())
-        mirrored = np.zeros(total + 1, dtype=counts.dtype)
-        mirrored[total - np.arange(largest + 1)] = counts[smaller]
-        ways = mirrored
-    else:
-        ways = counts[smaller]
-    tail = np.append(np.cumsum(ways[::-1])[::-1], 0) / math.comb(n, smaller)
+        mirrored = np.zeros(total + 1, dtype=dtype)
+        mirrored[total - np.arange(largest + 1)] = splits
+        splits = mirrored
+    tail = np.append(np.cumsum(splits[::-1])[::-1], 0) / math.comb(n, smaller)
     spread = np.repeat(tail[1:], unit)  # P(sum >= s) between two attainable sums is that of the larger
     return np.concatenate([tail[:1], spread]).astype(np.float64)
 
@@ -91,7 +90,7 @@ def rank_sum_p(first: NDArray[np.float64], second: NDArray[np.float64]) -> float
         P(sum of the first set's midranks >= the observed sum) over all splits of the pooled values.
     """
     pooled = np.concatenate([first, second])
-    values, inverse, counts = np.unique(pooled, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(pooled, return_inverse=True, return_counts=True)
     groups = tuple(counts.tolist())
     observed = int(doubled_midranks(groups)[inverse[: len(first)]].sum())
     return float(rank_sum_tail(groups, len(first))[observed])

@@ -43,8 +43,9 @@ def compare_recorded_steps(
     """
     exact = Fraction(ratio).limit_denominator(10**6)
     numerator, denominator = exact.numerator, exact.denominator
-    runs_a = [column if paired else column[:, None] for column in (first.steps, first.reached, first.ends)]
-    steps_a, reached_a, ends_a = runs_a
+    steps_a, reached_a, ends_a = first.steps, first.reached, first.ends
+    if not paired:
+        steps_a, reached_a, ends_a = steps_a[:, None], reached_a[:, None], ends_a[:, None]
     steps_b, reached_b, ends_b = second.steps, second.reached, second.ends
     least_a = numerator * np.where(reached_a, steps_a, ends_a + 1)
     least_b = denominator * np.where(reached_b, steps_b, ends_b + 1)
@@ -53,10 +54,10 @@ def compare_recorded_steps(
     loss = reached_b & (least_b < least_a)
     tie = both & (least_a == least_b)
     censored = ~reached_a & ~reached_b & (ends_a == ends_b) & (exact == 1)
-    outcomes = np.select(
-        [win, loss, tie, censored], [Outcome.WIN, Outcome.LOSS, Outcome.TIE, Outcome.CENSORED], Outcome.OPEN
-    )
-    return outcomes.astype(np.int8)
+    outcomes = np.full(win.shape, Outcome.OPEN, dtype=np.int8)
+    for where, outcome in ((censored, Outcome.CENSORED), (tie, Outcome.TIE), (loss, Outcome.LOSS), (win, Outcome.WIN)):
+        outcomes[where] = outcome
+    return outcomes
 
 
 def scores(
@@ -65,7 +66,8 @@ def scores(
     """Return scores of both conditions, larger for sooner, in which A loses every pair that an end hides.
 
     Where all runs that did not reach the target ended at one step, and no run reached it later than that, they share
-    the lowest score. Otherwise a run of A that did not reach it never does, and one of B reaches it right after its end.
+    the lowest score. Otherwise a run of A that did not reach it never does, and one of B reaches it right after its
+    end.
     """
     exact = Fraction(ratio).limit_denominator(10**6)
     ends = np.concatenate([first.ends[~first.reached], second.ends[~second.reached]])

@@ -96,7 +96,8 @@ def decide_larger(
 def unlike(first: NDArray[np.float64], second: NDArray[np.float64]) -> str:
     """Return a warning where spreads or sizes of two sets differ twofold, else "".
 
-    The permutation test's null is equal distributions. With unlike spreads and sizes it rejects equal medians too often.
+    The permutation test's null is equal distributions. With unlike spreads and sizes it rejects equal medians
+    too often.
     """
     reasons = []
     sizes = sorted((len(first), len(second)))
