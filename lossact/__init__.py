@@ -37,8 +37,10 @@ if TYPE_CHECKING:
         Loss,
         Measure,
         Metric,
+        RecordedRuns,
         Target,
         TorchOptimizer,
+        read_runs,
     )
     from lossact.data import Arrays, GeneratedData, ImageFiles, LineImages, RandomImages
     from lossact.errors import LossactError
@@ -82,9 +84,11 @@ _ROOMS = {
         "Loss",
         "Measure",
         "Metric",
+        "RecordedRuns",
         "SGD",
         "Target",
         "TorchOptimizer",
+        "read_runs",
     ),
     "lossact.data": (
         "Arrays",
@@ -147,6 +151,7 @@ __all__ = [
     "ModuleFactory",
     "RandomImages",
     "RayExecutor",
+    "RecordedRuns",
     "Snapshot",
     "Store",
     "Target",
@@ -165,6 +170,7 @@ __all__ = [
     "not_worse",
     "ordering",
     "reaches",
+    "read_runs",
     "record_snapshots",
     "sampled",
     "slowest",

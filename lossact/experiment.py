@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lossact.checks import check_choice, check_count
 from lossact.conditions.base import BaseCondition
+from lossact.conditions.recorded_runs import RecordedRuns
 from lossact.errors import InputError, TrainingError
 from lossact.executors.base import Executor
 from lossact.executors.local import LocalExecutor
@@ -61,6 +62,8 @@ class Experiment:
 
     def key(self, condition: BaseCondition) -> str:
         """Under which the store keeps the condition's trials."""
+        if isinstance(condition, RecordedRuns):  # nothing but the table's content can change them
+            return condition.key
         return trial_key(condition, self.seed, self.compute_config)
 
     def trials(self, conditions: Sequence[BaseCondition], replicas: int) -> list[Trials]:

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from lossact.fingerprint import pinned
 from lossact.errors import InputError
-from lossact.fingerprint import fingerprint
+from lossact.fingerprint import fingerprint, pinned
 
 
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **sources: str) -> Callable[[str], ModuleType]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from lossact.checks import check_count, check_number
 from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.recorded import decide_recorded, has_recorded_runs
 from lossact.claims.theorem import Theorem
 from lossact.claims.verdict import Verdict
 from lossact.conditions import BaseCondition
@@ -56,6 +57,9 @@ def evaluate(
     if isinstance(hypothesis, Theorem):
         return Verdict.of(hypothesis, hypothesis.check(), [], delta=delta, seconds=time.perf_counter() - begin)
     conditions = hypothesis.conditions
+    if has_recorded_runs(conditions):
+        decision, trials = decide_recorded(hypothesis, alpha=alpha / family_size, delta=delta)
+        return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)
     block, limit = blocks_of(conditions, max_replicas)
     # Looks are at fixed numbers of replicas, so that nothing shown depends on what the store happened to hold.
     sizes = [*range(BLOCKS_PER_LOOK * block, limit, BLOCKS_PER_LOOK * block), limit]

@@ -52,9 +52,12 @@ class Verdict:
             decision=decision,
             conditions=summaries,
             single_run_agreement=_single_run_agreement(trials, alpha=decision.alpha, delta=delta)
-            if hypothesis.is_ordering
+            if hypothesis.is_ordering and not decision.sample
             else None,
-            warnings=(*_of_the_zone(decision), *hypothesis.warnings(decision, trials)),
+            warnings=(
+                *_of_the_zone(decision),
+                *([] if decision.sample else hypothesis.warnings(decision, trials)),
+            ),
             thresholds=hypothesis.thresholds(delta),
             seconds=seconds,
         )
@@ -80,6 +83,7 @@ class Verdict:
             decided_at=d.decided_at,
             replicas_to_go=d.replicas_to_go,
             evidence=EvidenceValues(self._e_value(d.log_support), self._e_value(d.log_refute)),
+            sample=d.sample,
             conditions=tuple(condition.counts for condition in self.conditions),
             single_run_agreement=None
             if agreement is None
@@ -88,7 +92,7 @@ class Verdict:
         )
 
     def _e_value(self, logarithm: float) -> float | None:
-        return None if self.is_exact else math.exp(min(logarithm, LARGEST_LOG))
+        return None if self.is_exact or self.decision.sample else math.exp(min(logarithm, LARGEST_LOG))
 
     @property
     def is_exact(self) -> bool:
@@ -103,6 +107,12 @@ class Verdict:
         reason = f" ({d.reason})" if d.reason else ""
         if self.is_exact:
             return f"{d.verdict.upper()}{reason}: {self.hypothesis!r}\nlargest deviation {d.value:.3g}"
+        if d.sample:
+            return (
+                f"{d.verdict.upper()}{reason}: {self.hypothesis!r}\n"
+                f"{self.hypothesis.effect_name} {d.value:.3f}, {d.level:.1%} interval [{d.low:.3f}, {d.high:.3f}], "
+                f"{d.sample}"
+            )
         within = f"within {self.hypothesis.budget} updates, " if self.hypothesis.budget else ""
         return (
             f"{d.verdict.upper()}{reason}: {self.hypothesis!r}\n"

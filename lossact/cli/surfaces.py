@@ -21,9 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--loss", nargs="+", default=["l2", "cross_entropy"], metavar="NAME")
     parser.add_argument("--x", type=float, default=1.0, help="input (default: 1)")
     parser.add_argument("--y", type=float, default=0.5, help="target (default: 0.5)")
-    parser.add_argument("--w", type=float, nargs=2, metavar=("LOW", "HIGH"), help="range of weights (default: the activation's)")
-    parser.add_argument("--b", type=float, nargs=2, metavar=("LOW", "HIGH"), help="range of biases (default: the activation's)")
-    parser.add_argument("--resolution", type=int, default=121, metavar="N", help="rows along w x + b, at least (default: 121)")
+    parser.add_argument(
+        "--w", type=float, nargs=2, metavar=("LOW", "HIGH"), help="range of weights (default: the activation's)"
+    )
+    parser.add_argument(
+        "--b", type=float, nargs=2, metavar=("LOW", "HIGH"), help="range of biases (default: the activation's)"
+    )
+    parser.add_argument(
+        "--resolution", type=int, default=121, metavar="N", help="rows along w x + b, at least (default: 121)"
+    )
     parser.add_argument(
         "--descent", type=float, nargs=2, action="append", default=[], metavar=("W", "B"),
         help="also follow gradient descent from this start; may be given again",

@@ -6,6 +6,8 @@ from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
 from lossact.conditions.measures import Accuracy, Loss, Measure, Metric, Target
 from lossact.conditions.optimizers import SGD, Adam, AdamW, TorchOptimizer
+from lossact.conditions.reading import read_runs
+from lossact.conditions.recorded_runs import RecordedRuns
 
 __all__ = [
     "SGD",
@@ -19,6 +21,8 @@ __all__ = [
     "Loss",
     "Measure",
     "Metric",
+    "RecordedRuns",
     "Target",
     "TorchOptimizer",
+    "read_runs",
 ]

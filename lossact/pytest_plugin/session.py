@@ -319,8 +319,12 @@ def _evidence(verdict: Verdict) -> str:
     d = verdict.decision
     if verdict.is_exact:
         return ""
+    evidence = f"support {_e_value(d.log_support)}, refute {_e_value(d.log_refute)}; either needs {1 / d.alpha:.0f}"
+    if d.sample:
+        p_support, p_refute = math.exp(-d.log_support), math.exp(-d.log_refute)
+        evidence = f"p for support {p_support:.2g}, against {p_refute:.2g}; either needs {d.alpha:.2g}"
     lines = [
-        f"evidence: support {_e_value(d.log_support)}, refute {_e_value(d.log_refute)}; either needs {1 / d.alpha:.0f}",
+        f"evidence: {evidence}",
         f"{d.weakest_comparison}: {d.wins} wins, {d.ties} ties, {d.losses} losses"
         + (f", {d.undecided} that cannot tell" if d.undecided else ""),
     ]

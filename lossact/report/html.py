@@ -63,7 +63,8 @@ def write_html(
         families=grouped,
         undecided=run.undecided,
         style=Markup(css() + style),
-        foot=f"{run.setting}; " + ", ".join([*computed, *(f"{name} {version}" for name, version in run.versions.items())]),
+        foot=f"{run.setting}; "
+        + ", ".join([*computed, *(f"{name} {version}" for name, version in run.versions.items())]),
     )
     write_whole(path, page)
 
@@ -136,6 +137,9 @@ def _summary(result: ClaimResult) -> str:
     verdict, effect = result.verdict, result.verdict.effect
     if result.exact:
         return sentence(f"{effect.name} {value(result)}; a theorem, checked and not sampled")
+    if verdict.sample:
+        interval = f"{level(result)} interval {bounds(result)}"
+        return f"{sentence(f'{effect.name} {value(result)}, {interval}; {verdict.sample}')} {thresholds(result)}"
     within = f" within {verdict.budget} updates" if verdict.budget else ""
     ended = f", {decided(result)}" if verdict.decided_at else ""
     return " ".join(

@@ -33,7 +33,9 @@ def map_figure(one: ClaimMap) -> Figure:
             axes.text(column, row, MARKS[cell.name], ha="center", va="center", color=shade, fontsize=11)
             if diverged[row, column]:
                 axes.add_patch(
-                    Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="///", edgecolor=SOFT.light, linewidth=0)
+                    Rectangle(
+                        (column - 0.5, row - 0.5), 1, 1, fill=False, hatch="///", edgecolor=SOFT.light, linewidth=0
+                    )
                 )
     if one.reference_point is not None:
         place = [_index(axis, value) for axis, value in zip((one.x, one.y), one.reference_point, strict=True)]

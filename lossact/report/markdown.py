@@ -54,7 +54,7 @@ def _row(result: ClaimResult) -> str:
 
 def _details(result: ClaimResult, run: RunInfo) -> list[str]:
     verdict = result.verdict
-    notes = [verdict.reason, *result.warnings]
+    notes = [verdict.reason, verdict.sample, *result.warnings]
     if verdict.conditions:
         notes.append("reached the target: " + ", ".join(map(reached, verdict.conditions)))
     if verdict.single_run_agreement:

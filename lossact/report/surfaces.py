@@ -87,7 +87,9 @@ def draw_surface(axes: Any, shown: Mesh, *, small: bool = False) -> tuple[Normal
     """
     ticks = _ticks(shown)
     finite = shown.values[shown.values.isfinite()]
-    norm = Normalize(*((min(ticks[0], float(finite.min())), max(ticks[-1], float(finite.max()))) if len(finite) else (0, 1)))
+    norm = Normalize(
+        *((min(ticks[0], float(finite.min())), max(ticks[-1], float(finite.max()))) if len(finite) else (0, 1))
+    )
     colours = mpl.colormaps[DIVERGING if shown.quantity.startswith("gradient") else SEQUENTIAL]
     w, b, values = shown.w.numpy(), shown.b.numpy(), shown.values.numpy()
     corners = np.stack((w, b, np.broadcast_to(values[:, None], w.shape)), axis=-1)
@@ -233,7 +235,11 @@ def draw_sheet(
     """
     figures = figure_list(activations, losses)
     rows = [
-        [mesh(neuron, quantity, grids[name], across=ACROSS) for _, neuron, quantity in figures if neuron.activation == name]
+        [
+            mesh(neuron, quantity, grids[name], across=ACROSS)
+            for _, neuron, quantity in figures
+            if neuron.activation == name
+        ]
         for name in activations
     ]
     save_figure(sheet_figure(rows), directory / "all_surfaces", dpi=110)

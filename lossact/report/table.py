@@ -56,6 +56,8 @@ def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
     details = [f"{result.sentence}{f' ({result.source})' if result.source else ''}"]
     if verdict.decided_at or verdict.reason:
         details.append("; ".join(filter(None, (decided(result), verdict.reason))))
+    if verdict.sample:
+        details.append(verdict.sample)
     if effect.name != "win probability" and not result.exact:
         details.append(f"effect: {effect.name}")
     if effect.level != level and not result.exact:

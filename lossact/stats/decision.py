@@ -53,6 +53,8 @@ class Decision:
         zone: the zone of indifference where `value` lies in it, else None.
         replicas_to_go: how many more would probably settle it, None where settled or where replicas are not short.
         growth: of the evidence, None where nothing is sampled.
+        sample: recorded runs in words, where a fixed number of them decides; log_support and log_refute are then
+            logarithms of 1 / p. Empty for replicas that lossact trained.
     """
 
     verdict: VerdictName
@@ -75,6 +77,7 @@ class Decision:
     indifference_zone: tuple[float, float] | None = None
     replicas_to_go: int | None = None
     evidence_path: EvidencePath | None = field(default=None, repr=False, compare=False)
+    sample: str = ""
 
     @property
     def p_value(self) -> float:

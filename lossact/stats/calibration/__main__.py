@@ -12,8 +12,9 @@ from lossact.errors import LossactError
 from lossact.stats.calibration.errors import coverage_table, error_table, order_table
 from lossact.stats.calibration.families import family_table, map_table, same_condition_table
 from lossact.stats.calibration.power import power_table
+from lossact.stats.calibration.recorded import recorded_table
 
-TABLES = ("errors", "coverage", "orderings", "power", "families", "maps", "same")
+TABLES = ("errors", "coverage", "orderings", "power", "families", "maps", "recorded", "same")
 
 
 def main() -> None:
@@ -37,6 +38,7 @@ def main() -> None:
             "families": partial(family_table, pool, 50 if short else 2_000),
             "maps": partial(map_table, pool, 20 if short else 1_000),
         }
+        makers["recorded"] = partial(recorded_table, pool, 200 if short else 5_000)
         if arguments.trials is not None:
             makers["same"] = partial(same_condition_table, pool, 100 if short else 2000, arguments.trials)
         for make in (maker for name, maker in makers.items() if name in arguments.only):
