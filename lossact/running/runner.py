@@ -195,6 +195,7 @@ def _split(outcome: StackedOutcome, launch: Sequence[BlockJob]) -> Iterator[Trai
                 outcome.diverged[rows],
                 condition.budget,
                 run_digests=digests[rows],
+                values={name: values[rows] for name, values in outcome.values.items()},
             ),
             curves=Curves(
                 outcome.loss[rows].astype(np.float32),

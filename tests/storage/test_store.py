@@ -3,6 +3,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -303,7 +304,8 @@ def test_numbers_come_back_and_stores_of_older_forms_take_them(
         store.add("k", {}, 0, some_trials(64), NO_CURVES)
         for table in lacks:
             store._database.execute(f"DROP TABLE {table}")
-        store._database.execute("ALTER TABLE trials DROP COLUMN run_digest")
+        for table, column in (("trials", "run_digest"), ("trials", "measured"), ("experiments", "measures")):
+            store._database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         store._database.execute(f"PRAGMA user_version = {form}")
     with Store(tmp_path) as store:
         assert len(store.trials("k", 10)) == 64
@@ -311,6 +313,28 @@ def test_numbers_come_back_and_stores_of_older_forms_take_them(
         np.testing.assert_array_equal(store.numbers("n", first=9), [0.1, np.nan, -np.inf])
         assert len(store.numbers("n", first=2)) == 2
         assert store.count() == 64
+
+
+@pytest.mark.parametrize("replicas", [1, 16])
+def test_values_come_back_in_the_type_they_were_computed_in(replicas: int, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    values = {
+        "accuracy": generator.random(replicas).astype(np.float32),
+        "loss@100": generator.normal(size=replicas),
+        "undefined": np.full(replicas, np.nan),
+        "beyond": np.full(replicas, -np.inf, dtype=np.float32),
+    }
+    with Store(tmp_path) as store:
+        store.add("k", {}, 0, replace(some_trials(replicas), values=values), NO_CURVES)
+        store.add("other", {}, 0, some_trials(replicas), NO_CURVES)
+    with Store(tmp_path) as store:
+        stored = store.trials("k", 10).values
+        assert list(stored) == list(values)
+        for name, expected in values.items():
+            assert stored[name].dtype == expected.dtype
+            np.testing.assert_array_equal(stored[name], expected)
+        assert store.trials("other", 10).values == {}
+        assert store.trials("nothing", 10).values == {}
 
 
 def test_numbers_are_found_once(experiment: Experiment) -> None:
