@@ -286,7 +286,8 @@ VALUES_ALIKE: list[Callable[[], Any]] = [
     lambda: -0.0, lambda: float("nan"), lambda: float("inf"), lambda: (1,), lambda: [1], lambda: {1}, lambda: {1: 1},
     lambda: {"1": 1}, lambda: {"a": 1, "b": 2}, lambda: {"b": 2, "a": 1}, lambda: [[1], 2], lambda: [1, [2]],
     lambda: np.ones(2), lambda: np.zeros(2), lambda: np.ones(2, np.float32), lambda: np.ones((2, 1)),
-    lambda: np.ones((1, 2)), lambda: np.float64(1), lambda: np.float32(1), lambda: np.array(1.0), lambda: np.array(["1"]),
+    lambda: np.ones((1, 2)), lambda: np.float64(1), lambda: np.float32(1), lambda: np.array(1.0),
+    lambda: np.array(["1"]),
     lambda: np.array([1, "a", None], object), lambda: np.array([1, "b", None], object), lambda: masked(True),
     lambda: masked(False), lambda: np.array([(1, 2.0)], "i4,f8"), lambda: np.array([(1, 3.0)], "i4,f8"),
     lambda: torch.ones(2), lambda: torch.zeros(2), lambda: torch.ones(2, dtype=torch.float64),
@@ -299,11 +300,13 @@ VALUES_ALIKE: list[Callable[[], Any]] = [
     lambda: Point(cells=[1]), lambda: Pair(1, 2), lambda: (1, 2), lambda: Pair(2, 1), lambda: Numbers([1]),
     lambda: Numbers([2]), lambda: deque([1]), lambda: deque([2]), lambda: deque([1], maxlen=3), lambda: Counter("a"),
     lambda: OrderedDict(a=1), lambda: defaultdict(int), lambda: defaultdict(list), lambda: Path("a"), lambda: Path("b"),
-    lambda: date(2020, 1, 1), lambda: date(2020, 1, 2), lambda: Fraction(1, 2), lambda: Decimal("0.5"), lambda: range(2),
+    lambda: date(2020, 1, 1), lambda: date(2020, 1, 2), lambda: Fraction(1, 2), lambda: Decimal("0.5"),
+    lambda: range(2),
     lambda: range(3), lambda: slice(1), lambda: re.compile("a"), lambda: re.compile("b"), lambda: re.compile("a", re.I),
     lambda: np.random.default_rng(0), lambda: np.random.default_rng(1), lambda: random.Random(0), lambda: int,
     lambda: list[int], lambda: Namespace(a=1), lambda: Namespace(a=2), lambda: operator.itemgetter(1),
-    lambda: operator.itemgetter(2), lambda: np.dtype("f4"), lambda: SGD(learning_rate=0.1), lambda: SGD(learning_rate=1),
+    lambda: operator.itemgetter(2), lambda: np.dtype("f4"),
+    lambda: SGD(learning_rate=0.1), lambda: SGD(learning_rate=1),
     lambda: Arrays(np.zeros((2, 1)), np.zeros(2)), lambda: Arrays(np.ones((2, 1)), np.zeros(2)), lambda: object(),
 ]  # fmt: skip
 
@@ -376,8 +379,8 @@ def test_names_are_those_of_global_values(typed: bool, tmp_path: Path, monkeypat
 def test_what_a_function_is_does_not_depend_on_the_process() -> None:
     code = (
         "from tests.test_fingerprint import *; import random; "
-        "print([fingerprint(holding(make()), 'x') for make in VALUES_ALIKE + [lambda: random.random, lambda: np.random.normal]],"
-        " fingerprint(membership, 'x'))"
+        "makes = VALUES_ALIKE + [lambda: random.random, lambda: np.random.normal]; "
+        "print([fingerprint(holding(make()), 'x') for make in makes], fingerprint(membership, 'x'))"
     )
     prints = set()
     for seed in ("1", "2"):
@@ -390,7 +393,7 @@ def test_what_a_function_is_does_not_depend_on_the_process() -> None:
 @pytest.mark.parametrize("unreadable", [Lock(), (x for x in ()), sys.stdout, sqlite3.connect(":memory:")])
 def test_what_cannot_be_read_is_named(unreadable: Any) -> None:
     for function in (partial(scaled, unreadable), holding(unreadable), holding([{"a": unreadable}])):
-        with pytest.raises(InputError, match="network holds <.*whose content cannot be read for the store's key; use"):
+        with pytest.raises(InputError, match=r"network holds <.*whose content cannot be read for the store's key; use"):
             fingerprint(function, "network")
 
 

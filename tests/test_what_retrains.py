@@ -72,7 +72,9 @@ if __name__ == "__main__":
 '''
 FILES = {
     "claims.py": CLAIMS,
-    "registry.py": "NETS = {}\ndef register(make):\n    NETS[make.__name__] = make\n    return make\ndef unused():\n    pass\n",
+    "registry.py": (
+        "NETS = {}\ndef register(make):\n    NETS[make.__name__] = make\n    return make\ndef unused():\n    pass\n"
+    ),
     "nets.py": (
         "import layers\nfrom layers import Layer\nWIDTH = 5\ndef net_3():\n    return layers.block(3)\n"
         "def other():\n    return 1\n"
@@ -125,6 +127,8 @@ def test_c(k):
 C = [condition("l2", k) for k in range(3)]
 D = LossactError(lambda g: g.normal(), 0).with_traceback(None)
 """
+TEST_CLASS = "\nclass TestIt:\n    def test_d(self):\n        pass\n"
+REGISTERED = "@registry.register\ndef net_e():\n    pass\n\n"
 NOTHING, MAKE = frozenset[str](), frozenset({"make"})
 INTO, ANYWHERE, DECORATED = frozenset({"looks_into"}), frozenset({"looks_anywhere"}), frozenset({"net_decorated"})
 ALL = MAKE | INTO | ANYWHERE | DECORATED
@@ -146,7 +150,7 @@ EDITS = [
     ("an import for a claim", "claims.py", "import InputError, ", "import StoreError, InputError, ", ANYWHERE),
     ("a module for a claim", "claims.py", "import sys\n", "import math, sys\n", ANYWHERE),
     ("what runs in a script", "claims.py", "print(A, B", "print(B, A", ANYWHERE),
-    ("a test class", "claims.py", "\nif __name__", "\nclass TestIt:\n    def test_d(self): pass\n\nif __name__", ANYWHERE),
+    ("a test class", "claims.py", "\nif __name__", TEST_CLASS + "\nif __name__", ANYWHERE),
     ("another file's unused function", "nets.py", "return 1", "return 2", INTO | ANYWHERE),
     ("a registry's unused function", "registry.py", "    pass\n", "    return 3\n", ANYWHERE),
     # What can.
@@ -155,7 +159,7 @@ EDITS = [
     ("a global value", "claims.py", "size, w = 3, 1", "size, w = 4, 1", ALL),
     ("a class value", "claims.py", "width = 4", "width = 5", ALL),
     ("a decorated function", "claims.py", "    return size\n", "    return size + 1\n", ALL),
-    ("a new entry of a registry", "claims.py", "class Base", "@registry.register\ndef net_e():\n    pass\n\nclass Base", ALL),
+    ("a new entry of a registry", "claims.py", "class Base", REGISTERED + "class Base", ALL),
     ("what registers", "registry.py", "= make\n", "= [make]\n", ALL),
     ("a constant in another file", "nets.py", "WIDTH = 5", "WIDTH = 6", ALL),
     ("a base class in another file", "layers.py", "depth = 2", "depth = 3", ALL),

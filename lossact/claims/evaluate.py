@@ -54,7 +54,9 @@ def evaluate(
     check_count("family_size", family_size)
     begin = time.perf_counter()
     if isinstance(hypothesis, Theorem):
-        return Verdict.of(hypothesis, hypothesis.check(), [], delta=delta, seconds=time.perf_counter() - begin)
+        with experiment_or_temporary(experiment) as experiment:
+            decision = hypothesis.check(experiment)
+        return Verdict.of(hypothesis, decision, [], delta=delta, seconds=time.perf_counter() - begin)
     conditions = hypothesis.conditions
     block, limit = blocks_of(conditions, max_replicas)
     # Looks are at fixed numbers of replicas, so that nothing shown depends on what the store happened to hold.

@@ -2,7 +2,7 @@
 
 from lossact.functional.accuracy import correct, is_correct
 from lossact.functional.activations import ACTIVATIONS, Activation
-from lossact.functional.losses import LOSSES, SIGMOID_LOSSES, Loss, SigmoidLoss
+from lossact.functional.losses import LOSSES, SIGMOID_LOSSES, Loss
 from lossact.functional.neuron import Descent, Neuron, descend
 from lossact.functional.surfaces import QUANTITIES, Grid, Surface, surface
 
@@ -16,7 +16,6 @@ __all__ = [
     "Grid",
     "Loss",
     "Neuron",
-    "SigmoidLoss",
     "Surface",
     "correct",
     "descend",
