@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lossact.errors import LossactError
     from lossact.executors import Executor, RayExecutor
     from lossact.experiment import Experiment, default_compute_config
+    from lossact.fingerprint import file_digest
     from lossact.models.config import CNNConfig, MLPConfig
     from lossact.models.factory import ModuleFactory
     from lossact.running.snapshots import Snapshot, record_snapshots
@@ -106,6 +107,7 @@ _ROOMS = {
         "Experiment",
         "default_compute_config",
     ),
+    "lossact.fingerprint": ("file_digest",),
     "lossact.models.config": (
         "CNNConfig",
         "MLPConfig",
@@ -164,6 +166,7 @@ __all__ = [
     "exceeds",
     "faster",
     "fastest",
+    "file_digest",
     "gap_grows",
     "map_claim",
     "measured",

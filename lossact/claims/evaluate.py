@@ -55,7 +55,9 @@ def evaluate(
     check_count("family_size", family_size)
     begin = time.perf_counter()
     if isinstance(hypothesis, Theorem):
-        return Verdict.of(hypothesis, hypothesis.check(), [], delta=delta, seconds=time.perf_counter() - begin)
+        with experiment_or_temporary(experiment) as experiment:
+            decision = hypothesis.check(experiment)
+        return Verdict.of(hypothesis, decision, [], delta=delta, seconds=time.perf_counter() - begin)
     conditions = hypothesis.conditions
     if has_recorded_runs(conditions):
         decision, trials = decide_recorded(hypothesis, alpha=alpha / family_size, delta=delta)

@@ -19,7 +19,7 @@ from lossact import SGD, Arrays, BaseCondition, Condition, Experiment, FunctionC
 from lossact.cli import main
 from lossact.errors import InputError, TrainingError
 from lossact.running.stacking import replica_seed
-from lossact.storage.key import machine_content
+from lossact.storage.machine import machine_content
 from lossact.training.compute_config import ComputeConfig
 from tests.conftest import report_condition, with_sgd
 from tests.processes import wait_until

@@ -10,7 +10,7 @@ from lossact.conditions.base import BaseCondition
 from lossact.executors.ray.serialization import serialize
 from lossact.executors.ray.task import TaskPayload, run_task
 from lossact.running.jobs import BlockJob
-from lossact.storage.key import machine_content
+from lossact.storage.machine import machine_content
 from lossact.training.compute_config import ComputeConfig
 
 

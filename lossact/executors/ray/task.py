@@ -56,7 +56,7 @@ def run_task(errand: TaskPayload, digests: Sequence[str], *arrays: Any) -> "list
         from lossact.executors.ray.serialization import deserialize
         from lossact.running.jobs import describe
         from lossact.running.runner import train_launch
-        from lossact.storage.key import machine_content
+        from lossact.storage.machine import machine_content
 
         _check_alike(machine_content(), errand.machine)
         found = dict(zip(digests, arrays, strict=True))
