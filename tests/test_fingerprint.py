@@ -212,7 +212,7 @@ def test_what_a_function_is_does_not_depend_on_the_process() -> None:
     for seed in ("1", "2", "3"):
         environment = os.environ | {"PYTHONHASHSEED": seed}
         run = [sys.executable, "-c", code]
-        found.add(subprocess.run(run, env=environment, capture_output=True, text=True, check=True).stdout)
+        found.add(subprocess.run(run, env=environment, capture_output=True, text=True, check=True, timeout=100).stdout)
     assert len(found) == 1
 
 
