@@ -1,6 +1,7 @@
 """The dashboard's panels against what runs hold: no panel points at nothing."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
