@@ -74,7 +74,7 @@ def run_task(errand: TaskPayload, digests: Sequence[str], *arrays: Any) -> "list
 def _frames(error: BaseException) -> str:
     """Where it was raised, from where lossact was left on."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = max(k for k, frame in enumerate(frames) if Path(frame.filename).is_relative_to(Path(__file__).parents[1]))
+    own = max(k for k, frame in enumerate(frames) if Path(frame.filename).is_relative_to(Path(__file__).parents[2]))
     return "".join(traceback.format_list(frames[own + 1 :]))
 
 
