@@ -17,6 +17,7 @@ from lossact.experiment import default_compute_config
 from lossact.storage import Curves, Trials
 from lossact.training.compute_config import ComputeConfig
 from tests.conftest import report_condition
+from tests.processes import Start
 
 RNG = np.random.default_rng(0)
 NO_CURVES = Curves.empty(0)
@@ -68,10 +69,10 @@ def test_a_temporary_store_is_gone_when_closed() -> None:
     assert not store.directory.exists()
 
 
-def test_many_processes_open_one_new_store_at_once(tmp_path: Path) -> None:
+def test_many_processes_open_one_new_store_at_once(tmp_path: Path, start: Start) -> None:
     program = f"from lossact import Store; Store({str(tmp_path / 'store')!r}).close()"
-    running = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) for _ in range(8)]
-    assert [process.communicate()[1] for process in running] == [b""] * 8
+    running = [start([sys.executable, "-c", program]) for _ in range(8)]
+    assert [process.communicate(timeout=200)[1] for process in running] == [""] * 8
 
 
 def no_database(file: Path) -> None:
@@ -125,8 +126,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
     if mounted.returncode:
         pytest.skip("needs the right to mount a file system")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("with_curves", [True, False])
