@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Metric,
         RecordedRuns,
         Target,
+        TorchOptimizer,
         read_runs,
     )
     from lossact.data import Arrays, GeneratedData, ImageFiles, LineImages, RandomImages
@@ -86,6 +87,7 @@ _ROOMS = {
         "RecordedRuns",
         "SGD",
         "Target",
+        "TorchOptimizer",
         "read_runs",
     ),
     "lossact.data": (

@@ -15,10 +15,8 @@ from lossact import Store
 from lossact.cli import main
 from lossact.errors import InputError
 from lossact.requirements import check_requirements
-from tests.pytest_plugin.conftest import CLAIMS, Claims, claims
+from tests.pytest_plugin.conftest import CLAIMS, Claims
 from tests.test_train_command import config
-
-__all__ = ["claims"]
 
 IMPATIENT = """
 import lossact.report.wandb_runs

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from lossact import fingerprint as fingerprint_module
 from lossact.errors import InputError
-from lossact.fingerprint import fingerprint
+from lossact.fingerprint import fingerprint, pinned
 
 
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **sources: str) -> Callable[[str], ModuleType]:
@@ -53,7 +52,7 @@ def test_files_that_are_imported_count_wherever_that_stands(
     if counts:
         with pytest.raises(InputError, match=f"{edited}.py was edited after this process read it; start again"):
             fingerprint(load("first_file").make, "network")
-    monkeypatch.setattr(fingerprint_module, "_pinned", {})  # as a new process begins
+    monkeypatch.setattr(pinned, "PINNED", {})  # as a new process begins
     assert (fingerprint(load("first_file").make, "network") != before) == counts
 
 
@@ -207,7 +206,7 @@ def test_values_that_are_held_count() -> None:
 
 
 def test_what_a_function_is_does_not_depend_on_the_process() -> None:
-    code = "from tests.test_fingerprint import *; print(described(membership, 'x'))"
+    code = "from tests.test_fingerprint import *; print(fingerprint(membership, 'x'))"
     found = set()
     for seed in ("1", "2", "3"):
         environment = os.environ | {"PYTHONHASHSEED": seed}

@@ -12,7 +12,7 @@ import lossact
 
 ROOT = Path(lossact.__file__).parent
 ORDER = [
-    "errors", "checks", "requirements", "fingerprint", "functional", "stats", "data", "models", "replicas", "training",
+    "errors", "palette", "checks", "requirements", "fingerprint", "functional", "stats", "data", "models", "replicas", "training",
     "conditions", "storage", "running", "executors", "experiment", "claims", "report", "pytest_plugin", "cli",
 ]  # fmt: skip
 DOORS = {"cli", "pytest_plugin"}

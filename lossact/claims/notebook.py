@@ -6,9 +6,8 @@ from html import escape
 import numpy as np
 
 from lossact.claims.summary import ConditionSummary
+from lossact.palette import SERIES, VERDICTS
 
-COLOURS = {"supported": "#1a7f37", "refuted": "#c93c37", "inconclusive": "#9a6700"}
-LINES = ("#0969da", "#d4691e", "#1a7f37", "#8250df", "#bf3989", "#57606a")
 WIDTH, HEIGHT, LEFT, BOTTOM = 460, 170, 44, 30
 
 
@@ -27,7 +26,7 @@ def verdict_html(
     sentence, _, detail = text.partition("\n")
     word, _, rest = sentence.partition(":")
     parts = [
-        f'<p><b style="color:{COLOURS[verdict]}">{escape(word)}</b>:{escape(rest)}<br>{escape(detail)}</p>',
+        f'<p><b style="color:{VERDICTS[verdict].light}">{escape(word)}</b>:{escape(rest)}<br>{escape(detail)}</p>',
         *(f"<p>{escape(warning)}</p>" for warning in warnings),
     ]
     if conditions:
@@ -54,7 +53,7 @@ def reach_curves(conditions: Sequence[ConditionSummary], *, budget: int | None) 
     last = max(1, budget or max(one.trials.budget for one in conditions))
     lines, labels = [], []
     for k, one in enumerate(conditions):
-        colour = LINES[k % len(LINES)]
+        colour = SERIES[k % len(SERIES)].light
         steps = np.sort(one.trials.steps[one.trials.reached])
         corners = [(0.0, 0.0)]
         for count, step in enumerate(steps, start=1):

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lossact.cli import compare, dashboard, init, report, surfaces
+from lossact.cli import compare, curves, dashboard, init, report, surfaces
 from lossact.cli import map as map_command
 from lossact.cli.training_commands import TRAINING
 from lossact.errors import LossactError
@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     init.add_arguments(commands.add_parser("init", help="write a small folder of claims to start from"))
     surfaces.add_arguments(
         commands.add_parser("surfaces", help="figures of one neuron: output, loss, gradient over (w, b)")
+    )
+    curves.add_arguments(
+        commands.add_parser("curves", help="learning curves of a claim's conditions, and who arrives when")
     )
     map_command.add_arguments(commands.add_parser("map", help="a claim's verdict over a grid of two numbers"))
     compare.add_arguments(commands.add_parser("compare", help="runs made already, from a table: every pair decided"))

@@ -5,7 +5,7 @@ from lossact.conditions.condition import Condition
 from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
 from lossact.conditions.measures import Accuracy, Loss, Measure, Metric, Target
-from lossact.conditions.optimizers import SGD, Adam, AdamW
+from lossact.conditions.optimizers import SGD, Adam, AdamW, TorchOptimizer
 from lossact.conditions.reading import read_runs
 from lossact.conditions.recorded_runs import RecordedRuns
 
@@ -23,5 +23,6 @@ __all__ = [
     "Metric",
     "RecordedRuns",
     "Target",
+    "TorchOptimizer",
     "read_runs",
 ]

@@ -1,13 +1,13 @@
-"""What is trained: frozen values; equal content, equal condition."""
+"""The condition whose replicas lossact trains together: a network, its loss, optimizer and data, and a target."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lossact.checks import check_choice, check_count, check_signature
+from lossact.checks import check_choice, check_count, check_number, check_signature, checked_arguments
 from lossact.conditions.base import BaseCondition
 from lossact.conditions.measures import Accuracy, Measure, Metric, Target
-from lossact.conditions.optimizers import SGD, Adam, AdamW, Optimizer
+from lossact.conditions.optimizers import SGD, Adam, AdamW, Optimizer, RuleBasedOptimizer, TorchOptimizer
 from lossact.data import Arrays, DataSource, GeneratedData, ImageFiles, LineImages, RandomImages
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint
@@ -19,28 +19,35 @@ FULL_ACCURACY = Accuracy().at_least(1.0)
 DATA = (RandomImages, LineImages, ImageFiles, Arrays, GeneratedData)
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Condition(BaseCondition):
-    """One way to train a network, to be compared with others; replicas train as one.
+    """One way to train a network; its replicas train together.
 
     Attributes:
-        network: what is trained: a built-in network, or a function that makes an nn.Module.
+        network: a built-in network, or a function that makes an nn.Module.
         loss: "cross_entropy", "l2", "huber" or "hinge", of the sigmoid of one logit an example; or a function
             (outputs, targets) -> one loss an example. Averaged over the batch.
-        optimizer: how weights move.
-        data: what it is trained on, fresh per replica or fixed.
-        budget: updates at most, >= 1.
-        target: when a replica is done: a measure with a threshold, such as Accuracy(split="validation").at_least(0.9).
-        batch_size: examples in a batch, None for all. Each replica has its own order, a new one every epoch; an
-            epoch's incomplete last batch is left out.
+        optimizer: SGD, Adam or AdamW.
+        data: the training data, drawn for each replica or shared by all.
+        budget: the most updates, >= 1.
+        target: a measure with a threshold, such as Accuracy(split="validation").at_least(0.9); a replica stops when it
+            meets it.
+        batch_size: examples in a batch; None for all. Each replica has its own order, a new one every epoch. The
+            incomplete last batch of an epoch is left out.
         measured_every: updates between two measurements of the target; 1 is the finest. More than 1 saves time where
             the target is measured on other examples than the batch.
+        clip_norm: largest Euclidean norm of a replica's whole gradient, > 0; None for any. A longer one is scaled.
+        clip_value: largest magnitude of each number of the gradient, > 0; None for any.
         stacked: whether replicas train as one; False runs modules side by side, for those that cannot be stacked.
-            Batch norm uses the statistics of the batch where stacked, also where a target is measured; side by side a
-            target is measured in evaluation mode, with running statistics, where that is a pass of its own (batches,
-            validation examples, measured_every > 1), else in the pass that learns.
+            Either way a target is measured in evaluation mode (batch norm by its running statistics, no dropout) where
+            that is a pass of its own: with batches, validation examples or measured_every > 1. Else it is measured in
+            the pass that learns.
         version: change it to have trials trained anew for a reason the store cannot see.
-        name: what tables call it; not part of its content.
+        name: the name in tables; not part of the content.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     network: NetworkConfig | Callable[[], Any]
@@ -51,6 +58,8 @@ class Condition(BaseCondition):
     target: Target = FULL_ACCURACY
     batch_size: int | None = None
     measured_every: int = 1
+    clip_norm: float | None = None
+    clip_value: float | None = None
     stacked: bool = True
     version: str = ""
     name: str = field(default="", compare=False)
@@ -64,12 +73,17 @@ class Condition(BaseCondition):
             check_choice("loss", self.loss, LOSS_NAMES)
         check_count("budget", self.budget, hint=1000)
         check_count("measured_every", self.measured_every)
+        for name in ("clip_norm", "clip_value"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), above=0, hint=1.0)
+        if self.clip_norm is not None and self.clip_value is not None:
+            raise InputError(f"clip_norm={self.clip_norm} and clip_value={self.clip_value}: give one of the two")
         if self.batch_size is not None:
             check_count("batch_size", self.batch_size, hint=32)
         if not isinstance(self.network, NetworkConfig):
             object.__setattr__(self, "network", ModuleFactory(self.network))
         for field_name, kinds in (
-            ("optimizer", (SGD, Adam, AdamW)),
+            ("optimizer", (SGD, Adam, AdamW, TorchOptimizer)),
             ("data", DATA),
             ("target", (Target,)),
         ):
@@ -78,7 +92,8 @@ class Condition(BaseCondition):
                 raise InputError(
                     f"{field_name}={value!r} has no threshold; write {type(value).__name__}(...).at_least(0.9)"
                 )
-            if not isinstance(value, kinds):
+            subclassed = isinstance(value, RuleBasedOptimizer) and type(value) not in kinds
+            if subclassed or not isinstance(value, kinds):
                 raise InputError(f"{field_name}={value!r} must be one of {', '.join(k.__name__ for k in kinds)}")
         if not self.stacked and not isinstance(self.network, ModuleFactory):
             raise InputError("stacked=False is for modules of your own; leave it out for built-in networks")
@@ -96,13 +111,20 @@ class Condition(BaseCondition):
     @property
     def metric_name(self) -> str:
         """What is measured beside the loss, in a word."""
-        return self.target.measure.name if isinstance(self.target.measure, Metric) else "accuracy"
+        measure = self.target.measure
+        return measure.name if isinstance(measure, Metric) or not self.measures_accuracy else "accuracy"
+
+    @property
+    def measures_accuracy(self) -> bool:
+        """Whether accuracy is measured: where the target is about it, and where closed forms give it anyway."""
+        return isinstance(self.target.measure, Accuracy) or self.uses_closed_form_gradients
 
     @property
     def uses_closed_form_gradients(self) -> bool:
-        """Whether a built-in network's stacked layers do: the loss has a name, and the target is one they measure."""
+        """Whether stacked layers with gradients in closed form train it: a built-in network, loss and measure."""
         built_in = not isinstance(self.network, ModuleFactory)
-        return built_in and isinstance(self.loss, str) and not isinstance(self.target.measure, Metric)
+        by_rule = isinstance(self.optimizer, RuleBasedOptimizer) and self.clip_norm is None and self.clip_value is None
+        return built_in and isinstance(self.loss, str) and not isinstance(self.target.measure, Metric) and by_rule
 
     @property
     def block(self) -> int:
@@ -110,7 +132,7 @@ class Condition(BaseCondition):
         return self.network_config.block
 
     def content(self) -> dict[str, Any]:
-        """Everything about the condition that can change an outcome, ready for JSON."""
+        """Return everything about the condition that can change an outcome, ready for JSON."""
         return {
             "network": self.network_config.content(),
             "loss": fingerprint(self.loss, "loss") if callable(self.loss) else self.loss,
@@ -120,6 +142,8 @@ class Condition(BaseCondition):
             "target": self.target.content(),
             "batch_size": self.batch_size,
             "measured_every": self.measured_every,
+            "clip_norm": self.clip_norm,
+            "clip_value": self.clip_value,
             "stacked": self.stacked,
             "version": self.version,
         }

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lossact.checks import check_choice, check_number, check_signature, replaced_arguments
+from lossact.checks import check_choice, check_number, check_signature, checked_arguments, replaced_arguments
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint
 
@@ -72,6 +72,7 @@ class Measure(ABC):
         return f"{'validation ' if self.split == 'validation' else ''}{self.name}"
 
 
+@checked_arguments
 @dataclass(frozen=True)
 class Target:
     """When a replica is done: a measure has reached a threshold.
@@ -113,6 +114,7 @@ class Target:
 
 
 @replaced_arguments(_OLD_FORM)
+@checked_arguments
 @dataclass(frozen=True)
 class Accuracy(Measure):
     """The share of examples that are classified correctly, in [0, 1].
@@ -146,6 +148,7 @@ class Accuracy(Measure):
 
 
 @replaced_arguments(_OLD_FORM)
+@checked_arguments
 @dataclass(frozen=True)
 class Loss(Measure):
     """The mean loss over the examples, in the units of the condition's loss.
@@ -172,6 +175,7 @@ class Loss(Measure):
 
 
 @replaced_arguments(_OLD_FORM)
+@checked_arguments
 @dataclass(frozen=True)
 class Metric(Measure):
     """A function of a network's outputs and their targets.

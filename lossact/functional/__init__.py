@@ -3,6 +3,7 @@
 from lossact.functional.accuracy import correct, is_correct
 from lossact.functional.activations import ACTIVATIONS, Activation
 from lossact.functional.losses import LOSSES, SIGMOID_LOSSES, Loss, SigmoidLoss
+from lossact.functional.mesh import RANGES, Gap, Mesh, mesh, profile
 from lossact.functional.neuron import Descent, Neuron, descend
 from lossact.functional.surfaces import QUANTITIES, Grid, Surface, surface
 
@@ -10,16 +11,21 @@ __all__ = [
     "ACTIVATIONS",
     "LOSSES",
     "QUANTITIES",
+    "RANGES",
     "SIGMOID_LOSSES",
     "Activation",
     "Descent",
+    "Gap",
     "Grid",
     "Loss",
+    "Mesh",
     "Neuron",
     "SigmoidLoss",
     "Surface",
     "correct",
     "descend",
     "is_correct",
+    "mesh",
+    "profile",
     "surface",
 ]

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lossact.claims.result import ClaimResult
+from lossact.palette import TERMINAL
 from lossact.report.formatting import bounds, decided, family_size, printable, reached, short_name, story, value
-
-COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -76,4 +75,4 @@ def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
         for detail in details
         for text in textwrap.wrap(detail, max(width, 40), initial_indent=indent, subsequent_indent=indent * 2)
     ]
-    return [Line(printable(row), COLOURS[result.name]), *(Line(printable(text)) for text in wrapped)]
+    return [Line(printable(row), TERMINAL[result.name]), *(Line(printable(text)) for text in wrapped)]

@@ -198,11 +198,12 @@ def _surfaces(metadata: Mapping[str, Any], pictures: Path) -> list[Path]:
     stems = [f"output_{activation}", f"loss_{activation}_{loss}", f"gradient_{activation}_{loss}"]
     paths = [pictures / f"{stem}.png" for stem in stems]
     if not all(path.exists() for path in paths):
-        from lossact.functional import Grid
+        from lossact.functional import RANGES, Grid
         from lossact.report.surfaces import draw_surfaces
 
         pictures.mkdir(parents=True, exist_ok=True)
-        draw_surfaces(pictures, [activation], [loss], Grid(resolution=61))
+        grid = Grid(RANGES[activation], RANGES[activation], resolution=61)
+        draw_surfaces(pictures, [activation], [loss], {activation: grid})
     return paths
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from lossact import (
-    Condition,
     Experiment,
     Hypothesis,
     equivalent,
@@ -201,4 +200,6 @@ def test_evaluate_wants_a_hypothesis() -> None:
 
 
 def test_conditions_are_what_is_compared() -> None:
-    assert isinstance(faster(A, than=B).conditions[0], Condition)
+    assert list(faster(A, than=B).conditions) == [A, B]
+    assert list(ordering(C, A, B).conditions) == [C, A, B]
+    assert list(gap_grows((A, B), to=(C, D)).conditions) == [A, B, C, D]

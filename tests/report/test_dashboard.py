@@ -11,11 +11,9 @@ import pytest
 
 from lossact.cli import main
 from lossact.report.dashboard import as_json, dashboard
-from tests.pytest_plugin.conftest import Claims, claims
+from tests.pytest_plugin.conftest import Claims
 from tests.report.test_wandb_runs import inspect
 from tests.test_train_command import config
-
-__all__ = ["claims"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb-workspaces' own dependencies
 
