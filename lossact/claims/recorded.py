@@ -85,8 +85,22 @@ def decide_recorded(hypothesis: Hypothesis, *, alpha: float, delta: float) -> tu
     if conditions[0].is_paired:
         steps = _align(conditions, steps)
     several, names = _decide(hypothesis, conditions, steps, alpha=alpha, delta=delta)
+    labels = _refutation_labels(hypothesis)
     trials = [_trials(condition, each) for condition, each in zip(conditions, steps, strict=True)]
-    return _as_decision(several, names, n=min(map(len, steps)), paired=conditions[0].is_paired), trials
+    return _as_decision(several, names, labels, n=min(map(len, steps)), paired=conditions[0].is_paired), trials
+
+
+def _refutation_labels(hypothesis: Hypothesis) -> tuple[float, str, str]:
+    """What REFUTED is called: a probability, the words where it is shown to be below that, and where not."""
+    match hypothesis:
+        case Reaches():
+            return hypothesis.low, f"below {hypothesis.low:g}", f"below {hypothesis.high:g}"
+        case NotWorse():
+            return 0.5, "later", "later"
+        case Equivalent():
+            return 0.5, "later by more than delta", "sooner by more than delta"
+        case _:
+            return 0.5, "reversed", "at most negligibly faster"
 
 
 def _decide(
@@ -197,11 +211,13 @@ def _trials(condition: RecordedRuns, steps: RecordedSteps) -> Trials:
     return Trials(steps.steps, steps.reached, np.zeros(len(steps), dtype=bool), condition.budget)
 
 
-def _as_decision(several: SeveralDecisions, names: Sequence[str], *, n: int, paired: bool) -> Decision:
+def _as_decision(
+    several: SeveralDecisions, names: Sequence[str], labels: tuple[float, str, str], *, n: int, paired: bool
+) -> Decision:
     fixed = several.decision
     return Decision(
         verdict=fixed.verdict,
-        reason=_reason(several, names, n=n, paired=paired),
+        reason=_reason(several, names, labels, n=n, paired=paired),
         replicas=n,
         decided_at=None,
         final=True,
@@ -221,13 +237,16 @@ def _as_decision(several: SeveralDecisions, names: Sequence[str], *, n: int, pai
     )
 
 
-def _reason(several: SeveralDecisions, names: Sequence[str], *, n: int, paired: bool) -> str:
+def _reason(
+    several: SeveralDecisions, names: Sequence[str], labels: tuple[float, str, str], *, n: int, paired: bool
+) -> str:
     fixed = several.decision
     if fixed.verdict == "supported":
         return ""
     if fixed.verdict == "refuted":
         broken = f"; broken: {', '.join(names[k] for k in several.broken) or 'at least one'}" if len(names) > 1 else ""
-        return ("reversed" if fixed.high < 0.5 else "at most negligibly so") + broken
+        threshold, below, otherwise = labels
+        return (below if fixed.high < threshold else otherwise) + broken
     if not fixed.can_support:
         least = f"no smaller p than {fixed.smallest_p:.2g} is possible, and {fixed.alpha:.2g} is needed"
         if n >= fixed.fewest_runs:

@@ -132,9 +132,9 @@ def recorded_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
             events = sum(pool.map(partial(_count, world, *sizes), range(len(parts)), parts), Counter())
             rows.append(_row(world, sizes, events, n, short=short))
     rule = (
-        f"False verdicts at most {ALPHA}, each interval misses at most {2 * ALPHA}. With unlike spreads the rank test's "
-        f"null does not hold: shown, and warned of. {n} simulations a row; the first two rows are exact, the largest of n = 4 "
-        f"… {40 if short else 400}."
+        f"False verdicts at most {ALPHA}, each interval misses at most {2 * ALPHA}. With unlike spreads the rank "
+        f"test's null does not hold: shown, and warned of. {n} simulations a row; the first two rows are exact, the "
+        f"largest of n = 4 … {40 if short else 400}."
     )
     columns = ("truth", "runs", "SUPPORTED", "REFUTED", "false", "misses theta", "misses shift", "misses median")
     return Table("Recorded runs, a fixed number", rule, columns, rows)

@@ -99,9 +99,11 @@ class StepSamples(Samples):
     def warning(self, first: int, second: int) -> str:
         if self.paired:
             return ""
-        return unlike(
-            *(each.steps[each.reached].astype(np.float64) for each in (self.steps[first], self.steps[second]))
+        first_steps, second_steps = (
+            np.where(each.reached, each.steps, each.ends + 1).astype(np.float64)
+            for each in (self.steps[first], self.steps[second])
         )
+        return unlike(first_steps, second_steps)
 
 
 def _shift(a: NDArray[np.float64], b: NDArray[np.float64], *, alpha: float, paired: bool) -> Shift:

@@ -43,7 +43,7 @@ def p_by_enumeration(first: NDArray[np.float64], second: NDArray[np.float64]) ->
     doubled = np.rint(2 * stats.rankdata(np.concatenate([first, second]))).astype(int)
     observed = doubled[: len(first)].sum()
     sums = [sum(doubled[list(members)]) for members in combinations(range(len(doubled)), len(first))]
-    return sum(each >= observed for each in sums) / len(sums)
+    return float(np.mean([each >= observed for each in sums]))
 
 
 @pytest.mark.parametrize("n_values", [2, 3, 6])
@@ -157,7 +157,8 @@ def test_fewest_pairs_that_decide(counts: OutcomeCounts, verdict: str) -> None:
 @pytest.mark.parametrize(("n_first", "n_second"), [(4, 4), (3, 5), (2, 8), (5, 3)])
 def test_fewest_unpaired_runs_that_decide(n_first: int, n_second: int) -> None:
     def best(n_first: int, n_second: int) -> str:
-        return decide_larger(np.arange(n_first) + 100.0, np.arange(n_second) * 1.0, alpha=ALPHA).verdict
+        first, second = np.linspace(100, 101, n_first), np.linspace(0, 1, n_second)
+        return decide_larger(first, second, alpha=ALPHA).verdict
 
     assert math.comb(n_first + n_second, n_first) >= 1 / ALPHA
     assert best(n_first, n_second) == "supported"
