@@ -25,6 +25,7 @@ from lossact.conditions import BaseCondition
 from lossact.conditions.frozen_mapping import FrozenMapping
 from lossact.errors import ClaimError, InputError
 from lossact.experiment import Experiment
+from lossact.stats import Decider
 from lossact.stats.decision import LIMIT_REACHED
 
 FORM = "optimizer.learning_rate=1e-3:1:log:12"
@@ -256,15 +257,20 @@ def _decide_all(
 ) -> list[Verdict]:
     """Rounds over the cells that are still open, each with twice as many replicas."""
     begin = time.perf_counter()
+    for cell in cells:
+        cell.check()
     n, limit = blocks_of([condition for cell in cells for condition in cell.conditions], max_replicas)
     decided: dict[int, Verdict] = {}
+    deciders: dict[int, Decider] = {}
     while len(decided) < len(cells):
         still = [k for k in range(len(cells)) if k not in decided]
         found = iter(experiment.trials([condition for k in still for condition in cells[k].conditions], n))
         for k in still:
             trials = [next(found) for _ in cells[k].conditions]
             comparisons = checked_comparisons(cells[k], experiment, trials, n)
-            decision = cells[k].decide(comparisons, alpha=alpha, delta=delta, limit=limit)
+            if k not in deciders:
+                deciders[k] = Decider(cells[k].evidence(comparisons, delta), alpha=alpha, limit=limit)
+            decision = deciders[k].decide(comparisons)
             if decision.final:
                 decided[k] = Verdict.of(cells[k], decision, trials, delta=delta, seconds=time.perf_counter() - begin)
         n = min(2 * n, limit)

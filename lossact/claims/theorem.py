@@ -39,8 +39,8 @@ class Theorem(Hypothesis):
     def thresholds(self, delta: float) -> tuple[float, ...]:
         return ()
 
-    def check(self) -> Decision:
-        """SUPPORTED where no deviation is above the tolerance, else REFUTED; there is nothing in between."""
+    def verify(self) -> Decision:
+        """Return SUPPORTED where no deviation is above the tolerance, else REFUTED; there is nothing in between."""
         deviations = np.abs(as_numbers(self.deviations(), f"the deviation of {self.statement!r}")).ravel()
         if not deviations.size:
             raise ClaimError(f"{self.statement!r} was checked nowhere; return one deviation a point, at least one")
@@ -72,15 +72,22 @@ class Theorem(Hypothesis):
 
 
 def exact(statement: str, *, deviations: Callable[[], ArrayLike], tolerance: float) -> Theorem:
-    """A theorem, to be checked in float64; no part of a family, for it has no probability of error.
+    """Claim a theorem, checked in float64; no part of a family, for it has no probability of error.
 
     Args:
         statement: in words or as a formula.
         deviations: () -> by how much it fails at each point, of any shape; NaN fails.
         tolerance: the largest deviation that rounding explains, > 0.
 
+    Returns:
+        the hypothesis.
+
     Raises:
         ClaimError: `deviations` is no function, or returns nothing.
         InputError: the tolerance is not a number > 0.
+
+    >>> x = np.linspace(0, 1, 5)
+    >>> exact("(x + 1)^2 = x^2 + 2 x + 1", deviations=lambda: (x + 1) ** 2 - (x**2 + 2 * x + 1), tolerance=1e-12)
+    (x + 1)^2 = x^2 + 2 x + 1
     """
     return Theorem(statement, deviations, tolerance)

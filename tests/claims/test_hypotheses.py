@@ -124,7 +124,7 @@ def test_nobody_arrived_shows_no_equality() -> None:
     assert equivalent(A, B).thresholds(0.1) == (0.4, 0.5, 0.6)
     assert reaches(A, low=0.8, high=0.9).thresholds(0.1) == (0.8, 0.9)
     for hypothesis in (not_worse(A, than=B), equivalent(A, B)):
-        assert hypothesis.comparisons(of_two)[0].outcomes.tolist() == [Outcome.TIE, Outcome.OPEN]
+        assert hypothesis.comparisons(of_two)[0].outcomes.tolist() == [Outcome.TIE, Outcome.UNDETERMINED]
 
 
 def test_an_effect_is_one_number_a_replica() -> None:
@@ -132,7 +132,7 @@ def test_an_effect_is_one_number_a_replica() -> None:
     outcomes = saved.comparisons([trials(1, 3, None), trials(6, 7, 990)])[0].outcomes.tolist()
     assert outcomes == [Outcome.WIN, Outcome.TIE, Outcome.LOSS]
     unknown = exceeds(lambda a: np.where(a.reached, 1.0, np.nan), 0, of=[A])
-    assert unknown.comparisons([trials(1, None)])[0].outcomes.tolist() == [Outcome.WIN, Outcome.OPEN]
+    assert unknown.comparisons([trials(1, None)])[0].outcomes.tolist() == [Outcome.WIN, Outcome.UNDETERMINED]
     with pytest.raises(ClaimError, match=r"shape \(\) for 2 replicas"):
         exceeds(lambda a: a.steps.mean(), 0, of=[A]).comparisons([trials(1, 2)])
 

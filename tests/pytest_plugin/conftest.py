@@ -12,7 +12,7 @@ from lossact import SGD, Accuracy, Condition, ImageFiles, MLPConfig, RandomImage
 
 def condition(name, loss="cross_entropy", budget=60, target=0.8, data=RandomImages(), activation="sigmoid"):
     return Condition(name=name, network=MLPConfig(activation=activation), loss=loss, data=data, budget=budget,
-                     optimizer=SGD(learning_rate=0.1, momentum=0.9), target=Accuracy(target))
+                     optimizer=SGD(learning_rate=0.1, momentum=0.9), target=Accuracy().at_least(target))
 
 EASY, HARD = condition("easy", target=0.6), condition("hard", target=0.99)
 """
