@@ -19,6 +19,7 @@ class Options:
     """What the command line and the ini file ask for. Attributes are the options' own names."""
 
     max_replicas: int = 2048
+    min_replicas: int = 1
     alpha: float = 0.025
     delta: float = 0.1
     seed: int = 0
@@ -43,7 +44,7 @@ class Options:
     def flags(self, of_the_project: "Options") -> tuple[str, ...]:
         """The command line of all that a verdict depends on, where it is not the default or not the project's."""
         found: list[str] = []
-        for name in ("max_replicas", "alpha", "delta", "seed", "data", "accelerator"):
+        for name in ("max_replicas", "min_replicas", "alpha", "delta", "seed", "data", "accelerator"):
             value = getattr(self, name)
             if value != getattr(Options(), name) or value != getattr(of_the_project, name):
                 found += ["--claims-" + name.replace("_", "-"), str(value)]
@@ -152,6 +153,12 @@ class _Option:
 
 OPTIONS = (
     _Option("max_replicas", "N", _integer(1, MOST_REPLICAS), "replicas at which looking ends (default: 2048)"),
+    _Option(
+        "min_replicas",
+        "N",
+        _integer(1, MOST_REPLICAS),
+        "replicas to look at whatever the verdict, for a sharper effect",
+    ),
     _Option("alpha", "A", _share, "error probability of either side, for a whole family (default: 0.025)"),
     _Option("delta", "D", _share, "smallest margin over 1/2 that matters (default: 0.1)"),
     _Option("seed", "S", _integer(0), "the experiment's seed (default: 0)"),

@@ -13,11 +13,12 @@ from lossact.claims.verdict_summary import ConditionCounts, SingleRunAgreement
 from lossact.report.charts import curve_charts, evidence_chart, prefix_ids, reach_chart, series
 from lossact.report.files import write_whole
 from lossact.report.formatting import (
+    beside_the_verdict,
     bounds,
     counted,
     decided,
     families,
-    family_size,
+    family_level,
     level,
     sentence,
     story,
@@ -129,15 +130,15 @@ def _told(result: ClaimResult) -> str:
         return sentence(f"{effect.name} {value(result)}; a theorem, checked and not sampled")
     within = f" within {verdict.budget} updates" if verdict.budget else ""
     ended = f", {decided(result)}" if verdict.decided_at else ""
-    return " ".join(
-        [
-            sentence(
-                f"{effect.name} {value(result)}, {level(result)} confidence sequence {bounds(result)}{within}; "
-                f"{verdict.replicas} replicas{ended}"
-            ),
-            thresholds(result),
-        ]
-    )
+    parts = [
+        sentence(
+            f"{effect.name} {value(result)}, {level(result)} confidence sequence {bounds(result)}{within}; "
+            f"{verdict.replicas} replicas{ended}"
+        ),
+        thresholds(result),
+        *(sentence(part) for part in beside_the_verdict(result)),
+    ]
+    return " ".join(filter(None, parts))
 
 
 def _story(agreement: SingleRunAgreement) -> str:
@@ -165,7 +166,7 @@ def _condition(k: int, one: ConditionCounts, budget: int | None) -> dict[str, An
 def _family(members: Sequence[ClaimResult], run: RunInfo) -> str:
     first = members[0]
     theorems = sum(one.exact for one in members)
-    told = f"{family_size(first)}, alpha {run.alpha:g}/{first.family_size} a side, delta {run.delta:g}"
+    told = f"{family_level(first, run.alpha)}, delta {run.delta:g}"
     return told + (f"; and {theorems} theorem{'s' if theorems > 1 else ''}, checked exactly" if theorems else "")
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from lossact.errors import LossactError
 from lossact.stats.calibration.errors import coverage_table, error_table, order_table
+from lossact.stats.calibration.exact import exact_table, verdicts_table
 from lossact.stats.calibration.families import family_table, map_table, same_condition_table
 from lossact.stats.calibration.power import power_table
 
-TABLES = ("errors", "coverage", "orderings", "power", "families", "maps", "same")
+TABLES = ("exact", "verdicts", "errors", "coverage", "orderings", "power", "families", "maps", "same")
 
 
 def main() -> None:
@@ -30,6 +31,8 @@ def main() -> None:
     kept = True
     with ProcessPoolExecutor(arguments.processes) as pool:
         makers = {
+            "exact": partial(exact_table, pool, many),
+            "verdicts": partial(verdicts_table, pool, many),
             "errors": partial(error_table, pool, many),
             "coverage": partial(coverage_table, pool, many),
             "orderings": partial(order_table, pool, some),

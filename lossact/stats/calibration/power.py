@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossact.stats.betting import log_evidence
-from lossact.stats.calibration.errors import WINS, run_in_batches
+from lossact.stats.calibration.errors import run_in_batches
 from lossact.stats.calibration.scenarios import Runs, compare, lognormal_runs, shift_for
 from lossact.stats.calibration.tables import Row, Table
 from lossact.stats.outcomes import Outcomes, running_totals, support_counts
@@ -28,7 +28,7 @@ VALUES = np.array([0.0, 0.5, 1.0, 0.5, 0.5])
 
 def betting(outcomes: Outcomes) -> Floats:
     """Evidence as lossact counts it, after every replica."""
-    return log_evidence(support_counts(running_totals(outcomes)), 0.5, WINS.bets)
+    return log_evidence(support_counts(running_totals(outcomes)), 0.5)
 
 
 def ville(outcomes: Outcomes) -> Floats:
