@@ -64,7 +64,9 @@ class AllOf(Hypothesis):
 
     def evidence(self, comparisons: Sequence[Comparison], delta: float) -> ClaimEvidence:
         of = [comparison.member for comparison in comparisons]
-        groups = [[one for one in comparisons if one.member == k] for k in range(len(self.members))]
+        groups = [
+            [comparison for comparison in comparisons if comparison.member == k] for k in range(len(self.members))
+        ]
         members = [member.evidence(group, delta) for member, group in zip(self.members, groups, strict=True)]
         return JointEvidence(members, of)
 

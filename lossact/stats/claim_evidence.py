@@ -120,7 +120,7 @@ class PairwiseEvidence(ClaimEvidence):
     def refute_parts(self, totals: Sequence[Totals]) -> Floats:
         m = self.margins
         counts = [refutation_counts(total).mirrored() for total in totals]
-        return np.stack([log_evidence(one, 1 - m.refute, m.bets) for one in counts])
+        return np.stack([log_evidence(mirrored, 1 - m.refute, m.bets) for mirrored in counts])
 
     def combine_refutation(self, parts: Floats) -> Floats:
         return log_average(parts)
@@ -128,7 +128,7 @@ class PairwiseEvidence(ClaimEvidence):
     def unsupportable(self, totals: Sequence[Totals]) -> Floats:
         m = self.margins
         counts = [support_counts(total).mirrored() for total in totals]
-        return log_average(np.stack([log_evidence(one, 1 - m.support, m.bets) for one in counts]))
+        return log_average(np.stack([log_evidence(mirrored, 1 - m.support, m.bets) for mirrored in counts]))
 
     def unrefutable_parts(self, totals: Sequence[Totals]) -> Floats:
         m = self.margins

@@ -180,7 +180,7 @@ class Decider:
             return []
         needed = math.log(n / self._replay.alpha)
         highest = self._evidence.highest_by_comparison(self._replay.highest_refute_parts, n)
-        broken = [one.name for one, log in zip(comparisons, highest, strict=True) if log >= needed]
+        broken = [pair.name for pair, log in zip(comparisons, highest, strict=True) if log >= needed]
         return broken or ["at least one of them"]
 
     def _crosses(self, totals: Sequence[Floats]) -> NDArray[np.bool_]:

@@ -37,8 +37,9 @@ def one(outcomes: Outcomes, *, alpha: float = ALPHA, delta: float = DELTA, limit
 
 
 def first_crossing_by_a_plain_loop(outcomes: Outcomes) -> tuple[str, int | None]:
-    """The rule for one pair, replica by replica, as STATISTICS states it."""
+    """The rules for one pair, replica by replica."""
     w = t = l = both = 0  # noqa: E741
+    no_support = no_refutation = -math.inf
     for n, outcome in enumerate(outcomes.tolist(), 1):
         w, t, l, both = (  # noqa: E741
             w + (outcome == Outcome.WIN),
@@ -50,6 +51,10 @@ def first_crossing_by_a_plain_loop(outcomes: Outcomes) -> tuple[str, int | None]
             return "supported", n
         if log_evidence(Counts.of(l, t, w + both), 0.5 - DELTA)[0] >= math.log(1 / ALPHA):
             return "refuted", n
+        no_support = max(no_support, log_evidence(Counts.of(l, t + both, w), 0.5)[0])
+        no_refutation = max(no_refutation, log_evidence(Counts.of(w + both, t, l), 0.5 + DELTA)[0])
+        if both and min(no_support, no_refutation) >= math.log(1 / ALPHA):
+            return "inconclusive", n
     return "inconclusive", None
 
 

@@ -54,9 +54,9 @@ def verdict_of(
     return replay.verdict, replay.decided_at
 
 
-def _count_verdicts(world: Scenario, evidence: ClaimEvidence, seed: int, n: int) -> Counter[str]:
+def _count_verdicts(scenario: Scenario, evidence: ClaimEvidence, seed: int, n: int) -> Counter[str]:
     rng = np.random.default_rng(seed)
-    return Counter(verdict_of(world(rng, LIMIT), evidence=evidence)[0] for _ in range(n))
+    return Counter(verdict_of(scenario(rng, LIMIT), evidence=evidence)[0] for _ in range(n))
 
 
 def run_in_batches(pool: ProcessPoolExecutor, n: int, count: partial[Counter[str]]) -> Counter[str]:
@@ -70,7 +70,7 @@ class Cell:
     """A scenario, which verdicts would be false in it, and what the claim is."""
 
     name: str
-    world: Scenario
+    scenario: Scenario
     false: tuple[str, ...]
     evidence: ClaimEvidence = PAIRWISE
 
@@ -78,17 +78,17 @@ class Cell:
 def cells() -> list[Cell]:
     """Return the nulls, none of which may be decided wrongly more often than alpha."""
     supported, refuted = ("supported",), ("refuted",)
-    found = [
+    null_cells = [
         Cell(f"equal lognormals, {censored:.0%} censored", two_lognormals(censored=censored), supported)
         for censored in (0.1, 0.5, 0.8)
     ]
-    found += [
+    null_cells += [
         Cell("crossing curves, theta = 1/2", two_lognormals(censored=0.1, spread=0.2), supported),
         Cell("all tied", always(Outcome.TIE), supported),
         Cell("all censored", always(Outcome.CENSORED), ("supported", "refuted")),
         Cell("theta = 1/2 + delta", coin(0.5 + DELTA), refuted),
     ]
-    found += [
+    null_cells += [
         Cell(
             f"theta = 1/2 + delta, {censored:.0%} censored",
             two_lognormals(censored=censored, ahead=shift_for(0.5 + DELTA, censored)),
@@ -100,11 +100,11 @@ def cells() -> list[Cell]:
     twice = math.log(2) / 0.8
     for theta, false in ((0.35, supported), (0.5, supported), (0.6, refuted), (0.65, refuted)):
         ahead = twice + shift_for(theta, 1e-9)
-        found.append(
+        null_cells.append(
             Cell(f"ratio 2, theta = {theta}, half censored", two_lognormals(censored=0.5, ahead=ahead, ratio=2), false)
         )
     ahead = math.log(1.2) / 0.8
-    found += [
+    null_cells += [
         Cell("ratio 1.2, theta = 1/2, 80% censored", two_lognormals(censored=0.8, ahead=ahead, ratio=1.2), supported),
         Cell("90% ties, theta = 1/2", shares(0.05, 0.9, 0.05), supported),
         Cell("90% ties, theta = 0.55 = 1/2 + delta / 2: either may come", shares(0.0, 0.9, 0.1), ()),
@@ -113,13 +113,13 @@ def cells() -> list[Cell]:
         Cell("20% undetermined, theta >= 1/2 + delta", shares(0.4, 0.0, 0.4, 0.0, 0.2), refuted),
     ]
     equivalence = EquivalenceEvidence(DELTA)
-    found += [
+    null_cells += [
         Cell("equivalent, theta = 1/2 + delta", coin(0.5 + DELTA), supported, equivalence),
         Cell("equivalent, theta = 1/2 - delta", coin(0.5 - DELTA), supported, equivalence),
         Cell("equivalent, theta = 1/2 + delta, refuted", coin(0.5 + DELTA), refuted, equivalence),
         Cell("equivalent, theta = 1/2", coin(0.5), refuted, equivalence),
     ]
-    found += [
+    null_cells += [
         Cell("the gap neither grows nor shrinks, few cut off", gaps(0.0, budget=4000), supported),
         Cell("the gap neither grows nor shrinks, half cut off", gaps(0.0, budget=1000), supported),
         Cell("the gap grows in every replica, later runs cut off", gaps(1000.0, spread=0.0, budget=1000), refuted),
@@ -129,18 +129,18 @@ def cells() -> list[Cell]:
     ]
     for low, high in ((0.9, 0.95), (0.95, 0.975), (0.98, 0.99)):
         reaching = PairwiseEvidence(Margins.of_probability(low, high))
-        found += [
+        null_cells += [
             Cell(f"reaches {low}/{high}, p = {low}", coin(low), supported, reaching),
             Cell(f"reaches {low}/{high}, p = {high}", coin(high), refuted, reaching),
         ]
-    return found
+    return null_cells
 
 
 def error_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
     """False verdicts of one comparison."""
     rows = []
     for cell in cells():
-        count = run_in_batches(pool, n, partial(_count_verdicts, cell.world, cell.evidence))
+        count = run_in_batches(pool, n, partial(_count_verdicts, cell.scenario, cell.evidence))
         false = sum(count[verdict] for verdict in cell.false)
         limit = 0.0 if len(cell.false) == 2 else ALPHA
         rows.append(
@@ -161,7 +161,7 @@ VERDICTS = ("supported", "refuted", "inconclusive")
 
 def _count_covered(theta: float, seed: int, n: int) -> Counter[str]:
     rng = np.random.default_rng(seed)
-    found: Counter[str] = Counter()
+    tally: Counter[str] = Counter()
     for _ in range(n):
         (outcomes,) = coin(theta)(rng, LIMIT)
         stop = verdict_of([outcomes])[1] or LIMIT
@@ -169,9 +169,9 @@ def _count_covered(theta: float, seed: int, n: int) -> Counter[str]:
         # A bound lies beyond theta where and only where the evidence against theta has ever reached 1 / alpha.
         low = log_evidence(support_counts(totals), theta).max() >= -math.log(ALPHA)
         high = log_evidence(refutation_counts(totals).mirrored(), 1 - theta).max() >= -math.log(ALPHA)
-        found["missed"] += bool(low or high)
-        found["replicas"] += stop
-    return found
+        tally["missed"] += bool(low or high)
+        tally["replicas"] += stop
+    return tally
 
 
 def coverage_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
@@ -186,31 +186,31 @@ def coverage_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
     return Table("Coverage", rule, ("theta", "covered", "mean replicas"), rows)
 
 
-def _count_orders(world: Scenario, broken: int | None, seed: int, n: int) -> Counter[str]:
+def _count_orders(scenario: Scenario, broken: int | None, seed: int, n: int) -> Counter[str]:
     rng = np.random.default_rng(seed)
-    found: Counter[str] = Counter()
+    tally: Counter[str] = Counter()
     for _ in range(n):
-        pairs = [Comparison(f"pair {k}", outcomes) for k, outcomes in enumerate(world(rng, LIMIT // 2))]
+        pairs = [Comparison(f"pair {k}", outcomes) for k, outcomes in enumerate(scenario(rng, LIMIT // 2))]
         verdict, at = verdict_of([pair.outcomes for pair in pairs])
-        found[verdict] += 1
+        tally[verdict] += 1
         if verdict == "refuted" and broken is not None:
             looked = [Comparison(pair.name, pair.outcomes[: (at or 0) + 256]) for pair in pairs]
             decision = decide(looked, alpha=ALPHA, margins=WINS, limit=LIMIT)
-            found["named"] += f"pair {broken}" in decision.reason.partition("broken: ")[2].split(", ")
-    return found
+            tally["named"] += f"pair {broken}" in decision.reason.partition("broken: ")[2].split(", ")
+    return tally
 
 
 def order_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
     """Orderings of three or four conditions."""
     rows = []
-    worlds: list[tuple[str, Scenario, int | None]] = [
+    scenarios: list[tuple[str, Scenario, int | None]] = [
         ("a true order of four, 0.8 deviations apart", order(2.4, 1.6, 0.8, 0.0), None),
         ("two equal neighbours", order(1.6, 0.8, 0.8, 0.0), None),
         ("the last two swapped", order(2.4, 1.6, 0.0, 0.8), 5),
         ("a cycle of three, each beats the next by 5/9", cycle, 1),
     ]
-    for name, world, broken in worlds:
-        count = run_in_batches(pool, n, partial(_count_orders, world, broken))
+    for name, scenario, broken in scenarios:
+        count = run_in_batches(pool, n, partial(_count_orders, scenario, broken))
         supported, refuted = count["supported"] / n, count["refuted"] / n
         if name.startswith("a true"):
             kept = supported > 0.95

@@ -95,29 +95,29 @@ def _highest(method: str, seed: int, n: int) -> list[float]:
 
 
 def _count_crossings(theta: float, method: str, critical: float, seed: int, n: int) -> Counter[str]:
-    found: Counter[str] = Counter()
+    tally: Counter[str] = Counter()
     for path in _paths(theta, method, seed + 10_000, n):
         crossed = path >= critical
-        found["found"] += bool(crossed.any())
-        found["replicas"] += int(crossed.argmax()) + 1 if crossed.any() else HORIZON
-    return found
+        tally["found"] += bool(crossed.any())
+        tally["replicas"] += int(crossed.argmax()) + 1 if crossed.any() else HORIZON
+    return tally
 
 
 def _count_adastop(theta: float, seed: int, n: int) -> Counter[str]:
     from adastop import MultipleAgentsComparator
 
     rng = np.random.default_rng((seed, int(1000 * theta)))
-    found: Counter[str] = Counter()
+    tally: Counter[str] = Counter()
     for run in range(n):
-        a, b = (np.where(one.reached, one.steps, 1000.0) for one in _draw(rng, theta))
+        a, b = (np.where(runs.reached, runs.steps, 1000.0) for runs in _draw(rng, theta))
         comparator = MultipleAgentsComparator(n=32, K=len(LOOKS), B=300, alpha=LEVEL, seed=seed * 1000 + run)
         for look in LOOKS:
             comparator.partial_compare({"a": b[:look], "b": a[:look]}, verbose=False)
             if comparator.is_finished:
                 break
-        found["found"] += "larger" in comparator.decisions.values()
-        found["replicas"] += int(look)
-    return found
+        tally["found"] += "larger" in comparator.decisions.values()
+        tally["replicas"] += int(look)
+    return tally
 
 
 def power_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
@@ -126,7 +126,9 @@ def power_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
     means: dict[str, dict[float, float]] = {}
     parts = [min(100, n - at) for at in range(0, n, 100)]
     for method in METHODS:
-        highest = [one for part in pool.map(partial(_highest, method), range(len(parts)), parts) for one in part]
+        highest = [
+            largest for part in pool.map(partial(_highest, method), range(len(parts)), parts) for largest in part
+        ]
         critical = float(np.quantile(highest, 1 - LEVEL))
         level = float(np.mean(np.array(highest) >= critical))
         counts = {

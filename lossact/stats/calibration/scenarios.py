@@ -110,7 +110,7 @@ def pairs_of(runs: list[Runs]) -> list[Outcomes]:
 
 
 def _order(rng: np.random.Generator, n: int, *, ahead: tuple[float, ...]) -> list[Outcomes]:
-    return pairs_of([lognormal_runs(rng, n, censored=0.1, ahead=one) for one in ahead])
+    return pairs_of([lognormal_runs(rng, n, censored=0.1, ahead=lead) for lead in ahead])
 
 
 def order(*ahead: float) -> Scenario:
