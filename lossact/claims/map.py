@@ -178,8 +178,8 @@ class ClaimMap:
     def best(self) -> tuple[float, float]:
         """(x, y) of the cell most favourable to the claim.
 
-        Among the cells that budget and censoring allow a verdict, the one with the largest lower bound, then the largest
-        effect; the other cells come last.
+        It is the one with the largest lower bound, then the largest effect, among the cells that censoring allows a
+        verdict; the others come last.
         """
 
         def favour(at: tuple[int, ...]) -> tuple[bool, float, float]:
