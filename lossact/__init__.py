@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lossact.claims import (
         Hypothesis,
         Verdict,
+        all_of,
         equivalent,
         evaluate,
         exact,
@@ -59,6 +60,7 @@ _ROOMS = {
     "lossact.claims": (
         "Hypothesis",
         "Verdict",
+        "all_of",
         "equivalent",
         "evaluate",
         "exact",
@@ -159,6 +161,7 @@ __all__ = [
     "Target",
     "Verdict",
     "__version__",
+    "all_of",
     "default_compute_config",
     "equivalent",
     "evaluate",

@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     surfaces.add_arguments(
         commands.add_parser("surfaces", help="draw the output, loss and gradient of one neuron over (w, b)")
     )
-    curves.add_arguments(commands.add_parser("curves", help="draw learning curves and arrivals of a claim's conditions"))
+    curves.add_arguments(
+        commands.add_parser("curves", help="draw learning curves and arrivals of a claim's conditions")
+    )
     map_command.add_arguments(
         commands.add_parser("map", help="decide a claim at each point of a grid over two hyperparameters")
     )

@@ -19,6 +19,7 @@ class Options:
     """Values of the --claims-* options, each an attribute of its option's name."""
 
     max_replicas: int = 2048
+    min_replicas: int = 1
     alpha: float = 0.025
     delta: float = 0.1
     seed: int = 0
@@ -43,7 +44,7 @@ class Options:
     def flags(self, of_project: "Options") -> tuple[str, ...]:
         """Return the command-line flags that reproduce a verdict: those that differ from the default or the project."""
         flags: list[str] = []
-        for name in ("max_replicas", "alpha", "delta", "seed", "data", "accelerator"):
+        for name in ("max_replicas", "min_replicas", "alpha", "delta", "seed", "data", "accelerator"):
             value = getattr(self, name)
             if value != getattr(Options(), name) or value != getattr(of_project, name):
                 flags += ["--claims-" + name.replace("_", "-"), str(value)]
@@ -152,6 +153,12 @@ class _Option:
 
 OPTIONS = (
     _Option("max_replicas", "N", _integer(1, MOST_REPLICAS), "largest number of replicas (default: 2048)"),
+    _Option(
+        "min_replicas",
+        "N",
+        _integer(1, MOST_REPLICAS),
+        "smallest number of replicas, for a sharper effect than the verdict needs (default: 1)",
+    ),
     _Option("alpha", "A", _probability, "one-sided error probability for a whole family of claims (default: 0.025)"),
     _Option("delta", "D", _probability, "smallest margin over 1/2 that matters (default: 0.1)"),
     _Option("seed", "S", _integer(0), "seed of the experiment (default: 0)"),

@@ -73,8 +73,8 @@ class ClaimSession:
 
     def _count(self, collected: Counter[Path]) -> None:
         declared = {folder: declared_family(folder) for folder in collected}
-        for folder, number in collected.items():
-            self.families[folder] = declared[folder] or Family(folder.name, folder, max(1, number), declared=False)
+        for folder in collected:
+            self.families[folder] = declared[folder] or Family(folder.name, folder, 1, declared=False)
         sizes = Counter({family: 0 for family in self.families.values() if family.declared})
         for folder, number in collected.items():
             if self.families[folder].declared:
@@ -138,6 +138,7 @@ class ClaimSession:
                 alpha=self.options.alpha,
                 delta=self.options.delta,
                 max_replicas=self.options.max_replicas,
+                min_replicas=min(self.options.min_replicas, self.options.max_replicas),
                 family_size=family.size,
                 experiment=self.experiment,
             )
@@ -157,7 +158,7 @@ class ClaimSession:
             family_size=family.size,
             family_declared=family.declared,
             family_folder=str(family.directory),
-            decides=verdict.is_exact or self._record_speaks(family),
+            decides=verdict.is_exact or self.same_setting,
         )
         item.stash[RESULT] = result
         d = verdict.decision
@@ -169,17 +170,6 @@ class ClaimSession:
         complaint = self._complaint(result, verdict)
         if complaint:
             pytest.fail(complaint, pytrace=False)
-
-    def _record_speaks(self, family: Family) -> bool:
-        """Return whether a recorded verdict holds for this run.
-
-        It does at one family size, which is known where it is declared or the whole folder is collected.
-        """
-        whole = not self.config.getoption("lf", False) and all(
-            family.directory.is_relative_to((self.config.invocation_params.dir / argument).resolve())
-            for argument in self.config.args
-        )
-        return self.same_setting and (family.declared or whole)
 
     def _complaint(self, result: ClaimResult, verdict: Verdict) -> str | None:
         """Return why the claim fails, or None if it passes."""
