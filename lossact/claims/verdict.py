@@ -101,6 +101,7 @@ class Verdict:
             ),
             unpaired_effect=self.unpaired_effect,
             mean_difference=self.mean_difference,
+            difference=self.difference,
         )
 
     @property
@@ -130,6 +131,14 @@ class Verdict:
         estimate = mean_difference(second.restricted_steps - first.restricted_steps, first.budget, self.decision.alpha)
         return Estimate("difference of restricted means", **asdict(estimate), unit="updates")
 
+    @property
+    def difference(self) -> Estimate | None:
+        """What a claim about values is about in the measure's own unit, for these claims."""
+        if self.is_exact:
+            return None
+        trials = [condition.trials for condition in self.conditions]
+        return self.hypothesis.estimate(trials, self.decision.alpha)
+
     def _e_value(self, logarithm: float) -> float | None:
         return None if self.is_exact or self.decision.sample else math.exp(min(logarithm, LARGEST_LOG))
 
@@ -158,6 +167,7 @@ class Verdict:
             f"{self.hypothesis.effect_name} {d.value:.3f}, {d.level:.1%} confidence sequence "
             f"[{d.low:.3f}, {d.high:.3f}], {within}{d.replicas} replicas"
             + (f", decided at replica {d.decided_at}" if d.decided_at else "")
+            + ("" if self.difference is None else f"\n{self.difference}")
         )
 
 
@@ -166,7 +176,7 @@ def _with_unreached(decision: Decision, conditions: Sequence[BaseCondition], tri
     never = [
         f"{condition} reached the target in none of {len(outcomes)} replicas"
         for condition, outcomes in zip(conditions, trials, strict=True)
-        if not outcomes.reached.any()
+        if condition.has_target and not outcomes.reached.any()
     ]
     if decision.verdict != "supported" or not never:
         return decision

@@ -129,6 +129,11 @@ class Condition(BaseCondition):
         return measure.name if isinstance(measure, Metric) or not self.measures_accuracy else "accuracy"
 
     @property
+    def has_target(self) -> bool:
+        """Whether a threshold says when a replica has arrived."""
+        return self.target is not None
+
+    @property
     def watched(self) -> Measure:
         """What is measured of each update: the target's measure, else the accuracy where a measure is, else the loss."""
         if self.target is not None:

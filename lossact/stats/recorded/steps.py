@@ -54,7 +54,7 @@ def compare_recorded_steps(
     loss = reached_b & (least_b < least_a)
     tie = both & (least_a == least_b)
     censored = ~reached_a & ~reached_b & (ends_a == ends_b) & (exact == 1)
-    outcomes = np.full(win.shape, Outcome.OPEN, dtype=np.int8)
+    outcomes = np.full(win.shape, Outcome.UNDETERMINED, dtype=np.int8)
     for where, outcome in ((censored, Outcome.CENSORED), (tie, Outcome.TIE), (loss, Outcome.LOSS), (win, Outcome.WIN)):
         outcomes[where] = outcome
     return outcomes
