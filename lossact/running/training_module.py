@@ -10,6 +10,7 @@ from torch import nn
 
 from lossact.conditions.condition import Condition
 from lossact.conditions.optimizers import SGD, Optimizer
+from lossact.data import GeneratedData
 from lossact.replicas.minibatches import Minibatches
 from lossact.replicas.modules import StackedModule
 from lossact.replicas.random_streams import ORDER, TEST, replica_generator
@@ -42,7 +43,8 @@ def training_module(
     """Replicas of a condition as a LightningModule, data and all; a single one takes every flag of the Trainer.
 
     Trainer.validate measures on the data's validation examples, or where they have none on those that are learned;
-    Trainer.test on a fresh draw of data that are drawn, else as validate does.
+    Trainer.test on a fresh draw of data that are drawn, else as validate does. It refuses a draw by the user's function
+    that is the training set again.
 
     Args:
         condition: what to train.
@@ -80,6 +82,7 @@ def _stacked(members: Sequence[ReplicaKey], seed: int, precision: str, compiled:
     module.test_examples = module.validation_examples
     if condition.data.per_replica:
         module.test_examples = stacked_arrays(data_sets(members, seed, TEST), dtype)
+        module.tests_fresh_draw = isinstance(condition.data, GeneratedData)
     if condition.stacked:
         inputs, targets = module.training_examples
         (network,) = plain_networks(members[:1], seed, tuple(inputs.shape[2:]))
@@ -123,6 +126,7 @@ def _single(condition: Condition, replica: int, seed: int) -> SingleNetworkModul
     )
     if condition.data.per_replica:
         module.test_examples = _only(stacked_arrays(data_sets(member, seed, TEST), dtype))
+        module.tests_fresh_draw = isinstance(condition.data, GeneratedData)
     return module
 
 

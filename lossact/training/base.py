@@ -1,13 +1,14 @@
 """What the training of one network and of many share: what they are about, and what is only measured."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import LightningModule
 
 from lossact.errors import InputError
 from lossact.training.loaders import Examples, OneBatch
+from lossact.training.unseen import check_unseen
 
 
 class ReplicasModule(LightningModule, ABC):
@@ -18,10 +19,13 @@ class ReplicasModule(LightningModule, ABC):
         update_count: updates that have been applied.
         replicas: indices of what trains.
         metric_name: what logs call the metric.
-        about: what is trained, ready for JSON; for what is written of it.
+        metadata: what is trained, ready for JSON; for what is written of it.
         training_examples, validation_examples, test_examples: what is learned, and what Trainer.validate and .test
             measure.
+        tests_fresh_draw: whether the test examples were drawn anew by the data's own function.
     """
+
+    tests_fresh_draw = False
 
     def __init__(self, *, budget: int, training: Examples, validation: Examples | None) -> None:
         super().__init__()
@@ -44,7 +48,14 @@ class ReplicasModule(LightningModule, ABC):
     def val_dataloader(self) -> OneBatch:
         return OneBatch(self.as_computed(self.validation_examples))
 
+    @abstractmethod
+    def sets(self, examples: Examples) -> Iterator[Examples]:
+        """Yield the inputs and targets of each replica's set."""
+
     def test_dataloader(self) -> OneBatch:
+        if self.tests_fresh_draw:
+            for training, test in zip(self.sets(self.training_examples), self.sets(self.test_examples), strict=True):
+                check_unseen(training, test)
         return OneBatch(self.as_computed(self.test_examples))
 
     def predict_dataloader(self) -> OneBatch:

@@ -170,6 +170,9 @@ class SingleNetworkModule(ReplicasModule):
     def predict_step(self, batch: Examples, batch_idx: int) -> Any:
         return self.network(batch[0])
 
+    def sets(self, examples: Examples) -> Iterator[Examples]:
+        yield examples
+
     def measured(self, batch: Examples) -> dict[str, Tensor]:
         loss, metric = self.objective.evaluate(self.network(batch[0]), batch[1])
         return {"loss": loss, self.metric_name: metric}

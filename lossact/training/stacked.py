@@ -1,6 +1,6 @@
 """Many replicas of one network in one LightningModule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -253,6 +253,9 @@ class StackedReplicasModule(ReplicasModule):
             raise InputError("these replicas cannot be stacked, and do not predict; train one with replicas=1")
         self.state.to(self.device)
         return self.answer(self.state.parameters, batch[0])
+
+    def sets(self, examples: Examples) -> Iterator[Examples]:
+        yield from zip(*examples, strict=True)
 
     def measured(self, batch: Examples) -> dict[str, Tensor]:
         inputs, targets = batch
