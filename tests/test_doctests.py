@@ -5,7 +5,7 @@ from importlib import import_module
 
 import pytest
 
-MODULES = {"accuracy": 2, "activations": 9, "losses": 15, "neuron": 1, "surfaces": 1}  # and how many have examples
+MODULES = {"correctness": 2, "activations": 9, "losses": 15, "neuron": 1, "surfaces": 1}  # and how many have examples
 
 
 @pytest.mark.parametrize("name", MODULES)
