@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lossact.claims import (
         Hypothesis,
         Verdict,
+        all_of,
         equivalent,
         evaluate,
         exact,
@@ -37,7 +38,10 @@ if TYPE_CHECKING:
         Loss,
         Measure,
         Metric,
+        RecordedRuns,
         Target,
+        TorchOptimizer,
+        read_runs,
     )
     from lossact.data import Arrays, GeneratedData, ImageFiles, LineImages, RandomImages
     from lossact.errors import LossactError
@@ -56,6 +60,7 @@ _ROOMS = {
     "lossact.claims": (
         "Hypothesis",
         "Verdict",
+        "all_of",
         "equivalent",
         "evaluate",
         "exact",
@@ -82,8 +87,11 @@ _ROOMS = {
         "Loss",
         "Measure",
         "Metric",
+        "RecordedRuns",
         "SGD",
         "Target",
+        "TorchOptimizer",
+        "read_runs",
     ),
     "lossact.data": (
         "Arrays",
@@ -147,11 +155,13 @@ __all__ = [
     "ModuleFactory",
     "RandomImages",
     "RayExecutor",
+    "RecordedRuns",
     "Snapshot",
     "Store",
     "Target",
     "Verdict",
     "__version__",
+    "all_of",
     "default_compute_config",
     "equivalent",
     "evaluate",
@@ -166,6 +176,7 @@ __all__ = [
     "not_worse",
     "ordering",
     "reaches",
+    "read_runs",
     "record_snapshots",
     "sampled",
     "slowest",

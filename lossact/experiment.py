@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lossact.checks import check_choice, check_count, replaced_arguments
 from lossact.conditions.base import BaseCondition
+from lossact.conditions.recorded_runs import RecordedRuns
 from lossact.errors import InputError, TrainingError
 from lossact.executors.base import Executor
 from lossact.executors.local import LocalExecutor
@@ -64,6 +65,8 @@ class Experiment:
 
     def key(self, condition: BaseCondition) -> str:
         """Under which the store keeps the condition's trials."""
+        if isinstance(condition, RecordedRuns):  # nothing but the table's content can change them
+            return condition.key
         return trial_key(condition, self.seed, self.compute_config)
 
     def trials(self, conditions: Sequence[BaseCondition], replicas: int) -> list[Trials]:
@@ -113,13 +116,17 @@ class Experiment:
         return found
 
     def numbers(
-        self, measure: Callable[..., Any], find: Callable[[int], NDArray[np.float64]], replicas: int
+        self,
+        measure: Callable[..., Any],
+        find: Callable[[NDArray[np.float64], int], NDArray[np.float64]],
+        replicas: int,
     ) -> NDArray[np.float64]:
-        """One number for each of the first `replicas`, from the store where they are.
+        """Return one number for each of the first `replicas`, from the store where they are.
 
         Args:
-            measure: the function whose numbers they are; where its content cannot be read, nothing is stored.
-            find: finds the numbers of so many replicas by it.
+            measure: the function whose numbers they are; where it cannot be fingerprinted, nothing is stored.
+            find: takes the numbers known so far and how many are asked for; returns the first numbers, more than are
+                known, which are stored before it is called again.
             replicas: >= 1.
 
         Raises:
@@ -128,7 +135,10 @@ class Experiment:
         try:
             content = numbers_content(measure, self.seed, self.compute_config)
         except InputError:
-            return find(replicas)
+            known = np.zeros(0)
+            while len(known) < replicas:
+                known = find(known, replicas)
+            return known
         key = digest(content)
         if self._retrain or len(self.store.numbers(key, first=replicas)) < replicas:
             import_torch()
@@ -137,18 +147,18 @@ class Experiment:
         with self.store.lock(key):
             anew = self._retrain and key not in self._retrained
             known = self.store.numbers(key, first=0 if anew else replicas)
-            if len(known) == replicas:
-                return known
-            found = find(replicas)
-            if not np.array_equal(found[: len(known)], known, equal_nan=True):
-                name = getattr(measure, "__name__", "measure")
-                raise InputError(
-                    f"{name} finds other numbers for the first {len(known)} replicas when {replicas} are asked for; "
-                    "make each replica's number depend on the seed and its index alone"
-                )
-            self.store.add_numbers(key, content, found)
-            self._retrained.add(key)
-        return found
+            while len(known) < replicas:
+                numbers = find(known, replicas)
+                if not np.array_equal(numbers[: len(known)], known, equal_nan=True):
+                    name = getattr(measure, "__name__", "measure")
+                    raise InputError(
+                        f"{name} finds other numbers for the first {len(known)} replicas when {replicas} are asked "
+                        "for; make each replica's number depend on the seed and its index alone"
+                    )
+                self.store.add_numbers(key, content, numbers)
+                self._retrained.add(key)
+                known = numbers
+        return known
 
     def curves(self, condition: BaseCondition) -> Curves | None:
         """Learning curves of a condition's first replicas, as far as they are stored."""

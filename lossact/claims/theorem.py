@@ -41,14 +41,14 @@ class Theorem(Hypothesis):
     def thresholds(self, delta: float) -> tuple[float, ...]:
         return ()
 
-    def check(self, experiment: Experiment) -> Decision:
+    def verify(self, experiment: Experiment) -> Decision:
         """Return SUPPORTED where no deviation is above the tolerance, else REFUTED; there is nothing in between.
 
         Args:
             experiment: whose store holds what was counted before, under a key of the function and the tolerance.
         """
         count = partial(count_deviations, self.deviations, self.tolerance, self.statement)
-        n_points, beyond, largest = experiment.numbers(count, lambda _: count(), 3).tolist()
+        n_points, beyond, largest = experiment.numbers(count, lambda known, replicas: count(), 3).tolist()
         n_points, beyond = int(n_points), int(beyond)
         return Decision(
             verdict="refuted" if beyond else "supported",
@@ -88,15 +88,22 @@ def count_deviations(deviations: Callable[[], ArrayLike], tolerance: float, stat
 
 
 def exact(statement: str, *, deviations: Callable[[], ArrayLike], tolerance: float) -> Theorem:
-    """A theorem, to be checked in float64; no part of a family, for it has no probability of error.
+    """Claim a theorem, checked in float64; no part of a family, for it has no probability of error.
 
     Args:
         statement: in words or as a formula.
         deviations: () -> by how much it fails at each point, of any shape; NaN fails.
         tolerance: the largest deviation that rounding explains, > 0.
 
+    Returns:
+        the hypothesis.
+
     Raises:
         ClaimError: `deviations` is no function, or returns nothing.
         InputError: the tolerance is not a number > 0.
+
+    >>> x = np.linspace(0, 1, 5)
+    >>> exact("(x + 1)^2 = x^2 + 2 x + 1", deviations=lambda: (x + 1) ** 2 - (x**2 + 2 * x + 1), tolerance=1e-12)
+    (x + 1)^2 = x^2 + 2 x + 1
     """
     return Theorem(statement, deviations, tolerance)

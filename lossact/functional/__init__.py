@@ -6,6 +6,7 @@ from lossact.errors import InputError
 from lossact.functional.activations import ACTIVATIONS, Activation
 from lossact.functional.correctness import correct, is_correct
 from lossact.functional.losses import LOSSES, SIGMOID_LOSSES, Loss
+from lossact.functional.mesh import RANGES, Gap, Mesh, mesh, profile
 from lossact.functional.neuron import Descent, Neuron, descend
 from lossact.functional.surfaces import QUANTITIES, Grid, Surface, surface
 
@@ -13,16 +14,21 @@ __all__ = [
     "ACTIVATIONS",
     "LOSSES",
     "QUANTITIES",
+    "RANGES",
     "SIGMOID_LOSSES",
     "Activation",
     "Descent",
+    "Gap",
     "Grid",
     "Loss",
+    "Mesh",
     "Neuron",
     "Surface",
     "correct",
     "descend",
     "is_correct",
+    "mesh",
+    "profile",
     "surface",
 ]
 

@@ -12,7 +12,7 @@ from lossact.errors import InputError
 from lossact.functional.neuron import Neuron
 
 Quantity = Literal["output", "loss", "gradient_w", "gradient_b"]
-LARGEST = 1e9  # the largest weight or bias, and the inverse of the smallest range of them
+RANGE_LIMIT = 1e9  # largest |weight| or |bias|, and one over the smallest range of them
 QUANTITIES: tuple[Quantity, ...] = ("output", "loss", "gradient_w", "gradient_b")
 
 
@@ -38,9 +38,9 @@ class Grid:
     def __post_init__(self) -> None:
         for name in ("w", "b"):
             low, high = getattr(self, name)
-            check_number(f"{name}'s lowest value", low, at_least=-LARGEST, at_most=LARGEST, hint=-10)
-            check_number(f"{name}'s highest value", high, at_least=-LARGEST, at_most=LARGEST, hint=10)
-            if not high - low > (abs(low) + abs(high)) / LARGEST + 1 / LARGEST:
+            check_number(f"{name}'s lowest value", low, at_least=-RANGE_LIMIT, at_most=RANGE_LIMIT, hint=-10)
+            check_number(f"{name}'s highest value", high, at_least=-RANGE_LIMIT, at_most=RANGE_LIMIT, hint=10)
+            if not high - low > (abs(low) + abs(high)) / RANGE_LIMIT + 1 / RANGE_LIMIT:
                 raise InputError(f"{name}={low:g},{high:g} must be a range from low to high; try -10,10")
         check_count("resolution", self.resolution, at_least=2, hint=81)
         check_number("x", self.x, hint=1)

@@ -1,4 +1,4 @@
-"""A map as one HTML page that opens from disk and loads nothing: each cell tells its verdict where one points at it."""
+"""A map as one HTML page that opens from disk and loads nothing; pointing at a cell shows its verdict."""
 
 from html import escape
 from pathlib import Path
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from lossact.claims.map import Axis, ClaimMap
 from lossact.claims.verdict import Verdict
+from lossact.palette import css
 from lossact.report.map import COLOURS, MARKS, legend
 
 STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.3rem; margin: 0; }
 p { margin: .3rem 0; }
 .detail { opacity: .75; font-size: .9rem; }
@@ -49,7 +49,7 @@ def write_map_page(path: Path, one: ClaimMap) -> Path:
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{sentence}</title><style>{STYLE}</style></head><body><h1>{sentence}</h1>"
+        f"<title>{sentence}</title><style>{css()}{STYLE}</style></head><body><h1>{sentence}</h1>"
         f"<p>{escape(one.hypothesis.effect_name)} from 0 (red) to 1 (blue); {escape(legend(one))}. Point at a cell.</p>"
         f"<p class=detail>{escape(str(one).partition(chr(10))[2])}; seed {one.seed}, delta {one.delta:g}{_own(one)}</p>"
         f"<div><table><thead><tr><th>{_name(one.y)}</th><th colspan={width}></th></tr></thead><tbody>{rows}</tbody>"

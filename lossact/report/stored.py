@@ -51,7 +51,7 @@ def stored_conditions(results: Sequence[ClaimResult], store: Store) -> dict[str,
 def _read(key: str, name: str, results: Sequence[ClaimResult], store: Store) -> StoredCondition:
     about = [result for result in results if key in dict(result.keys).values()]
     content = store.content(key)
-    replicas = max(one.verdict["replicas"] for one in about)
+    replicas = max(one.verdict.replicas for one in about)
     trials = store.trials(key, content["condition"]["budget"], first=replicas)
     curves = store.curves(key, content["block"])
     return StoredCondition(

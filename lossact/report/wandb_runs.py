@@ -198,11 +198,12 @@ def _surfaces(metadata: Mapping[str, Any], pictures: Path) -> list[Path]:
     stems = [f"output_{activation}", f"loss_{activation}_{loss}", f"gradient_{activation}_{loss}"]
     paths = [pictures / f"{stem}.png" for stem in stems]
     if not all(path.exists() for path in paths):
-        from lossact.functional import Grid
+        from lossact.functional import RANGES, Grid
         from lossact.report.surfaces import draw_surfaces
 
         pictures.mkdir(parents=True, exist_ok=True)
-        draw_surfaces(pictures, [activation], [loss], Grid(resolution=61))
+        grid = Grid(RANGES[activation], RANGES[activation], resolution=61)
+        draw_surfaces(pictures, [activation], [loss], {activation: grid})
     return paths
 
 
@@ -264,12 +265,12 @@ def _log_verdicts(run: Any, results: Sequence[ClaimResult], ids: Mapping[str, st
     ]  # fmt: skip
     rows: list[list[Any]] = []
     for result in results:
-        effect = result.verdict["effect"]
-        reached = ", ".join(f"{c['name']} {c['reached']}/{c['replicas']}" for c in result.verdict["conditions"])
+        effect = result.verdict.effect.to_json()
+        reached = ", ".join(f"{c.name} {c.reached}/{c.replicas}" for c in result.verdict.conditions)
         runs = ", ".join(ids[key] for _, key in result.keys if key in ids)
         rows.append(
             [result.id, result.statement, result.source, result.name, result.recorded, effect["name"], effect["value"],
-             effect["low"], effect["high"], result.verdict["replicas"], reached, runs]
+             effect["low"], effect["high"], result.verdict.replicas, reached, runs]
         )  # fmt: skip
     _log_table(run, "verdicts", columns, rows)
     if any(not result.exact for result in results):

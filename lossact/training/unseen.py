@@ -2,10 +2,12 @@
 
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 
 from torch import Tensor
 
 from lossact.errors import InputError
+from lossact.replicas.named_tensors import Inputs, tensors_in
 from lossact.training.loaders import Examples
 
 MANY = 0.5
@@ -21,7 +23,7 @@ def check_unseen(training: Examples, test: Examples) -> None:
     Raises:
         InputError: the draw is the training set again, in any order, so its accuracy would be the training accuracy.
     """
-    learned, drawn = (Counter(map(_row, *examples)) for examples in (training, test))
+    learned, drawn = (Counter(_rows(*examples)) for examples in (training, test))
     repeated = sum(count for row, count in drawn.items() if row in learned)
     if drawn == learned:
         raise InputError(
@@ -36,5 +38,7 @@ def check_unseen(training: Examples, test: Examples) -> None:
         )
 
 
-def _row(inputs: Tensor, target: Tensor) -> bytes:
-    return bytes(inputs.detach().cpu().numpy().tobytes() + target.detach().cpu().numpy().tobytes())
+def _rows(inputs: Inputs, targets: Tensor) -> Iterator[bytes]:
+    """Yield the bytes of each example."""
+    arrays = [tensor.detach().cpu().numpy() for tensor in (*tensors_in(inputs), targets)]
+    return (b"".join(part.tobytes() for part in example) for example in zip(*arrays, strict=True))
