@@ -109,7 +109,12 @@ def stack_replicas(
     test = None
     if condition.data.per_replica and (fresh_test_data or condition.measures_test_examples):
         test = stacked_arrays(data_sets(members, seed, TEST), dtype)
-    examples = ExampleSets(training=training, validation=validation, test=test)
+    examples = ExampleSets(
+        training=training,
+        validation=validation,
+        test=test,
+        test_by_function=isinstance(condition.data, GeneratedData),
+    )
     batches = None
     n_examples = training[1].shape[1]
     size = checked_batch_size(condition, n_examples)

@@ -11,6 +11,7 @@ from torch import nn
 
 from lossact.conditions.condition import Condition
 from lossact.conditions.optimizers import Optimizer, RuleBasedOptimizer, TorchOptimizer
+from lossact.data import GeneratedData
 from lossact.errors import InputError
 from lossact.replicas.minibatches import Minibatches
 from lossact.replicas.modules import cast_module
@@ -47,7 +48,8 @@ def training_module(
     """Replicas of a condition as a LightningModule, data and all; a single one takes every flag of the Trainer.
 
     Trainer.validate measures on the data's validation examples, or where they have none on those that are learned;
-    Trainer.test on a fresh draw of data that are drawn, else as validate does.
+    Trainer.test on a fresh draw of data that are drawn, else as validate does. It refuses a draw by the user's function
+    that is the training set again.
 
     Args:
         condition: what to train.
@@ -105,6 +107,7 @@ def _single(condition: Condition, replica: int, seed: int, metadata: Mapping[str
             training=training,
             validation=None if held_out is None else _only(stacked_arrays(held_out, dtype)),
             test=test,
+            test_by_function=isinstance(condition.data, GeneratedData),
         ),
         plan_of(condition),
         batches=None if size is None else batches,

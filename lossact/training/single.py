@@ -1,6 +1,6 @@
 """One network in a LightningModule, with automatic optimisation: every Trainer flag works."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -164,6 +164,9 @@ class SingleNetworkModule(ReplicasModule):
 
     def predict_step(self, batch: Examples, batch_idx: int) -> Any:
         return self(batch[0])
+
+    def sets(self, examples: Examples) -> Iterator[Examples]:
+        yield examples
 
     def measured(self, batch: Examples) -> dict[str, Tensor]:
         loss, metric = self.objective.evaluate(self(batch[0]), batch[1])
