@@ -41,7 +41,7 @@ def fit_module(condition: LightningCondition, compute_config: ComputeConfig) -> 
     watcher = _Watcher(condition)
     trainer = _make_trainer(condition, compute_config, watcher)
     if "max_epochs" not in condition.trainer:
-        _set_max_epochs(module, trainer, condition.budget)
+        _set_max_epochs(module, trainer, condition)
     source = {"datamodule": data} if isinstance(data, LightningDataModule) else {"train_dataloaders": data}
     try:
         trainer.fit(module, **source)
@@ -76,7 +76,9 @@ def _to_bytes(values: Tensor) -> bytes:
     return values.contiguous().view(torch.uint8).numpy().tobytes() if values.numel() else b""
 
 
-def _make_trainer(condition: LightningCondition, compute_config: ComputeConfig, watcher: "_Watcher") -> Trainer:
+def _make_trainer(
+    condition: LightningCondition, compute_config: ComputeConfig, watcher: "_Watcher"
+) -> "_EpochAwareTrainer":
     """Make the Trainer of one replica.
 
     Raises:
@@ -100,7 +102,7 @@ def _make_trainer(condition: LightningCondition, compute_config: ComputeConfig, 
         "num_sanity_val_steps": sanity_steps,
     }
     try:
-        return Trainer(
+        return _EpochAwareTrainer(
             accelerator=compute_config.device,
             precision=compute_config.precision,  # type: ignore[arg-type]
             max_steps=condition.budget,
@@ -111,7 +113,37 @@ def _make_trainer(condition: LightningCondition, compute_config: ComputeConfig, 
         raise InputError(f"{condition}: the Trainer does not take its options ({error})") from None
 
 
-def _set_max_epochs(module: LightningModule, trainer: Trainer, budget: int) -> None:
+class _EpochAwareTrainer(Trainer):
+    """A Trainer whose number of epochs cannot be read while it is unknown.
+
+    Attributes:
+        unknown_epochs: the error where it is read; empty where it is known.
+    """
+
+    unknown_epochs: str = ""
+
+    @property
+    def max_epochs(self) -> int | None:
+        """The number of epochs, -1 for no limit.
+
+        Raises:
+            InputError: it is unknown.
+        """
+        if self.unknown_epochs:
+            raise InputError(self.unknown_epochs)
+        return self.fit_loop.max_epochs
+
+    @property
+    def estimated_stepping_batches(self) -> int | float:
+        """The number of updates, which is known where that of epochs is not."""
+        unknown_epochs, self.unknown_epochs = self.unknown_epochs, ""
+        try:
+            return super().estimated_stepping_batches
+        finally:
+            self.unknown_epochs = unknown_epochs
+
+
+def _set_max_epochs(module: LightningModule, trainer: _EpochAwareTrainer, condition: LightningCondition) -> None:
     """Let configure_optimizers read as `trainer.max_epochs` how many epochs the budget takes.
 
     A schedule over `trainer.max_epochs` would otherwise be one over Lightning's -1, which stands for no limit.
@@ -123,8 +155,17 @@ def _set_max_epochs(module: LightningModule, trainer: Trainer, budget: int) -> N
         trainer.fit_loop.setup_data()
         batches = trainer.num_training_batches
         if 0 < batches < math.inf:
-            trainer.fit_loop.max_epochs = math.ceil(budget / math.ceil(batches / trainer.accumulate_grad_batches))
-        return configure()
+            updates_per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
+            trainer.fit_loop.max_epochs = math.ceil(condition.budget / updates_per_epoch)
+            return configure()
+        trainer.unknown_epochs = (
+            f"{condition}: configure_optimizers reads trainer.max_epochs, and the training data do not tell how many "
+            'batches an epoch has; give trainer={"max_epochs": ...}, or use trainer.max_steps'
+        )
+        try:
+            return configure()
+        finally:
+            trainer.unknown_epochs = ""
 
     module.configure_optimizers = configure_optimizers  # type: ignore[method-assign]
 
