@@ -167,6 +167,7 @@ class Verdict:
             f"{self.hypothesis.effect_name} {d.value:.3f}, {d.level:.1%} confidence sequence "
             f"[{d.low:.3f}, {d.high:.3f}], {within}{d.replicas} replicas"
             + (f", decided at replica {d.decided_at}" if d.decided_at else "")
+            + (f" ({d.at_decision.value:.3f} there)" if d.at_decision else "")
             + ("" if self.difference is None else f"\n{self.difference}")
         )
 
