@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lossact.claims import (
         Hypothesis,
         Verdict,
+        all_of,
         equivalent,
         evaluate,
         exact,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from lossact.errors import LossactError
     from lossact.executors import Executor, RayExecutor
     from lossact.experiment import Experiment, default_compute_config
+    from lossact.fingerprint import file_digest
     from lossact.models.config import CNNConfig, MLPConfig
     from lossact.models.factory import ModuleFactory
     from lossact.running.snapshots import Snapshot, record_snapshots
@@ -58,6 +60,7 @@ _ROOMS = {
     "lossact.claims": (
         "Hypothesis",
         "Verdict",
+        "all_of",
         "equivalent",
         "evaluate",
         "exact",
@@ -106,6 +109,7 @@ _ROOMS = {
         "Experiment",
         "default_compute_config",
     ),
+    "lossact.fingerprint": ("file_digest",),
     "lossact.models.config": (
         "CNNConfig",
         "MLPConfig",
@@ -157,6 +161,7 @@ __all__ = [
     "Target",
     "Verdict",
     "__version__",
+    "all_of",
     "default_compute_config",
     "equivalent",
     "evaluate",
@@ -164,6 +169,7 @@ __all__ = [
     "exceeds",
     "faster",
     "fastest",
+    "file_digest",
     "gap_grows",
     "map_claim",
     "measured",

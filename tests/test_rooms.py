@@ -99,14 +99,19 @@ def test_importing_loads_nothing_heavy(code: str) -> None:
     program = (
         f"{code}\nimport sys\nprint([m for m in ('torch', 'lightning', 'wandb', 'matplotlib') if m in sys.modules])"
     )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     assert run.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("command", [["-m", "pytest", "--help"], ["-c", "from lossact.cli import main; main([])"]])
 def test_help_loads_nothing_heavy(command: list[str], tmp_path: Path) -> None:
     run = subprocess.run(
-        [sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=True, cwd=tmp_path
+        [sys.executable, "-X", "importtime", *command],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        timeout=120,
     )
     loaded = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines()}
     assert loaded & {"torch", "lightning", "wandb", "matplotlib", "scipy"} == set()

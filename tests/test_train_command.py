@@ -183,7 +183,7 @@ def test_parts_of_a_target_are_options(
 
 def test_help_fits_on_a_screen_before_the_trainers_options() -> None:
     told = subprocess.run(
-        [sys.executable, "-m", "lossact.cli", "fit", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "lossact.cli", "fit", "--help"], capture_output=True, text=True, check=True, timeout=200
     ).stdout
     assert told.index("--model.replicas") < 4000 < told.index("--trainer.max_epochs")
 
@@ -316,7 +316,7 @@ def test_a_network_and_a_loss_of_ones_own_go_in_by_import_path(replicas: int) ->
     )  # as it is installed, which has no folder of its own on the path
     told = subprocess.run(
         [command, "fit", config("mlp_relu_l2"), "--config=own.yaml", f"--model.replicas={replicas}", *SHORT],
-        capture_output=True, text=True, check=True,
+        capture_output=True, text=True, check=True, timeout=300,
     ).stdout  # fmt: skip
     assert "within 20 updates" in told
 

@@ -133,8 +133,8 @@ class VerdictSummary:
     def to_json(self) -> dict[str, Any]:
         """The verdict's own fields of --claims-json."""
 
-        def estimate(one: Estimate | None) -> dict[str, Any] | None:
-            return None if one is None else one.to_json()
+        def to_json(estimate: Estimate | None) -> dict[str, Any] | None:
+            return None if estimate is None else estimate.to_json()
 
         return {
             "verdict": self.verdict,
@@ -149,7 +149,7 @@ class VerdictSummary:
             "story": None if self.single_run_agreement is None else asdict(self.single_run_agreement),
             "sample": self.sample,
             "seconds": self.seconds,
-            "effect_at_decision": estimate(self.effect_at_decision),
-            "unpaired_effect": estimate(self.unpaired_effect),
-            "mean_difference": estimate(self.mean_difference),
+            "effect_at_decision": to_json(self.effect_at_decision),
+            "unpaired_effect": to_json(self.unpaired_effect),
+            "mean_difference": to_json(self.mean_difference),
         }

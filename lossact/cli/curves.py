@@ -102,11 +102,12 @@ def _defined(file: Path, name: str) -> "BaseCondition":
 
     if file.suffix != ".py" or not file.is_file():
         raise InputError(f"{file}::{name}: there is no Python file {file}")
-    spec = spec_from_file_location(file.stem, file)
+    module_name = file.stem if file.stem not in sys.modules else f"{file.stem}_of_lossact_curves"
+    spec = spec_from_file_location(module_name, file)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
-    sys.modules[file.stem] = module
+    sys.modules[module_name] = module
     spec.loader.exec_module(module)
     condition = getattr(module, name, None)
     if not isinstance(condition, BaseCondition):

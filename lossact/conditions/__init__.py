@@ -8,6 +8,7 @@ from lossact.conditions.measures import Accuracy, Loss, Measure, Metric, Target
 from lossact.conditions.optimizers import SGD, Adam, AdamW, TorchOptimizer
 from lossact.conditions.reading import read_runs
 from lossact.conditions.recorded_runs import RecordedRuns
+from lossact.conditions.value_measures import Best, OfNetwork
 
 __all__ = [
     "SGD",
@@ -15,12 +16,14 @@ __all__ = [
     "Adam",
     "AdamW",
     "BaseCondition",
+    "Best",
     "Condition",
     "FunctionCondition",
     "LightningCondition",
     "Loss",
     "Measure",
     "Metric",
+    "OfNetwork",
     "RecordedRuns",
     "Target",
     "TorchOptimizer",

@@ -12,7 +12,8 @@ def array_content(value: Any) -> dict[str, Any] | None:
     """
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic)) and not value.dtype.hasobject:
-        return _described("array", value.dtype, value.shape, numpy.ascontiguousarray(value).tobytes()) | _mask(value)
+        kind = "array" if isinstance(value, numpy.ndarray) else "scalar"
+        return _described(kind, value.dtype, value.shape, numpy.ascontiguousarray(value).tobytes()) | _mask(value)
     if torch is None or not isinstance(value, torch.Tensor):
         return None
     with torch.no_grad():

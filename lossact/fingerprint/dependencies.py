@@ -9,7 +9,7 @@ from typing import Any
 from lossact.fingerprint.files import file_of_import, file_of_module, import_name, module_of_file
 from lossact.fingerprint.pinned import pinned_source
 from lossact.fingerprint.reader import Reader
-from lossact.fingerprint.reflection import constant_imports, imported_modules, reflective_targets
+from lossact.fingerprint.reflection import possible_imports, reflective_targets
 from lossact.fingerprint.source_file import Statement, digest_of
 
 
@@ -67,7 +67,7 @@ class Dependencies:
         package = self.files[file] if file.name == "__init__.py" else self.files[file].rpartition(".")[0]
         for node in nodes:
             top = isinstance(node, (ast.Import, ast.ImportFrom))
-            for name in (*imported_modules(node, package), *constant_imports(node)):
+            for name in possible_imports(node, package):
                 self._add_import(name, whole=file in self.whole or not top)
         if module is None:
             return

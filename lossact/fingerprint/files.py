@@ -1,8 +1,10 @@
 """Which files hold user code, and the digest of a data file."""
 
 import hashlib
+import os
 import sys
 import sysconfig
+from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -44,10 +46,14 @@ def users_file(name: str) -> Path | None:
     Args:
         name: a path as a module or a code object has it.
     """
+    path = os.path.abspath(name)
+    return _classified(path) if path.endswith(".py") and os.path.isfile(path) else None
+
+
+@cache
+def _classified(name: str) -> Path | None:
     file = Path(name).resolve()
-    if file.suffix != ".py" or file.is_relative_to(LOSSACT) or not file.is_file():
-        return None
-    return None if any(file.is_relative_to(folder) for folder in INSTALLED) else file
+    return None if any(file.is_relative_to(folder) for folder in (*INSTALLED, LOSSACT)) else file
 
 
 def file_of_module(module: ModuleType | None) -> Path | None:
@@ -78,11 +84,18 @@ def file_of_import(name: str) -> Path | None:
     return None if spec is None or spec.origin is None else users_file(spec.origin)
 
 
+_modules: dict[Path, ModuleType] = {}
+
+
 def module_of_file(file: Path) -> ModuleType | None:
     """Return the module that was imported from a user's file, or None."""
+    known = _modules.get(file)
+    if known is not None and sys.modules.get(known.__name__) is known:
+        return known
     for module in list(sys.modules.values()):
-        name = getattr(module, "__file__", None)
+        name = getattr(module, "__dict__", {}).get("__file__")
         if isinstance(name, str) and name.endswith(file.name) and file_of_module(module) == file:
+            _modules[file] = module
             return module
     return None
 

@@ -1,5 +1,6 @@
 """The content of functions, classes and values: everything that they hold and use."""
 
+import copyreg
 import inspect
 import pickle
 import random
@@ -189,7 +190,8 @@ class Reader:
     def _reduced(self, value: Any, *, state: bool) -> Any:
         """Return the content of an object by what pickle would make it of, with or without its attributes."""
         try:
-            reduced = value.__reduce_ex__(4)
+            registered = copyreg.dispatch_table.get(type(value))
+            reduced = value.__reduce_ex__(4) if registered is None else registered(value)
         except UNREADABLE:
             if state:
                 raise self._unreadable(value) from None
@@ -235,9 +237,9 @@ class Reader:
         content["defaults"] = [self.value(function.__defaults__), self.value(function.__kwdefaults__)]
         content["holds"] = {name: self.value(value) for name, value in sorted(held.items())}
         content["attributes"] = self._attributes(function)
-        module = sys.modules.get(str(function.__globals__.get("__name__")))
-        in_a_file = file is not None or file_of_module(module) is not None  # whose statements tell what it uses
-        content["uses"] = self.chains(global_chains(code), function.__globals__, lenient=in_a_file)
+        module = _module_of(function)
+        in_a_notebook = module is not None and file_of_module(module) is None  # no statements tell what it uses
+        content["uses"] = self.chains(global_chains(code), function.__globals__, lenient=not in_a_notebook)
         return content
 
     def _installed_function(self, function: FunctionType, held: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,7 +263,7 @@ class Reader:
         nodes = pinned_source(file).function_nodes(code)
         self.nodes.setdefault(file, []).extend(nodes)
         self.names.setdefault(file, set()).update(chain[0] for chain in global_chains(code))
-        return [tree_digest([node]) for node in nodes]
+        return [tree_digest(node) for node in nodes]
 
     def chains(self, chains: Iterable[Chain], names: Mapping[str, Any], *, lenient: bool) -> dict[str, Any]:
         """Return the content of global values as they are now, and of what is read from user's modules among them."""
@@ -300,13 +302,19 @@ def _is_typed(function: FunctionType) -> bool:
     """Whether no file holds a function's code, and no installed package generated it."""
     if Path(function.__code__.co_filename).is_file():
         return False
-    module = sys.modules.get(str(function.__globals__.get("__name__")))
+    module = _module_of(function)
     file = getattr(module, "__file__", None)
     if module is None or file_of_module(module) is not None:
         return True
     if file is None:
         return module.__spec__ is None and module.__name__ not in sys.builtin_module_names
     return not Path(file).is_file()
+
+
+def _module_of(function: FunctionType) -> ModuleType | None:
+    """Return the module whose global values a function uses, None where they are no module's."""
+    module = sys.modules.get(str(function.__globals__.get("__name__")))
+    return module if module is not None and vars(module) is function.__globals__ else None
 
 
 def _resolved(chain: Chain, names: Mapping[str, Any]) -> tuple[int, Any]:

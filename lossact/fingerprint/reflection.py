@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 
 REFLECTIVE_NAMES = {
     "__import__", "attrgetter", "compile", "eval", "exec", "getmembers", "globals", "import_module", "locals", "vars",
@@ -19,8 +20,24 @@ REFLECTIVE_MODULES = {"importlib", "runpy", "pkgutil"}
 QUERIES = ("importlib.metadata", "importlib.resources")  # which only read
 
 
-def reflective_targets(node: ast.AST) -> Iterator[ast.expr | None]:
-    """Yield what code looks into by a name that is not written in it; None where that may be anything."""
+@cache
+def reflective_targets(node: ast.AST) -> tuple[ast.expr | None, ...]:
+    """Return what code looks into by a name that is not written in it; None where that may be anything."""
+    return tuple(_reflective_targets(node))
+
+
+@cache
+def possible_imports(node: ast.AST, package: str) -> tuple[str, ...]:
+    """Return the full names of modules that a syntax tree may load, by import statements or constants.
+
+    Args:
+        node: the tree.
+        package: of the file that it stands in, for relative imports.
+    """
+    return (*_imported_modules(node, package), *_constant_imports(node))
+
+
+def _reflective_targets(node: ast.AST) -> Iterator[ast.expr | None]:
     called_with_constant: set[ast.AST] = set()
     for part in ast.walk(node):
         if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in ("getattr", "hasattr"):
@@ -48,13 +65,7 @@ def _is_reflective(module: str) -> bool:
     return module.partition(".")[0] in REFLECTIVE_MODULES and not module.startswith(QUERIES)
 
 
-def imported_modules(node: ast.AST, package: str) -> Iterator[str]:
-    """Yield the full names of modules that import statements in a syntax tree may load.
-
-    Args:
-        node: the tree.
-        package: of the file that it stands in, for relative imports.
-    """
+def _imported_modules(node: ast.AST, package: str) -> Iterator[str]:
     for part in ast.walk(node):
         if isinstance(part, ast.Import):
             for alias in part.names:
@@ -66,8 +77,7 @@ def imported_modules(node: ast.AST, package: str) -> Iterator[str]:
             yield from (f"{source}.{alias.name}" for alias in part.names)
 
 
-def constant_imports(node: ast.AST) -> Iterator[str]:
-    """Yield module names that a syntax tree gives to import_module or __import__ as constants."""
+def _constant_imports(node: ast.AST) -> Iterator[str]:
     for part in ast.walk(node):
         if isinstance(part, ast.Call) and part.args:
             name = part.func.attr if isinstance(part.func, ast.Attribute) else getattr(part.func, "id", "")

@@ -1,6 +1,7 @@
 """A file of user code: its top-level statements, and which of them a result depends on."""
 
 import ast
+import hashlib
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class SourceFile:
             self.tree = parse(source)
         except (SyntaxError, ValueError) as error:
             raise InputError(f"{path}: cannot be read as Python ({error}); mend it, or import something else") from None
-        self.digest = tree_digest([self.tree])
+        self.digest = tree_digest(self.tree)
 
     @cached_property
     def statements(self) -> list[Statement]:
@@ -129,10 +130,9 @@ def edited(path: Path) -> InputError:
 def digest_of(statements: Iterable[Statement]) -> str:
     """Return the digest of statements; the order of imports without effect does not count."""
     statements = list(statements)
-    imports = sorted(tree_digest([one.node]) for one in statements if one.is_import and one.optional)
-    return tree_digest(
-        [*map(ast.Constant, imports), *(one.node for one in statements if not (one.is_import and one.optional))]
-    )
+    imports = sorted(tree_digest(one.node) for one in statements if one.is_import and one.optional)
+    others = [tree_digest(one.node) for one in statements if not (one.is_import and one.optional)]
+    return hashlib.sha256(repr((imports, others)).encode()).hexdigest()
 
 
 def _is_optional(node: ast.stmt, effects: Effects) -> bool:

@@ -2,7 +2,7 @@
 
 import ast
 import hashlib
-from collections.abc import Iterable
+from functools import cache
 
 
 def parse(source: bytes | str) -> ast.Module:
@@ -18,17 +18,17 @@ def parse(source: bytes | str) -> ast.Module:
     return tree
 
 
-def tree_digest(nodes: Iterable[ast.AST]) -> str:
-    """Return the digest of syntax trees, whatever their positions."""
+@cache
+def tree_digest(node: ast.AST) -> str:
+    """Return the digest of a syntax tree, whatever its position."""
     parts: list[str] = []
-    for node in nodes:
-        _append_parts(node, parts)
+    _append_parts(node, parts)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def syntax_digest(source: bytes | str) -> str:
     """Return the digest of Python source; equal where only comments, blank lines and docstrings differ."""
-    return tree_digest([parse(source)])
+    return tree_digest.__wrapped__(parse(source))
 
 
 def _is_bare_constant(statement: ast.stmt) -> bool:

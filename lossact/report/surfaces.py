@@ -19,7 +19,7 @@ from lossact.functional.mesh import level_lines
 from lossact.functional.surfaces import Quantity
 from lossact.palette import DIVERGING, INK, LINE, PANEL, SEQUENTIAL, SOFT
 from lossact.report.figure import save_figure
-from lossact.report.neuron_words import ACTIVATION_WORDS, LOSS_WORDS, QUANTITY_WORDS, quantity_label, surface_title
+from lossact.report.neuron_words import ACTIVATION_WORDS, LOSS_WORDS, QUANTITY_WORDS, surface_title
 from lossact.report.style import styled
 
 ACROSS = 6  # points on a level line

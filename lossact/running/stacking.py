@@ -1,6 +1,7 @@
 """Builds the LightningModule of many replicas: their data, their networks and starts, and the numbers of each."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from lossact.functional import is_correct
 from lossact.models import plain_network
 from lossact.models.config import CNNConfig
 from lossact.models.factory import ModuleFactory
-from lossact.replicas.engine import StoppingCriterion
+from lossact.replicas.engine import NEVER, StoppingCriterion
 from lossact.replicas.flat_population import FlatPopulation
 from lossact.replicas.minibatches import Minibatches
 from lossact.replicas.modules import cast_module, freeze, make_modules
@@ -51,6 +52,7 @@ from lossact.replicas.random_streams import (
 from lossact.replicas.stacked_module import StackedModule
 from lossact.replicas.unstacked_modules import UnstackedModules
 from lossact.replicas.update_rules import UPDATE_RULES, UpdateRule
+from lossact.running.value_plan import value_plan
 from lossact.training.base import ExampleSets, MeasurementPlan, RunDescription
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.loaders import Examples
@@ -102,10 +104,10 @@ def stack_replicas(
     _check_targets(condition, training[1])
     held_out = validation_sets(members, seed, sets)
     validation = None if held_out is None else stacked_arrays(held_out, dtype)
-    if validation is not None and condition.target.split == "validation":
+    if validation is not None and condition.watched.split == "validation":
         _check_targets(condition, validation[1])
     test = None
-    if fresh_test_data and condition.data.per_replica:
+    if condition.data.per_replica and (fresh_test_data or condition.measures_test_examples):
         test = stacked_arrays(data_sets(members, seed, TEST), dtype)
     examples = ExampleSets(training=training, validation=validation, test=test)
     batches = None
@@ -117,7 +119,11 @@ def stack_replicas(
     return StackedReplicasModule(
         make_population(members, seed, training, dtype),
         examples,
-        plan_of(condition, curves_of=curves_of),
+        replace(
+            plan_of(condition, curves_of=curves_of),
+            trains_to_budget=bool(condition.measures),
+            values=value_plan(condition, objective_of(condition), examples),
+        ),
         batches=batches,
         budget=condition.budget,
         compiled=compute_config.compiled,
@@ -132,7 +138,7 @@ def plan_of(condition: Condition, *, curves_of: int = 0) -> MeasurementPlan:
     """What is measured of a condition's replicas, and when."""
     return MeasurementPlan(
         criterion=criterion_of(condition.target),
-        on_validation=condition.target.split == "validation",
+        on_validation=condition.watched.split == "validation",
         every=condition.measured_every,
         curves_of=curves_of,
     )
@@ -161,14 +167,16 @@ def checked_batch_size(condition: Condition, n_examples: int) -> int | None:
 
 def objective_of(condition: Condition) -> Objective:
     """Loss and metric that the condition names."""
-    measure = condition.target.measure
+    measure = condition.watched
     if isinstance(measure, Metric):
         return Objective(condition.loss, measure.function)
     return Objective(condition.loss, is_correct if condition.measures_accuracy else None)
 
 
-def criterion_of(target: Target) -> StoppingCriterion:
-    """The target on the scale that the engine measures."""
+def criterion_of(target: Target | None) -> StoppingCriterion:
+    """Return the target on the scale that the engine measures; without a target, what is never met."""
+    if target is None:
+        return NEVER
     return StoppingCriterion(
         target.threshold, of_loss=isinstance(target.measure, Loss), at_most=target.at_most is not None
     )
@@ -351,8 +359,12 @@ def validation_sets(
     if len(held_out) == len(sets):
         return held_out
     condition, _ = members[0]
-    if condition.target.split == "validation":
-        raise InputError(f"{condition}: its target is on validation data, and its data have none")
+    wanted = {measure.split for measure in (condition.watched, *condition.measures.values())}
+    if "validation" in wanted:
+        raise InputError(
+            f"{condition}: its target or a measure is on validation examples, and its data have none; give "
+            "Arrays(..., validation=(inputs, targets)), or measure training examples"
+        )
     return None
 
 

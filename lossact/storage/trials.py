@@ -1,6 +1,6 @@
 """The outcomes of replicas."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,6 +39,7 @@ class Trials:
         diverged: (replicas,) bool.
         budget: updates at most.
         run_digests: (replicas,) int64, of all that a replica computed; 0 where that says nothing.
+        values: name to (replicas,) measured values, in the type in which they were computed; NaN where undefined.
     """
 
     steps: NDArray[np.int64]
@@ -46,6 +47,7 @@ class Trials:
     diverged: NDArray[np.bool_]
     budget: int
     run_digests: NDArray[np.int64] = field(kw_only=True, default_factory=lambda: np.zeros(0, np.int64))
+    values: Mapping[str, NDArray[np.floating[Any]]] = field(kw_only=True, default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.run_digests):
@@ -66,7 +68,12 @@ class Trials:
     def first(self, n: int) -> "Trials":
         """The trials of replicas 0 … n - 1."""
         return Trials(
-            self.steps[:n], self.reached[:n], self.diverged[:n], self.budget, run_digests=self.run_digests[:n]
+            self.steps[:n],
+            self.reached[:n],
+            self.diverged[:n],
+            self.budget,
+            run_digests=self.run_digests[:n],
+            values={name: values[:n] for name, values in self.values.items()},
         )
 
     @property

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule
 from lossact.errors import InputError
 from lossact.replicas.engine import StoppingCriterion
 from lossact.training.loaders import Examples, OneBatch
+from lossact.training.values import ValuePlan
 
 FULL_ACCURACY = StoppingCriterion(1.0)
 
@@ -38,12 +39,16 @@ class MeasurementPlan:
         on_validation: whether it is measured on the validation examples.
         every: updates between two measurements, where they are not those of the step itself.
         curves_of: curves are kept for the first so many replicas.
+        trains_to_budget: whether replicas go on when they meet the criterion.
+        values: what is measured of the trained replicas; None for nothing.
     """
 
     criterion: StoppingCriterion = FULL_ACCURACY
     on_validation: bool = False
     every: int = 1
     curves_of: int = 0
+    trains_to_budget: bool = False
+    values: ValuePlan | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

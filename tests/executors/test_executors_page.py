@@ -1,4 +1,4 @@
-"""The executor that docs/executors.md shows how to write, on a queue that stands for submitit's."""
+"""The executor on the page docs/executors.md, on a queue that stands in for submitit's."""
 
 import pickle
 import re

@@ -218,7 +218,7 @@ def test_what_makes_no_module_is_named(network: Any, message: str) -> None:
 
 
 def test_a_value_that_cannot_be_told_is_named() -> None:
-    with pytest.raises(InputError, match="whose content cannot be told for the store"):
+    with pytest.raises(InputError, match="whose content cannot be read for the store"):
         condition(partial(with_dropout, object()))
 
 

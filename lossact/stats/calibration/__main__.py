@@ -10,11 +10,12 @@ from pathlib import Path
 
 from lossact.errors import LossactError
 from lossact.stats.calibration.errors import coverage_table, error_table, order_table
+from lossact.stats.calibration.exact import exact_table, verdicts_table
 from lossact.stats.calibration.families import family_table, map_table, same_condition_table
 from lossact.stats.calibration.power import power_table
 from lossact.stats.calibration.recorded import recorded_table
 
-TABLES = ("errors", "coverage", "orderings", "power", "families", "maps", "recorded", "same")
+TABLES = ("exact", "verdicts", "errors", "coverage", "orderings", "power", "families", "maps", "recorded", "same")
 
 
 def main() -> None:
@@ -31,6 +32,8 @@ def main() -> None:
     kept = True
     with ProcessPoolExecutor(arguments.processes) as pool:
         makers = {
+            "exact": partial(exact_table, pool, many),
+            "verdicts": partial(verdicts_table, pool, many),
             "errors": partial(error_table, pool, many),
             "coverage": partial(coverage_table, pool, many),
             "orderings": partial(order_table, pool, some),
