@@ -7,11 +7,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from lossact.claims.hypotheses import Equivalent, Faster, Fastest, Hypothesis, NotWorse, Ordering, Reaches, Slowest
+from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.orders import Fastest, Ordering, Slowest
+from lossact.claims.pairs import Equivalent, Faster, NotWorse
+from lossact.claims.reaches import Reaches
 from lossact.conditions import BaseCondition
 from lossact.conditions.recorded_runs import RecordedRuns, shorten
 from lossact.errors import ClaimError, InputError
-from lossact.stats import Decision, Outcome, censored_as_open
+from lossact.stats import Decision, Outcome, censored_as_undetermined
 from lossact.stats.recorded import (
     FixedDecision,
     FixedMargins,
@@ -154,7 +157,7 @@ def _decide_pair(
 ) -> FixedDecision:
     outcomes = compare_recorded_steps(first, second, ratio=ratio, paired=condition.is_paired)
     if hide_censored:
-        outcomes = censored_as_open(outcomes)
+        outcomes = censored_as_undetermined(outcomes)
     if condition.extendable:
         return decide_extendable(outcomes, alpha=alpha, margins=margins)
     if condition.is_paired:
@@ -167,7 +170,7 @@ def _decide_equivalent(
 ) -> FixedDecision:
     if condition.extendable:
         raise ClaimError("equivalent is decided for a fixed number of recorded runs; read them without extendable=True")
-    outcomes = censored_as_open(compare_recorded_steps(*steps, paired=condition.is_paired))
+    outcomes = censored_as_undetermined(compare_recorded_steps(*steps, paired=condition.is_paired))
     sizes = " and ".join(str(len(each)) for each in steps)
     sample = f"{len(steps[0])} pairs of recorded runs" if condition.is_paired else f"{sizes} recorded runs"
     return decide_equal(
@@ -178,7 +181,7 @@ def _decide_equivalent(
 def _decide_reaches(hypothesis: Reaches, condition: RecordedRuns, steps: RecordedSteps, alpha: float) -> FixedDecision:
     hidden = ~steps.reached & (steps.ends < condition.budget)
     if condition.extendable:
-        outcomes = np.select([steps.reached, hidden], [Outcome.WIN, Outcome.OPEN], Outcome.LOSS).astype(np.int8)
+        outcomes = np.select([steps.reached, hidden], [Outcome.WIN, Outcome.UNDETERMINED], Outcome.LOSS).astype(np.int8)
         return decide_extendable(outcomes, alpha=alpha, margins=FixedMargins(hypothesis.low, hypothesis.high))
     return decide_share(
         int(steps.reached.sum()),
