@@ -19,8 +19,9 @@ from scipy.optimize import brentq
 from scipy.special import logsumexp
 
 from lossact.errors import InputError
+from lossact.stats.margins import Margins
 from lossact.stats.outcomes import REFUTE_VALUES, SUPPORT_VALUES
-from lossact.stats.recorded.fixed import FixedDecision, FixedMargins, VerdictName
+from lossact.stats.recorded.fixed import FixedDecision, VerdictName
 from lossact.stats.recorded.outcome_counts import OutcomeCounts
 
 BLOCK = 1
@@ -63,7 +64,7 @@ def _lower_bound(means: NDArray[np.float64], alpha: float) -> float:
 
 
 def decide_extendable(
-    outcomes: NDArray[np.int8], *, alpha: float, margins: FixedMargins, block: int = BLOCK
+    outcomes: NDArray[np.int8], *, alpha: float, margins: Margins, block: int = BLOCK
 ) -> FixedDecision:
     """Decide "A wins" from runs to which more may be added; the first crossing stands.
 
