@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lossact.errors import InputError
 from lossact.stats import Outcome
-from lossact.stats.betting import Counts, bets, log_evidence
+from lossact.stats.betting import Counts, log_evidence
 from lossact.stats.values import (
     bounded_mean,
     compare_trend,
@@ -24,8 +24,6 @@ from lossact.stats.values import (
 from lossact.stats.values.mean import EFFECTS, log_t_mixture
 
 ALPHA = 0.025
-BETS = bets(0.1)
-WEIGHTS = np.full(len(BETS), 1 / len(BETS))
 NONE = np.zeros(4, dtype=bool)
 
 
@@ -36,16 +34,16 @@ def flags(*indices: int, n: int = 4) -> np.ndarray:
 
 
 def test_the_boundary_is_the_smallest_count_with_enough_evidence() -> None:
-    boundary = rank_boundary(60, alpha=ALPHA, bets=BETS)
+    boundary = rank_boundary(60, alpha=ALPHA)
     for n in range(1, 61):
-        enough = [w for w in range(n + 1) if log_evidence(Counts.of(w, 0, n - w), 0.5, BETS)[0] >= -math.log(ALPHA)]
+        enough = [w for w in range(n + 1) if log_evidence(Counts.of(w, 0, n - w), 0.5)[0] >= -math.log(ALPHA)]
         assert boundary[n - 1] == (enough[0] if enough else n + 1)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.one_of(st.floats(-5, 5), st.just(math.nan), st.just(math.inf)), min_size=1, max_size=60))
 def test_median_bounds_equal_sorting_at_every_moment(numbers: list[float]) -> None:
-    boundary = rank_boundary(60, alpha=ALPHA, bets=BETS)
+    boundary = rank_boundary(60, alpha=ALPHA)
     sequence = median_sequence(numbers, boundary, alpha=ALPHA)
     low, high = -math.inf, math.inf
     for n in range(1, len(numbers) + 1):
@@ -59,13 +57,13 @@ def test_median_bounds_equal_sorting_at_every_moment(numbers: list[float]) -> No
 
 def test_median_bounds_miss_no_more_often_than_promised() -> None:
     # By the sign test's own martingale: the lower bound exceeds the median exactly where the evidence on signs crosses.
-    boundary = rank_boundary(300, alpha=ALPHA, bets=BETS)
+    boundary = rank_boundary(300, alpha=ALPHA)
     generator = np.random.default_rng(3)
     for _ in range(50):
         numbers = generator.standard_t(2, 300)
         wins = np.cumsum(numbers > 0)
         moments = np.arange(1, 301)
-        crossed = log_evidence(Counts.of(wins, 0 * wins, moments - wins), 0.5, BETS) >= -math.log(ALPHA)
+        crossed = log_evidence(Counts.of(wins, 0 * wins, moments - wins), 0.5) >= -math.log(ALPHA)
         assert np.array_equal(
             median_sequence(numbers, boundary, alpha=ALPHA).lows > 0, np.logical_or.accumulate(crossed)
         )
@@ -109,11 +107,11 @@ def test_differences_know_who_diverged() -> None:
 
 def test_support_for_a_median_implies_its_lower_bound() -> None:
     generator = np.random.default_rng(1)
-    boundary = rank_boundary(400, alpha=ALPHA, bets=BETS)
+    boundary = rank_boundary(400, alpha=ALPHA)
     for shift in (0.0, 0.1, 0.5):
         difference = generator.normal(shift, 1, 400)
         wins = np.cumsum(difference > 0)
-        evidence = log_evidence(Counts.of(wins, 0 * wins, np.arange(1, 401) - wins), 0.5, BETS)
+        evidence = log_evidence(Counts.of(wins, 0 * wins, np.arange(1, 401) - wins), 0.5)
         supported = bool((evidence >= -math.log(ALPHA)).any())
         assert supported == (median_sequence(difference, boundary, alpha=ALPHA).low > 0)
 
@@ -122,8 +120,8 @@ def test_bounded_evidence_of_signs_is_that_of_counts() -> None:
     difference = np.random.default_rng(2).choice([-1.0, 0.0, 1.0], 50)
     wins, ties = np.cumsum(difference == 1), np.cumsum(difference == 0)
     counts = Counts.of(wins, ties, np.arange(1, 51) - wins - ties)
-    found = bounded_mean(difference, by=0, value_range=1, alpha=ALPHA, bets=BETS, weights=WEIGHTS)
-    np.testing.assert_allclose(found.log_support, log_evidence(counts, 0.5, BETS), atol=1e-9)
+    found = bounded_mean(difference, by=0, value_range=1, alpha=ALPHA)
+    np.testing.assert_allclose(found.log_support, log_evidence(counts, 0.5), atol=1e-9)
 
 
 def test_bounded_evidence_is_a_martingale_at_its_null() -> None:
@@ -132,9 +130,7 @@ def test_bounded_evidence_is_a_martingale_at_its_null() -> None:
     assert np.dot(outcomes, chances) == pytest.approx(0)
     total = 0.0
     for sequence in product(range(3), repeat=3):
-        evidence = bounded_mean(
-            [outcomes[k] for k in sequence], by=0, value_range=1, alpha=ALPHA, bets=BETS, weights=WEIGHTS
-        ).log_support[-1]
+        evidence = bounded_mean([outcomes[k] for k in sequence], by=0, value_range=1, alpha=ALPHA).log_support[-1]
         total += math.prod(chances[k] for k in sequence) * math.exp(evidence)
     assert total == pytest.approx(1, abs=1e-12)
 
@@ -179,10 +175,10 @@ def test_censored_pairs_make_refutation_harder_and_nothing_else() -> None:
 
 def test_means_that_nothing_bounds_are_refused() -> None:
     with pytest.raises(InputError, match="do not lie within the range 1; declare the range"):
-        bounded_mean([0.0, 2.0], by=0, value_range=1, alpha=ALPHA, bets=BETS, weights=WEIGHTS)
+        bounded_mean([0.0, 2.0], by=0, value_range=1, alpha=ALPHA)
     with pytest.raises(InputError, match="must be finite to test their mean"):
         normal_mean([0.0, math.inf], by=0, alpha=ALPHA)
-    with pytest.raises(InputError, match="lengths .* differ"):
+    with pytest.raises(InputError, match=r"lengths .* differ"):
         compare_values([1.0], [1.0, 2.0], NONE[:1], NONE[:2])
     with pytest.raises(InputError, match="make no trend"):
         trend_scores([np.zeros(3)])

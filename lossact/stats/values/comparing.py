@@ -43,8 +43,8 @@ def compare_values(
     lengths = {len(array) for array in (a, b, diverged_a, diverged_b)}
     if len(lengths) > 1:
         raise InputError(f"lengths {sorted(lengths)} of the two conditions' replicas differ; pair them by index first")
-    excess = differences(a, b, diverged_a, diverged_b) if higher else differences(b, a, diverged_b, diverged_a)
-    excess = excess - by
+    sign = 1 if higher else -1
+    excess = differences(sign * a, sign * b, diverged_a, diverged_b) - by
     rounding = TIE_ULPS * epsilon * np.fmax(np.fmax(np.abs(a), np.abs(b)), abs(by))
     tie = np.abs(excess) <= rounding
     cases = [np.isnan(excess), tie, excess > 0]

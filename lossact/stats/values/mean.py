@@ -1,4 +1,4 @@
-"""Evidence about mean differences: by betting where the range is known, and by a t statistic where values are normal."""
+"""Evidence about mean differences: by betting where their range is known, by a t statistic where they are normal."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from scipy.special import gammaln, logsumexp
 
 from lossact.checks import check_number
 from lossact.errors import InputError
-from lossact.stats.betting import Floats
+from lossact.stats.betting import MIXTURE, Bets, Floats
 
 EFFECTS = np.geomspace(0.02, 4.0, 20)  # standardised mean differences that the t mixture bets on
 NODES, WIDTHS = 48, 9.0  # of the quadrature over the unknown scale, and how far it goes from the mode
@@ -44,7 +44,7 @@ class NormalMean:
 
 
 def bounded_mean(
-    differences: ArrayLike, *, by: float, value_range: float, alpha: float, bets: Floats, weights: Floats
+    differences: ArrayLike, *, by: float, value_range: float, alpha: float, bets: Bets = MIXTURE
 ) -> BoundedMean:
     """Bet on the mean of differences that lie between -R and R.
 
@@ -56,7 +56,7 @@ def bounded_mean(
         by: the margin, in the measure's unit.
         value_range: R, by how much two values can differ at most; 1 for accuracies.
         alpha: error probability of a side.
-        bets, weights: (bets,) of the mixture; the weights sum to 1.
+        bets: of the mixture.
 
     Returns:
         the evidence and the mean with its bounds, in the measure's unit.
@@ -78,8 +78,8 @@ def bounded_mean(
     w = (1 + d / value_range) / 2
 
     def log_evidence(numbers: Floats, mean: float) -> Floats:
-        factors = np.log1p(np.multiply.outer(numbers / mean - 1, bets))
-        path: Floats = logsumexp(np.cumsum(factors, axis=0), axis=1, b=weights)
+        factors = np.log1p(np.multiply.outer(numbers / mean - 1, bets.sizes))
+        path: Floats = logsumexp(np.cumsum(factors, axis=0), axis=1, b=bets.weights)
         return path
 
     def lower(numbers: Floats) -> float:

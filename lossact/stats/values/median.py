@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lossact.stats.betting import Counts, Floats, log_evidence
+from lossact.stats.betting import MIXTURE, Bets, Counts, Floats, log_evidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +37,13 @@ class MedianSequence:
         return float(self.highs[-1])
 
 
-def rank_boundary(n: int, *, alpha: float, bets: Floats, weights: Floats | None = None) -> NDArray[np.int64]:
+def rank_boundary(n: int, *, alpha: float, bets: Bets = MIXTURE) -> NDArray[np.int64]:
     """Return how many of the first 1 ... n signs must be positive for evidence of 1 / alpha that most are.
 
     Args:
         n: moments, >= 1.
         alpha: error probability of a side.
-        bets: (bets,) of the betting martingale.
-        weights: (bets,) of the mixture, which sum to 1; equal where they are not given.
+        bets: of the mixture.
 
     Returns:
         (n,) the smallest w with E(w, 0, moment - w; 1/2) >= 1 / alpha; moment + 1 where no w suffices.
@@ -55,24 +54,18 @@ def rank_boundary(n: int, *, alpha: float, bets: Floats, weights: Floats | None 
         middle = (low + high) // 2
         wins = np.minimum(middle, moments)
         counts = Counts.of(wins, np.zeros(n), moments - wins)
-        enough = _mixed(counts, bets, weights) >= -math.log(alpha)
+        enough = log_evidence(counts, 0.5, bets) >= -math.log(alpha)
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     return high
-
-
-def _mixed(counts: Counts, bets: Floats, weights: Floats | None) -> Floats:
-    if weights is None:
-        return log_evidence(counts, 0.5, bets)
-    return log_evidence(counts, 0.5, bets, weights)  # type: ignore[call-arg]
 
 
 def median_sequence(numbers: ArrayLike, boundary: NDArray[np.int64], *, alpha: float) -> MedianSequence:
     """Bound the median of what the numbers are drawn from, whatever its distribution.
 
     With U_n the number of positive signs that shows a positive median, at least U_n of the first n numbers are above
-    any point that is excluded from below. So the lower bound is the largest over n of the U_n-th largest of the first n
-    numbers, and the upper bound the smallest over n of the U_n-th smallest. Undefined numbers count as -inf for the lower
-    and as inf for the upper bound.
+    any point that is excluded from below. So the lower bound is the largest, over n, of the U_n-th largest of the first
+    n numbers; the upper bound is the smallest, over n, of the U_n-th smallest. Undefined numbers count as -inf for the
+    lower and as inf for the upper bound.
 
     Args:
         numbers: (n,) in the order in which they came; NaN where undefined, infinite where that is known.
@@ -101,7 +94,7 @@ def _median(values: Floats) -> float:
 
 
 def _greatest_order_statistics(values: Floats, boundary: NDArray[np.int64]) -> Floats:
-    """Return the running maximum over n of the boundary[n]-th largest of the first n values; -inf before there is one."""
+    """Return the running maximum of the boundary[n]-th largest of the first n values; -inf before there is one."""
     greatest = np.full(len(values), -math.inf)
     top: list[float] = []  # the largest so far, as many as the boundary asks for; its root is the smallest of them
     rest: list[float] = []  # all others, negated: its root is the largest of them
