@@ -107,7 +107,7 @@ class Verdict:
     @property
     def unpaired_effect(self) -> Estimate | None:
         """Probability that a run of the first condition beats an independent run of the second, for pairs."""
-        if not self.hypothesis.is_pair or self.decision.replicas < 2:
+        if not self.hypothesis.is_pair or self.decision.replicas < 2 or self.decision.sample:
             return None
         a, b = (condition.trials for condition in self.conditions)
         last = len(a) - len(a) % 2
@@ -125,7 +125,7 @@ class Verdict:
     @property
     def mean_difference(self) -> Estimate | None:
         """Difference of mean updates used within the budget, second condition minus first, for pairs."""
-        if not self.hypothesis.is_pair:
+        if not self.hypothesis.is_pair or self.decision.sample:
             return None
         first, second = (condition.trials for condition in self.conditions)
         estimate = mean_difference(second.restricted_steps - first.restricted_steps, first.budget, self.decision.alpha)
