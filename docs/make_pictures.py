@@ -27,7 +27,9 @@ def trained(claim: str, store: Store, *, replicas: int) -> list[StoredCondition]
     (hypothesis,) = collect_hypotheses([claim]).values()
     experiment = Experiment(store=store)
     stored = []
-    for condition, trials in zip(hypothesis.conditions, experiment.trials(hypothesis.conditions, replicas), strict=True):
+    for condition, trials in zip(
+        hypothesis.conditions, experiment.trials(hypothesis.conditions, replicas), strict=True
+    ):
         curves = experiment.curves(condition)
         content = store.content(experiment.key(condition))
         stored.append(StoredCondition(condition.name, content, trials, curves and curves.first(len(trials)), ()))
@@ -63,7 +65,9 @@ def draw_training(store: Store) -> None:
     (OUT / "curves.svg").unlink()
     scaled = trained(f"{LEARNING_SPEED}::test_a5_gap_grows_with_initial_scale", store, replicas=512)
     series = [SERIES.get(condition.name, 4 + k) for k, condition in enumerate(scaled)]
-    figure = arrivals_figure(scaled, series=series, title="Sigmoid units, from usual weights and from four times as large")
+    figure = arrivals_figure(
+        scaled, series=series, title="Sigmoid units, from usual weights and from four times as large"
+    )
     save_figure(figure, OUT / "initial_scale")
     (cnn,) = trained("claims/report/test_cnn.py::test_a13_cnn_arrives", store, replicas=128)
     save_figure(curves_figure([cnn], series=[SERIES[cnn.name]]), OUT / "cnn", dpi=110)

@@ -62,7 +62,9 @@ def _draw(parsed: argparse.Namespace) -> list[Path]:
     with_curves = [condition for condition in trained if condition.curves is not None and len(condition.curves)]
     for k, condition in enumerate(trained):
         if condition in with_curves:
-            written += save_figure(curves_figure([condition], series=[k]), parsed.out / f"curves_{_slug(condition.name)}")
+            written += save_figure(
+                curves_figure([condition], series=[k]), parsed.out / f"curves_{_slug(condition.name)}"
+            )
     if 1 < len(trained) == len(with_curves):
         written += save_figure(curves_figure(trained), parsed.out / "curves")
     written += save_figure(arrivals_figure(trained, title=parsed.title), parsed.out / "arrivals")
@@ -116,9 +118,7 @@ def _defined(file: Path, name: str) -> "BaseCondition":
     return condition
 
 
-def _trained(
-    conditions: list["BaseCondition"], store: "Store", parsed: argparse.Namespace
-) -> list["StoredCondition"]:
+def _trained(conditions: list["BaseCondition"], store: "Store", parsed: argparse.Namespace) -> list["StoredCondition"]:
     from lossact.experiment import Experiment
     from lossact.report.stored import StoredCondition
 

@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     surfaces.add_arguments(
         commands.add_parser("surfaces", help="figures of one neuron: output, loss, gradient over (w, b)")
     )
-    curves.add_arguments(commands.add_parser("curves", help="learning curves of a claim's conditions, and who arrives when"))
+    curves.add_arguments(
+        commands.add_parser("curves", help="learning curves of a claim's conditions, and who arrives when")
+    )
     map_command.add_arguments(commands.add_parser("map", help="a claim's verdict over a grid of two numbers"))
     report.add_arguments(commands.add_parser("report", help="claims decided and written up: a folder to read or mail"))
     dashboard.add_arguments(commands.add_parser("dashboard", help="a W&B workspace that shows a project's runs"))

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.description = (
         "The surfaces of one neuron, output p = act(w x + b) and its loss against y: figures as PNG and SVG, their "
-        "profiles against w x + b, one sheet of all, and a page to turn them by hand. Without options these are the ten "
+        "profiles against w x + b, one sheet of all, and a page to turn them by hand. By default these are the ten "
         "figures of the report."
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made where missing")
@@ -21,9 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--loss", nargs="+", default=["l2", "cross_entropy"], metavar="NAME")
     parser.add_argument("--x", type=float, default=1.0, help="input (default: 1)")
     parser.add_argument("--y", type=float, default=0.5, help="target (default: 0.5)")
-    parser.add_argument("--w", type=float, nargs=2, metavar=("LOW", "HIGH"), help="range of weights (default: the activation's)")
-    parser.add_argument("--b", type=float, nargs=2, metavar=("LOW", "HIGH"), help="range of biases (default: the activation's)")
-    parser.add_argument("--resolution", type=int, default=121, metavar="N", help="rows along w x + b, at least (default: 121)")
+    parser.add_argument(
+        "--w", type=float, nargs=2, metavar=("LOW", "HIGH"), help="range of weights (default: the activation's)"
+    )
+    parser.add_argument(
+        "--b", type=float, nargs=2, metavar=("LOW", "HIGH"), help="range of biases (default: the activation's)"
+    )
+    parser.add_argument(
+        "--resolution", type=int, default=121, metavar="N", help="rows along w x + b, at least (default: 121)"
+    )
     parser.add_argument(
         "--descent", type=float, nargs=2, action="append", default=[], metavar=("W", "B"),
         help="also follow gradient descent from this start; may be given again",

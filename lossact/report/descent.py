@@ -27,7 +27,9 @@ def descent_figure(neuron: Neuron, descent: Descent, grid: Grid, *, learning_rat
     values = surface(neuron, "loss", grid).values.numpy()
     figure = Figure(figsize=(12, 5.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    levels = left.contourf(w, b, np.where(np.isfinite(values), values, np.nan), levels=24, cmap=mpl.colormaps[SEQUENTIAL])
+    levels = left.contourf(
+        w, b, np.where(np.isfinite(values), values, np.nan), levels=24, cmap=mpl.colormaps[SEQUENTIAL]
+    )
     figure.colorbar(levels, ax=left, label=f"loss ({LOSS_UNITS[neuron.loss]})")
     for k in range(descent.w.shape[1]):
         path_w, path_b = descent.w[:, k].numpy(), descent.b[:, k].numpy()

@@ -41,7 +41,9 @@ def with_dark_colours(svg: str) -> str:
         for part in ("fill", "stroke")
         if f"{part}: {colour.light}" in svg
     ]
-    rules += [f'[{part}="{colour.light}"]{{{part}:{colour.dark}}}' for colour in _colours() for part in ("fill", "stroke")]
+    rules += [
+        f'[{part}="{colour.light}"]{{{part}:{colour.dark}}}' for colour in _colours() for part in ("fill", "stroke")
+    ]
     style = f"<style>@media (prefers-color-scheme: dark) {{{''.join(rules)}}}</style>"
     return re.sub(r"(<svg[^>]*>)", lambda match: match[1] + style, svg, count=1)
 

@@ -63,7 +63,8 @@ def write_html(
         families=grouped,
         undecided=run.undecided,
         style=Markup(css() + style),
-        foot=f"{run.setting}; " + ", ".join([*computed, *(f"{name} {version}" for name, version in run.versions.items())]),
+        foot=f"{run.setting}; "
+        + ", ".join([*computed, *(f"{name} {version}" for name, version in run.versions.items())]),
     )
     write_whole(path, page)
 

@@ -18,7 +18,7 @@ COLOURS = mpl.colormaps[CLAIM_HOLDS]
 
 @styled
 def map_figure(one: ClaimMap) -> Figure:
-    """Return win probability as colour, a letter for the verdict, a contour at 1/2, a ring at the claim's own setting."""
+    """Return win probability as colour, a letter for each verdict, a contour at 1/2, a ring at the reference point."""
     values = one.values
     diverged = one.diverged()
     x, y = (np.arange(len(axis.values)) for axis in (one.x, one.y))
@@ -33,7 +33,9 @@ def map_figure(one: ClaimMap) -> Figure:
             axes.text(column, row, MARKS[cell.name], ha="center", va="center", color=shade, fontsize=11)
             if diverged[row, column]:
                 axes.add_patch(
-                    Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="///", edgecolor=SOFT.light, linewidth=0)
+                    Rectangle(
+                        (column - 0.5, row - 0.5), 1, 1, fill=False, hatch="///", edgecolor=SOFT.light, linewidth=0
+                    )
                 )
     if one.reference_point is not None:
         place = [_index(axis, value) for axis, value in zip((one.x, one.y), one.reference_point, strict=True)]

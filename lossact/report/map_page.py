@@ -13,7 +13,8 @@ from lossact.palette import css
 from lossact.report.map import COLOURS, MARKS, legend
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
+body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.3rem; margin: 0; }
 p { margin: .3rem 0; }
 .detail { opacity: .75; font-size: .9rem; }

@@ -94,7 +94,7 @@ def _vanishes(gradient: Mesh, low: float, high: float) -> bool:
     middle = (low + high) / 2
     outer = (z <= middle) & (z >= low) if low == z[0] else (z >= middle) & (z <= high)
     largest = float(values[values.isfinite()].abs().max())
-    return bool(outer.any()) and 0 < largest and float(values[outer].abs().max()) < SATURATED * largest
+    return bool(outer.any()) and largest > 0 and float(values[outer].abs().max()) < SATURATED * largest
 
 
 def _mark_gaps(axes: Axes, meshes: Sequence[Mesh], losses: Sequence[str], *, named: bool) -> None:

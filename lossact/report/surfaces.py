@@ -19,7 +19,7 @@ from lossact.functional.mesh import level_lines
 from lossact.functional.surfaces import Quantity
 from lossact.palette import DIVERGING, INK, LINE, PANEL, SEQUENTIAL, SOFT
 from lossact.report.figure import save_figure
-from lossact.report.neuron_words import ACTIVATION_WORDS, LOSS_WORDS, QUANTITY_WORDS, quantity_label, surface_title
+from lossact.report.neuron_words import ACTIVATION_WORDS, LOSS_WORDS, QUANTITY_WORDS, surface_title
 from lossact.report.style import styled
 
 ACROSS = 6  # points on a level line
@@ -29,7 +29,7 @@ GAP_WORDS = {"infinite": "infinite", "undefined": "undefined", "beyond the limit
 
 
 def figure_list(activations: Sequence[str], losses: Sequence[str]) -> list[tuple[str, Neuron, Quantity]]:
-    """Return (file name, neuron, quantity) of every figure: an output per activation, a loss and a gradient per pair."""
+    """Return (file name, neuron, quantity) of each figure: an output an activation, a loss and a gradient a pair."""
     figures: list[tuple[str, Neuron, Quantity]] = [
         (f"output_{activation}", Neuron(activation, losses[0]), "output") for activation in activations
     ]
@@ -87,7 +87,9 @@ def draw_surface(axes: Any, shown: Mesh, *, small: bool = False) -> tuple[Normal
     """
     ticks = _ticks(shown)
     finite = shown.values[shown.values.isfinite()]
-    norm = Normalize(*((min(ticks[0], float(finite.min())), max(ticks[-1], float(finite.max()))) if len(finite) else (0, 1)))
+    norm = Normalize(
+        *((min(ticks[0], float(finite.min())), max(ticks[-1], float(finite.max()))) if len(finite) else (0, 1))
+    )
     colours = mpl.colormaps[DIVERGING if shown.quantity.startswith("gradient") else SEQUENTIAL]
     w, b, values = shown.w.numpy(), shown.b.numpy(), shown.values.numpy()
     corners = np.stack((w, b, np.broadcast_to(values[:, None], w.shape)), axis=-1)
@@ -233,7 +235,11 @@ def draw_sheet(
     """
     figures = figure_list(activations, losses)
     rows = [
-        [mesh(neuron, quantity, grids[name], across=ACROSS) for _, neuron, quantity in figures if neuron.activation == name]
+        [
+            mesh(neuron, quantity, grids[name], across=ACROSS)
+            for _, neuron, quantity in figures
+            if neuron.activation == name
+        ]
         for name in activations
     ]
     save_figure(sheet_figure(rows), directory / "all_surfaces", dpi=110)

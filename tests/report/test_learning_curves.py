@@ -35,7 +35,9 @@ def test_arrivals_are_drawn_to_the_budget_and_named_at_their_end() -> None:
     lines = [line for line in axes.get_lines() if line.get_gid() is not None]
     for line, condition in zip(lines, three(), strict=True):
         steps = condition.trials.steps[condition.trials.reached]
-        np.testing.assert_allclose(np.asarray(line.get_ydata()), [(steps <= update).mean() * len(steps) / 4 for update in range(11)])
+        np.testing.assert_allclose(
+            np.asarray(line.get_ydata()), [(steps <= update).mean() * len(steps) / 4 for update in range(11)]
+        )
     assert axes.get_xlim() == (0, 10)
     names = [text for text in axes.texts if text.get_text()]
     assert [text.get_text() for text in names] == ["a  75%", "b  75%", "c  50%"] or len(names) == 3

@@ -93,7 +93,9 @@ def test_no_facet_lies_across_a_ridge_or_an_edge() -> None:
             assert (z[across, 1] - z[across, 0] < 1e-7).all()
 
 
-@pytest.mark.parametrize(("activation", "loss"), [("sigmoid", "l2"), ("sigmoid", "cross_entropy"), ("relu", "cross_entropy")])
+@pytest.mark.parametrize(
+    ("activation", "loss"), [("sigmoid", "l2"), ("sigmoid", "cross_entropy"), ("relu", "cross_entropy")]
+)
 def test_a_profile_is_the_neurons(activation: str, loss: str) -> None:
     ranges = RANGES[activation]
     upper, lower = profile_figure(activation, [loss], Grid(ranges, ranges, y=0.3)).axes
