@@ -74,7 +74,7 @@ def curve_charts(conditions: Sequence[StoredCondition]) -> dict[str, Markup]:
     Returns:
         each chart by what it shows.
     """
-    kept = [(k, one) for k, one in enumerate(conditions) if one.curves is not None and len(one.curves)]
+    kept = [(k, condition) for k, condition in enumerate(conditions) if len(condition.curves or ())]
     if not kept:
         return {}
     names = sorted({condition.metric_name for _, condition in kept})

@@ -9,7 +9,7 @@ from lossact.claims.verdict_summary import ConditionCounts, SingleRunAgreement
 
 def printable(text: str) -> str:
     """Text whose characters a terminal shows, and does not obey."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def short_name(result: ClaimResult) -> str:
@@ -25,10 +25,10 @@ def family_size(result: ClaimResult) -> str:
 
 def value(result: ClaimResult) -> str:
     """The effect; of a theorem, the largest deviation."""
-    found = result.verdict.effect.value
+    effect = result.verdict.effect.value
     if not result.exact:
-        return f"{found:.3f}"
-    return f"{found:.0e}" if math.isfinite(found) else "NaN"
+        return f"{effect:.3f}"
+    return f"{effect:.0e}" if math.isfinite(effect) else "NaN"
 
 
 def bounds(result: ClaimResult) -> str:
@@ -39,9 +39,9 @@ def bounds(result: ClaimResult) -> str:
 
 def level(result: ClaimResult) -> str:
     """The interval's, with as many digits as it takes not to say 100%."""
-    found = result.verdict.effect.level
-    texts = (f"{found:.{digits}%}" for digits in range(1, 8))
-    return next((text for text in texts if not text.startswith("100") or found == 1), "nearly 100%")
+    of_effect = result.verdict.effect.level
+    texts = (f"{of_effect:.{digits}%}" for digits in range(1, 8))
+    return next((text for text in texts if not text.startswith("100") or of_effect == 1), "nearly 100%")
 
 
 def decided(result: ClaimResult) -> str:
@@ -77,7 +77,7 @@ def story(agreement: SingleRunAgreement) -> str:
 
 def thresholds(result: ClaimResult) -> str:
     """What each verdict shows."""
-    match tuple(f"{one:.3g}" for one in result.thresholds):
+    match tuple(f"{threshold:.3g}" for threshold in result.thresholds):
         case (low, high):
             return (
                 f"SUPPORTED: shown to be above {low}. REFUTED: shown to be below {high}. "
@@ -96,7 +96,7 @@ def sentence(text: str) -> str:
 def families(results: Sequence[ClaimResult]) -> list[list[ClaimResult]]:
     """The claims of each family, in their order."""
     folders = dict.fromkeys(result.family_folder for result in results)
-    return [[one for one in results if one.family_folder == folder] for folder in folders]
+    return [[result for result in results if result.family_folder == folder] for folder in folders]
 
 
 def counted(results: Sequence[ClaimResult]) -> str:
@@ -104,5 +104,5 @@ def counted(results: Sequence[ClaimResult]) -> str:
     names = [result.name for result in results]
     parts = [f"{names.count(name)} {name}" for name in ("supported", "refuted", "inconclusive") if name in names]
     theorems = sum(result.exact for result in results)
-    told = f" ({theorems} theorem{'s' if theorems > 1 else ''} among them)" if theorems else ""
-    return f"{len(names)} claim{'s' if len(names) > 1 else ''}{told}: {', '.join(parts)}"
+    of_theorems = f" ({theorems} theorem{'s' if theorems > 1 else ''} among them)" if theorems else ""
+    return f"{len(names)} claim{'s' if len(names) > 1 else ''}{of_theorems}: {', '.join(parts)}"

@@ -51,7 +51,7 @@ def stored_conditions(results: Sequence[ClaimResult], store: Store) -> dict[str,
 def _read(key: str, name: str, results: Sequence[ClaimResult], store: Store) -> StoredCondition:
     about = [result for result in results if key in dict(result.keys).values()]
     content = store.content(key)
-    replicas = max(one.verdict.replicas for one in about)
+    replicas = max(result.verdict.replicas for result in about)
     trials = store.trials(key, content["condition"]["budget"], first=replicas)
     curves = store.curves(key, content["block"])
     return StoredCondition(
@@ -59,5 +59,5 @@ def _read(key: str, name: str, results: Sequence[ClaimResult], store: Store) -> 
         content=content,
         trials=trials,
         curves=None if curves is None else curves.first(len(trials)),
-        claims=tuple(one.id for one in about),
+        claims=tuple(result.id for result in about),
     )

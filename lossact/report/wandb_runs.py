@@ -51,9 +51,10 @@ def log_claims(
 
     def log(start: Start) -> None:
         ids = {}
-        for key, one in conditions().items():
-            run = start(one.name, "condition", {"name": one.name, "claims": list(one.claims), **one.content})
-            _log_condition(run, one, store.directory / "surfaces")
+        for key, condition in conditions().items():
+            config = {"name": condition.name, "claims": list(condition.claims), **condition.content}
+            run = start(condition.name, "condition", config)
+            _log_condition(run, condition, store.directory / "surfaces")
             ids[key] = run.id
             run.finish()
         run = start("verdicts", "verdicts", {"seed": seed, "delta": delta})
@@ -63,11 +64,11 @@ def log_claims(
     return _logged(log, group, store, mode)
 
 
-def log_map(one: ClaimMap, picture: Path, store: Store, *, mode: str) -> str:
+def log_map(claim_map: ClaimMap, picture: Path, store: Store, *, mode: str) -> str:
     """Log a map: its picture, and each cell as a row.
 
     Args:
-        one: the map.
+        claim_map: the map.
         picture: its PNG.
         store: beside which offline runs lie.
         mode: "offline" or "online".
@@ -79,18 +80,18 @@ def log_map(one: ClaimMap, picture: Path, store: Store, *, mode: str) -> str:
     def log(start: Start) -> None:
         import wandb
 
-        config = {name: getattr(one, name) for name in ("seed", "alpha", "delta", "exploratory")}
-        run = start(repr(one.hypothesis), "map", config | {"x": asdict(one.x), "y": asdict(one.y)})
-        columns = [one.x.path, one.y.path, "verdict", "value", "low", "high", "replicas", "diverged"]
+        config = {name: getattr(claim_map, name) for name in ("seed", "alpha", "delta", "exploratory")}
+        run = start(repr(claim_map.hypothesis), "map", config | {"x": asdict(claim_map.x), "y": asdict(claim_map.y)})
+        columns = [claim_map.x.path, claim_map.y.path, "verdict", "value", "low", "high", "replicas", "diverged"]
         rows: list[list[Any]] = []
-        for (row, column), diverged in np.ndenumerate(one.diverged()):
-            cell = one.cells[row][column]
+        for (row, column), diverged in np.ndenumerate(claim_map.diverged()):
+            cell = claim_map.cells[row][column]
             d = cell.decision
-            place = one.x.values[column], one.y.values[row]
+            place = claim_map.x.values[column], claim_map.y.values[row]
             rows.append([*place, cell.name, d.value, d.low, d.high, d.replicas, bool(diverged)])
         run.log({"map": wandb.Image(str(picture))})
         _log_table(run, "cells", columns, rows)
-        names = [cell.name for cell in one.verdicts]
+        names = [cell.name for cell in claim_map.verdicts]
         run.summary.update({f"cells/{name}": names.count(name) for name in ("supported", "refuted", "inconclusive")})
         run.finish()
 
@@ -159,11 +160,11 @@ def log_arrivals(run: Any, trials: Trials, metadata: Mapping[str, Any], pictures
     if len(steps):
         counts, edges = np.histogram(steps, bins=50, range=(0, trials.budget))
         row["steps_to_target"] = wandb.Histogram(np_histogram=(counts.tolist(), edges.tolist()))
-        row["arrivals"] = wandb.Table(columns=["steps_to_target"], data=[[int(one)] for one in steps[:MOST_ROWS]])
+        row["arrivals"] = wandb.Table(columns=["steps_to_target"], data=[[int(step)] for step in steps[:MOST_ROWS]])
     images = [wandb.Image(str(path), caption=path.stem) for path in _surfaces(metadata, pictures)]
     run.log(row | ({"surfaces": images} if images else {}))
     columns = ["replica", "steps_to_target", "diverged"]
-    _log_file(run, "trials", columns, [[one.replica, one.steps_to_target, one.diverged] for one in trials])
+    _log_file(run, "trials", columns, [[trial.replica, trial.steps_to_target, trial.diverged] for trial in trials])
     run.summary.update(
         {
             "replicas": len(trials),
@@ -246,11 +247,11 @@ def _logged(log: Callable[[Start], None], group: str, store: Store, mode: str) -
     return f"W&B: group {group}, offline in {os.path.relpath(directory / 'wandb')} (wandb sync uploads it)"
 
 
-def _log_condition(run: Any, one: StoredCondition, pictures: Path) -> None:
-    define_axes(run, one.metric_name)
-    for row in curve_rows(one.trials, one.curves, metric=one.metric_name):
+def _log_condition(run: Any, condition: StoredCondition, pictures: Path) -> None:
+    define_axes(run, condition.metric_name)
+    for row in curve_rows(condition.trials, condition.curves, metric=condition.metric_name):
         run.log(row)
-    log_arrivals(run, one.trials, one.content, pictures)
+    log_arrivals(run, condition.trials, condition.content, pictures)
 
 
 def _log_verdicts(run: Any, results: Sequence[ClaimResult], ids: Mapping[str, str]) -> None:
