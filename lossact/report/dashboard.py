@@ -8,7 +8,7 @@ BANDS = ("q10", "median", "q90")
 
 
 def dashboard(entity: str, project: str, *, name: str = "lossact", metric: str = "accuracy") -> Any:
-    """The workspace: verdicts, learning curves with bands, arrivals, gradients by layer, surfaces, settings.
+    """Return a workspace of verdicts, learning curves, arrivals, gradients by layer, surfaces and settings.
 
     Args:
         entity: W&B user or team.
@@ -74,6 +74,6 @@ LAYERS = ("hidden", "first", "second", "output")  # of the MLP and the CNN
 
 
 def as_json(workspace: Any) -> str:
-    """What `save` would send, without sending it."""
+    """Return what `save` would send, without sending it."""
     text: str = workspace._to_model().model_dump_json(indent=2)
     return text

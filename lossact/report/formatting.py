@@ -1,4 +1,4 @@
-"""What tables, pages and logs say of a claim, in the same words."""
+"""The words in which tables, pages and logs describe a claim."""
 
 import math
 from collections.abc import Sequence
@@ -8,23 +8,23 @@ from lossact.claims.verdict_summary import ConditionCounts, SingleRunAgreement
 
 
 def printable(text: str) -> str:
-    """Text whose characters a terminal shows, and does not obey."""
+    """Return text with control characters escaped, so that a terminal only shows it."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def short_name(result: ClaimResult) -> str:
-    """The claim's name without file and prefix."""
+    """Return the claim's name without file and prefix."""
     return result.id.rpartition("::")[2].removeprefix("test_")
 
 
 def family_size(result: ClaimResult) -> str:
-    """How many claims share the family's alpha."""
+    """Return how many claims share the family's alpha, in words."""
     claims = f"{result.family_size} claim{'s' if result.family_size > 1 else ''}"
     return claims if result.family_declared else f"{claims} collected, size not declared"
 
 
 def value(result: ClaimResult) -> str:
-    """The effect; of a theorem, the largest deviation."""
+    """Return the effect, or for a theorem the largest deviation."""
     effect = result.verdict.effect.value
     if not result.exact:
         return f"{effect:.3f}"
@@ -32,20 +32,20 @@ def value(result: ClaimResult) -> str:
 
 
 def bounds(result: ClaimResult) -> str:
-    """The interval, or "exact" where nothing was sampled."""
+    """Return the interval, or "exact" where nothing was sampled."""
     effect = result.verdict.effect
     return "exact" if result.exact else f"[{effect.low:.3f}, {effect.high:.3f}]"
 
 
 def level(result: ClaimResult) -> str:
-    """The interval's, with as many digits as it takes not to say 100%."""
+    """Return the interval's level, with as many digits as it takes not to say 100%."""
     of_effect = result.verdict.effect.level
     texts = (f"{of_effect:.{digits}%}" for digits in range(1, 8))
     return next((text for text in texts if not text.startswith("100") or of_effect == 1), "nearly 100%")
 
 
 def decided(result: ClaimResult) -> str:
-    """After how many replicas the verdict fell, or looking was given up; else nothing."""
+    """Return after how many replicas the claim was decided, or given up; "" where neither happened."""
     at = result.verdict.decided_at
     if not at:
         return ""
@@ -54,7 +54,7 @@ def decided(result: ClaimResult) -> str:
 
 
 def share(count: int, of: int) -> str:
-    """A percentage that is 0% or 100% only where it is so."""
+    """Return a percentage that is 0% or 100% only where it is exactly that."""
     text = f"{count / of:.0%}"
     if 0 < count < of:
         return {"0%": "<1%", "100%": ">99%"}.get(text, text)
@@ -62,13 +62,13 @@ def share(count: int, of: int) -> str:
 
 
 def reached(condition: ConditionCounts) -> str:
-    """A condition and how many of its replicas met the target."""
+    """Return a condition's name and the share of its replicas that met the target."""
     diverged = f", {condition.diverged} diverged" if condition.diverged else ""
     return f"{condition.name} {share(condition.reached, condition.replicas)}{diverged}"
 
 
 def story(agreement: SingleRunAgreement) -> str:
-    """How often one run of each condition shows the claimed order."""
+    """Return in words how often one run of each condition shows the claimed order."""
     return (
         f"a single run of each tells this order in {agreement.successes} of {agreement.n} "
         f"({agreement.value:.1%}, [{agreement.low:.3f}, {agreement.high:.3f}])"
@@ -76,7 +76,7 @@ def story(agreement: SingleRunAgreement) -> str:
 
 
 def thresholds(result: ClaimResult) -> str:
-    """What each verdict shows."""
+    """Return in words what each verdict shows."""
     match tuple(f"{threshold:.3g}" for threshold in result.thresholds):
         case (low, high):
             return (
@@ -89,18 +89,18 @@ def thresholds(result: ClaimResult) -> str:
 
 
 def sentence(text: str) -> str:
-    """With a capital letter and a full stop."""
+    """Return text with a capital letter and a full stop."""
     return text[:1].upper() + text[1:] + "."
 
 
 def families(results: Sequence[ClaimResult]) -> list[list[ClaimResult]]:
-    """The claims of each family, in their order."""
+    """Return the claims of each family, in their order."""
     folders = dict.fromkeys(result.family_folder for result in results)
     return [[result for result in results if result.family_folder == folder] for folder in folders]
 
 
 def counted(results: Sequence[ClaimResult]) -> str:
-    """How many claims there are, and how many of each verdict."""
+    """Return how many claims there are, and how many of each verdict."""
     names = [result.name for result in results]
     parts = [f"{names.count(name)} {name}" for name in ("supported", "refuted", "inconclusive") if name in names]
     theorems = sum(result.exact for result in results)

@@ -52,7 +52,7 @@ def map_figure(claim_map: ClaimMap) -> Figure:
 
 
 def legend(claim_map: ClaimMap) -> str:
-    """What the marks of a map mean, and how it was decided."""
+    """Return what the marks of a map mean, and at which level its cells were decided."""
     parts = ["S supported, R refuted, · open"]
     if claim_map.diverged().any():
         parts.append("hatched where most replicas of a condition diverged")

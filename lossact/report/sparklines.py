@@ -17,7 +17,7 @@ BESIDES = 36  # columns for margins, the share and two losses
 
 
 def condition_lines(conditions: Sequence[StoredCondition], *, width: int) -> list[str]:
-    """A line a condition: the share that reached the target and the median loss, both by updates, left to right.
+    """Return a line for each condition: the share that has arrived and the median loss, by updates.
 
     Args:
         conditions: each once.
@@ -47,7 +47,7 @@ def _line(condition: StoredCondition, size: int, length: int) -> str:
 
 
 def sparkline(values: ArrayLike, low: float, high: float, *, length: int = LENGTH) -> str:
-    """Bars of eighths from low to high at `length` moments, first and last included; a blank where not finite."""
+    """Return `length` bars, in eighths from low to high, first and last value included; blank where not finite."""
     numbers = np.asarray(values, dtype=np.float64)
     shown = numbers[np.linspace(0, len(numbers) - 1, length).round().astype(np.int64)]
     scaled = np.clip((shown - low) / (high - low or 1.0), 0, 1)

@@ -110,7 +110,7 @@ def prepare_wandb() -> None:
 
 @contextmanager
 def wandb_given_up(*others: type[Exception]) -> Iterator[None]:
-    """Let go of W&B where it cannot go on, and say why in one line.
+    """Give up W&B where it cannot go on, and say why in one line.
 
     Args:
         *others: exceptions that end it too, beside wandb's own, which have no common base, and a broken connection.
@@ -136,7 +136,7 @@ def _is_of_wandb(error: Exception) -> bool:
 
 
 def define_axes(run: Any, metric: str) -> None:
-    """Updates are the axis of all that is logged; summaries keep the best of what is minimised or maximised."""
+    """Make updates the axis of everything logged, and let summaries keep best values."""
     run.define_metric("update", hidden=True)
     run.define_metric("*", step_metric="update")
     for name, best in (("loss", "min"), ("loss/median", "min"), (metric, "max"), (f"{metric}/median", "max")):
@@ -145,12 +145,12 @@ def define_axes(run: Any, metric: str) -> None:
 
 
 def log_arrivals(run: Any, trials: Trials, metadata: Mapping[str, Any], pictures: Path) -> None:
-    """What is known when training is over: who arrived when, each trial as a file, and the neuron's surfaces.
+    """Log the results of training: arrivals, each trial as a file, and the neuron's surfaces.
 
     Args:
         run: the condition's.
         trials: its outcomes.
-        about: its content, as the store's key holds it.
+        metadata: its content, as the store's key holds it.
         pictures: a folder that keeps drawn surfaces.
     """
     import wandb
@@ -191,7 +191,7 @@ def save_workspace(workspace: Any) -> str:
 
 
 def _surfaces(metadata: Mapping[str, Any], pictures: Path) -> list[Path]:
-    """The surfaces of a built-in network's neuron; drawn once for a store, because drawing takes seconds."""
+    """Return pictures of a built-in network's neuron, drawn once for a store because drawing takes seconds."""
     condition = metadata["condition"]
     activation, loss = condition.get("network", {}).get("activation"), condition.get("loss")
     if not isinstance(activation, str) or not isinstance(loss, str):
@@ -209,7 +209,7 @@ def _surfaces(metadata: Mapping[str, Any], pictures: Path) -> list[Path]:
 
 
 def _logged(log: Callable[[Start], None], group: str, store: Store, mode: str) -> str:
-    """Run `log` with a function that starts a run of the group (name, job type, config); where the runs are."""
+    """Call `log` with a function that starts a run (name, job type, config), and return where the runs are."""
     prepare_wandb()
     directory = store.directory if not store.temporary else Path.cwd() / ".lossact"
     directory.mkdir(exist_ok=True)
