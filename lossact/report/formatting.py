@@ -70,7 +70,7 @@ def reached(condition: ConditionCounts) -> str:
 def story(agreement: SingleRunAgreement) -> str:
     """Return in words how often one run of each condition shows the claimed order."""
     return (
-        f"a single run of each tells this order in {agreement.successes} of {agreement.n} "
+        f"a single run of each shows this order in {agreement.successes} of {agreement.n} "
         f"({agreement.value:.1%}, [{agreement.low:.3f}, {agreement.high:.3f}])"
     )
 
