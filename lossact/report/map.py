@@ -46,7 +46,7 @@ def map_figure(claim_map: ClaimMap) -> Figure:
     _label(axes.yaxis, claim_map.y)
     figure.colorbar(image, ax=axes, label=claim_map.hypothesis.effect_name)
     axes.set_title(_wrapped(repr(claim_map.hypothesis)), fontsize=12)
-    ring = "; ring at the claim's ring setting" if claim_map.reference_point is not None else ""
+    ring = "; ring at the claim's own setting" if claim_map.reference_point is not None else ""
     figure.supxlabel(textwrap.fill(f"{legend(claim_map)}; line at 1/2{ring}", 110), fontsize=9)
     return figure
 
