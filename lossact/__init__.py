@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lossact.claims import (
         Hypothesis,
         Verdict,
+        all_of,
         equivalent,
         evaluate,
         exact,
@@ -37,12 +38,16 @@ if TYPE_CHECKING:
         Loss,
         Measure,
         Metric,
+        RecordedRuns,
         Target,
+        TorchOptimizer,
+        read_runs,
     )
     from lossact.data import Arrays, GeneratedData, ImageFiles, LineImages, RandomImages
     from lossact.errors import LossactError
     from lossact.executors import Executor, RayExecutor
     from lossact.experiment import Experiment, default_compute_config
+    from lossact.fingerprint import file_digest
     from lossact.models.config import CNNConfig, MLPConfig
     from lossact.models.factory import ModuleFactory
     from lossact.running.snapshots import Snapshot, record_snapshots
@@ -55,6 +60,7 @@ _ROOMS = {
     "lossact.claims": (
         "Hypothesis",
         "Verdict",
+        "all_of",
         "equivalent",
         "evaluate",
         "exact",
@@ -81,8 +87,11 @@ _ROOMS = {
         "Loss",
         "Measure",
         "Metric",
+        "RecordedRuns",
         "SGD",
         "Target",
+        "TorchOptimizer",
+        "read_runs",
     ),
     "lossact.data": (
         "Arrays",
@@ -100,6 +109,7 @@ _ROOMS = {
         "Experiment",
         "default_compute_config",
     ),
+    "lossact.fingerprint": ("file_digest",),
     "lossact.models.config": (
         "CNNConfig",
         "MLPConfig",
@@ -145,11 +155,13 @@ __all__ = [
     "ModuleFactory",
     "RandomImages",
     "RayExecutor",
+    "RecordedRuns",
     "Snapshot",
     "Store",
     "Target",
     "Verdict",
     "__version__",
+    "all_of",
     "default_compute_config",
     "equivalent",
     "evaluate",
@@ -157,12 +169,14 @@ __all__ = [
     "exceeds",
     "faster",
     "fastest",
+    "file_digest",
     "gap_grows",
     "map_claim",
     "measured",
     "not_worse",
     "ordering",
     "reaches",
+    "read_runs",
     "record_snapshots",
     "sampled",
     "slowest",

@@ -1,24 +1,21 @@
 """Hypotheses about conditions, and how they become verdicts."""
 
-from lossact.claims.effects import exceeds, gap_grows, measured, sampled
 from lossact.claims.evaluate import evaluate
-from lossact.claims.hypotheses import (
-    Hypothesis,
-    equivalent,
-    faster,
-    fastest,
-    not_worse,
-    ordering,
-    reaches,
-    slowest,
-)
+from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.interaction import gap_grows
+from lossact.claims.joint import all_of
 from lossact.claims.map import map_claim
+from lossact.claims.numbers import exceeds, measured, sampled
+from lossact.claims.orders import fastest, ordering, slowest
+from lossact.claims.pairs import equivalent, faster, not_worse
+from lossact.claims.reaches import reaches
 from lossact.claims.theorem import exact
 from lossact.claims.verdict import Verdict
 
 __all__ = [
     "Hypothesis",
     "Verdict",
+    "all_of",
     "equivalent",
     "evaluate",
     "exact",

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lossact.claims.verdict import Verdict
-from lossact.claims.verdict_summary import VerdictSummary
+from lossact.claims.verdict_summary import Estimate, VerdictSummary
 from lossact.experiment import Experiment
 from lossact.stats import holm
 
@@ -26,8 +26,8 @@ class ClaimResult:
         warnings: what a reader should know.
         by_holm: whether Holm's procedure turned an inconclusive verdict into "supported".
         keys: each condition's name and its key in the store.
-        thresholds: what the interval is looked at against, ascending.
-        growth: of the evidence, as lists by the names of stats.Growth; None where nothing is sampled.
+        thresholds: what the interval is held against, ascending.
+        evidence_path: of the evidence, as lists by the names of stats.EvidencePath; None where nothing is sampled.
         exact: whether a theorem was checked, which is no part of the family.
     """
 
@@ -95,22 +95,37 @@ class ClaimResult:
 
 
 def settle_families(results: Sequence[ClaimResult], alpha: float) -> list[ClaimResult]:
-    """Apply Holm's procedure within each family: it may turn "inconclusive" into "supported", nothing else.
+    """Apply Holm's procedure within each declared family: it may turn "inconclusive" into "supported", nothing else.
 
-    Claims of a family that are not among `results` enter as p = 1.
+    Claims of a family that are not among `results` enter as p = 1. The interval of a claim that is supported so is
+    widened or cut where it would contradict that: its low end is at least what support is held against.
     """
     settled = list(results)
     for folder in {result.family_folder for result in results}:
-        members = [k for k, result in enumerate(results) if result.family_folder == folder and not result.exact]
+        members = [
+            k
+            for k, result in enumerate(results)
+            if result.family_folder == folder and result.family_declared and not result.exact
+        ]
         if not members:
             continue
         rejected = holm([results[k].p_value for k in members], alpha=alpha, family_size=results[members[0]].family_size)
         for k, supported in zip(members, rejected, strict=True):
             if supported and results[k].name == "inconclusive":
                 reason = f"by Holm's procedure; inconclusive by itself: {results[k].verdict.reason}"
-                verdict = replace(results[k].verdict, verdict="supported", reason=reason)
+                effect = _within_support(results[k].verdict.effect, results[k].thresholds)
+                verdict = replace(results[k].verdict, verdict="supported", reason=reason, effect=effect)
                 settled[k] = replace(results[k], verdict=verdict, by_holm=True)
     return settled
+
+
+def _within_support(effect: Estimate, thresholds: Sequence[float]) -> Estimate:
+    """An interval that does not contradict SUPPORTED: above the first threshold, of an equivalence within both."""
+    if not thresholds:
+        return effect
+    low = max(effect.low, thresholds[0])
+    high = min(effect.high, thresholds[-1]) if len(thresholds) == 3 else max(effect.high, low)
+    return replace(effect, low=low, high=high)
 
 
 def as_dict(result: ClaimResult) -> dict[str, Any]:

@@ -94,6 +94,7 @@ class VerdictSummary:
             fallen.
         unpaired_effect: probability that a run of the first condition beats an independent run of the second; None
             where the claim is not about one pair.
+        sample: recorded runs in words, where a fixed number of them decided; else "".
         mean_difference: difference of mean updates used within the budget, second condition minus first; None where
             the claim is not about one pair.
     """
@@ -112,6 +113,7 @@ class VerdictSummary:
     effect_at_decision: Estimate | None = None
     unpaired_effect: Estimate | None = None
     mean_difference: Estimate | None = None
+    sample: str = ""
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "VerdictSummary":
@@ -131,8 +133,8 @@ class VerdictSummary:
     def to_json(self) -> dict[str, Any]:
         """The verdict's own fields of --claims-json."""
 
-        def estimate(one: Estimate | None) -> dict[str, Any] | None:
-            return None if one is None else one.to_json()
+        def to_json(estimate: Estimate | None) -> dict[str, Any] | None:
+            return None if estimate is None else estimate.to_json()
 
         return {
             "verdict": self.verdict,
@@ -145,8 +147,9 @@ class VerdictSummary:
             "evidence": asdict(self.evidence),
             "conditions": [asdict(condition) for condition in self.conditions],
             "story": None if self.single_run_agreement is None else asdict(self.single_run_agreement),
+            "sample": self.sample,
             "seconds": self.seconds,
-            "effect_at_decision": estimate(self.effect_at_decision),
-            "unpaired_effect": estimate(self.unpaired_effect),
-            "mean_difference": estimate(self.mean_difference),
+            "effect_at_decision": to_json(self.effect_at_decision),
+            "unpaired_effect": to_json(self.unpaired_effect),
+            "mean_difference": to_json(self.mean_difference),
         }

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lossact.checks import check_choice, check_number, check_signature, replaced_arguments
+from lossact.checks import check_choice, check_number, check_signature, checked_arguments, replaced_arguments
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint
 
-SPLITS = ("training", "validation")
+SPLITS = ("training", "validation", "test")
+TARGET_SPLITS = ("training", "validation")
 
 _OLD_FORM = {
     "on": 'split=, as in Accuracy(split="validation")',
@@ -19,10 +20,10 @@ _OLD_FORM = {
 
 
 class Measure(ABC):
-    """A number of a trained network: Accuracy, Loss or Metric.
+    """A number of a trained network: Accuracy, Loss, Metric, OfNetwork or Best.
 
     Attributes:
-        split: "training" or "validation", the examples that are measured.
+        split: "training", "validation" or "test", the examples that are measured; "" where there are none.
     """
 
     split: str
@@ -69,9 +70,10 @@ class Measure(ABC):
         check_number(name, threshold, hint=0.9)
 
     def __str__(self) -> str:
-        return f"{'validation ' if self.split == 'validation' else ''}{self.name}"
+        return self.name if self.split in {"", "training"} else f"{self.split} {self.name}"
 
 
+@checked_arguments
 @dataclass(frozen=True)
 class Target:
     """When a replica is done: a measure has reached a threshold.
@@ -93,6 +95,11 @@ class Target:
             raise InputError(f"measure={self.measure!r} must be Accuracy, Loss or Metric; try Accuracy().at_least(0.9)")
         check_one_side(self.at_least, self.at_most)
         self.measure.check_threshold("at_least" if self.at_most is None else "at_most", self.threshold)
+        if self.measure.split not in TARGET_SPLITS:
+            raise InputError(
+                f"a target on {self.measure.split} examples would choose by them when training ends; measure a target on "
+                "training or validation examples, and the test examples with measures="
+            )
 
     @property
     def threshold(self) -> float:
@@ -113,6 +120,7 @@ class Target:
 
 
 @replaced_arguments(_OLD_FORM)
+@checked_arguments
 @dataclass(frozen=True)
 class Accuracy(Measure):
     """The share of examples that are classified correctly, in [0, 1].
@@ -121,7 +129,7 @@ class Accuracy(Measure):
     predicts the class of the largest.
 
     Attributes:
-        split: "training" or "validation" examples.
+        split: "training", "validation" or "test" examples.
 
     Raises:
         InputError: there is no such split.
@@ -146,12 +154,13 @@ class Accuracy(Measure):
 
 
 @replaced_arguments(_OLD_FORM)
+@checked_arguments
 @dataclass(frozen=True)
 class Loss(Measure):
     """The mean loss over the examples, in the units of the condition's loss.
 
     Attributes:
-        split: "training" or "validation" examples.
+        split: "training", "validation" or "test" examples.
 
     Raises:
         InputError: there is no such split.
@@ -172,6 +181,7 @@ class Loss(Measure):
 
 
 @replaced_arguments(_OLD_FORM)
+@checked_arguments
 @dataclass(frozen=True)
 class Metric(Measure):
     """A function of a network's outputs and their targets.
@@ -179,7 +189,7 @@ class Metric(Measure):
     Attributes:
         function: (outputs, targets) -> a number, or one number an example, to be averaged. It takes and returns
             tensors and uses operations that torch.func.vmap supports.
-        split: "training" or "validation" examples.
+        split: "training", "validation" or "test" examples.
 
     Raises:
         InputError: the function cannot be called so, or there is no such split.

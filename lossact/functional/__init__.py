@@ -2,7 +2,7 @@
 
 from lossact.functional.accuracy import correct, is_correct
 from lossact.functional.activations import ACTIVATIONS, Activation
-from lossact.functional.losses import LOSSES, SIGMOID_LOSSES, Loss, SigmoidLoss
+from lossact.functional.losses import LOSSES, SIGMOID_LOSSES, Loss
 from lossact.functional.mesh import RANGES, Gap, Mesh, mesh, profile
 from lossact.functional.neuron import Descent, Neuron, descend
 from lossact.functional.surfaces import QUANTITIES, Grid, Surface, surface
@@ -20,7 +20,6 @@ __all__ = [
     "Loss",
     "Mesh",
     "Neuron",
-    "SigmoidLoss",
     "Surface",
     "correct",
     "descend",

@@ -3,10 +3,12 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Drawing = TypeVar("Drawing")
 
@@ -42,16 +44,25 @@ class RNGState(NamedTuple):
 
     python: tuple[Any, ...]
     numpy: Any
-    torch: torch.Tensor
+    torch: "Tensor"
+
+    def equals(self, other: "RNGState") -> bool:
+        """Return whether the generators stand where those of another moment did."""
+        same_numpy = np.array_equal(self.numpy[1], other.numpy[1]) and self.numpy[2:] == other.numpy[2:]
+        return bool(same_numpy) and self.python == other.python and torch.equal(self.torch, other.torch)
 
 
 def rng_state() -> RNGState:
     """The present states."""
+    import torch
+
     return RNGState(random.getstate(), np.random.get_state(), torch.get_rng_state())  # noqa: NPY002
 
 
 def set_rng_state(states: RNGState) -> None:
     """Have the generators go on from there."""
+    import torch
+
     random.setstate(states.python)
     np.random.set_state(states.numpy)  # noqa: NPY002
     torch.set_rng_state(states.torch)
@@ -59,6 +70,8 @@ def set_rng_state(states: RNGState) -> None:
 
 def seed_rng(seed: int) -> None:
     """Start the generators anew; `seed` is in [0, 2^63)."""
+    import torch
+
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
     torch.manual_seed(seed)

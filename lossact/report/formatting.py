@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from lossact.claims.result import ClaimResult
-from lossact.claims.verdict_summary import ConditionCounts, SingleRunAgreement
+from lossact.claims.verdict_summary import ConditionCounts, Estimate, SingleRunAgreement
 
 
 def printable(text: str) -> str:
@@ -17,10 +17,15 @@ def short_name(result: ClaimResult) -> str:
     return result.id.rpartition("::")[2].removeprefix("test_")
 
 
-def family_size(result: ClaimResult) -> str:
-    """Return how many claims share the family's alpha, in words."""
-    claims = f"{result.family_size} claim{'s' if result.family_size > 1 else ''}"
-    return claims if result.family_declared else f"{claims} collected, size not declared"
+def family_level(result: ClaimResult, alpha: float) -> str:
+    """Return how many claims share the family's alpha, and at which level each is decided."""
+    size = result.family_size
+    if not result.family_declared:
+        return (
+            f"each claim at alpha {alpha:g} a side by itself, not corrected for their number (to correct, write "
+            "size = N in a family.toml beside them)"
+        )
+    return f"{size} claim{'s' if size > 1 else ''}, alpha {alpha:g}/{size} a side"
 
 
 def value(result: ClaimResult) -> str:
@@ -67,6 +72,32 @@ def reached(condition: ConditionCounts) -> str:
     return f"{condition.name} {share(condition.reached, condition.replicas)}{diverged}"
 
 
+def unreached(result: ClaimResult) -> str:
+    """Return which conditions nobody reached the target with, where that alone may be why a claim is supported."""
+    never = [condition.name for condition in result.verdict.conditions if not condition.reached]
+    return f" (reached by nobody: {', '.join(never)})" if never and result.name == "supported" else ""
+
+
+def beside_the_verdict(result: ClaimResult) -> list[str]:
+    """Return what is measured beside the verdict: the effect when it fell, without pairing, and in updates."""
+    summary = result.verdict
+    parts = []
+    if summary.effect_at_decision is not None and summary.replicas != summary.decided_at:
+        parts.append(f"at replica {summary.decided_at} the effect was {_estimate(summary.effect_at_decision, 3)}")
+    if summary.unpaired_effect is not None:
+        parts.append(f"between independent runs the win probability is {_estimate(summary.unpaired_effect, 3)}")
+    if summary.mean_difference is not None:
+        parts.append(
+            f"within the budget the second condition uses {_estimate(summary.mean_difference, 1)} updates more than "
+            "the first on average"
+        )
+    return parts
+
+
+def _estimate(estimate: Estimate, digits: int) -> str:
+    return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+
+
 def story(agreement: SingleRunAgreement) -> str:
     """Return in words how often one run of each condition shows the claimed order."""
     return (
@@ -83,8 +114,8 @@ def thresholds(result: ClaimResult) -> str:
                 f"SUPPORTED: shown to be above {low}. REFUTED: shown to be below {high}. "
                 "Between the two either verdict may come."
             )
-        case (low, middle, high):
-            return f"SUPPORTED: shown to lie between {low} and {high}. REFUTED: shown not to be {middle}."
+        case (low, _, high):
+            return f"SUPPORTED: shown to lie between {low} and {high}. REFUTED: shown to lie outside."
     return ""
 
 

@@ -14,11 +14,12 @@ from lossact.palette import css
 from lossact.report.charts import curve_charts, evidence_chart, order_chart, prefix_ids, reach_chart, series
 from lossact.report.files import write_whole
 from lossact.report.formatting import (
+    beside_the_verdict,
     bounds,
     counted,
     decided,
     families,
-    family_size,
+    family_level,
     level,
     sentence,
     story,
@@ -137,17 +138,20 @@ def _summary(result: ClaimResult) -> str:
     verdict, effect = result.verdict, result.verdict.effect
     if result.exact:
         return sentence(f"{effect.name} {value(result)}; a theorem, checked and not sampled")
+    if verdict.sample:
+        interval = f"{level(result)} interval {bounds(result)}"
+        return f"{sentence(f'{effect.name} {value(result)}, {interval}; {verdict.sample}')} {thresholds(result)}"
     within = f" within {verdict.budget} updates" if verdict.budget else ""
     ended = f", {decided(result)}" if verdict.decided_at else ""
-    return " ".join(
-        [
-            sentence(
-                f"{effect.name} {value(result)}, {level(result)} confidence sequence {bounds(result)}{within}; "
-                f"{verdict.replicas} replicas{ended}"
-            ),
-            thresholds(result),
-        ]
-    )
+    parts = [
+        sentence(
+            f"{effect.name} {value(result)}, {level(result)} confidence sequence {bounds(result)}{within}; "
+            f"{verdict.replicas} replicas{ended}"
+        ),
+        thresholds(result),
+        *(sentence(part) for part in beside_the_verdict(result)),
+    ]
+    return " ".join(filter(None, parts))
 
 
 def _story(agreement: SingleRunAgreement) -> str:
@@ -175,7 +179,7 @@ def _condition(k: int, counts: ConditionCounts, budget: int | None) -> dict[str,
 def _family(members: Sequence[ClaimResult], run: RunInfo) -> str:
     first = members[0]
     theorems = sum(member.exact for member in members)
-    text = f"{family_size(first)}, alpha {run.alpha:g}/{first.family_size} a side, delta {run.delta:g}"
+    text = f"{family_level(first, run.alpha)}, delta {run.delta:g}"
     return text + (f"; and {theorems} theorem{'s' if theorems > 1 else ''}, checked exactly" if theorems else "")
 
 

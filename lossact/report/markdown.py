@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lossact.claims.result import ClaimResult
 from lossact.report.files import write_whole
-from lossact.report.formatting import bounds, counted, families, family_size, reached, story, value
+from lossact.report.formatting import bounds, counted, families, family_level, reached, story, value
 from lossact.report.run_info import RunInfo
 
 MARKS = {"supported": "✅", "refuted": "❌", "inconclusive": "❔"}
@@ -27,7 +27,7 @@ def write_markdown(path: Path, results: Sequence[ClaimResult], run: RunInfo) -> 
         lines += [
             f"## {plain(first.family)}",
             "",
-            f"{family_size(first)}, alpha {run.alpha:g}/{first.family_size} a side, delta {run.delta:g}, {run.setting}",
+            f"{family_level(first, run.alpha)}, delta {run.delta:g}, {run.setting}",
             "",
             "| verdict | claim | effect | interval | replicas | on record |",
             "|---|---|---|---|---|---|",
@@ -54,7 +54,7 @@ def _row(result: ClaimResult) -> str:
 
 def _details(result: ClaimResult, run: RunInfo) -> list[str]:
     verdict = result.verdict
-    notes = [verdict.reason, *result.warnings]
+    notes = [verdict.reason, verdict.sample, *result.warnings]
     if verdict.conditions:
         notes.append("reached the target: " + ", ".join(map(reached, verdict.conditions)))
     if verdict.single_run_agreement:

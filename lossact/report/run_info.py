@@ -3,7 +3,6 @@
 import shlex
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import PurePosixPath
 
 from lossact.claims.result import ClaimResult
 
@@ -40,8 +39,4 @@ class RunInfo:
 
     def rerun_command(self, result: ClaimResult) -> str:
         """Return the command that decides a claim again at the same level, from its project's root."""
-        if result.family_declared or result.exact:
-            return shlex.join(["pytest", result.id, *self.flags])
-        # The size of a family that nobody declared is that of all its claims.
-        file, _, name = result.id.partition("::")
-        return shlex.join(["pytest", str(PurePosixPath(file).parent), "-k", name.partition("[")[0], *self.flags])
+        return shlex.join(["pytest", result.id, *self.flags])

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 from lossact.claims.result import ClaimResult
 from lossact.palette import TERMINAL
-from lossact.report.formatting import bounds, decided, family_size, printable, reached, short_name, story, value
+from lossact.report.formatting import (
+    bounds,
+    decided,
+    family_level,
+    printable,
+    reached,
+    short_name,
+    story,
+    unreached,
+    value,
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ def verdict_table(
     levels = {result.verdict.effect.level for result in results if not result.exact}
     level = max(levels, default=1.0)
     head = (
-        f"{family_size(first)}, alpha {alpha:g}/{first.family_size} a side, delta {delta:g}, "
+        f"{family_level(first, alpha)}, delta {delta:g}, "
         + (f"budget {' or '.join(map(str, budgets))} updates, " if budgets else "")
         + setting
     )
@@ -52,10 +62,13 @@ def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
     verdict = result.verdict
     effect = verdict.effect
     replicas = "" if result.exact else verdict.replicas
-    row = f"{result.name.upper():12}  {value(result):6} {bounds(result):15}  {replicas:>8}  {short_name(result)}"
+    name = short_name(result) + unreached(result)
+    row = f"{result.name.upper():12}  {value(result):6} {bounds(result):15}  {replicas:>8}  {name}"
     details = [f"{result.sentence}{f' ({result.source})' if result.source else ''}"]
     if verdict.decided_at or verdict.reason:
         details.append("; ".join(filter(None, (decided(result), verdict.reason))))
+    if verdict.sample:
+        details.append(verdict.sample)
     if effect.name != "win probability" and not result.exact:
         details.append(f"effect: {effect.name}")
     if effect.level != level and not result.exact:

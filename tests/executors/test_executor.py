@@ -14,9 +14,7 @@ from lossact.running.jobs import BlockJob, ProgressCallback, TrainedBlock
 from lossact.running.runner import group_blocks, train_jobs
 from lossact.training.compute_config import ComputeConfig
 from tests.conftest import report_condition, with_sgd
-from tests.pytest_plugin.conftest import Claims, claims
-
-__all__ = ["claims"]
+from tests.pytest_plugin.conftest import Claims
 
 BLOCKS_A_LOOK = 8
 
@@ -134,7 +132,7 @@ def test_launches_hold_each_block_once_and_as_many_as_are_wished_for() -> None:
 def test_an_executor_of_the_projects_own(claims: Claims) -> None:
     (claims.write() / "conftest.py").write_text(
         "import lossact\n"
-        "from lossact.experiment import LocalExecutor\n\n"
+        "from lossact.executors import LocalExecutor\n\n"
         "class Loud(LocalExecutor):\n"
         "    def train(self, *given):\n"
         "        print('TRAINS')\n"

@@ -109,7 +109,7 @@ def test_two_claims_of_one_name_are_an_error_and_the_others_run(claims: Claims) 
     claims.write(CLAIMS + TWICE)
     run = claims.run("-k", "true or twice")
     run.assert_outcomes(passed=1, failed=1, deselected=1)
-    run.stdout.fnmatch_lines(["test_claims.py has more than one test_twice, and only the last is ever seen*"])
+    run.stdout.fnmatch_lines(["test_claims.py has more than one test_twice, and Python keeps only the last*"])
 
 
 def test_a_hypothesis_of_a_test_without_the_mark_does_not_pass(claims: Claims) -> None:

@@ -218,7 +218,7 @@ def test_what_makes_no_module_is_named(network: Any, message: str) -> None:
 
 
 def test_a_value_that_cannot_be_told_is_named() -> None:
-    with pytest.raises(InputError, match="whose content cannot be told for the store"):
+    with pytest.raises(InputError, match="whose content cannot be read for the store"):
         condition(partial(with_dropout, object()))
 
 
@@ -257,7 +257,7 @@ def drawn_without_the_generator(_: np.random.Generator) -> tuple[Tensor, Tensor]
 def test_data_drawn_from_anywhere_depend_on_the_replica_alone() -> None:
     given = replace(condition(with_residual), data=GeneratedData(drawn_without_the_generator))
     of_both, alone = (stacked_training(given, 0, replicas, DOUBLE) for replicas in ([0, 1], [1]))
-    for name in ("images", "labels"):
+    for name in ("inputs", "targets"):
         assert torch.equal(getattr(of_both, name)[1], getattr(alone, name)[0])
         assert not torch.equal(getattr(of_both, name)[0], getattr(of_both, name)[1])
 
