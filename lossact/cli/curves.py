@@ -63,7 +63,7 @@ def _draw(parsed: argparse.Namespace) -> list[Path]:
     for k, condition in enumerate(trained):
         if condition in with_curves:
             written += save_figure(
-                curves_figure([condition], first_series=k), parsed.out / f"curves_{_slug(condition.name)}"
+                curves_figure([condition], series=[k]), parsed.out / f"curves_{_slug(condition.name)}"
             )
     if 1 < len(trained) == len(with_curves):
         written += save_figure(curves_figure(trained), parsed.out / "curves")

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.description = (
         "The surfaces of one neuron, output p = act(w x + b) and its loss against y: figures as PNG and SVG, their "
-        "profiles against w x + b, one sheet of all, and a page to turn them by hand. Without options these are the ten "
+        "profiles against w x + b, one sheet of all, and a page to turn them by hand. By default these are the ten "
         "figures of the report."
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made where missing")

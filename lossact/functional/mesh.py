@@ -213,9 +213,11 @@ def _jumps(knots: Tensor, values: Tensor, shown: Tensor, breaks: list[float], of
     jumps = set()
     for point in breaks:
         k = int(torch.searchsorted(knots, torch.tensor(point, dtype=torch.float64))) - 1
-        if 0 <= k < len(knots) - 1 and shown[k] and shown[k + 1] and knots[k + 1] - knots[k] < 4 * offset:
-            if abs(float(values[k + 1] - values[k])) > 1e-6 * size:
-                jumps.add(k)
+        if not 0 <= k < len(knots) - 1 or not (shown[k] and shown[k + 1]):
+            continue
+        is_close = knots[k + 1] - knots[k] < 4 * offset
+        if is_close and abs(float(values[k + 1] - values[k])) > 1e-6 * size:
+            jumps.add(k)
     return jumps
 
 
@@ -260,5 +262,5 @@ def level_lines(z: Tensor, grid: Grid, across: int) -> tuple[Tensor, Tensor]:
         start = ends.amin(0).clamp(w_low, w_high)
         end = ends.amax(0).clamp(w_low, w_high)
     share = torch.linspace(0, 1, across, dtype=torch.float64)
-    w = start[:, None] + (end - start)[:, None] * share
+    w = (start[:, None] + (end - start)[:, None] * share).clamp(w_low, w_high)
     return w, (z[:, None] - w * grid.x).clamp(b_low, b_high)

@@ -35,7 +35,7 @@ def series(k: int) -> dict[str, str]:
 
 
 def evidence_chart(evidence_path: dict[str, list[float]], *, needed: float, decided_at: int | None) -> Markup:
-    """Both e-values by replicas, held against what decides.
+    """Return both e-values by replicas, and the line at which they decide.
 
     Args:
         evidence_path: as a claim's result holds it.
@@ -74,7 +74,7 @@ def curve_charts(conditions: Sequence[StoredCondition]) -> dict[str, Markup]:
     Returns:
         each chart by what it shows.
     """
-    kept = [(k, one) for k, one in enumerate(conditions) if one.curves is not None and len(one.curves)]
+    kept = [(k, condition) for k, condition in enumerate(conditions) if len(condition.curves or ())]
     if not kept:
         return {}
     names = sorted({condition.metric_name for _, condition in kept})
@@ -108,7 +108,7 @@ def order_chart(conditions: Sequence[StoredCondition]) -> Markup:
 
 
 def prefix_ids(chart: Markup, prefix: str) -> Markup:
-    """The chart with ids that begin with the prefix, for a page that holds it more than once."""
+    """Return the chart with ids that begin with a prefix, for a page that holds it more than once."""
     return Markup(re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}-", str(chart)))
 
 
@@ -121,7 +121,7 @@ def _axes(x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure) -> Markup:
-    """The picture as a part of a page, without a background."""
+    """Return the picture as a part of a page, without a background."""
     figure.patch.set_visible(False)
     for axes in figure.axes:
         axes.patch.set_visible(False)

@@ -13,7 +13,7 @@ from lossact.stats.bands import QUANTILES, bands, cumulative_incidence
 
 Look = Callable[[int], dict[str, Any]]
 N_SINGLE_RUNS = 5
-POINTS = 250  # of a single run's line; its band keeps all
+POINTS = 250  # of a band and of a single run's line, at most
 
 
 def draw_curves(
@@ -42,8 +42,8 @@ def draw_curves(
         quantiles = bands(quantity, values)
         low, middle, high = (quantiles[f"{quantity}/{quantile}"] for quantile in QUANTILES)
         updates, style = np.arange(len(middle)), look(k)
-        axes.fill_between(updates, low, high, color=style["color"], alpha=0.18, linewidth=0)
         thinned = np.unique(np.linspace(0, len(updates) - 1, POINTS).round().astype(int))
+        axes.fill_between(thinned, low[thinned], high[thinned], color=style["color"], alpha=0.18, linewidth=0)
         for run in values[:single_runs]:
             axes.plot(thinned, run[thinned], color=style["color"], linewidth=0.6, alpha=0.65, gid="single-run")
         axes.plot(updates, middle, gid=f"series-{k}", **style)

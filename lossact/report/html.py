@@ -51,8 +51,8 @@ def write_html(
     curves = _Curves(conditions)
     shown = {result.id: _claim(number, result, curves, run) for number, result in enumerate(results, start=1)}
     grouped = [
-        {"name": members[0].family, "told": _family(members, run), "claims": [shown[member.id] for member in members]}
-        for members in families(results)
+        {"name": group[0].family, "summary": _family(group, run), "claims": [shown[member.id] for member in group]}
+        for group in families(results)
     ]
     computed = {
         f"{s['precision']}, {s['threads']} threads" for s in (c.content["setting"] for c in conditions.values())
@@ -118,8 +118,8 @@ def _claim(number: int, result: ClaimResult, curves: _Curves, run: RunInfo) -> d
         "decides": result.decides,
         "replicas": verdict.replicas,
         "thresholds": result.thresholds,
-        "effect": asdict(effect) | {"told": value(result), "bounds": bounds(result)},
-        "told": _summary(result),
+        "effect": asdict(effect) | {"text": value(result), "bounds": bounds(result)},
+        "summary": _summary(result),
         "warnings": result.warnings,
         "story": _story(verdict.single_run_agreement) if verdict.single_run_agreement else "",
         "conditions": [_condition(k, counts, verdict.budget) for k, counts in enumerate(verdict.conditions)],

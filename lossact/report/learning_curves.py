@@ -17,12 +17,12 @@ from lossact.report.style import series_look, styled
 
 
 @styled
-def curves_figure(conditions: Sequence[StoredCondition], *, first_series: int = 0) -> Figure:
+def curves_figure(conditions: Sequence[StoredCondition], *, series: Sequence[int] | None = None) -> Figure:
     """Return loss and metric against the updates, a column for each condition.
 
     Args:
         conditions: all with curves.
-        first_series: the number of the first one's colour.
+        series: the number of each one's colour, so that figures of the same conditions agree; 0, 1, … by default.
     """
     columns = len(conditions)
     width = 4.6 if columns == 1 else 3.1 * columns
@@ -30,7 +30,7 @@ def curves_figure(conditions: Sequence[StoredCondition], *, first_series: int = 
     panels = figure.subplots(2, columns, sharex=True, squeeze=False)
     for column, condition in enumerate(conditions):
         for axes, quantity in zip(panels[:, column], ("loss", "metric"), strict=True):
-            draw_curves(axes, [(first_series + column, condition)], quantity, _solid)  # type: ignore[arg-type]
+            draw_curves(axes, [(column if series is None else series[column], condition)], quantity, _solid)  # type: ignore[arg-type]
             axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
             axes.grid(True, linewidth=0.6)
@@ -41,6 +41,7 @@ def curves_figure(conditions: Sequence[StoredCondition], *, first_series: int = 
             panels[1, column].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     if all(condition.metric_name == "accuracy" for condition in conditions):
         _share_range(list(panels[1]))
+    panels[0, 0].set_xlim(0, max(map(_last_update, conditions)))
     panels[0, 0].set_ylabel("loss")
     panels[1, 0].set_ylabel(conditions[0].metric_name)
     kept = min(len(condition.curves or ()) for condition in conditions)
@@ -52,11 +53,19 @@ def curves_figure(conditions: Sequence[StoredCondition], *, first_series: int = 
 
 
 @styled
-def arrivals_figure(conditions: Sequence[StoredCondition], *, title: str = "") -> Figure:
-    """Return the share of replicas that have met the target, by updates, up to the budget, sorted by that share."""
+def arrivals_figure(
+    conditions: Sequence[StoredCondition], *, title: str = "", series: Sequence[int] | None = None
+) -> Figure:
+    """Return the share of replicas that have met the target, by updates, up to the budget; names are sorted by it.
+
+    Args:
+        conditions: each a line.
+        title: of the figure.
+        series: the number of each one's colour and dashes; 0, 1, … by default.
+    """
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     axes = figure.subplots()
-    _draw_arrivals(axes, conditions)
+    _draw_arrivals(axes, conditions, series)
     figure.suptitle(title or "Who has arrived", x=0.01, ha="left")
     return figure
 
@@ -125,9 +134,12 @@ def _steps(conditions: Sequence[StoredCondition]) -> NDArray[np.float64]:
     return np.stack([np.where(part.reached, part.steps.astype(np.float64), np.inf) for part in parts])
 
 
-def _draw_arrivals(axes: Axes, conditions: Sequence[StoredCondition]) -> None:
-    draw_arrivals(axes, conditions, series_look)
-    label_arrivals(axes, conditions, series_look)
+def _draw_arrivals(axes: Axes, conditions: Sequence[StoredCondition], series: Sequence[int] | None = None) -> None:
+    def look(k: int) -> dict[str, Any]:
+        return series_look(k if series is None else series[k])
+
+    draw_arrivals(axes, conditions, look)
+    label_arrivals(axes, conditions, look)
     budgets = {condition.trials.budget for condition in conditions}
     for budget in budgets:
         axes.axvline(budget, color=SOFT.light, linewidth=1)
@@ -137,6 +149,12 @@ def _draw_arrivals(axes: Axes, conditions: Sequence[StoredCondition]) -> None:
     axes.grid(True, color=LINE.light, linewidth=0.6)
     last = [arrivals(condition)[-1] for condition in conditions]
     axes.set_ylim(-0.02, max(1.02, max(last)))
+
+
+def _last_update(condition: StoredCondition) -> float:
+    """Return the end of an axis of updates: the budget, or less where every replica arrived long before."""
+    trials = condition.trials
+    return min(trials.budget, 2 * int(trials.steps.max())) if trials.reached.all() else trials.budget
 
 
 def _share_range(panels: Sequence[Axes]) -> None:

@@ -14,7 +14,7 @@ MARKS = {"supported": "✅", "refuted": "❌", "inconclusive": "❔"}
 
 
 def write_markdown(path: Path, results: Sequence[ClaimResult], run: RunInfo) -> None:
-    """Write a table a family, and below it what a reader should know of each claim.
+    """Write a table for each family, and details of each claim below it.
 
     Args:
         path: the file.
@@ -36,7 +36,7 @@ def write_markdown(path: Path, results: Sequence[ClaimResult], run: RunInfo) -> 
             *(line for member in members for line in _details(member, run)),
         ]
     lines += [f"- not decided: {plain(name)} ({plain(why)})" for name, why in run.undecided]
-    lines += ["", ", ".join(f"{name} {one}" for name, one in run.versions.items()), ""]
+    lines += ["", ", ".join(f"{name} {version}" for name, version in run.versions.items()), ""]
     write_whole(path, "\n".join(lines))
 
 
@@ -80,5 +80,5 @@ def _code(text: str) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
+    """Return text on one line, escaped so that Markdown shows it unchanged."""
     return re.sub(r"([\\`*_{}\[\]<>#|~&@!$])", r"\\\1", " ".join(text.split()))

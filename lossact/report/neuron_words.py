@@ -27,14 +27,3 @@ def surface_title(neuron: Neuron, quantity: Quantity) -> str:
         "gradient_w": f"Gradient in w: {activation} with {loss}",
         "gradient_b": f"Gradient in b: {activation} with {loss}",
     }[quantity]
-
-
-def quantity_label(neuron: Neuron, quantity: Quantity) -> str:
-    """Return what a surface's height is, with its unit."""
-    unit = LOSS_UNITS[neuron.loss]
-    return {
-        "output": "output p",
-        "loss": f"loss ({unit})",
-        "gradient_w": f"d loss / dw ({unit} per unit of w)",
-        "gradient_b": f"d loss / db ({unit} per unit of b)",
-    }[quantity]

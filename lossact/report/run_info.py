@@ -1,4 +1,4 @@
-"""What every verdict of a report holds for."""
+"""The settings under which a report's claims were decided."""
 
 import shlex
 from dataclasses import dataclass
@@ -28,15 +28,15 @@ class RunInfo:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of the packages that outcomes depend on."""
+        """Return the versions of the packages that outcomes depend on."""
         return {name: installed_version(name) for name in ("lossact", "torch", "numpy", "lightning")}
 
     @property
     def setting(self) -> str:
-        """The options in words."""
+        """Return the options in words."""
         data = f", data from {self.data}" if self.data else ""
         return f"seed {self.seed}, up to {self.max_replicas} replicas, {self.device}{data}"
 
     def rerun_command(self, result: ClaimResult) -> str:
-        """The command that decides a claim anew at the same level, from the root of its project."""
+        """Return the command that decides a claim again at the same level, from its project's root."""
         return shlex.join(["pytest", result.id, *self.flags])

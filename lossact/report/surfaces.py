@@ -29,7 +29,7 @@ GAP_WORDS = {"infinite": "infinite", "undefined": "undefined", "beyond the limit
 
 
 def figure_list(activations: Sequence[str], losses: Sequence[str]) -> list[tuple[str, Neuron, Quantity]]:
-    """Return (file name, neuron, quantity) of every figure: an output per activation, a loss and a gradient per pair."""
+    """Return (file name, neuron, quantity) of each figure: an output an activation, a loss and a gradient a pair."""
     figures: list[tuple[str, Neuron, Quantity]] = [
         (f"output_{activation}", Neuron(activation, losses[0]), "output") for activation in activations
     ]

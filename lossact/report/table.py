@@ -31,7 +31,7 @@ class Line:
 def verdict_table(
     results: Sequence[ClaimResult], *, alpha: float, delta: float, setting: str, width: int
 ) -> list[Line]:
-    """The verdicts of one family, each with effect, interval, replicas and reach rates.
+    """Return the verdicts of a family, each with effect, interval, replicas and shares that arrived.
 
     Args:
         results: of one family, at least one.

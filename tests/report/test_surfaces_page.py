@@ -25,7 +25,8 @@ addEventListener("load", () => setTimeout(async () => {
     found.meshes = {};
     for (const activation in ACTIVATIONS) for (const loss in LOSSES) for (const quantity in QUANTITIES)
       found.meshes[`${activation} ${loss} ${quantity}`] =
-        meshRows(quantity, activation, loss, 0.5, 0.25, SETUP.ranges[activation], SETUP.rows).rows.map(row => row && [row.z, row.value]);
+        meshRows(quantity, activation, loss, 0.5, 0.25, SETUP.ranges[activation], SETUP.rows)
+          .rows.map(row => row && [row.z, row.value]);
     const surface = at("left-surface").data[0];
     found.drawn = [surface.x, surface.y, surface.z].map(part => part.map(row => [row[0], row[2]]));
     const before = surface.z[30][0];

@@ -38,7 +38,7 @@ def test_a_row_says_all() -> None:
         "    decided at replica 19; reversed\n"
         "    on record: supported\n"
         "    reached the target: ReLU/L2 27%, ReLU/CE 85%, 3 diverged\n"
-        "    a single run of each tells this order in 2 of 512 (0.4%, [0.000, 0.020])\n"
+        "    a single run of each shows this order in 2 of 512 (0.4%, [0.000, 0.020])\n"
         "    note: the curves cross\n"
     )
 
