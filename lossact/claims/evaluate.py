@@ -14,7 +14,7 @@ from lossact.conditions import BaseCondition
 from lossact.errors import ClaimError
 from lossact.experiment import Experiment
 from lossact.stats import Comparison, Outcome
-from lossact.storage import Store, Trials
+from lossact.storage import FEWEST_EQUAL_RUNS, Store, Trials
 
 ALPHA = 0.025
 DELTA = 0.1
@@ -62,6 +62,7 @@ def evaluate(
     with experiment_or_temporary(experiment) as experiment, closing(experiment.looks(conditions, sizes)) as looks:
         for n, trials in zip(sizes, looks, strict=True):
             _check_start(conditions, trials)
+            check_replicas_differ(conditions, trials)
             comparisons = checked_comparisons(hypothesis, experiment, trials, n)
             decision = hypothesis.decide(comparisons, alpha=alpha / family_size, delta=delta, limit=limit)
             if decision.final:
@@ -75,6 +76,16 @@ def _check_start(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) 
             raise ClaimError(
                 f"{condition}: all {len(one)} replicas met the target before any update; choose one that is not met "
                 "at the start"
+            )
+
+
+def check_replicas_differ(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) -> None:
+    """Raise ClaimError where the replicas of a condition are one run, whose verdict would be that of a single run."""
+    for condition, own in zip(conditions, trials, strict=True):
+        if own.are_one_run and not condition.equal_steps:
+            raise ClaimError(
+                f"{condition}: the first {FEWEST_EQUAL_RUNS} replicas computed exactly the same, so they are one run "
+                f"that ignores its seed; {condition.seed_advice}"
             )
 
 

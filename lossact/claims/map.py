@@ -15,6 +15,7 @@ from lossact.claims.evaluate import (
     MAX_REPLICAS,
     blocks_of,
     check_levels,
+    check_replicas_differ,
     checked_comparisons,
     experiment_or_temporary,
 )
@@ -263,6 +264,7 @@ def _decide_all(
         found = iter(experiment.trials([condition for k in still for condition in cells[k].conditions], n))
         for k in still:
             trials = [next(found) for _ in cells[k].conditions]
+            check_replicas_differ(cells[k].conditions, trials)
             comparisons = checked_comparisons(cells[k], experiment, trials, n)
             decision = cells[k].decide(comparisons, alpha=alpha, delta=delta, limit=limit)
             if decision.final:

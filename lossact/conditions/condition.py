@@ -1,10 +1,10 @@
-"""What is trained: frozen values; equal content, equal condition."""
+"""The condition whose replicas lossact trains together: a network, its loss, optimizer and data, and a target."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lossact.checks import check_choice, check_count, check_signature
+from lossact.checks import check_choice, check_count, check_signature, checked_arguments
 from lossact.conditions.base import BaseCondition
 from lossact.conditions.measures import Accuracy, Measure, Metric, Target
 from lossact.conditions.optimizers import SGD, Adam, AdamW, Optimizer
@@ -16,31 +16,37 @@ from lossact.models.factory import ModuleFactory
 
 LOSS_NAMES = ("cross_entropy", "hinge", "huber", "l2")
 FULL_ACCURACY = Accuracy().at_least(1.0)
+OPTIMIZERS = (SGD, Adam, AdamW)
 DATA = (RandomImages, LineImages, ImageFiles, Arrays, GeneratedData)
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Condition(BaseCondition):
-    """One way to train a network, to be compared with others; replicas train as one.
+    """One way to train a network; its replicas train together.
 
     Attributes:
-        network: what is trained: a built-in network, or a function that makes an nn.Module.
+        network: a built-in network, or a function that makes an nn.Module.
         loss: "cross_entropy", "l2", "huber" or "hinge", of the sigmoid of one logit an example; or a function
             (outputs, targets) -> one loss an example. Averaged over the batch.
-        optimizer: how weights move.
-        data: what it is trained on, fresh per replica or fixed.
-        budget: updates at most, >= 1.
-        target: when a replica is done: a measure with a threshold, such as Accuracy(split="validation").at_least(0.9).
-        batch_size: examples in a batch, None for all. Each replica has its own order, a new one every epoch; an
-            epoch's incomplete last batch is left out.
-        measured_every: updates between two measurements of the target; 1 is the finest. More than 1 saves time where
-            the target is measured on other examples than the batch.
-        stacked: whether replicas train as one; False runs modules side by side, for those that cannot be stacked.
-            Batch norm uses the statistics of the batch where stacked, also where a target is measured; side by side a
-            target is measured in evaluation mode, with running statistics, where that is a pass of its own (batches,
-            validation examples, measured_every > 1), else in the pass that learns.
-        version: change it to have trials trained anew for a reason the store cannot see.
-        name: what tables call it; not part of its content.
+        optimizer: SGD, Adam or AdamW.
+        data: the training data, drawn for each replica or shared by all.
+        budget: the most updates, >= 1.
+        target: a measure with a threshold, such as Accuracy(split="validation").at_least(0.9); a replica stops when it
+            meets it.
+        batch_size: examples in a batch; None for all. Each replica has its own order, a new one every epoch. The
+            incomplete last batch of an epoch is left out.
+        measured_every: updates between two measurements of the target, >= 1. More than 1 saves time where the target is
+            measured on other examples than the batch.
+        stacked: whether the parameters of the replicas are stacked; False runs modules side by side, for those that
+            cannot be stacked. Stacked batch norm uses the statistics of the batch, also where a target is measured.
+            Side by side, a target that is measured in a pass of its own (batches, validation examples,
+            measured_every > 1) is measured in evaluation mode, with running statistics.
+        version: change it to have trials trained anew for a reason that lossact cannot see, such as a new data file.
+        name: the name in tables; not part of the content.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     network: NetworkConfig | Callable[[], Any]
@@ -69,7 +75,7 @@ class Condition(BaseCondition):
         if not isinstance(self.network, NetworkConfig):
             object.__setattr__(self, "network", ModuleFactory(self.network))
         for field_name, kinds in (
-            ("optimizer", (SGD, Adam, AdamW)),
+            ("optimizer", OPTIMIZERS),
             ("data", DATA),
             ("target", (Target,)),
         ):
@@ -80,6 +86,13 @@ class Condition(BaseCondition):
                 )
             if not isinstance(value, kinds):
                 raise InputError(f"{field_name}={value!r} must be one of {', '.join(k.__name__ for k in kinds)}")
+        if type(self.optimizer) not in OPTIMIZERS:
+            kind, parent = type(self.optimizer).__name__, type(self.optimizer).__mro__[1].__name__
+            raise InputError(
+                f"optimizer={kind}(...) would train as {parent}, whose update rule lossact knows; give one of "
+                f"{', '.join(known.__name__ for known in OPTIMIZERS)}, or train with your own optimizer in a "
+                "LightningCondition"
+            )
         if not self.stacked and not isinstance(self.network, ModuleFactory):
             raise InputError("stacked=False is for modules of your own; leave it out for built-in networks")
         if not self.name:
@@ -95,12 +108,12 @@ class Condition(BaseCondition):
 
     @property
     def metric_name(self) -> str:
-        """What is measured beside the loss, in a word."""
+        """The name of the number that is measured beside the loss."""
         return self.target.measure.name if isinstance(self.target.measure, Metric) else "accuracy"
 
     @property
     def uses_closed_form_gradients(self) -> bool:
-        """Whether a built-in network's stacked layers do: the loss has a name, and the target is one they measure."""
+        """Whether stacked layers with gradients in closed form train it: a built-in network, loss and measure."""
         built_in = not isinstance(self.network, ModuleFactory)
         return built_in and isinstance(self.loss, str) and not isinstance(self.target.measure, Metric)
 
@@ -110,7 +123,7 @@ class Condition(BaseCondition):
         return self.network_config.block
 
     def content(self) -> dict[str, Any]:
-        """Everything about the condition that can change an outcome, ready for JSON."""
+        """Return everything about the condition that can change an outcome, ready for JSON."""
         return {
             "network": self.network_config.content(),
             "loss": fingerprint(self.loss, "loss") if callable(self.loss) else self.loss,

@@ -1,26 +1,27 @@
-"""How weights move, as a condition says it; what each does is in lossact.replicas.update_rules."""
+"""The optimizers of conditions, as values; their update rules are in lossact.replicas.update_rules."""
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from lossact.checks import FLOAT32_LIMIT, check_number
+from lossact.checks import FLOAT32_LIMIT, check_number, checked_arguments
 
 
 class Optimizer(ABC):
-    """How weights move: SGD, Adam or AdamW.
+    """The rule by which weights are updated: SGD, Adam or AdamW.
 
     Attributes:
-        kind: its rule's name in lossact.replicas.update_rules.
+        kind: the name of its update rule in lossact.replicas.update_rules.
     """
 
     kind: ClassVar[str]
 
     @abstractmethod
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
+        """Return everything that decides an outcome, ready for JSON."""
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class SGD(Optimizer):
     """Gradient descent with momentum: v <- momentum v + grad + weight_decay p; p <- p - learning_rate v.
@@ -47,13 +48,14 @@ class SGD(Optimizer):
         check_number("bias_gradient_scale", self.bias_gradient_scale, above=0, at_most=FLOAT32_LIMIT, hint=1.0)
 
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
+        """Return everything that decides an outcome, ready for JSON."""
         return {"kind": self.kind, **asdict(self)}
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class Adam(Optimizer):
-    """Adam as torch.optim.Adam has it, weight decay added to the gradient.
+    """Adam as in torch.optim.Adam: weight decay is added to the gradient.
 
     Attributes:
         learning_rate: in (0, 1e38].
@@ -78,13 +80,14 @@ class Adam(Optimizer):
         check_number("weight_decay", self.weight_decay, at_least=0, at_most=FLOAT32_LIMIT, hint=0.01)
 
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
+        """Return everything that decides an outcome, ready for JSON."""
         return {"kind": self.kind, **asdict(self)}
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
-    """AdamW as torch.optim.AdamW has it: weight decay apart from the moments. Attributes are Adam's."""
+    """AdamW as in torch.optim.AdamW: weight decay is kept apart from the moments. The attributes are Adam's."""
 
     kind: ClassVar[str] = "adamw"
 

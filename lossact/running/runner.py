@@ -17,6 +17,8 @@ from lossact.conditions.lightning import LightningCondition
 from lossact.models.config import MLPConfig
 from lossact.replicas.compiled import SLICE
 from lossact.running.jobs import BlockJob, Progress, ProgressCallback, TrainedBlock, describe, replica_range
+from lossact.running.outcome import ReplicaOutcome
+from lossact.running.run_digest import curve_digests
 from lossact.running.stacking import replica_seed, stack_replicas
 from lossact.storage.curve_files import CURVES_KEPT
 from lossact.storage.trials import Curves, Trials
@@ -88,7 +90,7 @@ def train_launch(
 def _train_one_by_one(
     launch: Sequence[BlockJob], seed: int, compute_config: ComputeConfig, progress: ProgressCallback | None
 ) -> Iterator[TrainedBlock]:
-    from lossact.running.external import ReplicaOutcome, train_one
+    from lossact.running.external import train_one
 
     _, last = replica_range(launch)
     arrived: list[bool] = []
@@ -106,7 +108,8 @@ def _train_one_by_one(
         steps = np.array([run.steps or 0 for run in runs], dtype=np.int64)
         reached = np.array([run.steps is not None for run in runs])
         diverged = np.array([run.diverged for run in runs])
-        trials = Trials(steps, reached, diverged, condition.budget)
+        digests = np.array([run.run_digest for run in runs], dtype=np.int64)
+        trials = Trials(steps, reached, diverged, condition.budget, run_digests=digests)
         yield TrainedBlock(condition, block * condition.block, trials, Curves.empty(condition.budget))
 
 
@@ -178,14 +181,21 @@ def _where(update: int, budget: int, reach_rate: float) -> str:
 
 
 def _split(outcome: StackedOutcome, launch: Sequence[BlockJob]) -> Iterator[TrainedBlock]:
+    steps = np.where(outcome.reached, outcome.steps_to_target, 0)
+    digests = curve_digests(outcome.loss, outcome.metric, len(steps))
     for slot, (condition, block) in enumerate(launch):
         size = condition.block
         rows = slice(slot * size, (slot + 1) * size)
-        steps = np.where(outcome.reached, outcome.steps_to_target, 0)
         yield TrainedBlock(
             condition=condition,
             first_replica=block * size,
-            trials=Trials(steps[rows], outcome.reached[rows], outcome.diverged[rows], condition.budget),
+            trials=Trials(
+                steps[rows],
+                outcome.reached[rows],
+                outcome.diverged[rows],
+                condition.budget,
+                run_digests=digests[rows],
+            ),
             curves=Curves(
                 outcome.loss[rows].astype(np.float32),
                 outcome.metric[rows].astype(np.float32),

@@ -142,13 +142,13 @@ def _network_and_start(
         start = torch.stack([flat_parameters(module) for module in modules]).to(dtype)
         if condition.stacked:
             check_alike(modules)
-            _check_replicas_differ(members, start)
+            _check_replicas_differ(members, start, inputs, targets)
             return StackedModule(modules[0].to(dtype), objective, *shown), start
         modules = [module.to(dtype) for module in modules]
         (one_more,) = plain_networks(members[:1], seed, tuple(inputs.shape[2:]))  # the pass may leave traces in it
         tried = probe(one_more.to(dtype), objective, *shown)
         if not tried.drew and tried.changed is None:
-            _check_replicas_differ(members, start)
+            _check_replicas_differ(members, start, inputs, targets)
             for module in modules:
                 freeze(module, tried.unreached)
         seeds = [forward_seed(seed, replica) for _, replica in members]
@@ -161,13 +161,22 @@ def _network_and_start(
     return StackedModule(plain_network(config, image_shape).to(dtype), objective, *shown), start
 
 
-def _check_replicas_differ(members: Sequence[ReplicaKey], start: torch.Tensor) -> None:
-    """Raise InputError where all replicas are the same run, whose verdict would be that of a single one."""
+def _check_replicas_differ(
+    members: Sequence[ReplicaKey], start: torch.Tensor, inputs: torch.Tensor, targets: torch.Tensor
+) -> None:
+    """Raise InputError where all replicas are the same run, whose verdict would be that of a single one.
+
+    Args:
+        members: the replicas.
+        start: (replicas, size) initial parameters.
+        inputs, targets: (replicas or 1, n, ...) the training data.
+    """
     first, _ = members[0]
-    if first.data.per_replica or first.batch_size is not None:
-        return
-    own = start[[condition == first for condition, _ in members]]
-    if len(own) > 1 and bool((own == own[0]).all()):
+    if first.batch_size is not None and first.batch_size < targets.shape[1]:
+        return  # each replica has its own order of batches
+    own = torch.tensor([condition == first for condition, _ in members])
+    rows = [tensor if len(tensor) == 1 else tensor[own] for tensor in (start, inputs, targets)]
+    if own.sum() > 1 and all(bool((tensor == tensor[0]).all()) for tensor in rows):
         raise InputError(
             f"{first}: all replicas start from the same weights and learn the same examples, so that many are one run; "
             "leave seeds to lossact (no torch.manual_seed in network), or give data that are drawn"

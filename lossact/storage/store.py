@@ -20,7 +20,7 @@ from lossact.errors import StoreError
 from lossact.storage.curve_files import CurveFiles
 from lossact.storage.trials import Curves, Trials
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 SCHEMA = """
 CREATE TABLE experiments (
@@ -53,8 +53,14 @@ CREATE TABLE checksums (
     PRIMARY KEY (experiment, first_replica)
 ) WITHOUT ROWID;
 """
+RUN_DIGESTS = "ALTER TABLE trials ADD COLUMN run_digest INTEGER NOT NULL DEFAULT 0;\n"
 # What a database of an older form lacks.
-MIGRATIONS = {0: SCHEMA + NUMBERS + CHECKSUMS, 1: NUMBERS + CHECKSUMS, 2: CHECKSUMS}
+MIGRATIONS = {
+    0: SCHEMA + NUMBERS + CHECKSUMS + RUN_DIGESTS,
+    1: NUMBERS + CHECKSUMS + RUN_DIGESTS,
+    2: CHECKSUMS + RUN_DIGESTS,
+    3: RUN_DIGESTS + "DELETE FROM checksums;\n",  # they are of rows without the digest
+}
 Rows = list[tuple[Any, ...]]
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 SQLITE_SUFFIXES = ("", "-wal", "-shm")  # SQLite's files, by what follows the name
@@ -72,9 +78,9 @@ class _Table:
 
 TRIALS = _Table(
     "trials",
-    "SELECT replica, steps_to_target, diverged FROM trials JOIN experiments ON id = experiment"
+    "SELECT replica, steps_to_target, diverged, run_digest FROM trials JOIN experiments ON id = experiment"
     " WHERE key = ? ORDER BY replica LIMIT ?",
-    "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?)",
+    "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?)",
     "DELETE FROM trials WHERE experiment = (SELECT id FROM experiments WHERE key = ?) AND replica BETWEEN ? AND ?",
 )
 STATISTICS_TABLE = _Table(
@@ -202,13 +208,14 @@ class Store:
         """The longest gapless run of stored trials from replica 0 on, or as much of it as is asked for."""
         rows = self._sound(TRIALS, key, first)
         gapless = next((n for n, row in enumerate(rows) if row[0] != n), len(rows))
-        columns: Rows = list(zip(*rows[:gapless], strict=True)) or [(), (), ()]
+        columns: Rows = list(zip(*rows[:gapless], strict=True)) or [()] * 4
         reached = np.array([steps is not None for steps in columns[1]], dtype=bool)
         return Trials(
             steps=np.array([steps or 0 for steps in columns[1]], dtype=np.int64),
             reached=reached,
             diverged=np.array(columns[2], dtype=bool),
             budget=budget,
+            run_digests=np.array(columns[3], dtype=np.int64),
         )
 
     def keys(self) -> list[str]:
@@ -249,7 +256,10 @@ class Store:
 
     def add(self, key: str, content: dict[str, Any], first_replica: int, trials: Trials, curves: Curves | None) -> None:
         """Write a block whole: its curves first where any are given, then its trials in one transaction."""
-        rows: Rows = [(first_replica + one.replica, one.steps_to_target, int(one.diverged)) for one in trials]
+        rows: Rows = [
+            (first_replica + trial.replica, trial.steps_to_target, int(trial.diverged), int(digest))
+            for trial, digest in zip(trials, trials.run_digests, strict=True)
+        ]
         if curves is not None and len(curves):
             with self._told_of_writing():  # before the transaction, for which other processes wait
                 self._curves.write(key, first_replica, curves)

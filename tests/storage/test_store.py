@@ -111,7 +111,7 @@ def test_a_store_of_another_form_is_refused_and_left_alone(tmp_path: Path) -> No
     database = sqlite3.connect(tmp_path / "trials.sqlite")
     database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(StoreError, match="written in form 99, this lossact reads form 3; give another directory"):
+    with pytest.raises(StoreError, match="written in form 99, this lossact reads form 4; give another directory"):
         Store(tmp_path)
     assert sqlite3.connect(tmp_path / "trials.sqlite").execute("PRAGMA user_version").fetchone() == (99,)
 
@@ -221,7 +221,7 @@ def test_a_device_that_is_not_there_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    ("compute_config", "message"),
     [
         ({"device": "tpu"}, "device='tpu' is not known; choose one of cpu, cuda, mps"),
         ({"precision": "16-mixed"}, "precision='16-mixed' is not known; choose one of 32-true, 64-true"),
@@ -295,7 +295,7 @@ def test_numbers_that_are_not_what_was_written_are_dropped(tmp_path: Path) -> No
         assert len(store.numbers("n", first=3)) == 0
 
 
-@pytest.mark.parametrize(("form", "lacks"), [(1, ("numbers", "checksums")), (2, ("checksums",))])
+@pytest.mark.parametrize(("form", "lacks"), [(1, ("numbers", "checksums")), (2, ("checksums",)), (3, ())])
 def test_numbers_come_back_and_stores_of_older_forms_take_them(
     form: int, lacks: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -303,6 +303,7 @@ def test_numbers_come_back_and_stores_of_older_forms_take_them(
         store.add("k", {}, 0, some_trials(64), NO_CURVES)
         for table in lacks:
             store._database.execute(f"DROP TABLE {table}")
+        store._database.execute("ALTER TABLE trials DROP COLUMN run_digest")
         store._database.execute(f"PRAGMA user_version = {form}")
     with Store(tmp_path) as store:
         assert len(store.trials("k", 10)) == 64
