@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Measure,
         Metric,
         Target,
+        TorchOptimizer,
     )
     from lossact.data import Arrays, GeneratedData, ImageFiles, LineImages, RandomImages
     from lossact.errors import LossactError
@@ -83,6 +84,7 @@ _ROOMS = {
         "Metric",
         "SGD",
         "Target",
+        "TorchOptimizer",
     ),
     "lossact.data": (
         "Arrays",

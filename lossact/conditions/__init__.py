@@ -5,7 +5,7 @@ from lossact.conditions.condition import Condition
 from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
 from lossact.conditions.measures import Accuracy, Loss, Measure, Metric, Target
-from lossact.conditions.optimizers import SGD, Adam, AdamW
+from lossact.conditions.optimizers import SGD, Adam, AdamW, TorchOptimizer
 
 __all__ = [
     "SGD",
@@ -20,4 +20,5 @@ __all__ = [
     "Measure",
     "Metric",
     "Target",
+    "TorchOptimizer",
 ]

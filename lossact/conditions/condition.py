@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lossact.checks import check_choice, check_count, check_signature, checked_arguments
+from lossact.checks import check_choice, check_count, check_number, check_signature, checked_arguments
 from lossact.conditions.base import BaseCondition
 from lossact.conditions.measures import Accuracy, Measure, Metric, Target
-from lossact.conditions.optimizers import SGD, Adam, AdamW, Optimizer
+from lossact.conditions.optimizers import SGD, Adam, AdamW, Optimizer, RuleBasedOptimizer, TorchOptimizer
 from lossact.data import Arrays, DataSource, GeneratedData, ImageFiles, LineImages, RandomImages
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint
@@ -29,7 +29,7 @@ class Condition(BaseCondition):
         network: a built-in network, or a function that makes an nn.Module.
         loss: "cross_entropy", "l2", "huber" or "hinge", of the sigmoid of one logit an example; or a function
             (outputs, targets) -> one loss an example. Averaged over the batch.
-        optimizer: SGD, Adam or AdamW.
+        optimizer: how weights move: SGD, Adam, AdamW or TorchOptimizer.
         data: the training data, drawn for each replica or shared by all.
         budget: the most updates, >= 1.
         target: a measure with a threshold, such as Accuracy(split="validation").at_least(0.9); a replica stops when it
@@ -38,10 +38,12 @@ class Condition(BaseCondition):
             incomplete last batch of an epoch is left out.
         measured_every: updates between two measurements of the target, >= 1. More than 1 saves time where the target is
             measured on other examples than the batch.
+        clip_norm: largest Euclidean norm of a replica's whole gradient, > 0; None for any. A longer one is scaled.
+        clip_value: largest magnitude of each number of the gradient, > 0; None for any.
         stacked: whether the parameters of the replicas are stacked; False runs modules side by side, for those that
-            cannot be stacked. Stacked batch norm uses the statistics of the batch, also where a target is measured.
-            Side by side, a target that is measured in a pass of its own (batches, validation examples,
-            measured_every > 1) is measured in evaluation mode, with running statistics.
+            cannot be stacked. Either way a target is measured in evaluation mode (batch norm by its running statistics,
+            no dropout) where that is a pass of its own: with batches, validation examples or measured_every > 1. Else
+            it is measured in the pass that learns.
         version: change it to have trials trained anew for a reason that lossact cannot see, such as a new data file.
         name: the name in tables; not part of the content.
 
@@ -57,6 +59,8 @@ class Condition(BaseCondition):
     target: Target = FULL_ACCURACY
     batch_size: int | None = None
     measured_every: int = 1
+    clip_norm: float | None = None
+    clip_value: float | None = None
     stacked: bool = True
     version: str = ""
     name: str = field(default="", compare=False)
@@ -70,12 +74,17 @@ class Condition(BaseCondition):
             check_choice("loss", self.loss, LOSS_NAMES)
         check_count("budget", self.budget, hint=1000)
         check_count("measured_every", self.measured_every)
+        for name in ("clip_norm", "clip_value"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), above=0, hint=1.0)
+        if self.clip_norm is not None and self.clip_value is not None:
+            raise InputError(f"clip_norm={self.clip_norm} and clip_value={self.clip_value}: give one of the two")
         if self.batch_size is not None:
             check_count("batch_size", self.batch_size, hint=32)
         if not isinstance(self.network, NetworkConfig):
             object.__setattr__(self, "network", ModuleFactory(self.network))
         for field_name, kinds in (
-            ("optimizer", OPTIMIZERS),
+            ("optimizer", (SGD, Adam, AdamW, TorchOptimizer)),
             ("data", DATA),
             ("target", (Target,)),
         ):
@@ -84,15 +93,9 @@ class Condition(BaseCondition):
                 raise InputError(
                     f"{field_name}={value!r} has no threshold; write {type(value).__name__}(...).at_least(0.9)"
                 )
-            if not isinstance(value, kinds):
+            subclassed = isinstance(value, RuleBasedOptimizer) and type(value) not in kinds
+            if subclassed or not isinstance(value, kinds):
                 raise InputError(f"{field_name}={value!r} must be one of {', '.join(k.__name__ for k in kinds)}")
-        if type(self.optimizer) not in OPTIMIZERS:
-            kind, parent = type(self.optimizer).__name__, type(self.optimizer).__mro__[1].__name__
-            raise InputError(
-                f"optimizer={kind}(...) would train as {parent}, whose update rule lossact knows; give one of "
-                f"{', '.join(known.__name__ for known in OPTIMIZERS)}, or train with your own optimizer in a "
-                "LightningCondition"
-            )
         if not self.stacked and not isinstance(self.network, ModuleFactory):
             raise InputError("stacked=False is for modules of your own; leave it out for built-in networks")
         if not self.name:
@@ -108,14 +111,21 @@ class Condition(BaseCondition):
 
     @property
     def metric_name(self) -> str:
-        """The name of the number that is measured beside the loss."""
-        return self.target.measure.name if isinstance(self.target.measure, Metric) else "accuracy"
+        """What is measured beside the loss, in a word."""
+        measure = self.target.measure
+        return measure.name if isinstance(measure, Metric) or not self.measures_accuracy else "accuracy"
+
+    @property
+    def measures_accuracy(self) -> bool:
+        """Whether accuracy is measured: where the target is about it, and where closed forms give it anyway."""
+        return isinstance(self.target.measure, Accuracy) or self.uses_closed_form_gradients
 
     @property
     def uses_closed_form_gradients(self) -> bool:
         """Whether stacked layers with gradients in closed form train it: a built-in network, loss and measure."""
         built_in = not isinstance(self.network, ModuleFactory)
-        return built_in and isinstance(self.loss, str) and not isinstance(self.target.measure, Metric)
+        by_rule = isinstance(self.optimizer, RuleBasedOptimizer) and self.clip_norm is None and self.clip_value is None
+        return built_in and isinstance(self.loss, str) and not isinstance(self.target.measure, Metric) and by_rule
 
     @property
     def block(self) -> int:
@@ -133,6 +143,8 @@ class Condition(BaseCondition):
             "target": self.target.content(),
             "batch_size": self.batch_size,
             "measured_every": self.measured_every,
+            "clip_norm": self.clip_norm,
+            "clip_value": self.clip_value,
             "stacked": self.stacked,
             "version": self.version,
         }

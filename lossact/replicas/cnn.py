@@ -80,8 +80,8 @@ class StackedCNN:
 
         Args:
             parameters: (replicas, size).
-            images: as `arrange_images` lays them out, sets = replicas or 1 (shared).
-            labels: (sets, batch) in {0, 1}.
+            inputs: as `arrange_inputs` lays them out, sets = replicas or 1 (shared).
+            targets: (sets, batch) in {0, 1}.
 
         Returns:
             loss (replicas,), accuracy (replicas,) in [0, 1], gradient (replicas, size).
@@ -151,9 +151,6 @@ class StackedCNN:
     def bias_mask(self) -> Tensor:
         """(size,) with True where a parameter is a bias."""
         return torch.cat([torch.full((size,), k % 2 == 1, dtype=torch.bool) for k, size in enumerate(self._sizes())])
-
-    def fixed_mask(self) -> None:
-        """None: all parameters move."""
 
     def _sizes(self) -> list[int]:
         return [torch.Size(shape).numel() for shape in self.shapes]

@@ -49,10 +49,10 @@ def advance_in_slices(
     Args:
         network: the stacked network; equal ones share what is compiled.
         rule: how weights move.
-        goal: when a replica rests.
+        criterion: when a replica rests.
         state: of all replicas; given new tensors, the old ones stay as they were.
-        images: as the network arranges them, sets = replicas or 1 (shared by all).
-        labels: (sets, batch) in {0, 1}.
+        inputs: as the network arranges them, sets = replicas or 1 (shared by all).
+        targets: (sets, batch) in {0, 1}.
         hyperparameters: one value a replica.
         n_updates: >= 1.
 
@@ -71,7 +71,7 @@ def advance_in_slices(
         # The compiler's products want the numbers of each replica side by side, also where replicas share them.
         data = [_rows(one, rows, replicas) for one in (inputs, targets)]
         # No shared storage.
-        of_each = [one[rows].clone() for one in (h.gradient_scale, *h.numbers)]
+        of_each = [one[rows].clone() for one in (h.gradient_scale, *h.values)]
         now = [tensor[rows] for tensor in before]
         with torch.no_grad():
             for at in range(0, n_updates, MOST_UPDATES):

@@ -1,6 +1,7 @@
 """What replicas draw in their passes, by a counter: experiment seed, replica, stage, batch, module path, call number.
 
 A number's place decides its value, so that a replica draws the same alone, among others, stacked, or on other threads.
+In a test, for example: `with CountedDraws(moment, replica, module_paths(network)).active(): network(inputs)`.
 """
 
 import hashlib
@@ -21,9 +22,8 @@ from lossact.errors import InputError
 from lossact.replicas.draws_functions import COMPOSED, DRAWING
 from lossact.replicas.draws_operator import draw
 from lossact.replicas.draws_philox import signed
-from lossact.replicas.random_streams import DRAWS
+from lossact.replicas.random_streams import DRAWS, RNGState, isolate_rng, rng_state, seed_rng, set_rng_state
 
-TRAINING, VALIDATION, TESTING = range(3)  # stages
 COMPLEX = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
@@ -33,7 +33,7 @@ class Moment:
 
     Attributes:
         seed: the experiment's, >= 0.
-        stage: TRAINING, VALIDATION or TESTING.
+        stage: what the pass is for, in [0, 128).
         batch: index of the batch within the stage, in [0, 2^56).
     """
 
@@ -50,44 +50,84 @@ def module_paths(module: nn.Module) -> dict[int, str]:
     return paths
 
 
-@contextmanager
-def counted_draws(moment: Moment, replica: Tensor, paths: Mapping[int, str]) -> Iterator[None]:
-    """Have torch's drawing functions draw by the counter within.
+class CountedDraws:
+    """What one pass of one replica draws.
 
-    A draw's call number counts the draws of its module since the context was entered. Under vmap enter it inside the
-    function that is mapped, with the replica's index among its arguments. What torch cannot be asked about, such as
-    numpy's generators, draws as always. In a plain pass, draws that a checkpoint recomputes are those of the first
-    time: it puts the process's generator back, from which each draw takes a number to be known by. So isolate that
-    generator around a plain pass.
+    A draw's call number counts the draws of its module in the pass. What torch cannot be asked about, such as numpy's
+    generators, draws as always.
 
     Args:
-        moment: when.
-        replica: () int64 index of the replica.
+        moment: when the pass runs.
+        replica: () int64 index of the replica. Under vmap make this object inside the function that is mapped, with the
+            replica's index among its arguments.
         paths: of the module that runs, as `module_paths` returns them.
+        repeatable: whether draws that a checkpoint recomputes in a plain pass are those of the first time. A checkpoint
+            puts the process's generator back, from which each draw then takes a number to be known by.
     """
-    mode = _CountedDraws(moment, replica)
-    part_paths: list[str] = []
 
-    def enter(module: nn.Module, _: Any) -> None:
-        part_paths.append(mode.path)
-        mode.path = paths.get(id(module), mode.path)
+    def __init__(self, moment: Moment, replica: Tensor, paths: Mapping[int, str], *, repeatable: bool = True) -> None:
+        self._mode = _DrawingMode(moment, replica, repeatable=repeatable)
+        self._paths = paths
 
-    def leave(*_: Any) -> None:
-        mode.path = part_paths.pop()
+    @property
+    def any(self) -> bool:
+        """Whether something was drawn."""
+        return bool(self._mode.calls)
 
-    handles = register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)
-    try:
-        with mode:
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Have torch's drawing functions draw by the counter within; a pass may be entered again, for its backward."""
+        mode = self._mode
+        outer_paths: list[str] = []
+
+        def enter(module: nn.Module, _: Any) -> None:
+            outer_paths.append(mode.path)
+            mode.path = self._paths.get(id(module), mode.path)
+
+        def leave(*_: Any) -> None:
+            mode.path = outer_paths.pop()
+
+        handles = register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)
+        try:
+            with mode:
+                yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
 
-class _CountedDraws(TorchFunctionMode):
-    def __init__(self, moment: Moment, replica: Tensor) -> None:
+class PlainPass:
+    """The random numbers of a pass that is not stacked: torch's by the counter, all others' by its moment as well.
+
+    Args:
+        moment: when the pass runs.
+        replica: index of the replica.
+        paths: of the module that runs.
+    """
+
+    def __init__(self, moment: Moment, replica: int, paths: Mapping[int, str]) -> None:
+        self._draws = CountedDraws(moment, torch.tensor(replica), paths)
+        text = f"{moment.seed}/{moment.stage}/{moment.batch}/{replica}".encode()
+        self._seed = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
+        self._state: RNGState | None = None
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Draw for the pass within; the generators of the process go on afterwards as if nothing had been drawn."""
+        with isolate_rng():
+            if self._state is None:
+                seed_rng(self._seed)
+            else:
+                set_rng_state(self._state)
+            with self._draws.active():
+                yield
+            self._state = rng_state()
+
+
+class _DrawingMode(TorchFunctionMode):
+    def __init__(self, moment: Moment, replica: Tensor, *, repeatable: bool) -> None:
         super().__init__()
-        self.replica = replica
+        self.replica, self.repeatable = replica, repeatable
         self.path = ""
         self.key = [signed(word) for word in _key(moment.seed)]
         self.batch = signed(moment.stage << 56 | moment.batch)
@@ -151,7 +191,7 @@ class _CountedDraws(TorchFunctionMode):
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little", signed=True)
 
     def _call_number(self) -> int:
-        if self.levels:
+        if self.levels or not self.repeatable:
             self.calls[self.path] += 1
             return self.calls[self.path]
         ticket = int(torch.empty((), dtype=torch.int64).random_())

@@ -43,11 +43,11 @@ class Hyperparameters:
     """What each replica has for itself.
 
     Attributes:
-        numbers: (replicas, 1) or (replicas, size) each, in the order of the rule's numbers.
+        values: (replicas, 1) or (replicas, size) each, in the order of the rule's hyperparameter names.
         gradient_scale: (replicas, size) factor on each parameter's gradient; 1 is plain gradient descent.
     """
 
-    numbers: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
     gradient_scale: Tensor
 
 
@@ -57,7 +57,7 @@ class ReplicaState:
 
     Attributes:
         parameters: (replicas, size).
-        memory: (replicas, k) what the update rule remembers.
+        optimizer_state: (replicas, k) the update rule's state.
         reached: (replicas,) bool; the target was met, the replica rests.
         diverged: (replicas,) bool; a loss or a weight stopped being finite, the replica rests.
     """
@@ -99,14 +99,14 @@ def make_step(
 ) -> Step:
     """The function that measures every replica and then moves those that still train.
 
-    (parameters, memory, reached, diverged, images, labels, gradient_scale, *numbers)
-    -> (parameters, memory, reached, diverged, loss, metric). Loss and metric are those before the update. A resting
+    (parameters, optimizer_state, reached, diverged, inputs, targets, gradient_scale, *values)
+    -> (parameters, optimizer_state, reached, diverged, loss, metric). Loss and metric are those before the update. A resting
     replica keeps its parameters, so what is measured of it stays as it was.
 
     Args:
         network: the stacked network.
         rule: how weights move.
-        goal: when a replica rests; None where that is measured elsewhere.
+        criterion: when a replica rests; None where that is measured elsewhere.
         compiled: whether the step goes through torch.compile; equal networks share one compiled step.
     """
     return _compiled_step(network, rule, criterion) if compiled else _eager_step(network, rule, criterion)
@@ -126,14 +126,14 @@ def _eager_step(network: StackedNetwork, rule: UpdateRule, criterion: StoppingCr
         inputs: Tensor,
         targets: Tensor,
         gradient_scale: Tensor,
-        *numbers: Tensor,
+        *values: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         loss, metric, gradient = network.loss_and_gradient(parameters, inputs, targets)
         finite = _finite(loss, parameters)
         diverged = diverged | (~finite & ~reached)  # one that rests is done, whatever its later batches say
         if criterion is not None:
             reached = reached | (finite & (criterion.score(loss, metric) >= criterion.lowest_score))
-        moved, optimizer_state = rule.update(parameters, optimizer_state, gradient * gradient_scale, *numbers)
+        moved, optimizer_state = rule.update(parameters, optimizer_state, gradient * gradient_scale, *values)
         rests = (reached | diverged).unsqueeze(1)
         return torch.where(rests, parameters, moved), optimizer_state, reached, diverged, loss, metric
 
@@ -159,7 +159,7 @@ def advance(
     h = hyperparameters
     with torch.no_grad():
         for k in range(n_updates):
-            *moved, losses[k], metrics[k] = step(*now, inputs, targets, h.gradient_scale, *h.numbers)
+            *moved, losses[k], metrics[k] = step(*now, inputs, targets, h.gradient_scale, *h.values)
             now = (moved[0], moved[1], moved[2], moved[3])
     state.parameters, state.optimizer_state, state.reached, state.diverged = now
     return losses, metrics

@@ -38,8 +38,8 @@ class StackedMLP:
 
         Args:
             parameters: (replicas, size).
-            images: (sets, features, batch) as `arrange_images` lays them out, sets = replicas or 1 (shared).
-            labels: (sets, batch) in {0, 1}.
+            inputs: (sets, features, batch) as `arrange_inputs` lays them out, sets = replicas or 1 (shared).
+            targets: (sets, batch) in {0, 1}.
 
         Returns:
             loss (replicas,), accuracy (replicas,) in [0, 1], gradient (replicas, size).
@@ -87,9 +87,6 @@ class StackedMLP:
         mask[w : w + h] = True
         mask[-1] = True
         return mask
-
-    def fixed_mask(self) -> None:
-        """None: all parameters move."""
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         h, f = self.hidden, self.features

@@ -1,25 +1,15 @@
-"""Anybody's nn.Module as many replicas: stacked by torch.func, or side by side where that cannot be."""
+"""Users' modules: made by their factory, cast, and what of them trains."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, replace_all_batch_norm_modules_, vmap
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import UninitializedTensorMixin
 
 from lossact.errors import InputError
 from lossact.models.factory import ModuleFactory
-from lossact.replicas.objective import Objective, check_learnable
-from lossact.replicas.probe import ONE_AT_A_TIME, check_stackable, probe
-from lossact.replicas.random_streams import (
-    RNGState,
-    isolate_rng,
-    rng_state,
-    seed_rng,
-    set_rng_state,
-)
+from lossact.replicas.random_streams import isolate_rng, seed_rng
 
 
 def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module]:
@@ -33,9 +23,8 @@ def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module
         for seed in seeds:
             seed_rng(seed)
             module = factory.make()
-            if not isinstance(module, nn.Module):
-                raise InputError(f"network {factory} made {type(module).__name__}; it must return an nn.Module")
-            modules.append(module)
+            _check_made(factory, module)
+            modules.append(unwrap_compiled(module))
     shapes = [{name: (tuple(p.shape), p.requires_grad) for name, p in module.named_parameters()} for module in modules]
     if not shapes[0]:
         raise InputError(f"network {factory} has no parameters; there is nothing to train")
@@ -65,6 +54,23 @@ def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module
     return modules
 
 
+def _check_made(factory: ModuleFactory, module: object) -> None:
+    """Raise InputError where what a factory made cannot be trained as replicas, stacked or not."""
+    if not isinstance(module, nn.Module):
+        raise InputError(f"network {factory} made {type(module).__name__}; it must return an nn.Module")
+    for name, part in module.named_modules():
+        if any(isinstance(tensor, UninitializedTensorMixin) for tensor in part._parameters.values()):
+            raise InputError(
+                f"network {factory}: {name or 'it'} is a {type(part).__name__} whose shape is not known yet; give its "
+                "input size, or run the network once on an example inside the factory, before it is returned"
+            )
+        if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.sparse:
+            raise InputError(
+                f"network {factory}: {name or 'it'} is an {type(part).__name__} with sparse gradients, which replicas "
+                "do not take; leave out sparse=True"
+            )
+
+
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_parameters()
     yield from module.named_buffers()
@@ -77,42 +83,42 @@ def freeze(module: nn.Module, names: Iterable[str]) -> None:
         parameters[name].requires_grad_(False)
 
 
-def flat_parameters(module: nn.Module) -> Tensor:
-    """(size,) the module's parameters, flattened in their order."""
-    return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
+def cast_module(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Cast a module's real tensors to `dtype` and its complex ones to complex numbers of that precision, in place."""
+    complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
+
+    def cast(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(complex_dtype)
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    return module._apply(cast)  # module.to(dtype) would drop imaginary parts
 
 
-def _named_views(module: nn.Module, flat: Tensor) -> dict[str, Tensor]:
-    """Its parameters by name; those that it holds fixed get no gradient."""
-    parameters = dict(module.named_parameters())
-    parts = torch.split(flat, [p.numel() for p in parameters.values()])
-    return {
-        name: (part if p.requires_grad else part.detach()).view(p.shape)
-        for (name, p), part in zip(parameters.items(), parts, strict=True)
-    }
+def unwrap_compiled(module: nn.Module) -> nn.Module:
+    """Return a module without torch.compile around it or around its parts: vmap takes the operations themselves."""
+    original = getattr(module, "_orig_mod", None)
+    if isinstance(original, nn.Module):
+        return unwrap_compiled(original)
+    for name, child in module.named_children():
+        unwrapped = unwrap_compiled(child)
+        if unwrapped is not child:
+            setattr(module, name, unwrapped)
+    module._compiled_call_impl = None  # of module.compile()
+    return module
 
 
-def _bias_mask(module: nn.Module) -> Tensor:
-    return torch.cat(
-        [
-            torch.full((p.numel(),), name.rpartition(".")[2] == "bias", dtype=torch.bool)
-            for name, p in module.named_parameters()
-        ]
-    )
+def trained_names(module: nn.Module) -> tuple[str, ...]:
+    """Names of the parameters that require a gradient."""
+    return tuple(name for name, parameter in module.named_parameters() if parameter.requires_grad)
 
 
-def _fixed_mask(module: nn.Module) -> Tensor | None:
-    masks = [torch.full((p.numel(),), not p.requires_grad) for p in module.parameters()]
-    fixed = torch.cat(masks)
-    return fixed if bool(fixed.any()) else None
-
-
-def _layers(module: nn.Module) -> dict[str, int]:
-    sizes: dict[str, int] = {}
-    for name, parameter in module.named_parameters():
-        layer = name.rpartition(".")[0] or name
-        sizes[layer] = sizes.get(layer, 0) + parameter.numel()
-    return sizes
+def layers_of(module: nn.Module) -> dict[str, list[str]]:
+    """Name of each part with trained parameters of its own to their names, in order."""
+    layers: dict[str, list[str]] = {}
+    for name in trained_names(module):
+        layers.setdefault(name.rpartition(".")[0] or name, []).append(name)
+    return layers
 
 
 @contextmanager
@@ -125,177 +131,3 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes.items():
             part.training = training
-
-
-class StackedModule:
-    """R modules of one shape through torch.func: one forward and backward for all, by vmap.
-
-    Args:
-        module: any of them; its parameters' values are not used.
-        judge: loss and metric of its outputs.
-        images, labels: one replica's data, for a trial run.
-
-    Raises:
-        InputError: the module cannot be stacked.
-    """
-
-    def __init__(self, module: nn.Module, objective: Objective, inputs: Tensor, targets: Tensor) -> None:
-        tried = probe(module, objective, inputs, targets)
-        check_stackable(tried)
-        freeze(module, tried.unreached)
-        for part in list(module.modules()):
-            if isinstance(part, _BatchNorm) and part.training:  # in evaluation its statistics are read, and stay
-                replace_all_batch_norm_modules_(part)
-        self.module = module
-        self.objective = objective
-        try:
-            self.loss_and_gradient(flat_parameters(module).unsqueeze(0), inputs.unsqueeze(0), targets.unsqueeze(0))
-        except RuntimeError as error:
-            if "vmap" not in str(error):
-                raise
-            reason = str(error).partition(". ")[0]
-            raise InputError(
-                f"network, loss or metric cannot be stacked by torch.func ({reason}); {ONE_AT_A_TIME}, or write it in "
-                "operations that torch.func.vmap knows"
-            ) from None
-
-    def arrange_inputs(self, inputs: Tensor) -> Tensor:
-        """As they are."""
-        return inputs
-
-    def loss_and_gradient(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss (replicas,), metric (replicas,) and gradient (replicas, size)."""
-
-        def one(flat: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-            loss, metric = self._evaluate(flat, inputs, targets)
-            return loss, (loss, metric)
-
-        gradient, (loss, metric) = self._of_each(grad(one, has_aux=True), parameters, inputs, targets)
-        return loss, metric, gradient
-
-    def measure(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss (replicas,) and metric (replicas,)."""
-        loss, metric = self._of_each(self._evaluate, parameters, inputs, targets)
-        return loss, metric
-
-    def _evaluate(self, flat: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = functional_call(self.module, _named_views(self.module, flat), (inputs,))
-        return self.objective.evaluate(outputs, targets)
-
-    def _of_each(self, function: Callable[..., Any], parameters: Tensor, inputs: Tensor, targets: Tensor) -> Any:
-        shared = None if len(inputs) == 1 and len(parameters) > 1 else 0
-        if shared is None:
-            inputs, targets = inputs[0], targets[0]
-        return vmap(function, (0, shared, shared))(parameters, inputs, targets)
-
-    @property
-    def layers(self) -> dict[str, int]:
-        """Name of a part with parameters of its own to their number, in order."""
-        return _layers(self.module)
-
-    def outputs(self, parameters: Tensor, inputs: Tensor) -> Tensor:
-        """What every replica answers: (replicas, batch, ...)."""
-
-        def one(flat: Tensor, inputs: Tensor) -> Tensor:
-            answer: Tensor = functional_call(self.module, _named_views(self.module, flat), (inputs,))
-            return answer
-
-        shared = len(inputs) == 1 and len(parameters) > 1
-        return vmap(one, (0, None if shared else 0))(parameters, inputs[0] if shared else inputs)
-
-    def bias_mask(self) -> Tensor:
-        """(size,) with True where a parameter is called bias."""
-        return _bias_mask(self.module)
-
-    def fixed_mask(self) -> Tensor | None:
-        """(size,) with True where a parameter does not require gradients; None where all do."""
-        return _fixed_mask(self.module)
-
-
-class _Within(nn.Module):
-    """Whatever is to be done while a module has other weights."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, what: Callable[[], Any]) -> Any:
-        return what()
-
-
-class UnstackedModules:
-    """R modules side by side, each run by itself: slower, but anything a forward pass does stays its own.
-
-    What is only measured is measured in evaluation mode: without dropout, with batch norm's running statistics.
-
-    Args:
-        modules: one a replica.
-        judge: loss and metric of their outputs.
-        seeds: one a replica; what a forward pass draws comes from it.
-    """
-
-    def __init__(self, modules: Sequence[nn.Module], objective: Objective, seeds: Sequence[int]) -> None:
-        self.modules, self.objective = modules, objective
-        self.states: list[RNGState] = []
-        with isolate_rng():
-            for seed in seeds:
-                seed_rng(seed)
-                self.states.append(rng_state())
-
-    def arrange_inputs(self, inputs: Tensor) -> Tensor:
-        """As they are."""
-        return inputs
-
-    def loss_and_gradient(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss (replicas,), metric (replicas,) and gradient (replicas, size)."""
-        rows = [
-            self._one(r, flat, inputs[r % len(inputs)], targets[r % len(targets)]) for r, flat in enumerate(parameters)
-        ]
-        loss, metric, gradient = (torch.stack(column) for column in zip(*rows, strict=True))
-        return loss, metric, gradient
-
-    def _one(self, replica: int, flat: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        module = self.modules[replica]
-        with self._own_random_numbers(replica), torch.enable_grad():
-            own = flat.detach().requires_grad_()
-
-            def passed() -> tuple[Tensor, Tensor, Tensor]:
-                loss, metric = self.objective.evaluate(module(inputs), targets)
-                check_learnable(loss)
-                (gradient,) = torch.autograd.grad(loss, own)  # may run parts of the module again
-                return loss.detach(), metric.detach(), gradient
-
-            views = {f"module.{name}": view for name, view in _named_views(module, own).items()}
-            found: tuple[Tensor, Tensor, Tensor] = functional_call(_Within(module), views, (passed,))
-            return found
-
-    @contextmanager
-    def _own_random_numbers(self, replica: int) -> Iterator[None]:
-        with isolate_rng():
-            set_rng_state(self.states[replica])
-            yield
-            self.states[replica] = rng_state()
-
-    def measure(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss (replicas,) and metric (replicas,)."""
-        rows: list[tuple[Tensor, Tensor]] = []
-        for r, (module, flat) in enumerate(zip(self.modules, parameters, strict=True)):
-            of_replica = inputs[r % len(inputs)], targets[r % len(targets)]
-            with eval_mode(module), self._own_random_numbers(r), torch.no_grad():
-                outputs = functional_call(module, _named_views(module, flat), (of_replica[0],))
-                rows.append(self.objective.evaluate(outputs, of_replica[1]))
-        loss, metric = (torch.stack(column) for column in zip(*rows, strict=True))
-        return loss, metric
-
-    @property
-    def layers(self) -> dict[str, int]:
-        """None: one more forward pass would draw random numbers and change buffers."""
-        return {}
-
-    def bias_mask(self) -> Tensor:
-        """(size,) with True where a parameter is called bias."""
-        return _bias_mask(self.modules[0])
-
-    def fixed_mask(self) -> Tensor | None:
-        """(size,) with True where a parameter does not require gradients; None where all do."""
-        return _fixed_mask(self.modules[0])

@@ -32,9 +32,6 @@ class StackedNetwork(Protocol):
     def bias_mask(self) -> Tensor:
         """(size,) with True where a parameter is a bias."""
 
-    def fixed_mask(self) -> Tensor | None:
-        """(size,) with True where a parameter stays as it is; None where all move."""
-
 
 def image_sides(config: CNNConfig, image_shape: tuple[int, ...]) -> tuple[int, int]:
     """(height, width) of the images that a CNN sees.

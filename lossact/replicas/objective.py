@@ -1,16 +1,20 @@
 """What a network's outputs are worth: a loss to learn from, and a metric to be judged by."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from lossact.errors import InputError
 from lossact.functional import SIGMOID_LOSSES, is_correct
+from lossact.replicas.named_tensors import first_tensor, shapes_of
 
-Measure = Callable[[Tensor, Tensor], Tensor]
+Function = Callable[[Any, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -18,41 +22,79 @@ class Objective:
     """Loss and metric of one network's outputs.
 
     Attributes:
-        loss: a name in SIGMOID_LOSSES, of one logit an example; or (outputs, targets) -> (batch, ...) losses, one an
-            example at least.
-        metric: (outputs, targets) -> a number, or one an example, to be averaged; None for the accuracy.
+        loss: a name in SIGMOID_LOSSES, of one logit an example; or (outputs, targets) -> the batch's loss, or the
+            losses of its examples, which are averaged.
+        metric: (outputs, targets) -> a number, or one an example, to be averaged; None for the loss itself.
     """
 
-    loss: str | Measure
-    metric: Measure | None = None
+    loss: str | Function
+    metric: Function | None = is_correct
 
-    def evaluate(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss () and metric () of one network's outputs.
+    def mean_loss(self, outputs: Any, targets: Tensor) -> Tensor:
+        """Mean loss () of one network's outputs.
 
         Raises:
-            InputError: outputs, losses or metric are not of the shapes that they should have.
+            InputError: outputs or losses are not of the shapes that they should have.
         """
-        if not isinstance(outputs, Tensor) or not torch.is_floating_point(outputs) or len(outputs) != len(targets):
-            found = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-            raise InputError(f"network returned {found} for {len(targets)} examples; one output an example is needed")
-        if isinstance(self.loss, str) and outputs.shape != targets.shape:
+        if isinstance(self.loss, str):
+            if not isinstance(outputs, Tensor) or outputs.shape != targets.shape:
+                raise InputError(
+                    f"network returned {shapes_of(outputs)}, targets have {shapes_of(targets)}; loss={self.loss!r} "
+                    "needs one logit an example; for others give a function (outputs, targets) -> loss"
+                )
+            return SIGMOID_LOSSES[self.loss].function(outputs, targets).mean()
+        losses = averaged_as_torch_does(self.loss)(outputs, targets)
+        n = len(targets)
+        if not isinstance(losses, Tensor) or (losses.ndim and (not len(losses) or len(losses) % n)):
+            shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
             raise InputError(
-                f"network returned {tuple(outputs.shape)}, labels are {tuple(targets.shape)} (axis 0); one logit an "
-                f"image is needed for loss={self.loss!r}; give a function (outputs, targets) -> losses for others"
+                f"loss returned {shape} for {n} examples; it must return a tensor: one number for the batch "
+                "(reduction='mean' in torch's), or one loss an example"
             )
-        losses = (SIGMOID_LOSSES[self.loss].function if isinstance(self.loss, str) else self.loss)(outputs, targets)
-        if not isinstance(losses, Tensor) or losses.shape[:1] != targets.shape[:1]:
-            found = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+        if losses.is_complex():
+            raise InputError("loss returned complex numbers; a loss is real: take .abs() or .real of them")
+        return losses.mean() if losses.ndim else losses
+
+    def mean_metric(self, outputs: Any, targets: Tensor) -> Tensor:
+        """Metric () of one network's outputs.
+
+        Raises:
+            InputError: the metric returned something else than a number, or one an example.
+        """
+        assert self.metric is not None
+        if self.metric is is_correct and not isinstance(outputs, Tensor):
             raise InputError(
-                f"loss returned {found} for {len(targets)} examples; it must return one loss an example "
-                "(reduction='none' in torch's)"
+                f"accuracy of outputs {shapes_of(outputs)} is not defined; give the target a measure of your own, "
+                "Metric(function of (outputs, targets)), or Loss()"
             )
-        metric = (self.metric or is_correct)(outputs, targets)
+        metric = self.metric(outputs, targets)
         if not isinstance(metric, Tensor) or metric.shape not in {(), targets.shape[:1]}:
-            found = tuple(metric.shape) if isinstance(metric, Tensor) else type(metric).__name__
-            raise InputError(f"metric returned {found}; it must return a tensor: one number, or one an example")
-        exact = torch.promote_types(outputs.dtype, torch.float32)  # half precision would round a share to a target
-        return losses.mean(), metric.to(exact).mean()
+            shape = tuple(metric.shape) if isinstance(metric, Tensor) else type(metric).__name__
+            raise InputError(f"metric returned {shape}; it must return a tensor: one number, or one an example")
+        output = first_tensor(outputs)
+        exact = torch.promote_types(metric.dtype, torch.float32)  # half precision would round a share to a target
+        return metric.to(torch.promote_types(exact, output.real.dtype)).mean()
+
+    def evaluate(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss () and metric () of one network's outputs."""
+        loss = self.mean_loss(outputs, targets)
+        return loss, loss if self.metric is None else self.mean_metric(outputs, targets)
+
+
+def averaged_as_torch_does(loss: Function) -> Function:
+    """Return the loss, or where it is torch's cross-entropy unreduced, the mean that torch itself takes.
+
+    With class weights, or targets to be ignored, torch divides by the sum of the weights that count, which a mean of
+    the unreduced losses would not.
+    """
+    if isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)) and loss.reduction == "none":
+        reduced = copy.copy(loss)
+        reduced.reduction = "mean"
+        return reduced
+    if isinstance(loss, partial) and loss.func in (functional.cross_entropy, functional.nll_loss):
+        if loss.keywords.get("reduction") == "none":
+            return partial(loss.func, *loss.args, **{**loss.keywords, "reduction": "mean"})
+    return loss
 
 
 def check_learnable(loss: Tensor) -> None:

@@ -1,163 +1,215 @@
-"""One pass before many: what replicas could not do without harm, and which weights the loss reaches."""
+"""One pass before many: whether a network can be stacked, and the name of the part that cannot."""
 
-import hashlib
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from lossact.errors import InputError
+from lossact.replicas.draws import CountedDraws, Moment, module_paths
+from lossact.replicas.held_values import HeldValues, differing, snapshot
+from lossact.replicas.named_tensors import Inputs, call_with, map_tensors, shapes_of
 from lossact.replicas.objective import Objective, check_learnable
-from lossact.replicas.random_streams import RNGState, isolate_rng, rng_state
+from lossact.replicas.passes import PassContext, Stage
+from lossact.replicas.random_streams import isolate_rng, rng_state
+from lossact.replicas.stacked_module import StackedModule
 
 ONE_AT_A_TIME = "train it one at a time with Condition(stacked=False)"
-OF_EVERY_MODULE = set(vars(nn.Module())) - {"training"}  # parameters, buffers, hooks: looked at elsewhere
-DEEPEST = 4  # objects within objects that are compared
+FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, NotImplementedError)
 
 
 @dataclass(frozen=True)
 class StackabilityReport:
-    """What one pass showed.
+    """What one pass of a module by itself showed.
 
     Attributes:
-        drew: whether it drew random numbers.
-        changed: what the module holds and the pass changed, by name, or None.
+        draws: whether it drew random numbers, of any kind.
+        drew_uncounted: whether it drew numbers that no counter gives: from numpy's generators, say.
+        changed: what the module holds beside buffers and the pass changed, by name, or None.
+        changed_buffers: names of buffers that the pass changed.
         unreached: names of parameters whose gradient is not zero but none.
     """
 
-    drew: bool
+    draws: bool
+    drew_uncounted: bool
     changed: str | None
+    changed_buffers: Sequence[str]
     unreached: Sequence[str]
 
 
-def probe(module: nn.Module, objective: Objective, inputs: Tensor, targets: Tensor) -> StackabilityReport:
+def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tensor) -> StackabilityReport:
     """Run a module and its loss once.
 
-    Batch norm's running statistics may change: a network in training does not read them.
+    Args:
+        module: a network of its own, for the pass may leave traces in it.
+        objective: the loss and the metric.
+        inputs, targets: one replica's batch.
 
     Raises:
         InputError: the inputs do not fit, nothing can be learned, or what later updates see is changed in place.
     """
-    running = {
-        name
-        for path, part in module.named_modules()
-        if isinstance(part, _BatchNorm) and part.training
-        for name, _ in part.named_buffers(path, recurse=False)
-    }
-    held = {name: value for name, value in _held(module).items() if name not in running}
-    worth = _told([objective.loss, objective.metric])
-    given, weights = _told([inputs, targets]), _told(list(module.parameters()))
-    with isolate_rng(), torch.enable_grad():
+    before = HeldValues.of(module)
+    objective_before = snapshot([objective.loss, objective.metric])
+    data_before, weights_before = snapshot([inputs, targets]), snapshot(list(module.parameters()))
+    drawing = CountedDraws(Moment(0, Stage.TRAINING, 0), torch.tensor(0), module_paths(module), repeatable=False)
+    with isolate_rng(), torch.enable_grad(), drawing.active():
         states = rng_state()
         try:
-            outputs = module(inputs)
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            raise InputError(
-                f"network does not take inputs of shape {tuple(inputs.shape)} and {inputs.dtype}: {error}"
-            ) from None
-        if _told([inputs, targets]) != given:
+            outputs = call_with(module, inputs)
+        except FAILURES as error:
+            raise InputError(f"network does not take inputs of {shapes_of(inputs)}: {first_line(error)}") from None
+        if snapshot([inputs, targets]) != data_before:
             raise InputError(
                 "network changes its inputs in place, and later updates would see them; have it make new ones"
             )
-        answered = _told(outputs)
-        loss, _ = objective.evaluate(outputs, targets)
-        drew = _drew(states)
-    if _told([inputs, targets]) != given or _told(outputs) != answered:
+        outputs_before = _contents(outputs)
+        loss = _scored("loss", objective.mean_loss, outputs, targets)
+        if objective.metric is not None:
+            _scored("metric", objective.mean_metric, outputs, targets)
+        drew_uncounted = not states.equals(rng_state())
+    if snapshot([inputs, targets]) != data_before or _contents(outputs) != outputs_before:
         raise InputError(
             "loss or metric changes outputs or targets in place, and others would see them; have it make new"
         )
-    if _told([objective.loss, objective.metric]) != worth:
+    if snapshot([objective.loss, objective.metric]) != objective_before:
         raise InputError(
             "loss or metric changes what it holds from call to call, and all replicas share it; have it keep nothing"
         )
-    if _told(list(module.parameters())) != weights:
+    if snapshot(list(module.parameters())) != weights_before:
         raise InputError(
             "network changes its weights in its forward pass, which replicas do not keep; take a LightningCondition"
         )
     check_learnable(loss)
-    moving = {name: one for name, one in module.named_parameters() if one.requires_grad}
-    gradients = torch.autograd.grad(loss, list(moving.values()), allow_unused=True)
-    unreached = [name for name, gradient in zip(moving, gradients, strict=True) if gradient is None]
-    return StackabilityReport(drew, _differing(held, _held(module)), unreached)
+    trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+    unreached = [name for name, gradient in zip(trained, gradients, strict=True) if gradient is None]
+    after = HeldValues.of(module)
+    changed_buffers = [name for name, value in before.buffers.items() if after.buffers.get(name) != value]
+    return StackabilityReport(
+        draws=drew_uncounted or drawing.any,
+        drew_uncounted=drew_uncounted,
+        changed=differing(before.attributes, after.attributes),
+        changed_buffers=changed_buffers,
+        unreached=unreached,
+    )
 
 
-def check_stackable(tried: StackabilityReport) -> None:
-    """Raise InputError where a pass draws random numbers, or changes what its module holds."""
-    if tried.drew:
+def _contents(outputs: Any) -> Any:
+    return snapshot(map_tensors(lambda tensor: tensor.detach(), outputs))
+
+
+def _scored(what: str, function: Any, outputs: Any, targets: Tensor) -> Any:
+    try:
+        return function(outputs, targets)
+    except InputError:
+        raise
+    except FAILURES as error:
         raise InputError(
-            "network, loss or metric draws random numbers (dropout, say), which stacked replicas cannot do "
-            f"independently; {ONE_AT_A_TIME}"
-        )
-    if tried.changed is not None:
+            f"{what} does not take outputs of {shapes_of(outputs)} and targets of {shapes_of(targets)}: "
+            f"{first_line(error)}"
+        ) from None
+
+
+def check_stackable(report: StackabilityReport) -> None:
+    """Raise InputError where a pass draws what replicas would share, or changes what it holds beside buffers."""
+    if report.drew_uncounted:
         raise InputError(
-            f"network changes its {tried.changed!r} in its forward pass, which stacked replicas do not keep; "
+            "network, loss or metric draws from numpy's or Python's generators, or by a function of torch's that has "
+            "no counter, which stacked replicas would share; draw by torch.rand, torch.randn or dropout, or "
             f"{ONE_AT_A_TIME}"
+        )
+    if report.changed is not None:
+        raise InputError(
+            f"network changes its {report.changed!r} in its forward pass, which stacked replicas do not keep; "
+            f"make it a buffer (register_buffer), or {ONE_AT_A_TIME}"
         )
 
 
 def check_alike(modules: Sequence[nn.Module]) -> None:
-    """Raise InputError where modules that are to be stacked differ in more than parameters: all get the first one's."""
-    first = _held(modules[0])
+    """Raise InputError where modules that are to be stacked differ in more than parameters and buffers."""
+    first = HeldValues.of(modules[0]).attributes
     for module in modules[1:]:
-        name = _differing(first, _held(module))
+        name = differing(first, HeldValues.of(module).attributes)
         if name is not None:
             raise InputError(
-                f"each network draws its own {name!r}, which stacked replicas share; make it a parameter with "
-                f"requires_grad=False, or {ONE_AT_A_TIME}"
+                f"each network draws its own {name!r}, which stacked replicas share; make it a buffer "
+                f"(register_buffer), or {ONE_AT_A_TIME}"
             )
 
 
-def _held(module: nn.Module) -> dict[str, Any]:
-    """What a module holds beside its parameters' values, by name, to be compared: parts, buffers and attributes."""
-    found: dict[str, Any] = {}
-    for path, part in module.named_modules():
-        found[path or type(part).__name__] = type(part).__qualname__
-        own = {name: value for name, value in vars(part).items() if name not in OF_EVERY_MODULE}
-        for name, value in [*part.named_buffers(recurse=False), *own.items()]:
-            found[f"{path}.{name}" if path else name] = _told(value)
-    return found
+def metric_stacks(networks: StackedModule, inputs: Inputs, targets: Tensor) -> bool:
+    """Return whether torch.func.vmap can compute networks' metric; it runs one pass of the first of them.
+
+    Args:
+        networks: stacked networks.
+        inputs, targets: one replica's batch.
+
+    Raises:
+        InputError: network or loss cannot be stacked; the message names the part.
+    """
+    data = map_tensors(lambda tensor: tensor.unsqueeze(0), (inputs, targets))
+    context = PassContext(Stage.TRAINING, 0)
+    with torch.no_grad():
+        networks.metric_stacks = False
+        with _naming_part(networks.module) as path:
+            try:
+                networks.learn(*data, context, rows=slice(0, 1))
+                networks.measure(*data, context)
+            except FAILURES as error:
+                raise InputError(
+                    f"{path.part} cannot be stacked by torch.func.vmap ({first_line(error)}); {ONE_AT_A_TIME}, or "
+                    "write it in operations that torch.func.vmap knows"
+                ) from None
+        networks.metric_stacks = True
+        try:
+            networks.learn(*data, context, rows=slice(0, 1))
+        except FAILURES:
+            return False
+    return True
 
 
-def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
-    """The first name whose value is another one now."""
-    return next((name for name, value in before.items() if after.get(name) != value), None)
+class _Path:
+    """Which part of a network is running."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.names = {id(part): name for name, part in module.named_modules()}
+        self.running: list[str] = []
+        self.ended = False
+
+    @property
+    def part(self) -> str:
+        """Name what ran when an error came."""
+        if self.ended:
+            return "loss"
+        name = self.running[-1] if self.running else ""
+        return f"network's part {name!r}" if name else "network"
 
 
-def _told(value: Any, depth: int = 0) -> Any:
-    """A value's content, to be compared; of what cannot be looked into, its kind."""
-    if isinstance(value, Tensor):
-        value = value.detach().cpu()
-        data = value.reshape(-1).contiguous().view(torch.uint8) if value.layout == torch.strided else torch.empty(0)
-        return str(value.dtype), tuple(value.shape), hashlib.sha256(data.numpy().tobytes()).hexdigest()
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        return str(value.dtype), value.shape, hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
-    if isinstance(value, np.random.Generator):
-        return str(value.bit_generator.state)
-    if isinstance(value, random.Random):
-        return value.getstate()
-    if isinstance(value, torch.Generator):
-        return _told(value.get_state())
-    if depth < DEEPEST:
-        if isinstance(value, Mapping):
-            return [(str(name), _told(one, depth + 1)) for name, one in value.items()]
-        if isinstance(value, (list, tuple)):
-            return [_told(one, depth + 1) for one in value]
-        if isinstance(value, (set, frozenset)):
-            return sorted(str(_told(one, depth + 1)) for one in value)
-        if isinstance(value, nn.Module):
-            return [*_held(value).items(), *((name, _told(one)) for name, one in value.named_parameters())]
-        if hasattr(value, "__dict__") and not isinstance(value, type):
-            return type(value).__qualname__, _told(vars(value), depth + 1)
-    text = repr(value)
-    return type(value).__qualname__ if " at 0x" in text else text
+@contextmanager
+def _naming_part(module: nn.Module) -> Iterator[_Path]:
+    """Follow which part of a module runs, for the message of an error."""
+    path = _Path(module)
+
+    def enter(part: nn.Module, _: Any) -> None:
+        path.ended = False
+        path.running.append(path.names.get(id(part), ""))
+
+    def leave(part: nn.Module, *_: Any) -> None:
+        path.running.pop()
+        path.ended = not path.running
+
+    handles = [register_module_forward_pre_hook(enter), nn.modules.module.register_module_forward_hook(leave)]
+    try:
+        yield path
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
-def _drew(before: RNGState) -> bool:
-    now = rng_state()
-    same_numpy = np.array_equal(before.numpy[1], now.numpy[1]) and before.numpy[2:] == now.numpy[2:]
-    return not (same_numpy and before.python == now.python and torch.equal(before.torch, now.torch))
+def first_line(error: Exception) -> str:
+    """Return the first sentence of an error's message."""
+    return str(error).partition("\n")[0].partition(". ")[0]

@@ -46,6 +46,11 @@ class RNGState(NamedTuple):
     numpy: Any
     torch: torch.Tensor
 
+    def equals(self, other: "RNGState") -> bool:
+        """Return whether the generators stand where those of another moment did."""
+        same_numpy = np.array_equal(self.numpy[1], other.numpy[1]) and self.numpy[2:] == other.numpy[2:]
+        return bool(same_numpy) and self.python == other.python and torch.equal(self.torch, other.torch)
+
 
 def rng_state() -> RNGState:
     """The present states."""

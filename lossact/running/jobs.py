@@ -12,12 +12,21 @@ ProgressCallback = Callable[["Progress"], None]
 
 @dataclass(frozen=True, eq=False)
 class TrainedBlock:
-    """One block as it comes from training; curves hold the replicas below the number that is kept."""
+    """One block as it comes from training.
+
+    Attributes:
+        condition: what was trained.
+        first_replica: index of its first replica.
+        trials: of its replicas.
+        curves: of the replicas below the number that is kept.
+        one_at_a_time: in a few words why replicas that could have been fitted together were not; empty where they were.
+    """
 
     condition: BaseCondition
     first_replica: int
     trials: Trials
     curves: Curves
+    one_at_a_time: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lossact.conditions.condition import Condition
+from lossact.replicas.flat_population import FlatPopulation
 from lossact.running.runner import fit
 from lossact.running.stacking import DTYPES, data_sets, stacked_arrays, stacked_training
 from lossact.training.compute_config import ComputeConfig
@@ -44,8 +45,7 @@ def record_snapshots(
     """
     members = [(condition, replica) for replica in replicas]
     inputs, targets = stacked_arrays(data_sets(members, seed), DTYPES[compute_config.precision])
-    module = stacked_training(condition, seed, replicas, compute_config)
-    module.updates_per_step = every
+    module = stacked_training(condition, seed, replicas, compute_config, updates_per_step=every)
     watcher = _Watch()
     fit(module, compute_config, watcher)
     return watcher.snapshots, inputs, targets
@@ -60,4 +60,5 @@ class _Watch(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, StackedReplicasModule)
-        self.snapshots.append(Snapshot(pl_module.update_count, pl_module.state.parameters.cpu().clone()))
+        assert isinstance(pl_module.population, FlatPopulation)
+        self.snapshots.append(Snapshot(pl_module.update_count, pl_module.population.state.parameters.cpu().clone()))

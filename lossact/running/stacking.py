@@ -1,42 +1,58 @@
 """Builds the LightningModule of many replicas: their data, their networks and starts, and the numbers of each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from lossact.checks import EMPTY
 from lossact.conditions.condition import Condition
 from lossact.conditions.measures import Loss, Metric, Target
+from lossact.conditions.optimizers import Optimizer, TorchOptimizer
 from lossact.data import Dataset, GeneratedData
 from lossact.errors import InputError
+from lossact.functional import is_correct
 from lossact.models import plain_network
 from lossact.models.config import CNNConfig
 from lossact.models.factory import ModuleFactory
 from lossact.replicas.engine import StoppingCriterion
+from lossact.replicas.flat_population import FlatPopulation
 from lossact.replicas.minibatches import Minibatches
-from lossact.replicas.modules import (
-    StackedModule,
-    UnstackedModules,
-    flat_parameters,
-    freeze,
-    make_modules,
-)
-from lossact.replicas.network import StackedNetwork, image_sides, stacked_network
+from lossact.replicas.modules import cast_module, freeze, make_modules
+from lossact.replicas.named_population import NamedPopulation
+from lossact.replicas.named_tensors import Tensors, first_tensor, map_tensors
+from lossact.replicas.network import image_sides, stacked_network
 from lossact.replicas.objective import Objective
-from lossact.replicas.probe import check_alike, probe
+from lossact.replicas.optimizers import (
+    Clipping,
+    RuleOptimizer,
+    StackedOptimizer,
+    TorchRecipe,
+    TorchStackedOptimizer,
+    TorchUnstackedOptimizers,
+    is_elementwise,
+)
+from lossact.replicas.passes import Networks
+from lossact.replicas.population import Population
+from lossact.replicas.probe import check_alike, check_stackable, metric_stacks, probe
 from lossact.replicas.random_streams import (
     DATA,
-    FORWARD,
     ORDER,
+    TEST,
     WEIGHTS,
     isolate_rng,
     replica_generator,
     sample_for_replica,
 )
-from lossact.replicas.update_rules import UPDATE_RULES
+from lossact.replicas.stacked_module import StackedModule
+from lossact.replicas.unstacked_modules import UnstackedModules
+from lossact.replicas.update_rules import UPDATE_RULES, UpdateRule
+from lossact.training.base import ExampleSets, MeasurementPlan, RunDescription
 from lossact.training.compute_config import ComputeConfig
+from lossact.training.loaders import Examples
 from lossact.training.stacked import StackedReplicasModule
 
 ReplicaKey = tuple[Condition, int]  # a condition that replicas may be stacked of, and a replica of it
@@ -44,58 +60,84 @@ DTYPES = {"32-true": torch.float32, "64-true": torch.float64, "bf16-mixed": torc
 
 
 def stacked_training(
-    condition: Condition, seed: int, replicas: Sequence[int], compute_config: ComputeConfig, *, curves_of: int = 0
+    condition: Condition,
+    seed: int,
+    replicas: Sequence[int],
+    compute_config: ComputeConfig,
+    *,
+    curves_of: int = 0,
+    updates_per_step: int | None = None,
 ) -> StackedReplicasModule:
-    """The LightningModule that trains the given replicas of a condition together."""
-    return stack_replicas([(condition, replica) for replica in replicas], seed, compute_config, curves_of=curves_of)
+    """Build the LightningModule that trains the given replicas of a condition together."""
+    members = [(condition, replica) for replica in replicas]
+    return stack_replicas(members, seed, compute_config, curves_of=curves_of, updates_per_step=updates_per_step)
 
 
 def stack_replicas(
-    members: Sequence[ReplicaKey], seed: int, compute_config: ComputeConfig, *, curves_of: int
+    members: Sequence[ReplicaKey],
+    seed: int,
+    compute_config: ComputeConfig,
+    *,
+    curves_of: int,
+    updates_per_step: int | None = None,
+    fresh_test_data: bool = False,
+    metadata: Mapping[str, Any] = EMPTY,
 ) -> StackedReplicasModule:
-    """The LightningModule of replicas of conditions that may share a launch."""
+    """Build the LightningModule of replicas of conditions that may share a launch.
+
+    Args:
+        members: conditions and replica indices.
+        seed: the experiment's.
+        compute_config: how to compute.
+        curves_of: curves are kept for the first so many replicas.
+        updates_per_step: updates in one training_step; None for what suits the network.
+        fresh_test_data: whether Trainer.test measures on a fresh draw of data that are drawn for each replica.
+        metadata: what is trained, for logs and checkpoints, ready for JSON.
+    """
     dtype = DTYPES[compute_config.precision]
-    sets = data_sets(members, seed)
-    inputs, targets = stacked_arrays(sets, dtype)
     condition, _ = members[0]
-    _check_labels(condition, targets)
-    if condition.uses_closed_form_gradients:
-        inputs = inputs.to(dtype)
-    validation = None
+    sets = data_sets(members, seed)
+    training = stacked_arrays(sets, dtype)
+    _check_targets(condition, training[1])
     held_out = validation_sets(members, seed, sets)
-    if condition.target.split == "validation" and held_out is not None:
-        shown, answers = stacked_arrays(held_out, dtype)
-        _check_labels(condition, answers)
-        validation = shown.to(inputs.dtype), answers
+    validation = None if held_out is None else stacked_arrays(held_out, dtype)
+    if validation is not None and condition.target.split == "validation":
+        _check_targets(condition, validation[1])
+    test = None
+    if fresh_test_data and condition.data.per_replica:
+        test = stacked_arrays(data_sets(members, seed, TEST), dtype)
+    examples = ExampleSets(training=training, validation=validation, test=test)
     batches = None
-    size = checked_batch_size(condition, targets.shape[1])
+    n_examples = training[1].shape[1]
+    size = checked_batch_size(condition, n_examples)
     if size is not None:
         orders = [replica_generator(seed, replica, ORDER) for _, replica in members]
-        batches = Minibatches(orders, n_examples=targets.shape[1], size=size)
-    network, start = _network_and_start(members, seed, inputs, targets, dtype)
-    rule = UPDATE_RULES[condition.optimizer.kind]
-    optimizers = [condition.optimizer for condition, _ in members]
-    bias_scales = [getattr(one, "bias_gradient_scale", 1.0) for one in optimizers]
+        batches = Minibatches(orders, n_examples=n_examples, size=size)
     return StackedReplicasModule(
-        network,
-        start,
-        inputs,
-        targets,
-        rule=rule,
-        numbers=torch.tensor([[getattr(one, name) for one in optimizers] for name in rule.numbers], dtype=dtype),
-        bias_gradient_scale=torch.tensor(bias_scales, dtype=dtype),
-        criterion=criterion_of(condition.target),
+        make_population(members, seed, training, dtype),
+        examples,
+        plan_of(condition, curves_of=curves_of),
         batches=batches,
-        validation=validation,
-        measured_every=condition.measured_every,
         budget=condition.budget,
-        compiled=compute_config.compiled and condition.uses_closed_form_gradients,
-        curves_of=curves_of,
-        updates_per_step=condition.network_config.updates_per_step,
+        compiled=compute_config.compiled,
+        updates_per_step=updates_per_step or condition.network_config.updates_per_step,
+        description=RunDescription(
+            replicas=[replica for _, replica in members], metric_name=condition.metric_name, metadata=metadata
+        ),
     )
 
 
-def _check_labels(condition: Condition, targets: torch.Tensor) -> None:
+def plan_of(condition: Condition, *, curves_of: int = 0) -> MeasurementPlan:
+    """What is measured of a condition's replicas, and when."""
+    return MeasurementPlan(
+        criterion=criterion_of(condition.target),
+        on_validation=condition.target.split == "validation",
+        every=condition.measured_every,
+        curves_of=curves_of,
+    )
+
+
+def _check_targets(condition: Condition, targets: torch.Tensor) -> None:
     """Losses with a name are of the sigmoid of one logit."""
     if isinstance(condition.loss, str) and (targets.ndim != 2 or not ((targets == 0) | (targets == 1)).all()):
         raise InputError(
@@ -119,7 +161,9 @@ def checked_batch_size(condition: Condition, n_examples: int) -> int | None:
 def objective_of(condition: Condition) -> Objective:
     """Loss and metric that the condition names."""
     measure = condition.target.measure
-    return Objective(condition.loss, measure.function if isinstance(measure, Metric) else None)
+    if isinstance(measure, Metric):
+        return Objective(condition.loss, measure.function)
+    return Objective(condition.loss, is_correct if condition.measures_accuracy else None)
 
 
 def criterion_of(target: Target) -> StoppingCriterion:
@@ -129,58 +173,138 @@ def criterion_of(target: Target) -> StoppingCriterion:
     )
 
 
-def _network_and_start(
-    members: Sequence[ReplicaKey], seed: int, inputs: torch.Tensor, targets: torch.Tensor, dtype: torch.dtype
-) -> tuple[StackedNetwork, torch.Tensor]:
-    """The stacked network, and (replicas, size) initial parameters."""
+def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples, dtype: torch.dtype) -> Population:
+    """Make the replicas of conditions that share a launch, with their start and their optimiser."""
     condition, _ = members[0]
     config = condition.network_config
-    objective = objective_of(condition)
-    shown = inputs[0][: condition.batch_size], targets[0][: condition.batch_size]
-    if isinstance(config, ModuleFactory):
-        modules = plain_networks(members, seed, tuple(inputs.shape[2:]))
-        start = torch.stack([flat_parameters(module) for module in modules]).to(dtype)
-        if condition.stacked:
-            check_alike(modules)
-            _check_replicas_differ(members, start, inputs, targets)
-            return StackedModule(modules[0].to(dtype), objective, *shown), start
-        modules = [module.to(dtype) for module in modules]
-        (one_more,) = plain_networks(members[:1], seed, tuple(inputs.shape[2:]))  # the pass may leave traces in it
-        tried = probe(one_more.to(dtype), objective, *shown)
-        if not tried.drew and tried.changed is None:
-            _check_replicas_differ(members, start, inputs, targets)
-            for module in modules:
-                freeze(module, tried.unreached)
-        seeds = [forward_seed(seed, replica) for _, replica in members]
-        return UnstackedModules(modules, objective, seeds), start
-    image_shape = tuple(inputs.shape[2:])
-    starts = [_flat_start(condition, image_shape, seed, replica) for condition, replica in members]
-    start = torch.from_numpy(np.stack(starts)).to(dtype)
+    optimizers = [condition.optimizer for condition, _ in members]
+    bias_scales = [getattr(optimizer, "bias_gradient_scale", 1.0) for optimizer in optimizers]
+    bias_gradient_scale = torch.tensor(bias_scales, dtype=dtype)
+    inputs, _ = training
     if condition.uses_closed_form_gradients:
-        return stacked_network(config, image_shape, str(condition.loss)), start
-    return StackedModule(plain_network(config, image_shape).to(dtype), objective, *shown), start
+        assert not isinstance(config, ModuleFactory)
+        image_shape = tuple(inputs.shape[2:])
+        starts = [_flat_start(condition, image_shape, seed, replica) for condition, replica in members]
+        rule = UPDATE_RULES[condition.optimizer.rule_name]
+        return FlatPopulation(
+            stacked_network(config, image_shape, str(condition.loss)),
+            torch.from_numpy(np.stack(starts)).to(dtype),
+            rule=rule,
+            hyperparameters=_hyperparameters(rule, optimizers, dtype),
+            bias_gradient_scale=bias_gradient_scale,
+            template=plain_network(config, image_shape).to(dtype),
+        )
+    networks = _networks(members, seed, training, dtype)
+    template = networks.template
+    recipe = None
+    if isinstance(condition.optimizer, TorchOptimizer):
+        recipe = torch_recipe(condition.optimizer, template)
+
+    def make_optimizer(parameters: Tensors) -> StackedOptimizer:
+        if recipe is not None:
+            kind = TorchStackedOptimizer if recipe.elementwise else TorchUnstackedOptimizers
+            return kind(recipe, parameters)
+        rule = UPDATE_RULES[condition.optimizer.rule_name]
+        return RuleOptimizer(rule, parameters, _hyperparameters(rule, optimizers, dtype))
+
+    return NamedPopulation(
+        networks, make_optimizer, bias_gradient_scale=bias_gradient_scale, clipping=clipping_of(condition)
+    )
 
 
-def _check_replicas_differ(
-    members: Sequence[ReplicaKey], start: torch.Tensor, inputs: torch.Tensor, targets: torch.Tensor
-) -> None:
+def _hyperparameters(rule: UpdateRule, optimizers: Sequence[Optimizer], dtype: torch.dtype) -> torch.Tensor:
+    """(k, replicas) a rule's hyperparameters, in the order of their names."""
+    values = [[getattr(optimizer, name) for optimizer in optimizers] for name in rule.hyperparameter_names]
+    return torch.tensor(values, dtype=dtype)
+
+
+def clipping_of(condition: Condition) -> Clipping:
+    """The condition's limits on gradients."""
+    return Clipping(condition.clip_norm, condition.clip_value)
+
+
+def _networks(members: Sequence[ReplicaKey], seed: int, training: Examples, dtype: torch.dtype) -> Networks:
+    """Make replicas' networks, stacked or side by side as the condition says."""
+    condition, _ = members[0]
+    shown = map_tensors(lambda tensor: tensor[0][: condition.batch_size], training)
+    objective = objective_of(condition)
+    input_shape = tuple(first_tensor(shown[0]).shape[1:])
+    modules = [cast_module(module, dtype) for module in plain_networks(members, seed, input_shape)]
+    (one_more,) = plain_networks(members[:1], seed, input_shape)  # the pass may leave traces in it
+    report = probe(cast_module(one_more, dtype), objective, *shown)
+    replicas = [replica for _, replica in members]
+    if condition.stacked:
+        check_stackable(report)
+        check_alike(modules)
+    if not report.draws and (condition.stacked or report.changed is None):
+        _check_replicas_differ(members, modules, training)
+    if condition.stacked or (not report.draws and report.changed is None):
+        for module in modules:
+            freeze(module, report.unreached)
+    if not condition.stacked:
+        return UnstackedModules(modules, objective, replicas, seed)
+    networks = StackedModule(
+        modules, objective, replicas, changing=report.changed_buffers, draws_by=seed if report.draws else None
+    )
+    networks.metric_stacks = metric_stacks(networks, *shown)
+    return networks
+
+
+def _check_replicas_differ(members: Sequence[ReplicaKey], modules: Sequence[nn.Module], training: Examples) -> None:
     """Raise InputError where all replicas are the same run, whose verdict would be that of a single one.
 
     Args:
         members: the replicas.
-        start: (replicas, size) initial parameters.
-        inputs, targets: (replicas or 1, n, ...) the training data.
+        modules: one each, with its initial weights.
+        training: inputs and targets (replicas or 1, n, ...).
     """
     first, _ = members[0]
-    if first.batch_size is not None and first.batch_size < targets.shape[1]:
+    if first.batch_size is not None and first.batch_size < training[1].shape[1]:
         return  # each replica has its own order of batches
-    own = torch.tensor([condition == first for condition, _ in members])
-    rows = [tensor if len(tensor) == 1 else tensor[own] for tensor in (start, inputs, targets)]
-    if own.sum() > 1 and all(bool((tensor == tensor[0]).all()) for tensor in rows):
+    rows = [row for row, (condition, _) in enumerate(members) if condition == first]
+    starts = [[*modules[row].parameters(), *modules[row].buffers()] for row in rows]
+    equal_starts = all(all(map(torch.equal, start, starts[0])) for start in starts[1:])
+    equal_data: list[bool] = []
+    map_tensors(
+        lambda tensor: equal_data.append(len(tensor) == 1 or bool((tensor[rows] == tensor[rows[0]]).all())), training
+    )
+    if len(rows) > 1 and equal_starts and all(equal_data):
         raise InputError(
             f"{first}: all replicas start from the same weights and learn the same examples, so that many are one run; "
             "leave seeds to lossact (no torch.manual_seed in network), or give data that are drawn"
         )
+
+
+def torch_recipe(optimizer: TorchOptimizer, network: nn.Module) -> TorchRecipe:
+    """Find the groups of an optimiser's parameters on one ordinary network, by name.
+
+    Raises:
+        InputError: the groups are none of that network's, or the optimiser does not take them.
+    """
+    trained = {id(p): name for name, p in network.named_parameters() if p.requires_grad}
+    groups: list[tuple[tuple[str, ...], dict[str, Any]]] = []
+    if optimizer.groups is not None:
+        for group in optimizer.groups(network):
+            if not isinstance(group, Mapping) or "params" not in group:
+                raise InputError(f"groups returned {group!r}; a list of dicts with 'params' is needed, as torch has it")
+            tensors = group["params"]
+            tensors = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
+            names = tuple(trained[id(tensor)] for tensor in tensors if id(tensor) in trained)
+            groups.append((names, {name: value for name, value in group.items() if name != "params"}))
+        left_out = set(trained.values()) - {name for names, _ in groups for name in names}
+        if left_out:
+            raise InputError(
+                f"groups leave out {sorted(left_out)[0]!r}, which would never move; put it into a group, or set its "
+                "requires_grad to False in the network"
+            )
+        groups = [group for group in groups if group[0]]
+    elementwise = optimizer.elementwise or is_elementwise(optimizer.kind)
+    recipe = TorchRecipe(optimizer.kind, optimizer.arguments, tuple(groups), elementwise)
+    try:
+        recipe.make({name: p for name, p in network.named_parameters() if p.requires_grad})
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{optimizer}: {error}") from None
+    return recipe
 
 
 def _flat_start(condition: Condition, image_shape: tuple[int, ...], seed: int, replica: int) -> NDArray[np.float64]:
@@ -240,7 +364,7 @@ def stacked_arrays(sets: Sequence[Dataset], dtype: torch.dtype) -> tuple[torch.T
     """Images (sets, n, ...) and labels (sets, n, ...); integers stay what they are."""
     stacked = []
     for name in ("inputs", "targets"):
-        arrays = [getattr(one, name) for one in sets]
+        arrays = [getattr(each, name) for each in sets]
         if len({(array.shape, array.dtype) for array in arrays}) > 1:
             shapes = sorted({str(array.shape) for array in arrays})
             raise InputError(f"data: {name} of replicas have shapes {', '.join(shapes)}; all replicas must share one")
@@ -252,11 +376,6 @@ def stacked_arrays(sets: Sequence[Dataset], dtype: torch.dtype) -> tuple[torch.T
 def replica_seed(seed: int, replica: int) -> int:
     """What a replica of a LightningModule or a function is seeded with: in [0, 2^32)."""
     return _torch_seed(seed, replica, WEIGHTS) % 2**32
-
-
-def forward_seed(seed: int, replica: int) -> int:
-    """What a replica's forward passes draw from."""
-    return _torch_seed(seed, replica, FORWARD)
 
 
 def _torch_seed(seed: int, replica: int, stream: int) -> int:

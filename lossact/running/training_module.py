@@ -1,7 +1,8 @@
-"""The LightningModule that a Trainer of one's own takes: one replica of a condition, or many."""
+"""The LightningModule that a user's own Trainer takes: one replica of a condition, or many."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,25 +10,29 @@ import torch
 from torch import nn
 
 from lossact.conditions.condition import Condition
-from lossact.conditions.optimizers import SGD, Optimizer
+from lossact.conditions.optimizers import Optimizer, RuleBasedOptimizer, TorchOptimizer
+from lossact.errors import InputError
+from lossact.models.factory import ModuleFactory
 from lossact.replicas.minibatches import Minibatches
-from lossact.replicas.modules import StackedModule
+from lossact.replicas.modules import cast_module
+from lossact.replicas.named_tensors import first_tensor, map_tensors
 from lossact.replicas.random_streams import ORDER, TEST, replica_generator
 from lossact.running.stacking import (
-    DTYPES,
     ReplicaKey,
     checked_batch_size,
-    criterion_of,
+    clipping_of,
     data_sets,
-    forward_seed,
     objective_of,
     plain_networks,
+    plan_of,
     stack_replicas,
     stacked_arrays,
+    torch_recipe,
     validation_sets,
 )
 from lossact.storage.curve_files import CURVES_KEPT
 from lossact.storage.trials import Trials
+from lossact.training.base import ExampleSets, RunDescription
 from lossact.training.compute_config import PRECISIONS, ComputeConfig
 from lossact.training.loaders import Examples
 from lossact.training.single import SingleNetworkModule
@@ -52,10 +57,11 @@ def training_module(
         compiled: whether the step of many goes through torch.compile.
     """
     members = [(condition, replica) for replica in replicas]
-    module = _single(*members[0], seed) if len(members) == 1 else _stacked(members, seed, precision, compiled)
-    module.replicas, module.metric_name = replicas, condition.metric_name
-    module.metadata = {"name": condition.name, "seed": seed, "condition": json.loads(condition.json)}
-    return module
+    metadata = {"name": condition.name, "seed": seed, "condition": json.loads(condition.json)}
+    if len(members) == 1:
+        return _single(condition, replicas[0], seed, metadata)
+    compute_config = ComputeConfig(precision=precision if precision in PRECISIONS else "32-true", compiled=compiled)
+    return stack_replicas(members, seed, compute_config, curves_of=CURVES_KEPT, fresh_test_data=True, metadata=metadata)
 
 
 def trials_of(module: SingleNetworkModule | StackedReplicasModule) -> Trials:
@@ -69,76 +75,73 @@ def trials_of(module: SingleNetworkModule | StackedReplicasModule) -> Trials:
     return Trials(steps, np.array([reached]), np.array([module.diverged]), module.budget)
 
 
-def _stacked(members: Sequence[ReplicaKey], seed: int, precision: str, compiled: bool) -> StackedReplicasModule:
-    condition, _ = members[0]
-    compute_config = ComputeConfig(precision=precision if precision in PRECISIONS else "32-true", compiled=compiled)
-    module = stack_replicas(members, seed, compute_config, curves_of=CURVES_KEPT)
-    dtype = DTYPES[compute_config.precision]
-    held_out = validation_sets(members, seed)
-    if held_out is not None:
-        module.validation_examples = stacked_arrays(held_out, dtype)
-    module.test_examples = module.validation_examples
-    if condition.data.per_replica:
-        module.test_examples = stacked_arrays(data_sets(members, seed, TEST), dtype)
-    if condition.stacked:
-        inputs, targets = module.training_examples
-        (network,) = plain_networks(members[:1], seed, tuple(inputs.shape[2:]))
-        module.answer = StackedModule(network.to(dtype), objective_of(condition), inputs[0], targets[0]).outputs
-    return module
-
-
-def _single(condition: Condition, replica: int, seed: int) -> SingleNetworkModule:
+def _single(condition: Condition, replica: int, seed: int, metadata: Mapping[str, Any]) -> SingleNetworkModule:
     member: list[ReplicaKey] = [(condition, replica)]
     dtype = torch.float64
-    inputs, targets = _only(stacked_arrays(data_sets(member, seed), dtype))
+    training = _only(stacked_arrays(data_sets(member, seed), dtype))
     held_out = validation_sets(member, seed)
-    (network,) = plain_networks(member, seed, tuple(inputs.shape[1:]))
-    size = checked_batch_size(condition, len(targets))
+    test = None
+    if condition.data.per_replica:
+        test = _only(stacked_arrays(data_sets(member, seed, TEST), dtype))
+    input_shape = tuple(first_tensor(training[0]).shape[1:])
+    network = cast_module(plain_networks(member, seed, input_shape)[0], dtype)
+    n_examples = len(training[1])
+    size = checked_batch_size(condition, n_examples)
 
     def batches() -> Minibatches:
         assert size is not None
-        return Minibatches([replica_generator(seed, replica, ORDER)], n_examples=len(targets), size=size)
+        return Minibatches([replica_generator(seed, replica, ORDER)], n_examples=n_examples, size=size)
 
-    def make_optimizer(parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch_optimizer(condition.optimizer, parameters)
-
-    if isinstance(condition.optimizer, SGD) and condition.optimizer.bias_gradient_scale != 1:
-        scale = condition.optimizer.bias_gradient_scale
+    scale = getattr(condition.optimizer, "bias_gradient_scale", 1.0)
+    if scale != 1:
         for name, parameter in network.named_parameters():
             if name.rpartition(".")[2] == "bias":
                 parameter.register_hook(lambda gradient: gradient * scale)  # type: ignore[no-untyped-call]
-    module = SingleNetworkModule(
+    return SingleNetworkModule(
         network,
         objective_of(condition),
-        make_optimizer,
-        (inputs, targets),
-        validation=None if held_out is None else _only(stacked_arrays(held_out, dtype)),
-        criterion=criterion_of(condition.target),
-        criterion_on_validation=condition.target.split == "validation",
+        partial(torch_optimizer, condition.optimizer),
+        ExampleSets(
+            training=training,
+            validation=None if held_out is None else _only(stacked_arrays(held_out, dtype)),
+            test=test,
+        ),
+        plan_of(condition),
         batches=None if size is None else batches,
-        measured_every=condition.measured_every,
-        in_evaluation_mode=not condition.stacked,
+        clipping=clipping_of(condition),
         budget=condition.budget,
-        forward_seed=None if condition.stacked else forward_seed(seed, replica),
+        draws_for=(seed, replica) if isinstance(condition.network_config, ModuleFactory) else None,
+        description=RunDescription(replicas=[replica], metric_name=condition.metric_name, metadata=metadata),
     )
-    if condition.data.per_replica:
-        module.test_examples = _only(stacked_arrays(data_sets(member, seed, TEST), dtype))
-    return module
 
 
 def _only(stacked: Examples) -> Examples:
     """Of the one set."""
-    return stacked[0][0], stacked[1][0]
+    inputs, targets = map_tensors(lambda tensor: tensor[0], stacked)
+    return inputs, targets
 
 
-def torch_optimizer(optimizer: Optimizer, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser of torch's with the same numbers."""
-    numbers: dict[str, Any] = {
+def torch_optimizer(optimizer: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
+    """Make torch's optimiser of one network.
+
+    Raises:
+        InputError: it asks for the loss more than once in a step, which a single network under the Trainer does not do.
+    """
+    if isinstance(optimizer, TorchOptimizer):
+        recipe = torch_recipe(optimizer, network)
+        if recipe.needs_closure:
+            raise InputError(
+                f"{optimizer} asks for the loss more than once in a step, which a single network under the Trainer "
+                "does not do; train two replicas or more"
+            )
+        return recipe.make({name: p for name, p in network.named_parameters() if p.requires_grad})
+    arguments: dict[str, Any] = {
         name: value for name, value in optimizer.content().items() if name not in {"kind", "bias_gradient_scale"}
     }
-    numbers["lr"] = numbers.pop("learning_rate")
-    if "beta1" in numbers:
-        numbers["betas"] = numbers.pop("beta1"), numbers.pop("beta2")
-        numbers["eps"] = numbers.pop("epsilon")
-    made: torch.optim.Optimizer = KINDS[optimizer.kind](parameters, **numbers)
+    arguments["lr"] = arguments.pop("learning_rate")
+    if "beta1" in arguments:
+        arguments["betas"] = arguments.pop("beta1"), arguments.pop("beta2")
+        arguments["eps"] = arguments.pop("epsilon")
+    assert isinstance(optimizer, RuleBasedOptimizer)
+    made: torch.optim.Optimizer = KINDS[optimizer.kind](network.parameters(), **arguments)
     return made

@@ -1,37 +1,88 @@
-"""What the training of one network and of many share: what they are about, and what is only measured."""
+"""What the training of one network and of many share: examples, measurements, and what they are about."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from lightning.pytorch import LightningModule
 
 from lossact.errors import InputError
+from lossact.replicas.engine import StoppingCriterion
 from lossact.training.loaders import Examples, OneBatch
+
+FULL_ACCURACY = StoppingCriterion(1.0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ExampleSets:
+    """Inputs and targets of each purpose; those of stacked replicas are (sets, n, ...).
+
+    Attributes:
+        training: what is learned.
+        validation: what Trainer.validate measures; None for what is learned.
+        test: what Trainer.test measures; None for what validate does.
+    """
+
+    training: Examples
+    validation: Examples | None = None
+    test: Examples | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasurementPlan:
+    """What is measured of replicas while they train, and when.
+
+    Attributes:
+        criterion: when a replica rests.
+        on_validation: whether it is measured on the validation examples.
+        every: updates between two measurements, where they are not those of the step itself.
+        curves_of: curves are kept for the first so many replicas.
+    """
+
+    criterion: StoppingCriterion = FULL_ACCURACY
+    on_validation: bool = False
+    every: int = 1
+    curves_of: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDescription:
+    """What is trained, for logs and checkpoints.
+
+    Attributes:
+        replicas: their indices in the experiment.
+        metric_name: what logs call the metric.
+        metadata: the condition and its seed, ready for JSON.
+    """
+
+    replicas: Sequence[int]
+    metric_name: str = "accuracy"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ReplicasModule(LightningModule, ABC):
     """Training of replicas of one condition.
 
-    Attributes:
+    Args:
+        examples: inputs and targets of each purpose.
+        description: what is trained.
         budget: updates at most.
+
+    Attributes:
         update_count: updates that have been applied.
-        replicas: indices of what trains.
-        metric_name: what logs call the metric.
-        about: what is trained, ready for JSON; for what is written of it.
-        training_examples, validation_examples, test_examples: what is learned, and what Trainer.validate and .test
-            measure.
+        replicas, metric_name, metadata: those of the description.
     """
 
-    def __init__(self, *, budget: int, training: Examples, validation: Examples | None) -> None:
+    def __init__(self, examples: ExampleSets, description: RunDescription, *, budget: int) -> None:
         super().__init__()
         self.budget = budget
         self.update_count = 0
-        self.replicas: Sequence[int] = [0]
-        self.metric_name = "accuracy"
-        self.metadata: Mapping[str, Any] = {}
-        self.training_examples = training
-        self.validation_examples = self.test_examples = validation or training
+        self.replicas, self.metric_name = description.replicas, description.metric_name
+        self.metadata = description.metadata
+        self.training_examples = examples.training
+        self.validation_examples = examples.validation or examples.training
+        self.test_examples = examples.test or self.validation_examples
 
     @abstractmethod
     def measured(self, batch: Examples) -> Mapping[str, Any]:

@@ -77,7 +77,7 @@ class ReplicaLog(Callback):
         first = pl_module.update_count + measured_last - len(loss)
         steps = pl_module.steps_to_target.compute().reshape(-1)
         every = max(1, trainer.log_every_n_steps)  # type: ignore[attr-defined]
-        norms = pl_module.gradient_norm(len(steps)) if pl_module.network.layers else None
+        norms = pl_module.gradient_norm(len(steps)) if pl_module.population.layer_names else None
         for k in range(len(loss)):
             update = first + k
             last = k == len(loss) - 1
@@ -87,7 +87,7 @@ class ReplicaLog(Callback):
             row = {"update": float(update), "reach_rate": float(reached.double().mean())}
             row |= _bands("loss", loss[k]) | _bands(pl_module.metric_name, metric[k])
             if norms is not None and last:
-                for layer, of_layer in zip(pl_module.network.layers, norms.T, strict=True):
+                for layer, of_layer in zip(pl_module.population.layer_names, norms.T, strict=True):
                     row |= _bands(f"gradient_norm/{layer}", of_layer)
             for logger in trainer.loggers:
                 logger.log_metrics(row, step=update)

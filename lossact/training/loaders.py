@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from torch import Tensor
 
 from lossact.replicas.minibatches import Minibatches
+from lossact.replicas.named_tensors import Inputs, map_tensors
 
-Examples = tuple[Tensor, Tensor]  # inputs (n, ...) and targets (n, ...); of replicas, (sets, n, ...)
+Examples = tuple[Inputs, Tensor]  # inputs (n, ...) and targets (n, ...); of replicas, (sets, n, ...)
 
 
 class OneBatch:
@@ -29,7 +30,7 @@ class OneBatch:
 class UpdateBatches:
     """A loader that yields one batch an update in one epoch, for an epoch costs the Trainer more than a step.
 
-    The goal is measured before each update and once after the last, so that there are budget + 1.
+    The criterion is measured before each update and once after the last, so that there are budget + 1.
 
     Args:
         examples: inputs (n, ...) and targets (n, ...).
@@ -53,4 +54,8 @@ class UpdateBatches:
         for at in range(self.budget + 1):
             index = None if orders is None else orders.next()[0]
             if at >= first:
-                yield self.examples if index is None else (inputs[index], targets[index])
+                yield (
+                    self.examples
+                    if index is None
+                    else (map_tensors(lambda tensor: tensor[index], inputs), targets[index])
+                )

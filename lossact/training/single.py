@@ -1,7 +1,7 @@
 """One network in a LightningModule, with automatic optimisation: every Trainer flag works."""
 
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -9,14 +9,15 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
 from lossact.errors import InputError
-from lossact.replicas.engine import StoppingCriterion
+from lossact.replicas.draws import Moment, PlainPass, module_paths
 from lossact.replicas.minibatches import Minibatches
-from lossact.replicas.modules import eval_mode
+from lossact.replicas.modules import cast_module, eval_mode
+from lossact.replicas.named_tensors import Inputs, call_with, map_tensors
 from lossact.replicas.objective import Objective, check_learnable
-from lossact.replicas.random_streams import seed_rng
-from lossact.training.base import ReplicasModule
+from lossact.replicas.optimizers import NO_CLIPPING, Clipping
+from lossact.replicas.passes import Stage
+from lossact.training.base import ExampleSets, MeasurementPlan, ReplicasModule, RunDescription
 from lossact.training.loaders import Examples, UpdateBatches
-from lossact.training.stacked import FULL_ACCURACY
 
 
 class SingleNetworkModule(ReplicasModule):
@@ -24,17 +25,15 @@ class SingleNetworkModule(ReplicasModule):
 
     Args:
         network: maps (batch, ...) inputs to outputs.
-        judge: loss and metric of the outputs.
-        make_optimizer: the network's parameters to an optimiser.
-        training: inputs (n, ...) and targets (n, ...) to learn from.
-        validation: the same of examples that are only measured; None for those.
-        goal: when training stops.
-        goal_on_validation: whether it is measured on the validation examples.
+        objective: loss and metric of the outputs.
+        make_optimizer: makes the network's optimiser.
+        examples: inputs (n, ...) and targets (n, ...) of each purpose.
+        plan: what is measured, when, and when training stops.
         batches: makes the order of the examples; None for all of them in every update.
-        measured_every: updates between two measurements, where they are not those of the step itself.
-        in_evaluation_mode: whether a goal that is measured apart is measured in evaluation mode.
+        clipping: limits on the gradient.
         budget: updates at most, >= 1.
-        forward_seed: of what forward passes draw.
+        draws_for: the experiment's seed and the replica that passes draw for; None where they draw nothing.
+        description: which replica this is, and of what.
 
     Attributes:
         steps_to_target: updates that had been applied when the goal was first met, or None.
@@ -48,25 +47,23 @@ class SingleNetworkModule(ReplicasModule):
         self,
         network: nn.Module,
         objective: Objective,
-        make_optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer],
-        training: Examples,
+        make_optimizer: Callable[[nn.Module], torch.optim.Optimizer],
+        examples: ExampleSets,
+        plan: MeasurementPlan,
         *,
-        validation: Examples | None = None,
-        criterion: StoppingCriterion = FULL_ACCURACY,
-        criterion_on_validation: bool = False,
         batches: Callable[[], Minibatches] | None = None,
-        measured_every: int = 1,
-        in_evaluation_mode: bool = False,
+        clipping: Clipping = NO_CLIPPING,
         budget: int,
-        forward_seed: int | None = None,
+        draws_for: tuple[int, int] | None = None,
+        description: RunDescription,
     ) -> None:
-        super().__init__(budget=budget, training=training, validation=validation)
+        super().__init__(examples, description, budget=budget)
         self.network, self.objective, self.make_optimizer = network, objective, make_optimizer
-        self.criterion, self.batches, self.measured_every = criterion, batches, measured_every
-        self.measured_on = self.validation_examples if criterion_on_validation else training
-        self.measures_apart = batches is not None or criterion_on_validation or measured_every > 1
-        self.in_evaluation_mode = in_evaluation_mode
-        self.forward_seed = forward_seed
+        self.plan, self.criterion, self.batches, self.clipping = plan, plan.criterion, batches, clipping
+        self.measured_on = self.validation_examples if plan.on_validation else self.training_examples
+        self.measures_apart = batches is not None or plan.on_validation or plan.every > 1
+        self.draws_for, self.paths = draws_for, module_paths(network)
+        self.newest_pass: PlainPass | None = None
         self.batches_seen = 0
         self.steps_to_target: int | None = None
         self.diverged = False
@@ -81,23 +78,32 @@ class SingleNetworkModule(ReplicasModule):
             found.setdefault(name.rpartition(".")[0] or name, []).append(parameter)
         return found
 
-    def forward(self, inputs: Tensor) -> Any:
-        return self.network(inputs)
+    def forward(self, inputs: Inputs) -> Any:
+        return call_with(self.network, inputs)
 
     def setup(self, stage: str) -> None:
         double = "64" in str(self.trainer.precision)
-        self.to(torch.float64 if double else torch.float32)
+        cast_module(self, torch.float64 if double else torch.float32)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.make_optimizer(self.network.parameters())
+        return self.make_optimizer(self.network)
 
-    def on_train_start(self) -> None:
-        if self.forward_seed is not None:
-            seed_rng(self.forward_seed)
+    def _drawing(self, stage: Stage, batch: int) -> AbstractContextManager[None]:
+        """Random numbers of a pass, and of its backward where parts are computed again."""
+        if self.draws_for is None:
+            return nullcontext()
+        seed, replica = self.draws_for
+        self.newest_pass = PlainPass(Moment(seed, stage, batch), replica, self.paths)
+        return self.newest_pass.active()
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        with nullcontext() if self.newest_pass is None else self.newest_pass.active():
+            super().backward(loss, *args, **kwargs)
 
     def training_step(self, batch: Examples, batch_idx: int) -> Tensor:
         apart = self._measured() if self.measures_apart else None  # before the pass that may change running statistics
-        loss, metric = self.objective.evaluate(self.network(batch[0]), batch[1])
+        with self._drawing(Stage.TRAINING, self.batches_seen):
+            loss, metric = self.objective.evaluate(self(batch[0]), batch[1])
         check_learnable(loss)
         measured = apart or (loss.detach(), metric.detach())
         self.batches_seen += 1
@@ -125,11 +131,11 @@ class SingleNetworkModule(ReplicasModule):
     def _measured(self) -> tuple[Tensor, Tensor]:
         """What the goal is about where it is measured apart: every so many updates, and after the last."""
         last = self.update_count == self.budget
-        if self.batches_seen % self.measured_every and self.losses and not last:
+        if self.batches_seen % self.plan.every and self.losses and not last:
             return self.losses[-1], self.metrics[-1]
-        inputs, targets = (tensor.to(self.device) for tensor in self.measured_on)
-        with eval_mode(self.network) if self.in_evaluation_mode else nullcontext(), torch.no_grad():
-            return self.objective.evaluate(self.network(self._cast(inputs)), targets)
+        inputs, targets = map_tensors(lambda tensor: tensor.to(self.device), self.measured_on)
+        with eval_mode(self.network), torch.no_grad(), self._drawing(Stage.MEASUREMENT, self.update_count):
+            return self.objective.evaluate(self(self._cast(inputs)), targets)
 
     def optimizer_step(
         self,
@@ -142,6 +148,7 @@ class SingleNetworkModule(ReplicasModule):
         assert optimizer_closure is not None
         loss = optimizer_closure()
         if not self._done:
+            self.clipping.clip_one(self.network.parameters())
             optimizer.step(closure=lambda: loss)
             self.update_count += 1
 
@@ -153,9 +160,9 @@ class SingleNetworkModule(ReplicasModule):
 
     # Examples
 
-    def _cast(self, inputs: Tensor) -> Tensor:
-        dtype = next(self.network.parameters()).dtype
-        return inputs.to(dtype) if inputs.is_floating_point() else inputs
+    def _cast(self, inputs: Inputs) -> Inputs:
+        dtype = next(self.network.parameters()).real.dtype
+        return map_tensors(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor, inputs)
 
     def as_computed(self, examples: Examples) -> Examples:
         return self._cast(examples[0]), self._cast(examples[1])
@@ -168,10 +175,10 @@ class SingleNetworkModule(ReplicasModule):
     # What is only measured
 
     def predict_step(self, batch: Examples, batch_idx: int) -> Any:
-        return self.network(batch[0])
+        return self(batch[0])
 
     def measured(self, batch: Examples) -> dict[str, Tensor]:
-        loss, metric = self.objective.evaluate(self.network(batch[0]), batch[1])
+        loss, metric = self.objective.evaluate(self(batch[0]), batch[1])
         return {"loss": loss, self.metric_name: metric}
 
     # Checkpoints

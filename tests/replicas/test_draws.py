@@ -11,11 +11,12 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from lossact.errors import InputError
-from lossact.replicas.draws import TRAINING, VALIDATION, Moment, counted_draws, module_paths
+from lossact.replicas.draws import CountedDraws, Moment, PlainPass, module_paths
 from lossact.replicas.draws_philox import EXPONENTIAL, MASK, NORMAL, UNIFORM, numpy_draw, philox, signed, tensor_draw
+from lossact.replicas.passes import Stage
 from lossact.replicas.random_streams import isolate_rng
 
-START = Moment(seed=0, stage=TRAINING, batch=0)
+START = Moment(seed=0, stage=Stage.TRAINING, batch=0)
 KEY, STREAM = (11, 2**63 + 5), (7, 2**64 - 3)
 
 # kat_vectors of the Random123 library, philox4x64 with 10 rounds: counter, key, words
@@ -40,7 +41,7 @@ def words(text: str) -> list[int]:
 
 def drawn(function: Callable[[], Tensor], *, replica: int = 0, moment: Moment = START) -> Tensor:
     """What a function draws in a plain pass."""
-    with isolate_rng(), counted_draws(moment, torch.tensor(replica), {}):
+    with PlainPass(moment, replica, {}).active():
         return function()
 
 
@@ -48,7 +49,7 @@ def drawn_by(replicas: int, function: Callable[[], Tensor], moment: Moment = STA
     """What it draws for each of the first replicas, stacked."""
 
     def of_replica(replica: Tensor) -> Tensor:
-        with counted_draws(moment, replica, {}):
+        with CountedDraws(moment, replica, {}).active():
             return function()
 
     return vmap(of_replica)(torch.arange(replicas))
@@ -110,13 +111,13 @@ def test_replicas_updates_calls_stages_and_modules_draw_independently() -> None:
     first = drawn(draw)
     others = {
         "replica": drawn(draw, replica=1),
-        "update": drawn(draw, moment=Moment(0, TRAINING, 1)),
-        "stage": drawn(draw, moment=Moment(0, VALIDATION, 0)),
-        "seed": drawn(draw, moment=Moment(1, TRAINING, 0)),
+        "update": drawn(draw, moment=Moment(0, Stage.TRAINING, 1)),
+        "stage": drawn(draw, moment=Moment(0, Stage.MEASUREMENT, 0)),
+        "seed": drawn(draw, moment=Moment(1, Stage.TRAINING, 0)),
         "call": drawn(lambda: (torch.rand(n), torch.rand(n))[1]),
     }
     layers = nn.Sequential(Noise(n), Noise(n))
-    with isolate_rng(), counted_draws(START, torch.tensor(0), module_paths(layers)):
+    with PlainPass(START, 0, module_paths(layers)).active():
         of_layers = [layer(first) for layer in layers]
     others["module"] = of_layers[1]
     for name, other in others.items():
@@ -332,17 +333,17 @@ def test_stacked_networks_that_draw_learn_as_alone(name: str) -> None:
     paths = module_paths(template)
 
     for update in range(4):
-        moment = Moment(2, TRAINING, update)
+        moment = Moment(2, Stage.TRAINING, update)
 
         def loss_of(own: dict[str, Tensor], replica: Tensor, moment: Moment = moment) -> Tensor:
-            with counted_draws(moment, replica, paths):
+            with CountedDraws(moment, replica, paths).active():
                 outputs: Tensor = functional_call(template, own, (inputs,))
                 return (outputs**2).mean()
 
         gradients, losses = vmap(grad_and_value(loss_of))(weights, torch.arange(3))
         weights = {key: (value - 0.05 * gradients[key]).detach() for key, value in weights.items()}
         for replica, network in enumerate(networks):
-            with isolate_rng(), counted_draws(moment, torch.tensor(replica), module_paths(network)):
+            with PlainPass(moment, replica, module_paths(network)).active():
                 loss = (network(inputs) ** 2).mean()
             network.zero_grad()
             loss.backward()
@@ -358,7 +359,7 @@ def test_stacked_networks_that_draw_learn_as_alone(name: str) -> None:
 def test_packed_sequences_draw_between_layers() -> None:
     layers = nn.LSTM(3, 4, 2, dropout=0.5, batch_first=True)
     packed = nn.utils.rnn.pack_padded_sequence(torch.ones(2, 5, 3), torch.tensor([5, 2]), batch_first=True)
-    with isolate_rng(), counted_draws(START, torch.tensor(0), module_paths(layers)):
+    with PlainPass(START, 0, module_paths(layers)).active():
         outputs, (hidden, cell) = layers(packed)
     plain, (plain_hidden, plain_cell) = layers.eval()(packed)
     assert outputs.data.shape == plain.data.shape
@@ -373,7 +374,7 @@ def test_recomputation_in_a_checkpoint_repeats_its_draws(reentrant: bool) -> Non
     inputs = torch.ones(4, 30, dtype=torch.float64, requires_grad=True)
     gradients = []
     for recomputed in (False, True):
-        with isolate_rng(), counted_draws(START, torch.tensor(0), module_paths(layers)):
+        with PlainPass(START, 0, module_paths(layers)).active():
             hidden = inputs
             for _ in range(2):
                 hidden = checkpoint(layers, hidden, use_reentrant=reentrant) if recomputed else layers(hidden)
@@ -393,9 +394,9 @@ def _backward(outputs: Tensor, inputs: Tensor) -> Tensor:
 
 def test_a_module_called_twice_draws_anew_and_others_do_not_move_its_draws() -> None:
     noise = nn.Sequential(Noise(5), Noise(5))
-    with isolate_rng(), counted_draws(START, torch.tensor(0), module_paths(noise)):
+    with PlainPass(START, 0, module_paths(noise)).active():
         first, second = noise[1](torch.ones(1)), noise[1](torch.ones(1))
-    with isolate_rng(), counted_draws(START, torch.tensor(0), module_paths(noise)):
+    with PlainPass(START, 0, module_paths(noise)).active():
         noise[0](torch.ones(1))
         again = noise[1](torch.ones(1))
     assert not torch.equal(first, second)
@@ -404,7 +405,7 @@ def test_a_module_called_twice_draws_anew_and_others_do_not_move_its_draws() -> 
 
 def test_modules_keep_no_hooks_afterwards() -> None:
     hooks = nn.modules.module._global_forward_hooks
-    with pytest.raises(ZeroDivisionError), isolate_rng(), counted_draws(START, torch.tensor(0), {}):
+    with pytest.raises(ZeroDivisionError), PlainPass(START, 0, {}).active():
         raise ZeroDivisionError
     assert not hooks
 

@@ -1,0 +1,121 @@
+"""Replicas of a built-in network: flat parameters (replicas, size), gradients in closed form, steps that compile."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from lossact.errors import InputError
+from lossact.replicas.compiled import advance_in_slices
+from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion, advance, make_step
+from lossact.replicas.mlp import StackedMLP
+from lossact.replicas.network import StackedNetwork
+from lossact.replicas.population import Population
+from lossact.replicas.update_rules import UpdateRule
+
+
+class FlatPopulation(Population):
+    """Replicas of a built-in network.
+
+    Args:
+        network: the stacked network.
+        start: (replicas, size) initial parameters.
+        rule: how weights move.
+        hyperparameters: (k, replicas) the rule's, in the order of their names.
+        bias_gradient_scale: (replicas,) factor on the gradients of biases.
+        template: one network as a module, for what they answer.
+    """
+
+    def __init__(
+        self,
+        network: StackedNetwork,
+        start: Tensor,
+        *,
+        rule: UpdateRule,
+        hyperparameters: Tensor,
+        bias_gradient_scale: Tensor,
+        template: torch.nn.Module,
+    ) -> None:
+        super().__init__(len(start))
+        self.network, self.rule, self.template = network, rule, template
+        scale = torch.where(network.bias_mask(), bias_gradient_scale.unsqueeze(1), 1.0)
+        self.hyperparameters = Hyperparameters(tuple(hyperparameters.unsqueeze(2)), scale.to(start.dtype))
+        self.state = ReplicaState.start(start, rule)
+        self._advance: Callable[..., tuple[Tensor, Tensor]] | None = None
+        self._in_slices = False
+
+    @property
+    def reached(self) -> Tensor:  # type: ignore[override]
+        return self.state.reached
+
+    @property
+    def diverged(self) -> Tensor:  # type: ignore[override]
+        return self.state.diverged
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        return tuple(self.network.layers)
+
+    def prepare(self, device: torch.device, *, compiled: bool, mixed: bool, measures_apart: bool) -> None:
+        self.state.to(device)
+        h = self.hyperparameters
+        self.hyperparameters = Hyperparameters(tuple(v.to(device) for v in h.values), h.gradient_scale.to(device))
+        self.compiled = compiled and not measures_apart
+        # Autocast ends where another thread begins.
+        self._in_slices = self.compiled and device.type == "cpu" and isinstance(self.network, StackedMLP) and not mixed
+
+    def arrange(self, inputs: Tensor) -> Tensor:
+        return self.network.arrange_inputs(inputs)
+
+    def advance(
+        self, inputs: Tensor, targets: Tensor, n_updates: int, *, first: int, criterion: StoppingCriterion | None
+    ) -> tuple[Tensor, Tensor]:
+        if self._in_slices and criterion is not None:
+            run = partial(advance_in_slices, self.network, self.rule, criterion)
+        else:
+            run = partial(advance, make_step(self.network, self.rule, criterion, compiled=self.compiled))
+        return run(self.state, inputs, targets, self.hyperparameters, n_updates)
+
+    def measure(self, inputs: Tensor, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
+        return self.network.measure(self.state.parameters, inputs, targets)
+
+    def measure_in_training(self, inputs: Tensor, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
+        return self.network.measure(self.state.parameters, inputs, targets)
+
+    def note(self, loss: Tensor, metric: Tensor, criterion: StoppingCriterion) -> None:
+        self.state.measure(loss, metric, criterion)
+
+    def gradient_norm(self, n_replicas: int, inputs: Tensor, targets: Tensor, *, update: int) -> Tensor:
+        sets = n_replicas if len(targets) > 1 else 1
+        _, _, gradient = self.network.loss_and_gradient(
+            self.state.parameters[:n_replicas], inputs[:sets], targets[:sets]
+        )
+        by_layer = torch.split(gradient, list(self.network.layers.values()), dim=1)
+        return torch.stack([layer.norm(dim=1) for layer in by_layer], dim=1)
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        names = {name: parameter.shape for name, parameter in self.template.named_parameters()}
+        sizes = [shape.numel() for shape in names.values()]
+
+        def answer(flat: Tensor, inputs: Tensor) -> Tensor:
+            parts = zip(names.items(), torch.split(flat, sizes), strict=True)
+            outputs: Tensor = functional_call(self.template, {n: p.view(shape) for (n, shape), p in parts}, (inputs,))
+            return outputs
+
+        shared = len(inputs) == 1 and self.n_replicas > 1
+        return vmap(answer, (0, None if shared else 0))(self.state.parameters, inputs[0] if shared else inputs)
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(vars(self.state))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        own = self.state.parameters
+        if not isinstance(state.get("parameters"), Tensor) or state["parameters"].shape != own.shape:
+            raise InputError(
+                f"the checkpoint does not hold {len(own)} replicas of {own.shape[1]} parameters; give the config that "
+                "it was made with"
+            )
+        self.state = ReplicaState(**state)

@@ -1,0 +1,77 @@
+"""Tensors by name, replicas first, and inputs that are one tensor, a tuple or a dict of them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Tensors = dict[str, Tensor]  # by name, each (replicas, ...)
+Inputs = Any  # a tensor, or a tuple or dict of tensors
+
+
+def map_tensors(function: Callable[[Tensor], Any], inputs: Inputs) -> Any:
+    """Apply a function to every tensor of a network's inputs or outputs.
+
+    Args:
+        function: called with each tensor; what is no tensor stays as it is.
+        inputs: a tensor, or a tuple, list or dict of tensors, to any depth.
+
+    Returns:
+        the same structure, with what the function returned.
+    """
+    if isinstance(inputs, Tensor):
+        return function(inputs)
+    if isinstance(inputs, Mapping):
+        return {name: map_tensors(function, part) for name, part in inputs.items()}
+    if isinstance(inputs, tuple) and hasattr(inputs, "_fields"):
+        return type(inputs)(*(map_tensors(function, part) for part in inputs))
+    if isinstance(inputs, (tuple, list)):
+        return type(inputs)(map_tensors(function, part) for part in inputs)
+    return inputs
+
+
+def first_tensor(inputs: Inputs) -> Tensor:
+    """Return the first tensor of a network's inputs."""
+    while not isinstance(inputs, Tensor):
+        inputs = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs[0]
+    return inputs
+
+
+def n_sets(inputs: Inputs) -> int:
+    """Return how many sets of examples there are: one a replica, or 1 that all share."""
+    return len(first_tensor(inputs))
+
+
+def call_with(function: Callable[..., Any], inputs: Inputs) -> Any:
+    """Call a network with its inputs: a tuple as positional arguments, a dict as keyword arguments."""
+    if isinstance(inputs, tuple):
+        return function(*inputs)
+    if isinstance(inputs, Mapping):
+        return function(**inputs)
+    return function(inputs)
+
+
+def shapes_of(inputs: Inputs) -> str:
+    """Describe inputs or outputs in an error: their shapes and dtypes."""
+    if isinstance(inputs, Tensor):
+        return f"shape {tuple(inputs.shape)} and {inputs.dtype}"
+    if isinstance(inputs, Mapping):
+        return "{" + ", ".join(f"{name!r}: {shapes_of(part)}" for name, part in inputs.items()) + "}"
+    if isinstance(inputs, (tuple, list)):
+        return "(" + ", ".join(shapes_of(part) for part in inputs) + ")"
+    return type(inputs).__name__
+
+
+def per_replica(values: Tensor, like: Tensor) -> Tensor:
+    """View (replicas,) values so that they broadcast over a tensor (replicas, ...)."""
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
+def all_finite(tensors: Tensors, n_replicas: int, device: torch.device) -> Tensor:
+    """(replicas,) bool: whether all numbers of a replica are finite."""
+    finite = torch.ones(n_replicas, dtype=torch.bool, device=device)
+    for tensor in tensors.values():
+        # The largest magnitude is one pass over the numbers, and a sum of them could overflow.
+        finite &= torch.linalg.vector_norm(tensor.reshape(n_replicas, -1), torch.inf, dim=1).isfinite()
+    return finite

@@ -1,0 +1,251 @@
+"""Optimisers of stacked parameters: lossact's own rules, and torch's, on all replicas at once or one by one."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossact.errors import InputError
+from lossact.replicas.named_tensors import Tensors, per_replica
+from lossact.replicas.update_rules import UpdateRule
+
+# Each number of a parameter is updated from its own gradient and state alone, by arithmetic that does not see shapes.
+ELEMENTWISE = ("SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta", "Adamax", "ASGD", "Rprop")
+Closure = Callable[[int], tuple[Tensor, Tensors]]
+
+
+class StackedOptimizer(ABC):
+    """Moves stacked parameters in place."""
+
+    @abstractmethod
+    def step(self, gradients: Tensors, rests: Tensor, closure: Closure) -> None:
+        """Move the parameters of all replicas that still train.
+
+        Args:
+            gradients: by parameter name, (replicas, ...).
+            rests: (replicas,) bool; these keep their parameters and their optimiser's state, bit for bit.
+            closure: row -> loss and gradients of that replica at its present parameters, for optimisers that ask for
+                them more than once in a step.
+        """
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, for a checkpoint."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that was saved."""
+
+
+def keep_resting(tensors: Iterable[Tensor], rests: Tensor) -> Callable[[], None]:
+    """Note the rows of replicas that rest; the function that is returned puts them back."""
+    if rests.device.type == "cpu":
+        rows = rests.nonzero().squeeze(1)
+        kept = [(tensor, tensor[rows]) for tensor in tensors] if len(rows) else []
+
+        def put_back() -> None:
+            for tensor, before in kept:
+                tensor[rows] = before
+
+    else:  # without waiting for the device
+        copies = [(tensor, tensor.clone()) for tensor in tensors]
+
+        def put_back() -> None:
+            for tensor, before in copies:
+                torch.where(per_replica(rests, tensor), before, tensor, out=tensor)
+
+    return put_back
+
+
+class RuleOptimizer(StackedOptimizer):
+    """SGD, Adam or AdamW with numbers of each replica's own.
+
+    The arithmetic is the same whether numbers are equal or not, so that no replica's bits depend on its companions.
+
+    Args:
+        rule: the update rule.
+        parameters: those that train, by name; moved in place.
+        hyperparameters: (replicas,) each, in the order of the rule's hyperparameter names.
+    """
+
+    def __init__(self, rule: UpdateRule, parameters: Tensors, hyperparameters: Sequence[Tensor]) -> None:
+        self.rule = rule
+        device = next(iter(parameters.values())).device
+        # What is 0 for all changes nothing, and a pass over all numbers is saved.
+        self.hyperparameters = [
+            None if name in ("momentum", "weight_decay") and not values.any() else values.to(device)
+            for name, values in zip(rule.hyperparameter_names, hyperparameters, strict=True)
+        ]
+        self.parameters = parameters
+        self.state = {name: rule.start_in_place(_real(tensor)) for name, tensor in parameters.items()}
+
+    def step(self, gradients: Tensors, rests: Tensor, closure: Closure) -> None:
+        moved = [tensor for name in gradients for tensor in (self.parameters[name], *self.state[name])]
+        put_back = keep_resting(moved, rests)
+        for name, gradient in gradients.items():
+            parameter = _real(self.parameters[name])
+            values = [None if value is None else per_replica(value, parameter) for value in self.hyperparameters]
+            self.rule.update_in_place(parameter, self.state[name], _real(gradient), values)
+        put_back()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: list(tensors) for name, tensors in self.state.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, tensors in self.state.items():
+            for tensor, saved in zip(tensors, state[name], strict=True):
+                tensor.copy_(saved)
+
+
+def _real(tensor: Tensor) -> Tensor:
+    """View complex numbers as pairs of real ones, as torch's optimisers do."""
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+
+
+@dataclass(frozen=True)
+class TorchRecipe:
+    """How to make an optimiser of torch's kind.
+
+    Attributes:
+        kind: the class.
+        arguments: its keyword arguments.
+        groups: groups of parameter names, each with its own arguments; empty for one group of all.
+        elementwise: whether each number is updated from its own gradient and state alone.
+    """
+
+    kind: type[torch.optim.Optimizer]
+    arguments: dict[str, Any]
+    groups: tuple[tuple[tuple[str, ...], dict[str, Any]], ...]
+    elementwise: bool
+
+    @property
+    def needs_closure(self) -> bool:
+        """Whether a step asks for the loss, perhaps more than once."""
+        closure = inspect.signature(self.kind.step).parameters.get("closure")
+        return closure is not None and closure.default is inspect.Parameter.empty
+
+    def make(self, tensors: Tensors) -> torch.optim.Optimizer:
+        """Make the optimiser of tensors by name."""
+        groups = [{"params": [tensors[name] for name in names], **own} for names, own in self.groups]
+        return self.kind(groups or list(tensors.values()), **self.arguments)
+
+
+def is_elementwise(kind: type) -> bool:
+    """Return whether a class is one of torch's optimisers that treat each number by itself."""
+    return any(kind is getattr(torch.optim, name) for name in ELEMENTWISE)
+
+
+class TorchStackedOptimizer(StackedOptimizer):
+    """One optimiser of torch's for all replicas: elementwise, it does to each what it would do to it alone."""
+
+    def __init__(self, recipe: TorchRecipe, parameters: Tensors) -> None:
+        self.recipe, self.parameters = recipe, parameters
+        self._make()
+
+    def _make(self) -> None:
+        self.leaves = {name: tensor.detach().requires_grad_() for name, tensor in self.parameters.items()}
+        self.optimizer = self.recipe.make(self.leaves)
+        moving = {id(tensor) for group in self.optimizer.param_groups for tensor in group["params"]}
+        self.moving = {name: leaf for name, leaf in self.leaves.items() if id(leaf) in moving}
+
+    def step(self, gradients: Tensors, rests: Tensor, closure: Closure) -> None:
+        tensors = []
+        for leaf in self.moving.values():
+            state = [one for one in self.optimizer.state.get(leaf, {}).values() if isinstance(one, Tensor)]
+            tensors += [leaf.detach(), *(one for one in state if one.shape[:1] == leaf.shape[:1])]
+        put_back = keep_resting(tensors, rests)
+        for name, leaf in self.moving.items():
+            leaf.grad = gradients[name]
+        self.optimizer.step()
+        put_back()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state)
+
+
+class TorchUnstackedOptimizers(StackedOptimizer):
+    """One optimiser a replica, on views of its row: for those that look at a whole tensor, or take closures."""
+
+    def __init__(self, recipe: TorchRecipe, parameters: Tensors) -> None:
+        self.recipe, self.parameters = recipe, parameters
+        self._make()
+
+    def _make(self) -> None:
+        n_replicas = len(next(iter(self.parameters.values())))
+        self.leaves = [
+            {name: tensor[row].detach().requires_grad_() for name, tensor in self.parameters.items()}
+            for row in range(n_replicas)
+        ]
+        self.optimizers = [self.recipe.make(leaves) for leaves in self.leaves]
+
+    def step(self, gradients: Tensors, rests: Tensor, closure: Closure) -> None:
+        for row, rest in enumerate(rests.tolist()):
+            if rest:
+                continue
+            optimizer: Any = self.optimizers[row]
+            self._give(row, {name: gradient[row] for name, gradient in gradients.items()})
+            if self.recipe.needs_closure:
+                optimizer.step(self._closure(row, closure))
+            else:
+                optimizer.step()
+
+    def _closure(self, row: int, closure: Closure) -> Callable[[], Tensor]:
+        def evaluate() -> Tensor:
+            loss, gradients = closure(row)
+            self._give(row, gradients)
+            return loss
+
+        return evaluate
+
+    def _give(self, row: int, gradients: Tensors) -> None:
+        for name, leaf in self.leaves[row].items():
+            leaf.grad = gradients[name].clone()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {str(row): optimizer.state_dict() for row, optimizer in enumerate(self.optimizers)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for row, optimizer in enumerate(self.optimizers):
+            optimizer.load_state_dict(state[str(row)])
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """Limits on each replica's gradient.
+
+    Attributes:
+        norm: the largest Euclidean norm of a replica's whole gradient; None for any.
+        value: the largest magnitude of a number of it; None for any.
+    """
+
+    norm: float | None = None
+    value: float | None = None
+
+    def clip(self, gradients: Tensors) -> None:
+        """Scale or cut each replica's gradient in place, as torch.nn.utils does for one network."""
+        if self.value is not None:
+            for gradient in gradients.values():
+                if gradient.is_complex():
+                    raise InputError("clip_value is for real weights; clip complex ones by clip_norm")
+                gradient.clamp_(-self.value, self.value)
+        if self.norm is not None:
+            norms = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients.values()]
+            total = torch.linalg.vector_norm(torch.stack(norms), dim=0)
+            scale = (self.norm / (total + 1e-6)).clamp(max=1.0)
+            for gradient in gradients.values():
+                gradient.mul_(per_replica(scale, gradient))
+
+    def clip_one(self, parameters: Iterable[Tensor]) -> None:
+        """Clip the gradients of one network's parameters in place."""
+        moving = [parameter for parameter in parameters if parameter.grad is not None]
+        self.clip({str(k): parameter.grad.unsqueeze(0) for k, parameter in enumerate(moving)})  # views
+
+
+NO_CLIPPING = Clipping()

@@ -1,0 +1,100 @@
+"""Replicas of one network in training: their weights, who rests, and the update that all take together."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossact.replicas.engine import StoppingCriterion
+from lossact.replicas.named_tensors import Inputs
+
+
+class Population(ABC):
+    """R replicas of one network; each kind of network has its own.
+
+    Attributes:
+        n_replicas: R.
+        reached: (replicas,) bool; the target was met, the replica rests.
+        diverged: (replicas,) bool; a loss or a weight stopped being finite, the replica rests.
+        layer_names: of the layers whose gradient norms are kept; empty where a gradient cannot be taken in passing.
+    """
+
+    reached: Tensor
+    diverged: Tensor
+
+    def __init__(self, n_replicas: int) -> None:
+        self.n_replicas = n_replicas
+
+    @property
+    @abstractmethod
+    def layer_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether no replica moves any more. Waits for the device."""
+        return bool((self.reached | self.diverged).all())
+
+    @abstractmethod
+    def prepare(self, device: torch.device, *, compiled: bool, mixed: bool, measures_apart: bool) -> None:
+        """Move to a device and choose how updates are computed, before the first.
+
+        Args:
+            device: where training runs.
+            compiled: whether the step may go through torch.compile.
+            mixed: whether torch's autocast is on.
+            measures_apart: whether the criterion is measured apart from the updates.
+        """
+
+    def arrange(self, inputs: Inputs) -> Inputs:
+        """Lay out inputs (sets, n, ...) once, as the other methods read them."""
+        return inputs
+
+    @abstractmethod
+    def advance(
+        self, inputs: Inputs, targets: Tensor, n_updates: int, *, first: int, criterion: StoppingCriterion | None
+    ) -> tuple[Tensor, Tensor]:
+        """Take updates on the same batch.
+
+        Args:
+            inputs: as `arrange` lays them out, sets = replicas or 1 (shared by all).
+            targets: (sets, batch, ...).
+            n_updates: how many, >= 1.
+            first: updates that were applied before.
+            criterion: when a replica rests; None where that is measured apart.
+
+        Returns:
+            loss and metric before each update, (n_updates, replicas).
+        """
+
+    @abstractmethod
+    def measure(self, inputs: Inputs, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
+        """Loss (replicas,) and metric (replicas,) in evaluation mode, after `update` updates."""
+
+    @abstractmethod
+    def measure_in_training(self, inputs: Inputs, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
+        """Loss and metric as `advance` gives them, without an update."""
+
+    @abstractmethod
+    def note(self, loss: Tensor, metric: Tensor, criterion: StoppingCriterion) -> None:
+        """Let replicas rest by what was measured of them at their present weights."""
+
+    @abstractmethod
+    def gradient_norm(self, n_replicas: int, inputs: Inputs, targets: Tensor, *, update: int) -> Tensor:
+        """(n_replicas, layers) norms of the loss's gradient at the present weights of the first replicas."""
+
+    @abstractmethod
+    def outputs(self, inputs: Inputs) -> Any:
+        """Return what the networks answer to inputs (sets, n, ...): (replicas, n, ...)."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that training goes on from, for a checkpoint."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that was saved.
+
+        Raises:
+            InputError: it is that of other networks, or of another number of replicas.
+        """

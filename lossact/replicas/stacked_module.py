@@ -1,0 +1,184 @@
+"""A user's network as many replicas: parameters and buffers stacked by name, one pass of all by torch.func.vmap."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from lossact.replicas.draws import CountedDraws, Moment, module_paths
+from lossact.replicas.modules import eval_mode, layers_of, trained_names
+from lossact.replicas.named_tensors import Inputs, Tensors, map_tensors, n_sets
+from lossact.replicas.objective import Objective
+from lossact.replicas.passes import LearningPass, PassContext, Stage, run_pass
+
+ALL = slice(None)
+PREDICTION = PassContext(Stage.PREDICTION, 0)
+
+
+class StackedModule:
+    """R modules of one shape as one: tensors by name, replicas first, and one forward and backward pass for all.
+
+    Args:
+        modules: one a replica, each with the weights and buffers that it starts from.
+        objective: loss and metric of their outputs.
+        replicas: their indices in the experiment.
+        changing: names of buffers that a forward pass in training mode changes.
+        metric_stacks: whether vmap can compute the metric; else it is computed replica by replica.
+        draws_by: the experiment's seed where passes draw random numbers; None where they draw none.
+    """
+
+    def __init__(
+        self,
+        modules: Sequence[nn.Module],
+        objective: Objective,
+        replicas: Sequence[int],
+        *,
+        changing: Sequence[str] = (),
+        metric_stacks: bool = True,
+        draws_by: int | None = None,
+    ) -> None:
+        self.module, self.objective = modules[0], objective
+        self.replicas = torch.tensor(list(replicas))
+        self.changing, self.metric_stacks = tuple(changing), metric_stacks
+        self.draws_by, self.paths = draws_by, module_paths(self.module)
+        self.trained = trained_names(self.module)
+        self.parameters = _stacked([dict(module.named_parameters()) for module in modules])
+        self.buffers = _stacked([dict(module.named_buffers()) for module in modules])
+
+    def to(self, device: torch.device) -> None:
+        """Move everything to a device."""
+        self.module.to(device)
+        self.replicas = self.replicas.to(device)
+        for tensors in (self.parameters, self.buffers):
+            tensors.update({name: tensor.to(device) for name, tensor in tensors.items()})
+
+    def learn(self, inputs: Inputs, targets: Tensor, context: PassContext, *, rows: slice = ALL) -> LearningPass:
+        """Run a forward and backward pass in training mode; parameters and buffers stay as they are.
+
+        Args:
+            inputs: (sets, batch, ...), sets = replicas or 1 (shared by all); a tensor, or a tuple or dict of them.
+            targets: (sets, batch, ...).
+            context: when the pass runs.
+            rows: the replicas that run it.
+        """
+
+        def loss_of(trained: Tensors, rest: Tensors, inputs: Inputs, targets: Tensor, replica: Tensor) -> Any:
+            tensors = {**rest, **trained}
+            loss, metric, outputs = self._run(tensors, inputs, targets, replica, context)
+            return loss, (loss, metric, outputs, {name: tensors[name] for name in self.changing})
+
+        trained = {name: self.parameters[name][rows] for name in self.trained}
+        rest = self._untrained(rows)
+        gradients, (loss, metric, outputs, buffers) = self._map(
+            grad(loss_of, has_aux=True), (trained, rest), (inputs, targets), rows
+        )
+        return LearningPass(loss, self._metric(metric, outputs, targets), gradients, buffers)
+
+    def measure(self, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:
+        """Loss (replicas,) and metric (replicas,) in evaluation mode; arguments are those of `learn`."""
+
+        def run(tensors: Tensors, inputs: Inputs, targets: Tensor, replica: Tensor) -> Any:
+            return self._run(tensors, inputs, targets, replica, context)
+
+        with eval_mode(self.module):
+            everything = {**self.parameters, **self._untrained(ALL)}
+            loss, metric, outputs = self._map(_as_in_a_gradient(run), (everything,), (inputs, targets), ALL)
+        return loss, self._metric(metric, outputs, targets)
+
+    def outputs(self, inputs: Inputs) -> Any:
+        """Return what the networks answer in evaluation mode, (replicas, batch, ...)."""
+
+        def run(tensors: Tensors, inputs: Inputs, replica: Tensor) -> Any:
+            network = partial(self._call, tensors)
+            with self._drawing(replica, PREDICTION):
+                return run_pass(network, inputs, lambda outputs: outputs, replica=replica, context=PREDICTION)
+
+        with eval_mode(self.module):
+            everything = {**self.parameters, **self._untrained(ALL)}
+            return self._map(_as_in_a_gradient(run), (everything,), (inputs,), ALL)
+
+    def _call(self, tensors: Tensors, *args: Any, **kwargs: Any) -> Any:
+        return functional_call(self.module, tensors, args, kwargs)  # puts changed buffers into `tensors`
+
+    def _run(
+        self, tensors: Tensors, inputs: Inputs, targets: Tensor, replica: Tensor, context: PassContext
+    ) -> tuple[Tensor, Tensor, Any]:
+        """Run one replica's pass: its loss, its metric, and outputs where the metric is computed of them later."""
+
+        def score(outputs: Any) -> tuple[Tensor, Tensor, Any]:
+            loss = self.objective.mean_loss(outputs, targets)
+            if not self.metric_stacks:
+                return loss, loss, outputs
+            return loss, self.objective.mean_metric(outputs, targets) if self.objective.metric else loss, None
+
+        network = partial(self._call, tensors)
+        with self._drawing(replica, context):
+            loss, metric, outputs = run_pass(network, inputs, score, replica=replica, context=context)
+        return loss, metric, outputs
+
+    def _drawing(self, replica: Tensor, context: PassContext) -> AbstractContextManager[None]:
+        """Random numbers of one replica's pass; a network that draws none is spared what asking costs."""
+        if self.draws_by is None:
+            return nullcontext()
+        moment = Moment(self.draws_by, context.stage, context.batch_index)
+        return CountedDraws(moment, replica, self.paths).active()
+
+    def _map(
+        self, function: Callable[..., Any], tensors: tuple[Tensors, ...], data: tuple[Inputs, ...], rows: slice
+    ) -> Any:
+        replicas = self.replicas[rows]
+        shared = n_sets(data) == 1 and len(replicas) > 1
+        if shared:
+            data = map_tensors(lambda tensor: tensor[0], data)
+        in_dims = (*(0 for _ in tensors), *(None if shared else 0 for _ in data), 0)
+        # torch's fused attention on a CPU has no rule for vmap, which would call it replica by replica.
+        with sdpa_kernel(SDPBackend.MATH) if replicas.device.type == "cpu" else nullcontext():
+            return vmap(function, in_dims)(*tensors, *data, replicas)
+
+    def _untrained(self, rows: slice) -> Tensors:
+        """What no gradient is taken of, with copies of the buffers that a pass changes in place."""
+        fixed = {name: tensor[rows] for name, tensor in self.parameters.items() if name not in self.trained}
+        buffers = {
+            name: tensor[rows].clone() if name in self.changing else tensor[rows]
+            for name, tensor in self.buffers.items()
+        }
+        return fixed | buffers
+
+    def _metric(self, metric: Tensor, outputs: Any, targets: Tensor) -> Tensor:
+        if self.metric_stacks:
+            return metric
+        values = []
+        for row in range(len(metric)):
+            answer = map_tensors(lambda tensor, row=row: tensor[row].detach(), outputs)
+            values.append(self.objective.mean_metric(answer, targets[row % len(targets)]))
+        return torch.stack(values)
+
+    @property
+    def template(self) -> nn.Module:
+        """One ordinary network, of the shapes that each has."""
+        return self.module
+
+    @property
+    def layers(self) -> dict[str, list[str]]:
+        """Layer name to the names of its trained parameters, in order."""
+        return layers_of(self.module)
+
+
+def _stacked(by_name: Sequence[Tensors]) -> Tensors:
+    return {name: torch.stack([tensors[name].detach() for tensors in by_name]) for name in by_name[0]}
+
+
+def _as_in_a_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a function run as within torch.func.grad, where torch takes GRU, LSTM and RNN apart for vmap."""
+
+    def run(*arguments: Any) -> Any:
+        anchor = torch.zeros((), device=arguments[-1].device)
+        _, values = grad(lambda anchor, *rest: (anchor, function(*rest)), has_aux=True)(anchor, *arguments)
+        return values
+
+    return run

@@ -1,0 +1,148 @@
+"""Modules side by side, each run by itself: slower, but anything a forward pass does stays its own."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lossact.replicas.draws import Moment, PlainPass, module_paths
+from lossact.replicas.modules import eval_mode, trained_names
+from lossact.replicas.named_tensors import Inputs, map_tensors
+from lossact.replicas.objective import Objective, check_learnable
+from lossact.replicas.passes import LearningPass, PassContext, Stage, run_pass
+
+ALL = slice(None)
+PREDICTION = PassContext(Stage.PREDICTION, 0)
+
+
+class UnstackedModules:
+    """R modules side by side; their parameters are rows of tensors by name, as those of stacked ones are.
+
+    Args:
+        modules: one a replica, with the weights and buffers that it starts from.
+        objective: loss and metric of their outputs.
+        replicas: their indices in the experiment.
+        seed: the experiment's; what a pass draws comes from it, the replica and the moment.
+    """
+
+    layers: dict[str, list[str]] = {}  # one more forward pass would draw random numbers and change buffers
+
+    def __init__(self, modules: Sequence[nn.Module], objective: Objective, replicas: Sequence[int], seed: int) -> None:
+        self.modules, self.objective = list(modules), objective
+        self.replicas = torch.tensor(list(replicas))
+        self.trained = trained_names(modules[0])
+        self.seed, self.paths = seed, [module_paths(module) for module in modules]
+        self._share()
+
+    @property
+    def template(self) -> nn.Module:
+        """One ordinary network, of the shapes that each has."""
+        return self.modules[0]
+
+    def _share(self) -> None:
+        """Have each module's parameters and buffers be rows of stacked tensors."""
+        of_modules = [(dict(module.named_parameters()), dict(module.named_buffers())) for module in self.modules]
+        self.parameters, self.buffers = (
+            {name: torch.stack([tensors[name].detach() for tensors in by_name]) for name in by_name[0]}
+            for by_name in zip(*of_modules, strict=True)
+        )
+        for row, tensors_of_module in enumerate(of_modules):
+            for stacked, tensors in zip((self.parameters, self.buffers), tensors_of_module, strict=True):
+                for name, tensor in tensors.items():
+                    tensor.data = stacked[name][row]
+
+    def to(self, device: torch.device) -> None:
+        """Move everything to a device."""
+        self.replicas = self.replicas.to(device)
+        for module in self.modules:
+            module.to(device)
+        self._share()
+
+    def learn(self, inputs: Inputs, targets: Tensor, context: PassContext, *, rows: slice = ALL) -> LearningPass:
+        """Run a forward and backward pass of each module in training mode; parameters and buffers stay as they are.
+
+        Args:
+            inputs: (sets, batch, ...), sets = replicas or 1 (shared by all); a tensor, or a tuple or dict of them.
+            targets: (sets, batch, ...).
+            context: when the pass runs.
+            rows: the replicas that run it.
+        """
+        before = {name: tensor.clone() for name, tensor in self.buffers.items()}
+        losses, metrics, gradients = [], [], []
+        for row in range(len(self.modules))[rows]:
+            module = self.modules[row]
+            parameters = dict(module.named_parameters())
+            with self._drawing(row, context), torch.enable_grad():
+                loss, metric = self._run(row, inputs, targets, context)
+                check_learnable(loss)
+                # May run parts of the module again.
+                gradients.append(torch.autograd.grad(loss, [parameters[name] for name in self.trained]))
+            losses.append(loss.detach())
+            metrics.append(metric.detach())
+        self._keep_buffers()
+        changed = {
+            name: tensor[rows].clone() for name, tensor in self.buffers.items() if not torch.equal(tensor, before[name])
+        }
+        for name in changed:
+            self.buffers[name].copy_(before[name])
+        by_name = {
+            name: torch.stack(each) for name, each in zip(self.trained, zip(*gradients, strict=True), strict=True)
+        }
+        return LearningPass(torch.stack(losses), torch.stack(metrics), by_name, changed)
+
+    def _keep_buffers(self) -> None:
+        """Take buffers that a module replaced back into the rows that they are kept in."""
+        for row, module in enumerate(self.modules):
+            for name, buffer in module.named_buffers():
+                kept = self.buffers[name][row]
+                if buffer.data_ptr() != kept.data_ptr():
+                    kept.copy_(buffer)
+                    buffer.data = kept
+
+    def measure(self, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:
+        """Loss (replicas,) and metric (replicas,) in evaluation mode; arguments are those of `learn`."""
+        scores = []
+        for row, module in enumerate(self.modules):
+            with eval_mode(module), self._drawing(row, context), torch.no_grad():
+                scores.append(self._run(row, inputs, targets, context))
+        losses, metrics = (torch.stack(column) for column in zip(*scores, strict=True))
+        return losses, metrics
+
+    def outputs(self, inputs: Inputs) -> Any:
+        """Return what the networks answer in evaluation mode, (replicas, batch, ...)."""
+        answers = []
+        for row, module in enumerate(self.modules):
+            with eval_mode(module), self._drawing(row, PREDICTION), torch.no_grad():
+                own = map_tensors(lambda tensor, row=row: tensor[row % len(tensor)], inputs)
+                answers.append(
+                    run_pass(module, own, lambda outputs: outputs, replica=self.replicas[row], context=PREDICTION)
+                )
+        return _stack_alike(answers)
+
+    def _run(self, row: int, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:
+        own_inputs, own_targets = map_tensors(lambda tensor: tensor[row % len(tensor)], (inputs, targets))
+        loss, metric = run_pass(
+            self.modules[row],
+            own_inputs,
+            lambda outputs: self.objective.evaluate(outputs, own_targets),
+            replica=self.replicas[row],
+            context=context,
+        )
+        return loss, metric
+
+    def _drawing(self, row: int, context: PassContext) -> AbstractContextManager[None]:
+        """Random numbers of one replica's pass."""
+        moment = Moment(self.seed, context.stage, context.batch_index)
+        return PlainPass(moment, int(self.replicas[row]), self.paths[row]).active()
+
+
+def _stack_alike(answers: Sequence[Any]) -> Any:
+    """Stack outputs of one structure: tensors, or tuples or dicts of them."""
+    first = answers[0]
+    if isinstance(first, Tensor):
+        return torch.stack(list(answers))
+    if isinstance(first, dict):
+        return {name: _stack_alike([answer[name] for answer in answers]) for name in first}
+    return type(first)(_stack_alike(parts) for parts in zip(*answers, strict=True))
