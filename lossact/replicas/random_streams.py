@@ -18,6 +18,7 @@ FORWARD = 2
 SAMPLE = 3
 ORDER = 4
 TEST = 5
+DRAWS = 6
 
 
 def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generator:
@@ -30,7 +31,8 @@ def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generat
         seed: the experiment's, >= 0.
         replica: index >= 0.
         stream: DATA, WEIGHTS, FORWARD (what a forward pass draws), SAMPLE (what a claim draws without training),
-            ORDER (which examples make a batch) or TEST (data that are only looked at).
+            ORDER (which examples make a batch), TEST (data that are only looked at) or DRAWS (what passes draw by a
+            counter).
 
     Reference: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
     """

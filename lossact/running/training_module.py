@@ -13,6 +13,7 @@ from lossact.conditions.condition import Condition
 from lossact.conditions.optimizers import Optimizer, RuleBasedOptimizer, TorchOptimizer
 from lossact.data import GeneratedData
 from lossact.errors import InputError
+from lossact.models.factory import ModuleFactory
 from lossact.replicas.minibatches import Minibatches
 from lossact.replicas.modules import cast_module
 from lossact.replicas.named_tensors import first_tensor, map_tensors
@@ -22,7 +23,6 @@ from lossact.running.stacking import (
     checked_batch_size,
     clipping_of,
     data_sets,
-    forward_seed,
     objective_of,
     plain_networks,
     plan_of,
@@ -113,7 +113,7 @@ def _single(condition: Condition, replica: int, seed: int, metadata: Mapping[str
         batches=None if size is None else batches,
         clipping=clipping_of(condition),
         budget=condition.budget,
-        forward_seed=None if condition.stacked else forward_seed(seed, replica),
+        draws_for=(seed, replica) if isinstance(condition.network_config, ModuleFactory) else None,
         description=RunDescription(replicas=[replica], metric_name=condition.metric_name, metadata=metadata),
     )
 
