@@ -166,6 +166,7 @@ def _trials(runs: Sequence[ReplicaOutcome], budget: int) -> Trials:
         np.array([run.diverged for run in runs]),
         budget,
         run_digests=np.array([run.run_digest for run in runs], dtype=np.int64),
+        values={name: np.array([run.values[name] for run in runs]) for name in runs[0].values},
     )
 
 
