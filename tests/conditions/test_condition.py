@@ -82,7 +82,7 @@ def test_arguments_that_do_not_exist_are_named(mistake: str) -> None:
 
 def test_arguments_are_given_by_name() -> None:
     with pytest.raises(InputError, match=r"SGD: too many positional arguments; write arguments by name, as in"):
-        SGD(0.1)  # type: ignore[misc]
+        SGD(0.1)  # type: ignore[call-arg]
 
 
 class Lion(Adam):

@@ -1,5 +1,6 @@
 """What a LightningCondition takes for its Trainer, and what of it is in the store's key."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class Holding(Callback):
 
 
 def test_options_of_equal_content_are_equal_conditions() -> None:
-    for make in (
+    makers: list[Callable[[], LightningCondition]] = [
         lambda: condition(callbacks=[EarlyStopping("val_loss", patience=2)]),
         lambda: condition(callbacks=[Average(), LearningRateMonitor()]),
         lambda: condition(callbacks=EarlyStopping("val_loss")),
@@ -47,7 +48,8 @@ def test_options_of_equal_content_are_equal_conditions() -> None:
         lambda: condition(logger=CSVLogger("logs")),
         lambda: condition(logger=False, gradient_clip_val=1.0, callbacks=[]),
         lambda: condition(max_epochs=10),
-    ):
+    ]
+    for make in makers:
         assert make() == make()
 
 

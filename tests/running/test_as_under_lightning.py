@@ -52,13 +52,15 @@ class Regression(LightningModule):
 class ByEpoch(Regression):
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.SGD(self.parameters(), lr=0.5)
-        return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda e: 1 - e / self.trainer.max_epochs)]
+        return [optimizer], [
+            torch.optim.lr_scheduler.LambdaLR(optimizer, lambda e: 1 - e / (self.trainer.max_epochs or 0))
+        ]
 
 
 class CosineByEpoch(Regression):
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.SGD(self.parameters(), lr=0.5)
-        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.trainer.max_epochs)]
+        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.trainer.max_epochs or 0)]
 
 
 class ByStep(Regression):
@@ -319,7 +321,7 @@ def test_one_descent_takes_as_many_updates_however_many_optimizers_share_it() ->
 class Twice(torch.optim.SGD):
     """Two steps on one batch, the loss computed before each, as in sharpness-aware minimization."""
 
-    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         loss = closure()
         super().step()
         closure()
@@ -392,12 +394,13 @@ def test_a_moving_average_of_the_weights_is_validated_as_under_lightning(way: st
     plain: list[float] = []
     fit_alone(lambda: Validated([]), points, max_epochs=EPOCHS, callbacks=[Noting(plain)])
     assert values != plain
-    trainer: dict[str, Any] = {
+    ways: dict[str, dict[str, Any]] = {
         "factory": {"callbacks": lambda: [Average()]},
         "single": {"callbacks": Average},
         "instance": {"callbacks": [Average()]},
         "module": {},
-    }[way]
+    }
+    trainer = ways[way]
     kind = Averaging if way == "module" else Validated
     for target in (values[2], values[5]):
         expected = 1 + next(k for k, value in enumerate(values) if value <= target)

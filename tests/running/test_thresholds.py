@@ -1,5 +1,6 @@
 """Thresholds are met in the precision in which a value was computed, whatever kind of condition it is of."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def test_nan_integers_and_numbers_beyond_a_type() -> None:
     assert meets(np.array([np.nan, 1.0]), at_least=1.0).tolist() == [False, True]
     assert meets(torch.tensor([1, 2**24 + 1]), at_least=2**24 + 0.5).tolist() == [False, True]
     assert meets(np.array([0, 1]), at_least=0.5).tolist() == [False, True]
-    assert meets(np.float16([1.0]), at_most=1e9).tolist() == [True]
+    assert meets(np.array([1.0], dtype=np.float16), at_most=1e9).tolist() == [True]
     assert not meets(float("nan"), at_most=0.0)
 
 
@@ -96,12 +97,13 @@ class Logs(LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         is_right = torch.arange(20) < self.right
         counted = ~is_right if self.of_errors else is_right
-        value: Any = {
+        values: dict[str, Callable[[], Any]] = {
             "mean": lambda: counted.float().mean(),
             "ratio": lambda: counted.sum() / len(counted),
             "number": lambda: int(counted.sum()) / len(counted),
             "double": lambda: counted.double().mean(),
-        }[self.how]()
+        }
+        value = values[self.how]()
         self.log("metric", value)
         return self.layer(batch[0]).sum()  # type: ignore[no-any-return]
 

@@ -98,6 +98,9 @@ def _host_and_port(address: str) -> tuple[str, int] | None:
 
 def check_reachable(address: str) -> None:
     """Raise OSError where an address has a host and a port, and nothing listens there."""
+    port = address.rpartition(":")[2]
+    if ":" in address and port.isdigit() and not 0 < int(port) < 1 << 16:
+        raise OSError(f"port {port} must be from 1 to 65535")
     host_and_port = _host_and_port(address)
     if host_and_port is not None:
         socket.create_connection(host_and_port, timeout=ANSWERS_WITHIN).close()
