@@ -37,7 +37,7 @@ class AllOf(Hypothesis):
             raise ClaimError(f"conditions ({', '.join(names)}) must have different names; give each one with name=")
 
     @cached_property
-    def conditions(self) -> tuple[BaseCondition, ...]:  # type: ignore[override]
+    def conditions(self) -> tuple[BaseCondition, ...]:
         return tuple(dict.fromkeys(condition for member in self.members for condition in member.conditions))
 
     def _trials_of(self, member: Hypothesis, trials: Sequence[Trials]) -> list[Trials]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -137,7 +138,7 @@ class Sampled(Measured):
     def _find(self, seed: int, known: NDArray[np.float64], replicas: int) -> NDArray[np.float64]:
         last = min(replicas, len(known) + max(AT_ONCE, len(known) // 8))
         with isolate_rng():
-            drawn = [sample_for_replica(self.measure, seed, r, SAMPLE) for r in range(len(known), last)]
+            drawn: Any = [sample_for_replica(self.measure, seed, r, SAMPLE) for r in range(len(known), last)]
         return np.concatenate([known, self._numbers(drawn, last - len(known))])
 
 

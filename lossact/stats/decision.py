@@ -189,7 +189,8 @@ class Decider:
     def _crosses(self, totals: Sequence[Floats]) -> NDArray[np.bool_]:
         support = self._evidence.support_parts(totals).min(axis=0)
         refute = self._evidence.combine_refutation(self._evidence.refute_parts(totals))
-        return np.maximum(support, refute) >= -math.log(self._replay.alpha)
+        crosses: NDArray[np.bool_] = np.maximum(support, refute) >= -math.log(self._replay.alpha)
+        return crosses
 
 
 def decide(comparisons: Sequence[Comparison], *, alpha: float, margins: Margins, limit: int) -> Decision:

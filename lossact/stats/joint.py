@@ -77,7 +77,7 @@ class JointBounds(Bounds):
             bounds.effect([latest[position] for position in self._positions(k)], verdict)
             for k, bounds in enumerate(self._bounds)
         ]
-        key = (lambda effect: effect.high) if verdict == "refuted" else (lambda effect: effect.low)
-        least = min(range(len(effects)), key=lambda k: key(effects[k]))
+        bounds_of = [effect.high if verdict == "refuted" else effect.low for effect in effects]
+        least = int(np.argmin(bounds_of))
         chosen = effects[least]
         return Effect(chosen.value, chosen.low, chosen.high, self._positions(least)[chosen.weakest], chosen.zone)

@@ -68,7 +68,7 @@ def test_a_ratio_of_many_digits_is_exact_beyond_64_bits() -> None:
     assert outcomes.tolist() == [Outcome.LOSS, Outcome.WIN]
 
 
-def growth_by_every_completion(times: tuple[int, int, int, int]) -> set[str]:
+def growth_by_every_completion(times: tuple[int, ...]) -> set[str]:
     """What D could be if training went on: a censored T may be anything beyond the budget."""
     beyond = [*range(BUDGET + 1, 30), 10**9]
     said = set()

@@ -346,7 +346,7 @@ def test_numbers_are_found_once(experiment: Experiment) -> None:
     def measure(seed: int, replicas: int) -> list[float]:
         return [float(seed + k) for k in range(replicas)]
 
-    def find(replicas: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def find(known: np.ndarray[Any, np.dtype[np.float64]], replicas: int) -> np.ndarray[Any, np.dtype[np.float64]]:
         asked.append(replicas)
         return np.array(measure(0, replicas))
 
@@ -354,7 +354,7 @@ def test_numbers_are_found_once(experiment: Experiment) -> None:
         np.testing.assert_array_equal(experiment.numbers(measure, find, n), np.arange(n, dtype=float))
     assert asked == [3, 5]
     with pytest.raises(InputError, match=r"measure finds other numbers for the first 5 replicas when 6 are asked for"):
-        experiment.numbers(measure, lambda n: np.full(n, 7.0), 6)
+        experiment.numbers(measure, lambda known, n: np.full(n, 7.0), 6)
     unknown = object()
 
     def holding(seed: int, replicas: int) -> list[float]:
@@ -369,11 +369,17 @@ def test_retraining_finds_numbers_anew(tmp_path: Path) -> None:
     def measure(seed: int, replicas: int) -> list[float]:
         return [0.0] * replicas
 
+    def zeros(known: np.ndarray[Any, np.dtype[np.float64]], n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.zeros(n)
+
+    def ones(known: np.ndarray[Any, np.dtype[np.float64]], n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.ones(n)
+
     store, compute_config = Store(tmp_path), ComputeConfig(threads=1)
     first, again, later = (Experiment(store=store, compute_config=compute_config, retrain=k == 1) for k in range(3))
-    assert first.numbers(measure, np.zeros, 3).tolist() == [0, 0, 0]
-    assert again.numbers(measure, np.ones, 3).tolist() == [1, 1, 1]  # what it finds changed unseen, a file, say
-    assert later.numbers(measure, np.zeros, 3).tolist() == [1, 1, 1]
+    assert first.numbers(measure, zeros, 3).tolist() == [0, 0, 0]
+    assert again.numbers(measure, ones, 3).tolist() == [1, 1, 1]  # what it finds changed unseen, a file, say
+    assert later.numbers(measure, zeros, 3).tolist() == [1, 1, 1]
 
 
 def test_a_store_that_is_removed_while_it_is_used_is_named(tmp_path: Path) -> None:
