@@ -233,6 +233,22 @@ def test_a_comparison_loads_nothing_heavy(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+DOCS = Path(__file__).parents[1] / "docs" / "recorded-runs.md"
+
+
+def test_the_page_shows_what_the_command_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(tmp_path)
+    (table, command, shown), *_ = re.findall(
+        r"```text\n(.*?)```\n\n```sh\nlossact (.*?)\n```\n\n```text\n(.*?)```", DOCS.read_text(), flags=re.DOTALL
+    )
+    (tmp_path / "accuracy.csv").write_text(table)
+    assert main(command.split()) == 0
+    assert capsys.readouterr().out == shown
+
+
 # The optimiser race (docs/recorded-runs.md)
 
 STEPS = {

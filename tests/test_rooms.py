@@ -4,11 +4,13 @@ import ast
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import lossact
+from lossact.errors import InputError
 
 ROOT = Path(lossact.__file__).parent
 ORDER = [
@@ -124,3 +126,25 @@ def test_every_public_name_loads() -> None:
         assert getattr(lossact, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         lossact.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "new"),
+    [
+        ("lossact", "Drawn", "GeneratedData"),
+        ("lossact", "Trainable", "BaseCondition"),
+        ("lossact", "default_setting", "default_compute_config"),
+        ("lossact.functional", "accuracy", "is_correct"),
+        ("lossact.functional", "SigmoidLoss", "Loss"),
+    ],
+)
+def test_an_old_name_ends_in_an_error_with_the_new_one(module: str, name: str, new: str) -> None:
+    with pytest.raises(InputError, match=f"{module}.{name} is called {module}.{new} since 0.2; use the new name"):
+        getattr(import_module(module), name)
+
+
+def test_an_old_argument_ends_in_an_error_with_the_new_one() -> None:
+    with pytest.raises(
+        InputError, match=r"Experiment\(setting=...\) was the form of lossact 0.1; now Experiment\(compute"
+    ):
+        lossact.Experiment(setting=lossact.ComputeConfig())  # type: ignore[call-arg]

@@ -10,19 +10,30 @@ from lossact.claims.orders import fastest, ordering, slowest
 from lossact.claims.pairs import equivalent, faster, not_worse
 from lossact.claims.reaches import reaches
 from lossact.claims.theorem import exact
+from lossact.claims.value_orders import decreases, highest, increases, lowest
+from lossact.claims.values import at_least, at_most, equivalent_in, higher, lower
 from lossact.claims.verdict import Verdict
 
 __all__ = [
     "Hypothesis",
     "Verdict",
     "all_of",
+    "at_least",
+    "at_most",
+    "decreases",
     "equivalent",
+    "equivalent_in",
     "evaluate",
     "exact",
     "exceeds",
     "faster",
     "fastest",
     "gap_grows",
+    "higher",
+    "highest",
+    "increases",
+    "lower",
+    "lowest",
     "map_claim",
     "measured",
     "not_worse",

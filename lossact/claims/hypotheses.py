@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lossact.claims.verdict_summary import Estimate
 from lossact.conditions import BaseCondition
 from lossact.errors import ClaimError
 from lossact.experiment import Experiment
@@ -58,6 +59,15 @@ class Hypothesis(ABC):
         """Return the values that the interval is held against, ascending; none where they differ by comparison."""
         margins = self.margins(delta)
         return (margins.support, margins.refute)
+
+    def estimate(self, trials: Sequence[Trials], alpha: float) -> Estimate | None:
+        """Return what a claim about values is about in the measure's own unit; None for other claims.
+
+        Args:
+            trials: of each condition, over the replicas that were looked at.
+            alpha: error probability of a side.
+        """
+        return None
 
     def warnings(self, decision: Decision, trials: Sequence[Trials]) -> list[str]:
         """Return what a reader should know before quoting the verdict."""

@@ -7,14 +7,17 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from lossact.claims.hypotheses import Equivalent, Faster, Fastest, Hypothesis, NotWorse, Ordering, Reaches, Slowest
+from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.orders import Fastest, Ordering, Slowest
+from lossact.claims.pairs import Equivalent, Faster, NotWorse
+from lossact.claims.reaches import Reaches
 from lossact.conditions import BaseCondition
 from lossact.conditions.recorded_runs import RecordedRuns, shorten
 from lossact.errors import ClaimError, InputError
-from lossact.stats import Decision, Outcome, censored_as_open
+from lossact.stats import Decision, Outcome, censored_as_undetermined
+from lossact.stats.margins import Margins
 from lossact.stats.recorded import (
     FixedDecision,
-    FixedMargins,
     OutcomeCounts,
     RecordedSteps,
     SeveralDecisions,
@@ -30,7 +33,6 @@ from lossact.stats.recorded import (
 from lossact.storage import Trials
 
 DecideAt = Callable[[float], FixedDecision]
-Pair = tuple[int, int]
 
 
 def has_recorded_runs(conditions: Sequence[BaseCondition]) -> bool:
@@ -85,22 +87,12 @@ def decide_recorded(hypothesis: Hypothesis, *, alpha: float, delta: float) -> tu
     if conditions[0].is_paired:
         steps = _align(conditions, steps)
     several, names = _decide(hypothesis, conditions, steps, alpha=alpha, delta=delta)
-    labels = _refutation_labels(hypothesis)
+    margins = hypothesis.margins(delta)
+    labels = ("not equal", "not equal") if isinstance(hypothesis, Equivalent) else margins.refutation_labels
     trials = [_trials(condition, each) for condition, each in zip(conditions, steps, strict=True)]
-    return _as_decision(several, names, labels, n=min(map(len, steps)), paired=conditions[0].is_paired), trials
-
-
-def _refutation_labels(hypothesis: Hypothesis) -> tuple[float, str, str]:
-    """What REFUTED is called: a probability, the words where it is shown to be below that, and where not."""
-    match hypothesis:
-        case Reaches():
-            return hypothesis.low, f"below {hypothesis.low:g}", f"below {hypothesis.high:g}"
-        case NotWorse():
-            return 0.5, "later", "later"
-        case Equivalent():
-            return 0.5, "later by more than delta", "sooner by more than delta"
-        case _:
-            return 0.5, "reversed", "at most negligibly faster"
+    return _as_decision(
+        several, names, labels, support=margins.support, n=min(map(len, steps)), paired=conditions[0].is_paired
+    ), trials
 
 
 def _decide(
@@ -112,7 +104,7 @@ def _decide(
     delta: float,
 ) -> tuple[SeveralDecisions, list[str]]:
     ratio = 1.0
-    margins = FixedMargins.of_wins(delta)
+    margins = Margins.of_wins(delta)
     n = len(conditions)
     match hypothesis:
         case Reaches():
@@ -124,7 +116,7 @@ def _decide(
         case Faster():
             pairs, ratio = [(0, 1)], hypothesis.ratio
         case NotWorse():
-            pairs, margins = [(0, 1)], FixedMargins.of_no_loss(delta)
+            pairs, margins = [(0, 1)], Margins.of_no_loss(delta)
         case Ordering():
             pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
         case Fastest():
@@ -148,13 +140,13 @@ def _decide_pair(
     first: RecordedSteps,
     second: RecordedSteps,
     ratio: float,
-    margins: FixedMargins,
+    margins: Margins,
     hide_censored: bool,
     alpha: float,
 ) -> FixedDecision:
     outcomes = compare_recorded_steps(first, second, ratio=ratio, paired=condition.is_paired)
     if hide_censored:
-        outcomes = censored_as_open(outcomes)
+        outcomes = censored_as_undetermined(outcomes)
     if condition.extendable:
         return decide_extendable(outcomes, alpha=alpha, margins=margins)
     if condition.is_paired:
@@ -167,7 +159,7 @@ def _decide_equivalent(
 ) -> FixedDecision:
     if condition.extendable:
         raise ClaimError("equivalent is decided for a fixed number of recorded runs; read them without extendable=True")
-    outcomes = censored_as_open(compare_recorded_steps(*steps, paired=condition.is_paired))
+    outcomes = censored_as_undetermined(compare_recorded_steps(*steps, paired=condition.is_paired))
     sizes = " and ".join(str(len(each)) for each in steps)
     sample = f"{len(steps[0])} pairs of recorded runs" if condition.is_paired else f"{sizes} recorded runs"
     return decide_equal(
@@ -178,8 +170,8 @@ def _decide_equivalent(
 def _decide_reaches(hypothesis: Reaches, condition: RecordedRuns, steps: RecordedSteps, alpha: float) -> FixedDecision:
     hidden = ~steps.reached & (steps.ends < condition.budget)
     if condition.extendable:
-        outcomes = np.select([steps.reached, hidden], [Outcome.WIN, Outcome.OPEN], Outcome.LOSS).astype(np.int8)
-        return decide_extendable(outcomes, alpha=alpha, margins=FixedMargins(hypothesis.low, hypothesis.high))
+        outcomes = np.select([steps.reached, hidden], [Outcome.WIN, Outcome.UNDETERMINED], Outcome.LOSS).astype(np.int8)
+        return decide_extendable(outcomes, alpha=alpha, margins=Margins.of_probability(hypothesis.low, hypothesis.high))
     return decide_share(
         int(steps.reached.sum()),
         int(hidden.sum()),
@@ -212,12 +204,12 @@ def _trials(condition: RecordedRuns, steps: RecordedSteps) -> Trials:
 
 
 def _as_decision(
-    several: SeveralDecisions, names: Sequence[str], labels: tuple[float, str, str], *, n: int, paired: bool
+    several: SeveralDecisions, names: Sequence[str], labels: tuple[str, str], *, support: float, n: int, paired: bool
 ) -> Decision:
     fixed = several.decision
     return Decision(
         verdict=fixed.verdict,
-        reason=_reason(several, names, labels, n=n, paired=paired),
+        reason=_reason(several, names, labels, support=support, n=n, paired=paired),
         replicas=n,
         decided_at=None,
         final=True,
@@ -238,15 +230,14 @@ def _as_decision(
 
 
 def _reason(
-    several: SeveralDecisions, names: Sequence[str], labels: tuple[float, str, str], *, n: int, paired: bool
+    several: SeveralDecisions, names: Sequence[str], labels: tuple[str, str], *, support: float, n: int, paired: bool
 ) -> str:
     fixed = several.decision
     if fixed.verdict == "supported":
         return ""
     if fixed.verdict == "refuted":
         broken = f"; broken: {', '.join(names[k] for k in several.broken) or 'at least one'}" if len(names) > 1 else ""
-        threshold, below, otherwise = labels
-        return (below if fixed.high < threshold else otherwise) + broken
+        return labels[0 if fixed.high < support else 1] + broken
     if not fixed.can_support:
         least = f"no smaller p than {fixed.smallest_p:.2g} is possible, and {fixed.alpha:.2g} is needed"
         if n >= fixed.fewest_runs:

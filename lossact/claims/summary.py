@@ -18,6 +18,7 @@ class ConditionSummary:
         mean_restricted_steps: mean of min(T, budget), in updates.
         trials: of these replicas.
         update_unit: what an update is, where it is not one optimizer step on one batch.
+        has_target: whether the condition has a target.
     """
 
     name: str
@@ -28,6 +29,7 @@ class ConditionSummary:
     mean_restricted_steps: float
     trials: Trials = field(repr=False, compare=False)
     update_unit: str = field(default="", kw_only=True)
+    has_target: bool = field(default=True, kw_only=True)
 
     @classmethod
     def of(cls, condition: BaseCondition, trials: Trials) -> "ConditionSummary":
@@ -40,9 +42,12 @@ class ConditionSummary:
             mean_restricted_steps=float(trials.restricted_steps.mean()),
             trials=trials,
             update_unit=condition.update_unit,
+            has_target=condition.has_target,
         )
 
     @property
     def counts(self) -> ConditionCounts:
         """What reports say of it."""
-        return ConditionCounts(self.name, self.replicas, self.reached, self.diverged, self.median_steps_to_target)
+        return ConditionCounts(
+            self.name, self.replicas, self.reached, self.diverged, self.median_steps_to_target, self.has_target
+        )

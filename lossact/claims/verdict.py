@@ -101,12 +101,13 @@ class Verdict:
             ),
             unpaired_effect=self.unpaired_effect,
             mean_difference=self.mean_difference,
+            difference=self.difference,
         )
 
     @property
     def unpaired_effect(self) -> Estimate | None:
         """Probability that a run of the first condition beats an independent run of the second, for pairs."""
-        if not self.hypothesis.is_pair or self.decision.replicas < 2:
+        if not self.hypothesis.is_pair or self.decision.replicas < 2 or self.decision.sample:
             return None
         a, b = (condition.trials for condition in self.conditions)
         last = len(a) - len(a) % 2
@@ -124,11 +125,19 @@ class Verdict:
     @property
     def mean_difference(self) -> Estimate | None:
         """Difference of mean updates used within the budget, second condition minus first, for pairs."""
-        if not self.hypothesis.is_pair:
+        if not self.hypothesis.is_pair or self.decision.sample:
             return None
         first, second = (condition.trials for condition in self.conditions)
         estimate = mean_difference(second.restricted_steps - first.restricted_steps, first.budget, self.decision.alpha)
         return Estimate("difference of restricted means", **asdict(estimate), unit="updates")
+
+    @property
+    def difference(self) -> Estimate | None:
+        """What a claim about values is about in the measure's own unit, for these claims."""
+        if self.is_exact:
+            return None
+        trials = [condition.trials for condition in self.conditions]
+        return self.hypothesis.estimate(trials, self.decision.alpha)
 
     def _e_value(self, logarithm: float) -> float | None:
         return None if self.is_exact or self.decision.sample else math.exp(min(logarithm, LARGEST_LOG))
@@ -158,6 +167,8 @@ class Verdict:
             f"{self.hypothesis.effect_name} {d.value:.3f}, {d.level:.1%} confidence sequence "
             f"[{d.low:.3f}, {d.high:.3f}], {within}{d.replicas} replicas"
             + (f", decided at replica {d.decided_at}" if d.decided_at else "")
+            + (f" ({d.at_decision.value:.3f} there)" if d.at_decision else "")
+            + ("" if self.difference is None else f"\n{self.difference}")
         )
 
 
@@ -166,7 +177,7 @@ def _with_unreached(decision: Decision, conditions: Sequence[BaseCondition], tri
     never = [
         f"{condition} reached the target in none of {len(outcomes)} replicas"
         for condition, outcomes in zip(conditions, trials, strict=True)
-        if not outcomes.reached.any()
+        if condition.has_target and not outcomes.reached.any()
     ]
     if decision.verdict != "supported" or not never:
         return decision

@@ -31,6 +31,10 @@ class Estimate:
     level: float
     unit: str = ""
 
+    def __str__(self) -> str:
+        numbers = f"{self.value:.4g}, {self.level:.1%} confidence sequence [{self.low:.4g}, {self.high:.4g}]"
+        return f"{self.name} of {self.unit} {numbers}" if self.unit else f"{self.name} {numbers}"
+
     def to_json(self) -> dict[str, Any]:
         """The fields by name; a number that is not finite is None, and an empty unit is left out."""
         numbers = {"value": _finite(self.value), "low": _finite(self.low), "high": _finite(self.high)}
@@ -53,6 +57,7 @@ class ConditionCounts:
         name: the condition's.
         replicas, reached, diverged: counts.
         median_steps_to_target: in updates, None where fewer than half of the replicas reached the target.
+        has_target: whether the condition has a target.
     """
 
     name: str
@@ -60,6 +65,14 @@ class ConditionCounts:
     reached: int
     diverged: int
     median_steps_to_target: float | None
+    has_target: bool = True
+
+
+def _condition_to_json(counts: ConditionCounts) -> dict[str, Any]:
+    """The fields of --claims-json that are about a condition."""
+    content = asdict(counts)
+    del content["has_target"]
+    return content
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,7 @@ class VerdictSummary:
             fallen.
         unpaired_effect: probability that a run of the first condition beats an independent run of the second; None
             where the claim is not about one pair.
+        difference: what a claim about values is about, in the measure's own unit; None for other claims.
         sample: recorded runs in words, where a fixed number of them decided; else "".
         mean_difference: difference of mean updates used within the budget, second condition minus first; None where
             the claim is not about one pair.
@@ -113,12 +127,13 @@ class VerdictSummary:
     effect_at_decision: Estimate | None = None
     unpaired_effect: Estimate | None = None
     mean_difference: Estimate | None = None
+    difference: Estimate | None = None
     sample: str = ""
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "VerdictSummary":
         """The inverse of dataclasses.asdict."""
-        estimates = ("effect", "effect_at_decision", "unpaired_effect", "mean_difference")
+        estimates = ("effect", "effect_at_decision", "unpaired_effect", "mean_difference", "difference")
         agreement = content["single_run_agreement"]
         return cls(
             **{
@@ -145,11 +160,12 @@ class VerdictSummary:
             "decided_at": self.decided_at,
             "replicas_to_go": self.replicas_to_go,
             "evidence": asdict(self.evidence),
-            "conditions": [asdict(condition) for condition in self.conditions],
+            "conditions": [_condition_to_json(condition) for condition in self.conditions],
             "story": None if self.single_run_agreement is None else asdict(self.single_run_agreement),
             "sample": self.sample,
             "seconds": self.seconds,
             "effect_at_decision": to_json(self.effect_at_decision),
             "unpaired_effect": to_json(self.unpaired_effect),
             "mean_difference": to_json(self.mean_difference),
+            "difference": to_json(self.difference),
         }

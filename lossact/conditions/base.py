@@ -16,11 +16,21 @@ class BaseCondition(ABC):
         name: the name in tables; not part of the content.
         budget: the most updates.
         equal_steps: whether replicas may compute exactly the same; see FunctionCondition.
+        value_names: what the measured values of its trials are called.
     """
 
     name: str
     budget: int
     equal_steps: bool = False
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a threshold says when a replica has arrived."""
+        return True
 
     @property
     @abstractmethod

@@ -29,7 +29,7 @@ class Condition(BaseCondition):
         network: a built-in network, or a function that makes an nn.Module.
         loss: "cross_entropy", "l2", "huber" or "hinge", of the sigmoid of one logit an example; or a function
             (outputs, targets) -> one loss an example. Averaged over the batch.
-        optimizer: SGD, Adam or AdamW.
+        optimizer: how weights move: SGD, Adam, AdamW or TorchOptimizer.
         data: the training data, drawn for each replica or shared by all.
         budget: the most updates, >= 1.
         target: a measure with a threshold, such as Accuracy(split="validation").at_least(0.9). Without measures a
@@ -41,15 +41,15 @@ class Condition(BaseCondition):
             called "accuracy@100".
         batch_size: examples in a batch; None for all. Each replica has its own order, a new one every epoch. The
             incomplete last batch of an epoch is left out.
-        measured_every: updates between two measurements of the target; 1 is the finest. More than 1 saves time where
-            the target is measured on other examples than the batch.
+        measured_every: updates between two measurements of the target, >= 1. More than 1 saves time where the target is
+            measured on other examples than the batch.
         clip_norm: largest Euclidean norm of a replica's whole gradient, > 0; None for any. A longer one is scaled.
         clip_value: largest magnitude of each number of the gradient, > 0; None for any.
-        stacked: whether replicas train as one; False runs modules side by side, for those that cannot be stacked.
-            Either way a target is measured in evaluation mode (batch norm by its running statistics, no dropout) where
-            that is a pass of its own: with batches, validation examples or measured_every > 1. Else it is measured in
-            the pass that learns.
-        version: change it to have trials trained anew for a reason the store cannot see.
+        stacked: whether the parameters of the replicas are stacked; False runs modules side by side, for those that
+            cannot be stacked. Either way a target is measured in evaluation mode (batch norm by its running statistics,
+            no dropout) where that is a pass of its own: with batches, validation examples or measured_every > 1. Else
+            it is measured in the pass that learns.
+        version: change it to have trials trained anew for a reason that lossact cannot see, such as a new data file.
         name: the name in tables; not part of the content.
 
     Raises:
@@ -127,6 +127,11 @@ class Condition(BaseCondition):
         """What is measured beside the loss, in a word."""
         measure = self.watched
         return measure.name if isinstance(measure, Metric) or not self.measures_accuracy else "accuracy"
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a threshold says when a replica has arrived."""
+        return self.target is not None
 
     @property
     def watched(self) -> Measure:

@@ -15,6 +15,10 @@ from lossact.conditions.measures import check_one_side
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint, to_canonical
 
+STACKED_BLOCK = (
+    16  # replicas that are fitted together; always as many, so that bits do not depend on how many there are
+)
+
 
 @checked_arguments
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,6 +42,8 @@ class LightningCondition(ExternalCondition):
         trainer: options of the Trainer, such as {"gradient_clip_val": 1.0} or {"max_epochs": 10}. Without max_epochs,
             `trainer.max_epochs` is the number of epochs that the budget takes. A function is called once for each
             replica, as in {"callbacks": lambda: [EMA()]}; callbacks and loggers that are given as objects are copied.
+        stacked: "auto" fits replicas together, 16 at a time, where their module allows it, and else one at a time; True
+            makes it an error where it does not, and False fits one at a time.
         version: change it to have trials trained anew for a reason that lossact cannot see, such as a new data file.
         name: the name in tables; by default the module's.
 
@@ -49,6 +55,7 @@ class LightningCondition(ExternalCondition):
     data: Callable[[], Any] | None = None
     metric: str
     trainer: Mapping[str, Any] = field(default_factory=dict)
+    stacked: bool | str = "auto"
 
     REFUSED: ClassVar[Mapping[str, str]] = {
         "max_steps": "it is set by the condition's budget",
@@ -70,6 +77,8 @@ class LightningCondition(ExternalCondition):
             raise InputError(f"metric={self.metric!r} must be the name of a logged metric; try 'val_loss'")
         super().__post_init__()
         check_one_side(self.at_least, self.at_most)
+        if self.stacked not in (True, False, "auto") or isinstance(self.stacked, int) != isinstance(self.stacked, bool):
+            raise InputError(f"stacked={self.stacked!r} must be 'auto', True or False; try 'auto'")
         if not isinstance(self.trainer, Mapping):
             raise InputError(f"trainer={self.trainer!r} must be a dict; try {{'gradient_clip_val': 1.0}}")
         for option in sorted(self.REFUSED.keys() & self.trainer.keys()):
@@ -77,6 +86,11 @@ class LightningCondition(ExternalCondition):
         object.__setattr__(self, "trainer", FrozenMapping(self.trainer))
         object.__setattr__(self, "name", self.name or getattr(self.module, "__name__", "module"))
         self.content()
+
+    @property
+    def block(self) -> int:
+        """Replicas that are stored together: those that are fitted together, or few that are fitted one at a time."""
+        return super().block if self.stacked is False else STACKED_BLOCK
 
     @property
     def update_unit(self) -> str:
@@ -98,6 +112,7 @@ class LightningCondition(ExternalCondition):
             "module": fingerprint(self.module, "module"),
             "data": None if self.data is None else fingerprint(self.data, "data"),
             "metric": self.metric,
+            "stacked": self.stacked,
             "trainer": {name: _option_content(name, value) for name, value in sorted(self.trainer.items())},
         }
 

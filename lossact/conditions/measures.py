@@ -1,4 +1,4 @@
-"""Measures, named numbers of a network's outputs on a split of its data; and targets, measures with a threshold."""
+"""Measures, which are numbers of a network on a split of its data, and targets, which are measures with a threshold."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Measure(ABC):
     split: str
 
     def at_least(self, threshold: float) -> "Target":
-        """Make the target that is met when the measure reaches `threshold` from below.
+        """Make the target that is met when the measure is at least `threshold`.
 
         Args:
             threshold: a finite number; in (0, 1] for the accuracy.
@@ -43,7 +43,7 @@ class Measure(ABC):
         return Target(self, at_least=threshold)
 
     def at_most(self, threshold: float) -> "Target":
-        """Make the target that is met when the measure falls to `threshold`.
+        """Make the target that is met when the measure is at most `threshold`.
 
         Args:
             threshold: a finite number; in (0, 1] for the accuracy.
@@ -59,7 +59,7 @@ class Measure(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """What tables and logs call the measure."""
+        """The name in tables and logs."""
 
     @abstractmethod
     def content(self) -> dict[str, Any]:
@@ -76,14 +76,16 @@ class Measure(ABC):
 @checked_arguments
 @dataclass(frozen=True)
 class Target:
-    """When a replica is done: a measure has reached a threshold.
+    """A measure with a threshold; a replica stops training when it meets it.
+
+    A value is compared in the precision in which it was computed: a float32 0.9 meets the threshold 0.9.
 
     Attributes:
         measure: what is measured.
-        at_least, at_most: the threshold; exactly one of the two is given.
+        at_least, at_most: the threshold; exactly one of the two.
 
     Raises:
-        InputError: the measure is none, not exactly one threshold is given, or the measure cannot take its value.
+        InputError: `measure` is not a measure, there is not exactly one threshold, or the measure never has its value.
     """
 
     measure: Measure
@@ -103,12 +105,12 @@ class Target:
 
     @property
     def threshold(self) -> float:
-        """The threshold that is given."""
+        """The threshold, whichever side it is of."""
         return threshold_of(self.at_least, self.at_most)
 
     @property
     def split(self) -> str:
-        """ "training" or "validation"."""
+        """The split of the measure."""
         return self.measure.split
 
     def content(self) -> dict[str, Any]:
@@ -231,7 +233,7 @@ def check_one_side(at_least: float | None, at_most: float | None) -> None:
 
 
 def threshold_of(at_least: float | None, at_most: float | None) -> float:
-    """Return the threshold that is given."""
+    """Return the one of two thresholds that is not None."""
     threshold = at_least if at_least is not None else at_most
     assert threshold is not None
     return threshold

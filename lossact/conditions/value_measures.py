@@ -1,4 +1,4 @@
-"""Measures of a trained network whose values are kept, beside those of its outputs: of the network itself, and the best."""
+"""Further measures of a trained network: functions of the network itself, and the best value of another measure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,6 +104,22 @@ def checked_measures(measures: Any) -> FrozenMapping:
         if not isinstance(measure, Measure) or (isinstance(measure, Best) and isinstance(measure.measure, str)):
             raise InputError(f"measures[{name!r}]={measure!r} must be Accuracy, Loss, Metric, OfNetwork or Best of one")
     return FrozenMapping(measures)
+
+
+def checked_value_names(names: Any) -> tuple[str, ...]:
+    """Return the names of numbers that training returns.
+
+    Raises:
+        InputError: they are no sequence of different words.
+    """
+    if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise InputError(f'measures={names!r} must be names of numbers; try measures=["accuracy"]')
+    for name in names:
+        if not name or name == STEPS:
+            raise InputError(f"measures: {name!r} cannot be a measure's name; take a word other than {STEPS!r}")
+    if len(set(names)) < len(names):
+        raise InputError(f"measures={list(names)} names one twice; name each once")
+    return tuple(names)
 
 
 def checked_moments(measured_at: Any, budget: int) -> tuple[int, ...]:

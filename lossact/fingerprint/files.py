@@ -12,6 +12,7 @@ from types import ModuleType
 from lossact.errors import InputError
 
 INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib"))
+SITE_FOLDERS = {"site-packages", "dist-packages"}
 LOSSACT = Path(__file__).parents[1].resolve()
 
 
@@ -53,6 +54,8 @@ def users_file(name: str) -> Path | None:
 @cache
 def _classified(name: str) -> Path | None:
     file = Path(name).resolve()
+    if SITE_FOLDERS & set(file.parts):  # of another environment, or linked to
+        return None
     return None if any(file.is_relative_to(folder) for folder in (*INSTALLED, LOSSACT)) else file
 
 

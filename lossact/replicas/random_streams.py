@@ -18,6 +18,7 @@ FORWARD = 2
 SAMPLE = 3
 ORDER = 4
 TEST = 5
+DRAWS = 6
 
 
 def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generator:
@@ -30,7 +31,8 @@ def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generat
         seed: the experiment's, >= 0.
         replica: index >= 0.
         stream: DATA, WEIGHTS, FORWARD (what a forward pass draws), SAMPLE (what a claim draws without training),
-            ORDER (which examples make a batch) or TEST (data that are only looked at).
+            ORDER (which examples make a batch), TEST (data that are only looked at) or DRAWS (what passes draw by a
+            counter).
 
     Reference: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
     """
@@ -49,7 +51,7 @@ class RNGState(NamedTuple):
     def equals(self, other: "RNGState") -> bool:
         """Return whether the generators stand where those of another moment did."""
         same_numpy = np.array_equal(self.numpy[1], other.numpy[1]) and self.numpy[2:] == other.numpy[2:]
-        return bool(same_numpy) and self.python == other.python and torch.equal(self.torch, other.torch)
+        return bool(same_numpy) and self.python == other.python and self.torch.equal(other.torch)
 
 
 def rng_state() -> RNGState:

@@ -3,6 +3,7 @@
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from lossact.palette import css
 from lossact.report import comparison_wording as wording
 from lossact.report.comparison import RunComparison
 from lossact.report.comparison_pictures import legend, profile_picture, runs_picture
@@ -41,5 +42,5 @@ def comparison_html(comparison: RunComparison) -> str:
         runs=Markup(runs_picture(comparison)),
         profiles=Markup(profile_picture(comparison)),
         legend=legend(comparison),
-        style=Markup(style),
+        style=Markup(css() + style),
     )

@@ -10,6 +10,7 @@ from lossact.report.comparison_wording import number
 from lossact.stats.recorded import performance_profile
 
 WIDTH, LEFT, RIGHT, ROW, TOP, FOOT = 860, 190, 30, 30, 8, 44
+REMARK = 250  # room on the right for what the dots do not show
 PROFILE_HEIGHT, PROFILE_POINTS = 300, 200
 N_SERIES = 8
 LONGEST_LABEL = 24
@@ -19,6 +20,8 @@ DASHES = ("", "6 3", "2 2", "6 3 2 3")
 def runs_picture(comparison: RunComparison) -> str:
     """Draw every run as a dot, a row a condition, with the median and its 95% interval."""
     axis = _Axis(comparison.conditions, comparison.decimals)
+    if any(_remark(row, axis) for row in comparison.conditions):
+        axis.right = WIDTH - REMARK
     parts = []
     for k, row in enumerate(comparison.conditions):
         y = TOP + ROW * (k + 0.5)
@@ -116,9 +119,10 @@ class _Axis:
                 high = float(below.max())
         margin = 0.03 * (high - low) or 0.5
         self.low, self.high, self.decimals = low - margin, high + margin, decimals
+        self.right: float = WIDTH - RIGHT
 
     def place(self, value: float) -> float:
-        return float(LEFT + (value - self.low) / (self.high - self.low) * (WIDTH - LEFT - RIGHT))
+        return float(LEFT + (value - self.low) / (self.high - self.low) * (self.right - LEFT))
 
     def ticks(self, y: float, label: str) -> str:
         step = 10.0 ** np.floor(np.log10((self.high - self.low) / 4))
@@ -132,7 +136,7 @@ class _Axis:
                 f'<text x="{x:.1f}" y="{y + 18:.1f}" text-anchor="middle" fill="currentColor">'
                 f"{value:.{decimals}f}</text>"
             )
-        middle = (LEFT + WIDTH - RIGHT) / 2
+        middle = (LEFT + self.right) / 2
         parts.append(
             f'<text x="{middle}" y="{y + 37:.1f}" text-anchor="middle" fill="var(--soft)">{escape(label)}</text>'
         )

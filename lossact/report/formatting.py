@@ -55,7 +55,9 @@ def decided(result: ClaimResult) -> str:
     if not at:
         return ""
     given_up = result.name == "inconclusive" or result.by_holm
-    return f"{'looking ended' if given_up else 'decided'} at replica {at}"
+    then = result.verdict.effect_at_decision
+    there = f" (effect {then.value:.3f} there)" if then is not None and not given_up else ""
+    return f"{'looking ended' if given_up else 'decided'} at replica {at}{there}"
 
 
 def share(count: int, of: int) -> str:
@@ -79,11 +81,9 @@ def unreached(result: ClaimResult) -> str:
 
 
 def beside_the_verdict(result: ClaimResult) -> list[str]:
-    """Return what is measured beside the verdict: the effect when it fell, without pairing, and in updates."""
+    """Return what is measured beside the verdict: the effect between independent runs, and in updates."""
     summary = result.verdict
     parts = []
-    if summary.effect_at_decision is not None and summary.replicas != summary.decided_at:
-        parts.append(f"at replica {summary.decided_at} the effect was {_estimate(summary.effect_at_decision, 3)}")
     if summary.unpaired_effect is not None:
         parts.append(f"between independent runs the win probability is {_estimate(summary.unpaired_effect, 3)}")
     if summary.mean_difference is not None:

@@ -2,9 +2,9 @@
 
 import shlex
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from lossact.claims.result import ClaimResult
+from lossact.storage.machine import installed_version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class RunInfo:
     @property
     def versions(self) -> dict[str, str]:
         """Return the versions of the packages that outcomes depend on."""
-        return {name: version(name) for name in ("lossact", "torch", "numpy", "lightning")}
+        return {name: installed_version(name) for name in ("lossact", "torch", "numpy", "lightning")}
 
     @property
     def setting(self) -> str:

@@ -75,8 +75,11 @@ def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
         details.append(f"interval at {effect.level:.1%}")
     if result.recorded is not None and result.recorded != result.name:
         details.append(f"on record{'' if result.decides else ' for the default setting'}: {result.recorded}")
-    if verdict.conditions:
-        details.append("reached the target: " + ", ".join(map(reached, verdict.conditions)))
+    if verdict.difference is not None:
+        details.append(str(verdict.difference))
+    with_target = [condition for condition in verdict.conditions if condition.has_target]
+    if with_target:
+        details.append("reached the target: " + ", ".join(map(reached, with_target)))
     if verdict.single_run_agreement:
         details.append(story(verdict.single_run_agreement))
     details += [f"note: {warning}" for warning in result.warnings]

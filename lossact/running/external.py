@@ -9,17 +9,19 @@ from lossact.replicas.random_streams import isolate_rng
 from lossact.running.function_call import call_function
 from lossact.running.lightning_fit import fit_module
 from lossact.running.outcome import ReplicaOutcome
+from lossact.running.stacking import replica_seed
 from lossact.training.compute_config import ComputeConfig
 
 
 def train_one(
-    condition: LightningCondition | FunctionCondition, replica_seed: int, compute_config: ComputeConfig
+    condition: LightningCondition | FunctionCondition, seed: int, replica: int, compute_config: ComputeConfig
 ) -> ReplicaOutcome:
     """Train one replica, and leave the random number generators of the process as they were.
 
     Args:
         condition: what to train.
-        replica_seed: the seed of Python's, numpy's and torch's generators, in [0, 2^32).
+        seed: the experiment's.
+        replica: index of the replica.
         compute_config: the device and precision.
 
     Returns:
@@ -29,7 +31,8 @@ def train_one(
         InputError: the module, its logged metrics or the function's result are not what the condition describes.
     """
     with torch.random.fork_rng(), isolate_rng():  # on GPUs, and on the CPU
-        seed_everything(replica_seed, verbose=False)
+        own_seed = replica_seed(seed, replica)  # of Python's, numpy's and torch's generators
+        seed_everything(own_seed, verbose=False)
         if isinstance(condition, LightningCondition):
-            return fit_module(condition, compute_config)
-        return call_function(condition, replica_seed)
+            return fit_module(condition, compute_config, seed, replica)
+        return call_function(condition, own_seed)

@@ -3,7 +3,7 @@
 import dis
 import hashlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from lossact.conditions.function import FunctionCondition
+from lossact.conditions.value_measures import STEPS
 from lossact.errors import InputError
 from lossact.replicas.random_streams import rng_state
 from lossact.running.outcome import ReplicaOutcome
@@ -36,13 +37,43 @@ def call_function(condition: FunctionCondition, seed: int) -> ReplicaOutcome:
     before = _generator_digests()
     returned = condition.train(seed, **condition.config)
     drawn = {name: digest for name, digest in _generator_digests().items() if digest != before.get(name)}
+    values: dict[str, float] = {}
+    if condition.measures:
+        returned, values = _read_values(condition, returned)
     steps, diverged, curve = _read(condition, returned)
+    if values:
+        diverged = diverged or not all(map(np.isfinite, values.values()))
+        digest = run_digest(steps, curve, sorted(values.items()), sorted(drawn.items()))
+        return ReplicaOutcome(steps, diverged, digest, values)
     if is_informative(curve):
         return ReplicaOutcome(steps, diverged, run_digest(curve))
     if reads_seed(condition.train) and steps is None:
         # The function may have used its seed with a generator of its own, and runs that never arrive look alike.
         return ReplicaOutcome(steps, diverged, NO_EVIDENCE)
     return ReplicaOutcome(steps, diverged, run_digest(steps, diverged, curve, sorted(drawn.items())))
+
+
+def _read_values(condition: FunctionCondition, returned: Any) -> tuple[Any, dict[str, float]]:
+    """Split a dict of numbers into the updates to the target and the measured values.
+
+    Raises:
+        InputError: it is no dict of the condition's measures.
+    """
+    wanted = ", ".join(repr(name) for name in condition.measures)
+    if not isinstance(returned, Mapping):
+        raise InputError(f"{condition}: train returned {returned!r}; return a dict with {wanted}")
+    unknown = [name for name in returned if name not in {*condition.measures, STEPS}]
+    missing = [name for name in condition.measures if name not in returned]
+    if missing or unknown:
+        fault = f"lacks {missing[0]!r}" if missing else f"has {unknown[0]!r}, which is no measure"
+        raise InputError(f"{condition}: the dict that train returned {fault}; return {wanted}")
+    values = {}
+    for name in condition.measures:
+        number = np.asarray(_as_float(_on_cpu(returned[name])))
+        if number.shape != () or number.dtype.kind not in "buif":
+            raise InputError(f"{condition}: train returned {returned[name]!r} as {name!r}; return one number")
+        values[name] = float(number)
+    return returned.get(STEPS), values
 
 
 def reads_seed(function: Callable[..., Any]) -> bool:

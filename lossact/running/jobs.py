@@ -19,12 +19,14 @@ class TrainedBlock:
         first_replica: the index of the block's first replica.
         trials: the outcomes of its replicas.
         curves: the learning curves of those of its replicas whose curves are kept.
+        one_at_a_time: in a few words why replicas that could have been fitted together were not; empty where they were.
     """
 
     condition: BaseCondition
     first_replica: int
     trials: Trials
     curves: Curves
+    one_at_a_time: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ from lossact.conditions.base import BaseCondition
 from lossact.conditions.condition import Condition
 from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
+from lossact.errors import InputError
 from lossact.models.config import MLPConfig
 from lossact.replicas.compiled import SLICE
 from lossact.running.jobs import BlockJob, Progress, ProgressCallback, TrainedBlock, describe, replica_range
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.run_digest import curve_digests
-from lossact.running.stacking import replica_seed, stack_replicas
+from lossact.running.stacking import stack_replicas
 from lossact.storage.curve_files import CURVES_KEPT
 from lossact.storage.trials import Curves, Trials
 from lossact.training.compute_config import ComputeConfig
@@ -105,23 +106,68 @@ def _train_external(
 
     _, last = replica_range(launch)
     reached_so_far: list[bool] = []
+    reasons: dict[BaseCondition, str] = {}  # for which replicas are fitted one at a time
     for condition, block in launch:
         assert isinstance(condition, (LightningCondition, FunctionCondition))
+        replicas = range(block * condition.block, (block + 1) * condition.block)
         runs: list[ReplicaOutcome] = []
-        for replica in range(block * condition.block, (block + 1) * condition.block):
-            with _trainer_environment(compute_config.threads):
-                runs.append(train_one(condition, replica_seed(seed, replica), compute_config))
-            reached_so_far.append(runs[-1].steps is not None)
-            if progress is not None:
-                updates = condition.budget if runs[-1].steps is None else runs[-1].steps
+        if isinstance(condition, LightningCondition) and condition.stacked is not False and condition not in reasons:
+            runs = _fit_together(condition, replicas, seed, compute_config, reasons)
+        together = bool(runs)
+        for replica in replicas:
+            if not together:
+                with _trainer_environment(compute_config.threads):
+                    runs.append(train_one(condition, seed, replica, compute_config))
+            reached_so_far.append(runs[replica - replicas.start].steps is not None)
+            if progress is not None and (not together or replica == replicas[-1]):
+                steps = runs[replica - replicas.start].steps
+                used = condition.budget if steps is None else steps
                 reach_rate = sum(reached_so_far) / len(reached_so_far)
-                progress(Progress(launch, _progress_text(updates, condition.budget, reach_rate), replica == last))
-        steps = np.array([run.steps or 0 for run in runs], dtype=np.int64)
-        reached = np.array([run.steps is not None for run in runs])
-        diverged = np.array([run.diverged for run in runs])
-        digests = np.array([run.run_digest for run in runs], dtype=np.int64)
-        trials = Trials(steps, reached, diverged, condition.budget, run_digests=digests)
-        yield TrainedBlock(condition, block * condition.block, trials, Curves.empty(condition.budget))
+                where = _progress_text(used, condition.budget, reach_rate)
+                reason = f"; one at a time, because {reasons[condition]}" if condition in reasons else ""
+                progress(Progress(launch, where + reason, replica == last))
+        yield TrainedBlock(
+            condition,
+            replicas.start,
+            _trials(runs, condition.budget),
+            Curves.empty(condition.budget),
+            one_at_a_time=reasons.get(condition, ""),
+        )
+
+
+def _fit_together(
+    condition: LightningCondition,
+    replicas: Sequence[int],
+    seed: int,
+    compute_config: ComputeConfig,
+    reasons: dict[BaseCondition, str],
+) -> list[ReplicaOutcome]:
+    """Fit replicas of a LightningModule together; none, and the reason noted, where that cannot be."""
+    from lossact.running.stacked_fit import fit_stacked
+    from lossact.training.stackable import NotStackableError
+
+    try:
+        with _trainer_environment(compute_config.threads):
+            return fit_stacked(condition, replicas, seed, compute_config)
+    except NotStackableError as reason:
+        if condition.stacked is True:
+            raise InputError(
+                f"{condition}: its replicas cannot be fitted together, because {reason}; leave stacked=True out to fit "
+                "them one at a time"
+            ) from reason
+        reasons[condition] = str(reason)
+        return []
+
+
+def _trials(runs: Sequence[ReplicaOutcome], budget: int) -> Trials:
+    return Trials(
+        np.array([run.steps or 0 for run in runs], dtype=np.int64),
+        np.array([run.steps is not None for run in runs]),
+        np.array([run.diverged for run in runs]),
+        budget,
+        run_digests=np.array([run.run_digest for run in runs], dtype=np.int64),
+        values={name: np.array([run.values[name] for run in runs]) for name in runs[0].values},
+    )
 
 
 def _launched_with(condition: Condition) -> str:

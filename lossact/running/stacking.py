@@ -41,7 +41,6 @@ from lossact.replicas.population import Population
 from lossact.replicas.probe import check_alike, check_stackable, metric_stacks, probe
 from lossact.replicas.random_streams import (
     DATA,
-    FORWARD,
     ORDER,
     TEST,
     WEIGHTS,
@@ -109,7 +108,12 @@ def stack_replicas(
     test = None
     if condition.data.per_replica and (fresh_test_data or condition.measures_test_examples):
         test = stacked_arrays(data_sets(members, seed, TEST), dtype)
-    examples = ExampleSets(training=training, validation=validation, test=test)
+    examples = ExampleSets(
+        training=training,
+        validation=validation,
+        test=test,
+        test_by_function=isinstance(condition.data, GeneratedData),
+    )
     batches = None
     n_examples = training[1].shape[1]
     size = checked_batch_size(condition, n_examples)
@@ -189,7 +193,7 @@ def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples
     optimizers = [condition.optimizer for condition, _ in members]
     bias_scales = [getattr(optimizer, "bias_gradient_scale", 1.0) for optimizer in optimizers]
     bias_gradient_scale = torch.tensor(bias_scales, dtype=dtype)
-    inputs, targets = training
+    inputs, _ = training
     if condition.uses_closed_form_gradients:
         assert not isinstance(config, ModuleFactory)
         image_shape = tuple(inputs.shape[2:])
@@ -245,13 +249,16 @@ def _networks(members: Sequence[ReplicaKey], seed: int, training: Examples, dtyp
     if condition.stacked:
         check_stackable(report)
         check_alike(modules)
-    if condition.stacked or (not report.drew and report.changed is None):
+    if not report.draws and (condition.stacked or report.changed is None):
         _check_replicas_differ(members, modules, training)
+    if condition.stacked or (not report.draws and report.changed is None):
         for module in modules:
             freeze(module, report.unreached)
     if not condition.stacked:
-        return UnstackedModules(modules, objective, replicas, [forward_seed(seed, replica) for replica in replicas])
-    networks = StackedModule(modules, objective, replicas, changing=report.changed_buffers)
+        return UnstackedModules(modules, objective, replicas, seed)
+    networks = StackedModule(
+        modules, objective, replicas, changing=report.changed_buffers, draws_by=seed if report.draws else None
+    )
     networks.metric_stacks = metric_stacks(networks, *shown)
     return networks
 
@@ -261,8 +268,8 @@ def _check_replicas_differ(members: Sequence[ReplicaKey], modules: Sequence[nn.M
 
     Args:
         members: the replicas.
-        modules: their networks at the start.
-        training: (replicas or 1, n, ...) the training data.
+        modules: one each, with its initial weights.
+        training: inputs and targets (replicas or 1, n, ...).
     """
     first, _ = members[0]
     arrays = tensors_in(training)
@@ -384,11 +391,6 @@ def stacked_arrays(sets: Sequence[Dataset], dtype: torch.dtype) -> tuple[torch.T
 def replica_seed(seed: int, replica: int) -> int:
     """What a replica of a LightningModule or a function is seeded with: in [0, 2^32)."""
     return _torch_seed(seed, replica, WEIGHTS) % 2**32
-
-
-def forward_seed(seed: int, replica: int) -> int:
-    """What a replica's forward passes draw from."""
-    return _torch_seed(seed, replica, FORWARD)
 
 
 def _torch_seed(seed: int, replica: int, stream: int) -> int:

@@ -7,7 +7,15 @@ from lossact.stats.evidence_path import EvidencePath
 from lossact.stats.holm import holm
 from lossact.stats.joint import JointEvidence
 from lossact.stats.margins import Margins
-from lossact.stats.outcomes import Outcome, censored_as_undetermined, compare_gaps, compare_numbers, compare_steps
+from lossact.stats.median_within import MedianWithinEvidence
+from lossact.stats.outcomes import (
+    Outcome,
+    Outcomes,
+    censored_as_undetermined,
+    compare_gaps,
+    compare_numbers,
+    compare_steps,
+)
 from lossact.stats.proportion import Proportion, proportion
 from lossact.stats.replay import VerdictName
 
@@ -21,7 +29,9 @@ __all__ = [
     "EvidencePath",
     "JointEvidence",
     "Margins",
+    "MedianWithinEvidence",
     "Outcome",
+    "Outcomes",
     "PairwiseEvidence",
     "Proportion",
     "VerdictName",

@@ -9,7 +9,7 @@ QUANTILES = {"q10": 0.1, "median": 0.5, "q90": 0.9}
 
 
 def bands(name: str, values: ArrayLike) -> dict[str, Floats]:
-    """Return `name/q10`, `name/median` and `name/q90` of values (replicas, ...) over the first axis, NaN for any NaN."""
+    """Return `name/q10`, `name/median` and `name/q90` of values (replicas, ...) by the first axis, NaN for any NaN."""
     with np.errstate(invalid="ignore"):  # halfway between two infinite values there is none
         quantiles = np.quantile(np.asarray(values, dtype=np.float64), list(QUANTILES.values()), axis=0)
     return {f"{name}/{label}": quantile for label, quantile in zip(QUANTILES, quantiles, strict=True)}

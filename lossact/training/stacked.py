@@ -1,6 +1,8 @@
 """Many replicas of one network in one LightningModule."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -219,6 +221,11 @@ class StackedReplicasModule(ReplicasModule):
     def predict_step(self, batch: Examples, batch_idx: int) -> Any:
         self._prepare()
         return self.population.outputs(batch[0])
+
+    def sets(self, examples: Examples) -> Iterator[Examples]:
+        inputs, targets = examples
+        for k in range(len(targets)):
+            yield map_tensors(itemgetter(k), inputs), targets[k]
 
     def measured(self, batch: Examples) -> dict[str, Tensor]:
         inputs, targets = batch

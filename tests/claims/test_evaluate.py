@@ -110,7 +110,7 @@ def test_crossing_curves_are_warned_about() -> None:
     script = Scripted()
     rng = np.random.default_rng(1)
     often = rng.random(2048) < 0.6
-    script.steps[FAST] = np.where(often, 10, 900)
+    script.steps[FAST] = np.where(often, 250, 950)
     script.steps[SLOW] = np.full(2048, 300)
     verdict = evaluate(faster(FAST, than=SLOW), experiment=script)  # type: ignore[arg-type]
     assert verdict.decision.value > 0.5

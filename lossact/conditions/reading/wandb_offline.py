@@ -39,7 +39,7 @@ def read_offline_run(file: Path, root: Path, metric: str) -> LoggedRun:
 def run_of_records(records: list[Mapping[str, Any]], file: Path, root: Path, metric: str) -> LoggedRun:
     """Return the run that W&B's records describe; its condition is the run's group, else its job type."""
     place = file.relative_to(root).as_posix()
-    start = next((record["run"] for record in records if record.get("type") == "run"), {})
+    start: Mapping[str, Any] = next((record["run"] for record in records if record.get("type") == "run"), {})
     rows = [record["history"]["item"] for record in records if record.get("type") == "history"]
     logged = [row for row in rows if metric in row]
     group = start.get("run_group") or start.get("job_type") or "runs"

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy.stats import binom, norm
 
 from lossact.stats.calibration.tables import Row, Table, at_most
-from lossact.stats.recorded import FixedMargins, OutcomeCounts, decide_larger, decide_paired, hodges_lehmann
+from lossact.stats.margins import Margins
+from lossact.stats.recorded import OutcomeCounts, decide_larger, decide_paired, hodges_lehmann
 from lossact.stats.recorded.one_sample import median_interval
 
 ALPHA, DELTA = 0.025, 0.1
@@ -195,4 +196,4 @@ def _false_refutation(n: int, ties: float) -> float:
 
 def _is_verdict(verdict: str, n: int, decisive: int, wins: int) -> bool:
     counts = OutcomeCounts(wins, n - decisive, decisive - wins)
-    return decide_paired(counts, alpha=ALPHA, margins=FixedMargins.of_wins(DELTA)).verdict == verdict
+    return decide_paired(counts, alpha=ALPHA, margins=Margins.of_wins(DELTA)).verdict == verdict

@@ -4,7 +4,7 @@ from lossact.stats.recorded.all_pairs import PairResult, compare_pairs
 from lossact.stats.recorded.describe import Description, describe, interquartile_mean, performance_profile
 from lossact.stats.recorded.equivalence import decide_equal
 from lossact.stats.recorded.extendable import decide_extendable
-from lossact.stats.recorded.fixed import FixedDecision, FixedMargins, runs_needed
+from lossact.stats.recorded.fixed import FixedDecision, runs_needed
 from lossact.stats.recorded.one_sample import StudentTest, decide_at_most, decide_share, median_interval, student_t
 from lossact.stats.recorded.outcome_counts import OutcomeCounts
 from lossact.stats.recorded.paired import decide_paired
@@ -19,7 +19,6 @@ from lossact.stats.recorded.unpaired import decide_larger, decide_unpaired, outc
 __all__ = [
     "Description",
     "FixedDecision",
-    "FixedMargins",
     "OutcomeCounts",
     "PairResult",
     "RecordedSteps",

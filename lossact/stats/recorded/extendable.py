@@ -19,13 +19,13 @@ from scipy.optimize import brentq
 from scipy.special import logsumexp
 
 from lossact.errors import InputError
-from lossact.stats.recorded.fixed import FixedDecision, FixedMargins, VerdictName
+from lossact.stats.margins import Margins
+from lossact.stats.outcomes import REFUTE_VALUES, SUPPORT_VALUES
+from lossact.stats.recorded.fixed import FixedDecision, VerdictName
 from lossact.stats.recorded.outcome_counts import OutcomeCounts
 
 BLOCK = 1
 BETS = np.geomspace(0.1, 0.99, 40)
-_AS_SUPPORT = np.array([0.0, 0.5, 1.0, 0.5, 0.0])  # W by Outcome
-_AS_REFUTATION = np.array([0.0, 0.5, 1.0, 1.0, 1.0])
 
 
 def block_outcomes(outcomes: NDArray[np.int8], block: int) -> list[NDArray[np.int8]]:
@@ -64,7 +64,7 @@ def _lower_bound(means: NDArray[np.float64], alpha: float) -> float:
 
 
 def decide_extendable(
-    outcomes: NDArray[np.int8], *, alpha: float, margins: FixedMargins, block: int = BLOCK
+    outcomes: NDArray[np.int8], *, alpha: float, margins: Margins, block: int = BLOCK
 ) -> FixedDecision:
     """Decide "A wins" from runs to which more may be added; the first crossing stands.
 
@@ -83,8 +83,8 @@ def decide_extendable(
     blocks = block_outcomes(outcomes, block)
     if not blocks:
         raise InputError(f"{min(outcomes.shape)} runs make no block of {block}; record {block} of each condition")
-    as_support = np.array([_AS_SUPPORT[part].mean() for part in blocks])
-    as_refutation = np.array([_AS_REFUTATION[part].mean() for part in blocks])
+    as_support = np.array([SUPPORT_VALUES[part].mean() for part in blocks])
+    as_refutation = np.array([REFUTE_VALUES[part].mean() for part in blocks])
     support = log_evidence_path(as_support, margins.support)
     refute = log_evidence_path(1 - as_refutation, 1 - margins.refute)
     threshold = -math.log(alpha)

@@ -2,32 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
-VerdictName = Literal["supported", "refuted", "inconclusive"]
-
-
-@dataclass(frozen=True)
-class FixedMargins:
-    """What the probability of a win is compared with.
-
-    Attributes:
-        support: the null of support is "probability <= support".
-        refute: the null of refutation is "probability >= refute"; at least `support`.
-    """
-
-    support: float
-    refute: float
-
-    @classmethod
-    def of_wins(cls, delta: float) -> "FixedMargins":
-        """For "A wins": 1/2, and 1/2 + delta, the smallest margin that matters."""
-        return cls(0.5, 0.5 + delta)
-
-    @classmethod
-    def of_no_loss(cls, delta: float) -> "FixedMargins":
-        """For "A is not worse": 1/2 - delta, and 1/2."""
-        return cls(0.5 - delta, 0.5)
+from lossact.stats.replay import VerdictName
 
 
 @dataclass(frozen=True)

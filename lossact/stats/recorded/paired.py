@@ -1,12 +1,13 @@
 """Sign tests for pairs of recorded runs."""
 
+from lossact.stats.margins import Margins
 from lossact.stats.recorded import hoeffding
 from lossact.stats.recorded.binomial import clopper_pearson, lower_tail, upper_tail
-from lossact.stats.recorded.fixed import FixedDecision, FixedMargins, fewest_by_power, verdict_of
+from lossact.stats.recorded.fixed import FixedDecision, fewest_by_power, verdict_of
 from lossact.stats.recorded.outcome_counts import OutcomeCounts
 
 
-def decide_paired(counts: OutcomeCounts, *, alpha: float, margins: FixedMargins) -> FixedDecision:
+def decide_paired(counts: OutcomeCounts, *, alpha: float, margins: Margins) -> FixedDecision:
     """Decide "A wins" from n pairs of runs, a fixed number.
 
     W = 1, 1/2 or 0 for a pair that A wins, ties or loses. Null of support: E[W] <= margins.support. Null of
@@ -26,9 +27,9 @@ def decide_paired(counts: OutcomeCounts, *, alpha: float, margins: FixedMargins)
         the decision. Its value is wins / (wins + losses) with the Clopper-Pearson interval; for a claim of no loss the
         mean of W with Hoeffding's.
 
-    >>> decide_paired(OutcomeCounts(6, 0, 0), alpha=0.025, margins=FixedMargins.of_wins(0.1)).verdict
+    >>> decide_paired(OutcomeCounts(6, 0, 0), alpha=0.025, margins=Margins.of_wins(0.1)).verdict
     'supported'
-    >>> decide_paired(OutcomeCounts(0, 0, 5), alpha=0.025, margins=FixedMargins.of_wins(0.1)).verdict
+    >>> decide_paired(OutcomeCounts(0, 0, 5), alpha=0.025, margins=Margins.of_wins(0.1)).verdict
     'refuted'
     """
     n, hidden = counts.n, counts.undetermined

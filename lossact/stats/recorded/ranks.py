@@ -14,6 +14,7 @@ Reference: Lehmann, Nonparametrics: Statistical Methods Based on Ranks, 1975, se
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ def rank_sum_tail(groups: tuple[int, ...], n_first: int) -> NDArray[np.float64]:
     ranks = ranks // unit
     largest = int(np.repeat(ranks, groups)[n - smaller :].sum())
     dtype = np.int64 if math.comb(n, smaller) < EXACT_IN_INT64 else np.float64
-    ways = np.zeros((smaller + 1, largest + 1), dtype=dtype)
+    ways: NDArray[Any] = np.zeros((smaller + 1, largest + 1), dtype=dtype)
     ways[0, 0] = 1
     for size, rank in zip(groups, ranks.tolist(), strict=True):
         before = ways.copy()
@@ -72,7 +73,7 @@ def rank_sum_tail(groups: tuple[int, ...], n_first: int) -> NDArray[np.float64]:
     splits = ways[smaller]
     if n_first != smaller:  # the first set's sum is what the other leaves of the total
         total = int((ranks * np.array(groups)).sum())
-        mirrored = np.zeros(total + 1, dtype=dtype)
+        mirrored: NDArray[Any] = np.zeros(total + 1, dtype=dtype)
         mirrored[total - np.arange(largest + 1)] = splits
         splits = mirrored
     tail = np.append(np.cumsum(splits[::-1])[::-1], 0) / math.comb(n, smaller)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lossact.stats.recorded.fixed import FixedDecision, FixedMargins
+from lossact.stats.margins import Margins
+from lossact.stats.recorded.fixed import FixedDecision
 from lossact.stats.recorded.one_sample import median_interval
 from lossact.stats.recorded.outcome_counts import OutcomeCounts
 from lossact.stats.recorded.paired import decide_paired
@@ -59,7 +60,7 @@ class ValueSamples(Samples):
 
     def decide(self, first: int, second: int, *, alpha: float, delta: float) -> FixedDecision:
         a, b = self._scores(first, second)
-        margins = FixedMargins.of_wins(delta)
+        margins = Margins.of_wins(delta)
         if self.paired:
             outcomes = (np.sign(a - b) + 1).astype(np.int8)
             return decide_paired(OutcomeCounts.of(outcomes), alpha=alpha, margins=margins)
@@ -85,7 +86,7 @@ class StepSamples(Samples):
     def decide(self, first: int, second: int, *, alpha: float, delta: float) -> FixedDecision:
         a, b = self.steps[first], self.steps[second]
         outcomes = compare_recorded_steps(a, b, paired=self.paired)
-        margins = FixedMargins.of_wins(delta)
+        margins = Margins.of_wins(delta)
         if self.paired:
             return decide_paired(OutcomeCounts.of(outcomes), alpha=alpha, margins=margins)
         return decide_unpaired(outcomes, *scores(a, b), alpha=alpha, margins=margins)

@@ -38,8 +38,8 @@ def compare_recorded_steps(
         paired: compare run by run instead of every run of A with every run of B.
 
     Returns:
-        (n1, n2) Outcome values, (n,) where paired. A pair is OPEN where an end hides the order, CENSORED where neither
-        reached and both ended at one step, with ratio 1.
+        (n1, n2) Outcome values, (n,) where paired. A pair is UNDETERMINED where an end hides the order, CENSORED
+        where neither reached it and both ended at one step, with ratio 1.
     """
     exact = Fraction(ratio).limit_denominator(10**6)
     numerator, denominator = exact.numerator, exact.denominator
@@ -54,7 +54,7 @@ def compare_recorded_steps(
     loss = reached_b & (least_b < least_a)
     tie = both & (least_a == least_b)
     censored = ~reached_a & ~reached_b & (ends_a == ends_b) & (exact == 1)
-    outcomes = np.full(win.shape, Outcome.OPEN, dtype=np.int8)
+    outcomes = np.full(win.shape, Outcome.UNDETERMINED, dtype=np.int8)
     for where, outcome in ((censored, Outcome.CENSORED), (tie, Outcome.TIE), (loss, Outcome.LOSS), (win, Outcome.WIN)):
         outcomes[where] = outcome
     return outcomes

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from lossact.stats.margins import Margins
 from lossact.stats.recorded import hoeffding
-from lossact.stats.recorded.fixed import FixedDecision, FixedMargins, fewest_by_power, runs_needed, verdict_of
+from lossact.stats.recorded.fixed import FixedDecision, fewest_by_power, runs_needed, verdict_of
 from lossact.stats.recorded.outcome_counts import OutcomeCounts
 from lossact.stats.recorded.ranks import is_countable, rank_sum_p, smallest_p, tie_groups, untied_p
 
@@ -20,7 +21,7 @@ def decide_unpaired(
     second: NDArray[np.float64],
     *,
     alpha: float,
-    margins: FixedMargins,
+    margins: Margins,
 ) -> FixedDecision:
     """Decide "a run of A wins against a run of B" from two sets of runs, fixed numbers.
 
@@ -89,7 +90,7 @@ def decide_larger(
     'supported'
     """
     return decide_unpaired(
-        outcomes_of_values(first, second), first, second, alpha=alpha, margins=FixedMargins.of_wins(delta)
+        outcomes_of_values(first, second), first, second, alpha=alpha, margins=Margins.of_wins(delta)
     )
 
 

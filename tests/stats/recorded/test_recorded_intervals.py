@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 from scipy.optimize import brentq
 
+from lossact.stats.margins import Margins
 from lossact.stats.outcomes import Outcome
 from lossact.stats.recorded import (
-    FixedMargins,
     OutcomeCounts,
     decide_equal,
     decide_extendable,
@@ -120,7 +120,7 @@ def test_blocks_make_the_evidence_that_a_loop_makes() -> None:
         mean = np.mean([worth[Outcome(outcomes[i, j])] for i in members for j in members])
         wealth *= 1 + bets * (mean - 0.5) / 0.5
         largest = max(largest, wealth.mean())
-    decision = decide_extendable(outcomes, alpha=ALPHA, margins=FixedMargins.of_wins(0.1), block=2)
+    decision = decide_extendable(outcomes, alpha=ALPHA, margins=Margins.of_wins(0.1), block=2)
     assert decision.p_support == pytest.approx(1 / largest)
     assert "8 recorded runs in 4 blocks of 2; more may follow" in decision.sample
 
@@ -136,9 +136,7 @@ def test_a_verdict_of_blocks_stands_when_more_runs_come() -> None:
     rng = np.random.default_rng(5)
     first, second = rng.normal(1.6, 1, 60), rng.normal(0, 1, 60)
     verdicts = [
-        decide_extendable(
-            outcomes_of_values(first[:n], second[:n]), alpha=ALPHA, margins=FixedMargins.of_wins(0.1)
-        ).verdict
+        decide_extendable(outcomes_of_values(first[:n], second[:n]), alpha=ALPHA, margins=Margins.of_wins(0.1)).verdict
         for n in range(1, 61)
     ]
     crossed = verdicts.index("supported")
@@ -155,7 +153,7 @@ def test_unlike_sets_are_named() -> None:
 
 
 def test_not_worse_counts_ties_one_half() -> None:
-    margins = FixedMargins.of_no_loss(0.1)
+    margins = Margins.of_no_loss(0.1)
     ties = np.zeros(200)
     decision = decide_unpaired(outcomes_of_values(ties, ties), ties, ties, alpha=ALPHA, margins=margins)
     assert decision.verdict == "supported"

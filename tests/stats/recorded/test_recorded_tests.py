@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from lossact.errors import InputError
+from lossact.stats.margins import Margins
 from lossact.stats.recorded import (
-    FixedMargins,
     OutcomeCounts,
     decide_at_most,
     decide_larger,
@@ -25,7 +25,7 @@ from lossact.stats.recorded.binomial import clopper_pearson, lower_tail, upper_t
 from lossact.stats.recorded.ranks import MOST_ADDITIONS, is_countable, smallest_p
 
 ALPHA = 0.025
-WINS = FixedMargins.of_wins(0.1)
+WINS = Margins.of_wins(0.1)
 SIZES = [(1, 1), (3, 3), (4, 8), (8, 4), (5, 30), (30, 20), (40, 60)]
 
 
@@ -121,7 +121,7 @@ def test_median_interval_is_scipys_quantile_test_inverted() -> None:
 
 @pytest.mark.parametrize("delta", [0.05, 0.1, 0.2])
 def test_paired_rules_are_those_of_the_specification(delta: float) -> None:
-    margins = FixedMargins.of_wins(delta)
+    margins = Margins.of_wins(delta)
     for wins, ties, losses in product(range(0, 13, 2), range(0, 7, 3), range(0, 13, 3)):
         if wins + ties + losses == 0:
             continue
