@@ -111,8 +111,9 @@ def mesh(neuron: Neuron, quantity: Quantity, grid: Grid, *, across: int = 2) -> 
     near = [step * 0.5**k for k in range(1, REFINEMENTS + 1)] + [offset]
     around = torch.tensor([point + side * d for point in breaks for d in near for side in (-1, 1)], dtype=torch.float64)
     knots = torch.cat((even, around)).sort().values
-    for point in breaks:
+    for point in breaks:  # at a pole a rounded knot would have a value without meaning
         knots = knots[(knots - point).abs() >= offset / 2]
+        even = even[(even - point).abs() >= offset / 2]
     knots = knots[(knots >= low) & (knots <= high)]
 
     def values_at(z: Tensor) -> Tensor:

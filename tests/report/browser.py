@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-BROWSERS_OWN = {"update.googleapis.com", "clients2.google.com", "accounts.google.com", "www.google.com"}
+BROWSERS_OWN = (".google.com", ".googleapis.com")  # whom Chromium asks for itself
 WEBGL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 NO_WEBGL = ("--disable-webgl", "--disable-3d-apis")
 # What a software renderer says of itself.
@@ -43,4 +43,4 @@ def opened(
     log = browse(page.as_uri() + address, folder, flags=flags, width=width)
     hosts = set(re.findall(r'"url":"\w+://([^/"]+)', (folder / "net.json").read_text()))
     lines = [line for line in log.splitlines() if ":CONSOLE" in line and not any(own in line for own in RENDERERS_OWN)]
-    return lines, hosts - BROWSERS_OWN
+    return lines, {host for host in hosts if not host.endswith(BROWSERS_OWN)}

@@ -38,7 +38,7 @@ addEventListener("load", () => setTimeout(async () => {
     found.eyes.push(eye("left"), eye("right"));
     const svg = at("profile-loss"), box = svg.getBoundingClientRect();
     svg.dispatchEvent(new PointerEvent("pointermove", {clientX: box.x + box.width / 2, clientY: box.y + 40}));
-    await wait(400);
+    await wait(1500);
     found.z = state.z;
     found.marks = ["left", "right"].map(side => at(side + "-surface").data[1].x.length);
     found.readout = at("readout").textContent;

@@ -32,7 +32,8 @@ function limitOf(even, values) {
   if (values.every(Number.isFinite)) return Infinity;
   const sizes = even.filter(Number.isFinite).map(Math.abs).sort(ascending);
   if (!sizes.length) return Infinity;
-  const usual = sizes[Math.round(0.9 * (sizes.length - 1))];
+  const place = 0.9 * (sizes.length - 1), below = Math.floor(place);
+  const usual = sizes[below] + (place - below) * ((sizes[below + 1] ?? sizes[below]) - sizes[below]);
   if (Math.max(...values.filter(Number.isFinite).map(Math.abs)) <= POLE * usual || usual === 0) return Infinity;
   const power = 10 ** Math.floor(Math.log10(usual));
   return [1, 2, 5, 10].map(step => step * power).find(end => end >= usual);
@@ -46,8 +47,9 @@ function meshRows(quantity, activation, loss, x, y, ranges, rows) {
   const breaks = breakpoints(activation, loss, y, even);
   const near = [...Array.from({length: REFINEMENTS}, (_, k) => step * 0.5 ** (k + 1)), offset];
   let knots = [...even, ...breaks.flatMap(point => near.flatMap(d => [point - d, point + d]))];
-  knots = knots.filter(z => z >= low && z <= high && breaks.every(point => Math.abs(z - point) >= offset / 2));
-  const limit = limitOf(even.map(f), knots.map(f));
+  const clear = z => breaks.every(point => Math.abs(z - point) >= offset / 2);
+  knots = knots.filter(z => z >= low && z <= high && clear(z));
+  const limit = limitOf(even.filter(clear).map(f), knots.map(f));
   const shown = z => Number.isFinite(f(z)) && Math.abs(f(z)) <= limit;
   knots.sort(ascending);
   for (let k = knots.length - 2; k >= 0; k--)
