@@ -104,7 +104,8 @@ def unwrap_compiled(module: nn.Module) -> nn.Module:
         unwrapped = unwrap_compiled(child)
         if unwrapped is not child:
             setattr(module, name, unwrapped)
-    module._compiled_call_impl = None  # of module.compile()
+    if getattr(module, "_compiled_call_impl", None) is not None:  # by module.compile()
+        module._compiled_call_impl = None
     return module
 
 

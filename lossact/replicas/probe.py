@@ -153,8 +153,9 @@ def metric_stacks(networks: StackedModule, inputs: Inputs, targets: Tensor) -> b
     """
     data = map_tensors(lambda tensor: tensor.unsqueeze(0), (inputs, targets))
     context = PassContext(Stage.TRAINING, 0)
+    measures = networks.objective.metric is not None
     with torch.no_grad():
-        networks.metric_stacks = False
+        networks.metric_stacks = not measures
         with _naming_part(networks.module) as path:
             try:
                 networks.learn(*data, context, rows=slice(0, 1))
@@ -165,6 +166,8 @@ def metric_stacks(networks: StackedModule, inputs: Inputs, targets: Tensor) -> b
                     "write it in operations that torch.func.vmap knows"
                 ) from None
         networks.metric_stacks = True
+        if not measures:
+            return True
         try:
             networks.learn(*data, context, rows=slice(0, 1))
         except FAILURES:

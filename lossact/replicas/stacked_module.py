@@ -114,7 +114,7 @@ class StackedModule:
             loss = self.objective.mean_loss(outputs, targets)
             if not self.metric_stacks:
                 return loss, loss, outputs
-            return loss, self.objective.mean_metric(outputs, targets) if self.objective.metric else loss, None
+            return loss, self.objective.mean_metric(outputs, targets) if self.objective.metric else loss, ()
 
         network = partial(self._call, tensors)
         with self._drawing(replica, context):

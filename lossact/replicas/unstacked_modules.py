@@ -27,8 +27,6 @@ class UnstackedModules:
         seed: the experiment's; what a pass draws comes from it, the replica and the moment.
     """
 
-    layers: dict[str, list[str]] = {}  # one more forward pass would draw random numbers and change buffers
-
     def __init__(self, modules: Sequence[nn.Module], objective: Objective, replicas: Sequence[int], seed: int) -> None:
         self.modules, self.objective = list(modules), objective
         self.replicas = torch.tensor(list(replicas))
@@ -40,6 +38,11 @@ class UnstackedModules:
     def template(self) -> nn.Module:
         """One ordinary network, of the shapes that each has."""
         return self.modules[0]
+
+    @property
+    def layers(self) -> dict[str, list[str]]:
+        """None: one more forward pass would draw random numbers and change what a module holds."""
+        return {}
 
     def _share(self) -> None:
         """Have each module's parameters and buffers be rows of stacked tensors."""

@@ -18,18 +18,21 @@ from lossact.replicas.minibatches import Minibatches
 from lossact.replicas.modules import cast_module
 from lossact.replicas.named_tensors import first_tensor, map_tensors
 from lossact.replicas.random_streams import ORDER, TEST, replica_generator
-from lossact.running.stacking import (
+from lossact.running.examples import (
     ReplicaKey,
+    check_targets,
     checked_batch_size,
-    clipping_of,
     data_sets,
+    stacked_arrays,
+    validation_sets,
+)
+from lossact.running.stacking import (
+    clipping_of,
     objective_of,
     plain_networks,
     plan_of,
     stack_replicas,
-    stacked_arrays,
     torch_recipe,
-    validation_sets,
 )
 from lossact.storage.curve_files import CURVES_KEPT
 from lossact.storage.trials import Trials
@@ -81,6 +84,7 @@ def _single(condition: Condition, replica: int, seed: int, metadata: Mapping[str
     member: list[ReplicaKey] = [(condition, replica)]
     dtype = torch.float64
     training = _only(stacked_arrays(data_sets(member, seed), dtype))
+    check_targets(condition, training[1].unsqueeze(0))
     held_out = validation_sets(member, seed)
     test = None
     if condition.data.per_replica:
