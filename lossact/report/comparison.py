@@ -190,8 +190,8 @@ def _values(
     values = {name: each for name, each in found.items() if each is not None}
     left_out = []
     for name in found.keys() - values.keys():
-        common = conditions[name].common_steps()
-        below, above = common[common < step], common[common > step]
+        recorded = conditions[name].common_steps()
+        below, above = recorded[recorded < step], recorded[recorded > step]
         near = [str(steps) for steps in (*below[-1:], *above[:1])]
         left_out.append((name, f"lacks step {step}; its runs have {' and '.join(near) or 'no step in common'} nearby"))
     left_out.sort()

@@ -21,8 +21,9 @@ from scipy.special import logsumexp
 from lossact.errors import InputError
 from lossact.stats.margins import Margins
 from lossact.stats.outcomes import REFUTE_VALUES, SUPPORT_VALUES
-from lossact.stats.recorded.fixed import FixedDecision, VerdictName
+from lossact.stats.recorded.fixed import FixedDecision
 from lossact.stats.recorded.outcome_counts import OutcomeCounts
+from lossact.stats.replay import VerdictName
 
 BLOCK = 1
 BETS = np.geomspace(0.1, 0.99, 40)
