@@ -51,8 +51,8 @@ wandb.teardown = raises(MailboxClosedError())
 
 def decided(out: str) -> None:
     """Whatever else is lost, verdicts are printed and no traceback is."""
-    assert "SUPPORTED     1.000  [0.975, 1.000]        512  true" in out
-    assert "REFUTED       0.000  [0.000, 0.025]        512  false" in out
+    assert "SUPPORTED     1.000  [0.897, 1.000]         64  true" in out
+    assert "REFUTED       0.000  [0.000, 0.103]         64  false" in out
     assert "Traceback" not in out
 
 

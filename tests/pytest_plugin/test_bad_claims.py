@@ -74,12 +74,12 @@ def own(**changes):
         ),
         (
             "faster(EASY, than=own(network=MLPConfig(activation='relu', hidden=10**13), loss='l2'))",
-            "own, replicas 0 to 511: out of memory (*allocate*); make the network, its data or its*",
+            "own, replicas 0 to 63: out of memory (*allocate*); make the network, its data or its*",
         ),
         ("faster(EASY, than=own(data=Arrays(np.zeros((3, 2)), np.zeros(2))))", "data: 3 inputs and 2 targets; one*"),
         (
             "faster(EASY, than=FunctionCondition(train=lambda seed: 0, budget=60, name='ready'))",
-            "ready: all 512 replicas met the target before any update*",
+            "ready: all 64 replicas met the target before any update*",
         ),
         ("faster(EASY, than=FunctionCondition(train=lambda seed: 'x', budget=60))", "*train returned 'x'; return*"),
         (
