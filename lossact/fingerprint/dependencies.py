@@ -50,8 +50,8 @@ class Dependencies:
                 self.files.setdefault(file, import_name(module))
         for file in self.reader.nodes:
             if file not in self.files:
-                module = module_of_file(file)
-                self.files[file] = file.stem if module is None else import_name(module)
+                source = module_of_file(file)
+                self.files[file] = file.stem if source is None else import_name(source)
 
     def _kept(self, file: Path) -> list[Statement]:
         return pinned_source(file).kept(self.reader.names.get(file, ()), whole=file in self.whole)

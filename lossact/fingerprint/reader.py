@@ -249,7 +249,7 @@ class Reader:
             content["function"] = f"{function.__globals__.get('__name__')}.{function.__code__.co_qualname}"
         if "<locals>" not in function.__code__.co_qualname:
             return content
-        values = held | {"defaults": function.__defaults__, "named defaults": function.__kwdefaults__}
+        values = dict(held) | {"defaults": function.__defaults__, "named defaults": function.__kwdefaults__}
         of_lossact = Path(function.__code__.co_filename).resolve().is_relative_to(LOSSACT)
         content["holds"] = self.mapping(values) if of_lossact else {k: self.used(v) for k, v in sorted(values.items())}
         return content | {"attributes": self._attributes(function)}

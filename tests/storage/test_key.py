@@ -29,20 +29,22 @@ from lossact import (
     evaluate,
     sampled,
 )
+from lossact.conditions.frozen_mapping import FrozenMapping
 from lossact.replicas.random_streams import SAMPLE, sample_for_replica
 from lossact.storage.key import digest, key_content, trial_key
 from lossact.storage.machine import COMPUTING_ROOMS, expected_capability, machine_content, source_digest
 from lossact.training.compute_config import ComputeConfig
 from tests.conftest import report_condition
 
-OTHER: dict[type, Any] = {float: 0.123, int: 7, bool: True, type(None): 7}
+OTHER: dict[type, Any] = {float: 0.123, int: 7, bool: True, type(None): 7, FrozenMapping: {"loss": Loss()}}
 
 
 def variants(value: Any) -> list[Any]:
     """Every value that differs from a frozen one in a single field, fields of fields included."""
     found = []
     for field in fields(value):
-        if not field.init or not field.compare or field.name == "stacked":  # that one is for modules, see test_modules
+        if not field.init or not field.compare or field.name in ("stacked", "measured_at"):
+            # The first is for modules, see test_modules; the second needs measures, see below.
             continue
         now = getattr(value, field.name)
         if isinstance(value, Target) and now is None:  # a target has one threshold
@@ -63,6 +65,7 @@ def test_every_field_of_a_condition_is_in_the_key() -> None:
     ]
     conditions += [replace(base, optimizer=kind(learning_rate=0.1)) for kind in (SGD, Adam, AdamW)]
     conditions.append(replace(base, network=MLPConfig(activation="relu")))
+    conditions.append(replace(base, measures={"loss": Loss()}, measured_at=(1,)))
     assert len(conditions) >= 23
     assert len({trial_key(condition, 0, ComputeConfig()) for condition in conditions}) == len(conditions)
 
@@ -135,7 +138,8 @@ def test_what_wrapped_functions_hold_is_in_the_key_of_their_numbers(tmp_path: Pa
         experiment = Experiment(store=store, compute_config=config)
         verdicts = [evaluate(claim, experiment=experiment, max_replicas=192) for claim in claims]
         again = [evaluate(claim, experiment=experiment, max_replicas=192) for claim in claims]
-    assert [verdict.decision.value for verdict in verdicts] == [pytest.approx(np.mean(loop)) for loop in loops]
+    for verdict, loop in zip(verdicts, loops, strict=True):
+        assert verdict.decision.value == pytest.approx(np.mean(loop[: verdict.decision.replicas]))
     assert [verdict.decision.value for verdict in again] == [verdict.decision.value for verdict in verdicts]
     assert verdicts[0].decision.value > 0.5 > verdicts[1].decision.value
 
