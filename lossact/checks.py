@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import wraps
 from numbers import Integral, Real
 from types import MappingProxyType
@@ -83,6 +84,37 @@ def replaced_arguments(replacements: Mapping[str, str]) -> Callable[[type[T]], t
         return cls
 
     return decorate
+
+
+def checked_arguments(cls: type[T]) -> type[T]:
+    """Make a class name the arguments that it does not take, or that it needs, in one InputError.
+
+    Args:
+        cls: a class whose constructor takes keywords.
+
+    Returns:
+        the class.
+    """
+    initialize = cls.__init__
+    signature = inspect.signature(initialize)
+    names = [name for name in signature.parameters if name != "self"]
+
+    @wraps(initialize)
+    def checked(self: T, *args: Any, **kwargs: Any) -> None:
+        kind = cls.__name__
+        for unknown in [name for name in kwargs if name not in names]:
+            close = get_close_matches(unknown, names, n=1)
+            hint = f"did you mean {close[0]}? It takes" if close else "it takes"
+            raise InputError(f"{kind} has no argument {unknown}={kwargs[unknown]!r}; {hint} {', '.join(names)}")
+        try:
+            signature.bind(self, *args, **kwargs)
+        except TypeError as error:
+            first = names[0] if names else "name"
+            raise InputError(f"{kind}: {error}; write arguments by name, as in {kind}({first}=...)") from None
+        initialize(self, *args, **kwargs)
+
+    cls.__init__ = checked  # type: ignore[assignment]
+    return cls
 
 
 def check_signature(name: str, function: Any, *, like: str, values: int = 0, named: Mapping[str, Any] = EMPTY) -> None:

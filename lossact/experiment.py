@@ -1,7 +1,9 @@
 """Trials on demand: from the store where they are, trained where they are missing."""
 
+import importlib
 import os
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -11,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossact.checks import check_choice, check_count
+from lossact.checks import check_choice, check_count, replaced_arguments
 from lossact.conditions.base import BaseCondition
+from lossact.conditions.recorded_runs import RecordedRuns
 from lossact.errors import InputError, TrainingError
 from lossact.executors.base import Executor
 from lossact.executors.local import LocalExecutor
@@ -25,13 +28,14 @@ from lossact.training.compute_config import DEVICES, ComputeConfig
 LOCKED_AT_ONCE = 128  # a lock is an open file, and of these a process may have but 256
 
 
+@replaced_arguments({"setting": "Experiment(compute_config=...)"})
 class Experiment:
     """Everything that is trained from one seed.
 
     Args:
         seed: replica r of every condition draws its data and initial weights from (seed, r); >= 0.
         store: where trials are kept; None keeps them for the life of this object.
-        setting: how to compute.
+        compute_config: how to compute; by default as default_compute_config has it.
         retrain: train each condition anew once, whatever is stored.
         curves: whether the first replicas' learning curves are stored as well.
         progress: told how far training is.
@@ -61,6 +65,8 @@ class Experiment:
 
     def key(self, condition: BaseCondition) -> str:
         """Under which the store keeps the condition's trials."""
+        if isinstance(condition, RecordedRuns):  # nothing but the table's content can change them
+            return condition.key
         return trial_key(condition, self.seed, self.compute_config)
 
     def trials(self, conditions: Sequence[BaseCondition], replicas: int) -> list[Trials]:
@@ -88,6 +94,11 @@ class Experiment:
         wanted = dict(zip(keys, conditions, strict=True))
         for at, n in enumerate(sizes):
             found = self._complete(wanted, n)
+            if found is None and "torch" not in sys.modules:
+                import_torch()
+                keys = [self.key(condition) for condition in conditions]
+                wanted = dict(zip(keys, conditions, strict=True))
+                found = self._complete(wanted, n)
             if found is None:
                 yield from self._trained(wanted, keys, sizes[at:])
                 return
@@ -105,13 +116,17 @@ class Experiment:
         return found
 
     def numbers(
-        self, measure: Callable[..., Any], find: Callable[[int], NDArray[np.float64]], replicas: int
+        self,
+        measure: Callable[..., Any],
+        find: Callable[[NDArray[np.float64], int], NDArray[np.float64]],
+        replicas: int,
     ) -> NDArray[np.float64]:
-        """One number for each of the first `replicas`, from the store where they are.
+        """Return one number for each of the first `replicas`, from the store where they are.
 
         Args:
-            measure: the function whose numbers they are; where its content cannot be told, nothing is stored.
-            find: finds the numbers of so many replicas by it.
+            measure: the function whose numbers they are; where it cannot be fingerprinted, nothing is stored.
+            find: takes the numbers known so far and how many are asked for; returns the first numbers, more than are
+                known, which are stored before it is called again.
             replicas: >= 1.
 
         Raises:
@@ -120,23 +135,30 @@ class Experiment:
         try:
             content = numbers_content(measure, self.seed, self.compute_config)
         except InputError:
-            return find(replicas)
+            known = np.zeros(0)
+            while len(known) < replicas:
+                known = find(known, replicas)
+            return known
         key = digest(content)
+        if self._retrain or len(self.store.numbers(key, first=replicas)) < replicas:
+            import_torch()
+            content = numbers_content(measure, self.seed, self.compute_config)
+            key = digest(content)
         with self.store.lock(key):
             anew = self._retrain and key not in self._retrained
             known = self.store.numbers(key, first=0 if anew else replicas)
-            if len(known) == replicas:
-                return known
-            found = find(replicas)
-            if not np.array_equal(found[: len(known)], known, equal_nan=True):
-                name = getattr(measure, "__name__", "measure")
-                raise InputError(
-                    f"{name} finds other numbers for the first {len(known)} replicas when {replicas} are asked for; "
-                    "make each replica's number depend on the seed and its index alone"
-                )
-            self.store.add_numbers(key, content, found)
-            self._retrained.add(key)
-        return found
+            while len(known) < replicas:
+                numbers = find(known, replicas)
+                if not np.array_equal(numbers[: len(known)], known, equal_nan=True):
+                    name = getattr(measure, "__name__", "measure")
+                    raise InputError(
+                        f"{name} finds other numbers for the first {len(known)} replicas when {replicas} are asked "
+                        "for; make each replica's number depend on the seed and its index alone"
+                    )
+                self.store.add_numbers(key, content, numbers)
+                self._retrained.add(key)
+                known = numbers
+        return known
 
     def curves(self, condition: BaseCondition) -> Curves | None:
         """Learning curves of a condition's first replicas, as far as they are stored."""
@@ -187,6 +209,11 @@ class Experiment:
         return block.condition, block.first_replica // block.condition.block
 
 
+def import_torch() -> None:
+    """Import torch, so that keys name the CPU capability that it takes, and not the one that was expected of it."""
+    importlib.import_module("torch")
+
+
 def default_compute_config(
     *, device: str = "cpu", precision: str = "32-true", compiled: bool = False, is_remote: bool = False
 ) -> ComputeConfig:
@@ -200,19 +227,15 @@ def default_compute_config(
     blocks beside it; more pieces need not be.
 
     Args:
-        device, precision, compiled: as `Setting` has them.
-        elsewhere: whether other machines train, whose devices and compilers this one need not have.
+        device, precision, compiled: as `ComputeConfig` has them.
+        is_remote: whether other machines train, whose devices and compilers this one need not have.
 
     Raises:
         InputError: this machine has no such device.
     """
-    import torch
-
     check_choice("device", device, DEVICES)
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not (available[device] or is_remote):
-        found = ", ".join(name for name, there in available.items() if there)
-        raise InputError(f"device={device!r} is not on this machine; it has {found}")
+    if device != "cpu" and not is_remote:
+        _check_there(device)
     if (
         compiled
         and not is_remote
@@ -221,5 +244,29 @@ def default_compute_config(
     ):
         warnings.warn("no C++ compiler on PATH: replicas train eagerly, at half the speed", stacklevel=2)
         compiled = False
-    threads = torch.get_num_threads() if compiled else min(2, torch.get_num_threads())
+    threads = n_threads() if compiled else min(2, n_threads())
     return ComputeConfig(device=device, precision=precision, threads=threads, compiled=compiled)
+
+
+def n_threads() -> int:
+    """Return how many CPU threads torch takes by default: as OMP_NUM_THREADS has it, else one a core of the process.
+
+    torch itself is asked where it was imported, for it may have been told another number.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return int(torch.get_num_threads())
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return cores or 1
+
+
+def _check_there(device: str) -> None:
+    import torch
+
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available[device]:
+        names = ", ".join(name for name, there in available.items() if there)
+        raise InputError(f"device={device!r} is not on this machine; it has {names}")

@@ -8,6 +8,8 @@ import pytest
 from lossact import SGD, Condition, Experiment, MLPConfig, RandomImages, Store
 from lossact.running.jobs import TrainedBlock
 from lossact.training.compute_config import ComputeConfig
+from tests.processes import Start, process_groups
+from tests.pytest_plugin.conftest import Claims
 
 pytest_plugins = ["pytester"]
 
@@ -16,6 +18,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[2] / "shared"
+# How many seconds a test may take before it is ended as one that hangs: many times what it needs on quiet cores. A test
+# with a limit of its own carries pytest.mark.timeout.
+LIMIT, LIMIT_IF_SLOW = 300, 900
 PAIRS = [("sigmoid", "l2"), ("sigmoid", "cross_entropy"), ("relu", "l2"), ("relu", "cross_entropy")]
 
 
@@ -47,6 +52,25 @@ def with_sgd(condition: Condition, **changes: float) -> Condition:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=1, help="how often to kill a run of claims (default: 1)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LIMIT_IF_SLOW if item.get_closest_marker("slow") else LIMIT))
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start processes that end with the test, whether it passes or fails."""
+    with process_groups() as start:
+        yield start
+
+
+@pytest.fixture
+def claims(pytester: pytest.Pytester) -> Claims:
+    """A project with claims in a folder of its own."""
+    return Claims(pytester)
 
 
 @pytest.fixture(autouse=True)

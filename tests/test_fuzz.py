@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,8 @@ def test_stores_are_read_set_aside_or_named(
 def test_any_text_in_a_claim_is_shown_as_it_is(text: str, tmp_path: Path) -> None:
     one = result(statement=text, source=text, sentence=text, family=text, warnings=(text,), id=f"{text}::{text}",
                  thresholds=(0.5, 0.6))  # fmt: skip
-    one.verdict["conditions"][0]["name"] = text
+    first, second = one.verdict.conditions
+    one = replace(one, verdict=replace(one.verdict, conditions=(replace(first, name=text), second)))
     write_folder(tmp_path, [one], {}, RunInfo(flags=(text,), undecided=((text, text),)))
     page = (tmp_path / "index.html").read_text()
     assert set(re.findall(r"<(\w+)", page)) <= TAGS

@@ -13,7 +13,7 @@ def test_the_folder_to_start_from_is_decided(tmp_path: Path, capsys: pytest.Capt
     assert main(["init", str(tmp_path / "claims")]) == 0
     assert "pytest" in capsys.readouterr().out
     command = [sys.executable, "-m", "pytest", "claims", "-W", "error", "--strict-markers"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
     assert run.returncode == 0, run.stdout
     assert run.stdout.count("\nSUPPORTED") == 2
 

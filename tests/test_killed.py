@@ -1,20 +1,20 @@
-"""Runs that are killed go on as if nothing had been."""
+"""Runs that are killed or stopped: the next one goes on as if nothing had happened."""
 
 import os
 import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from lossact import Store
+from tests.processes import Start, kill_group, wait_until
 from tests.pytest_plugin.conftest import CLAIMS, CONDITIONS
 
 LONGER = (
-    CONDITIONS.replace("budget=60", "budget=400")
+    CONDITIONS.replace("budget=60", "budget=200")
     + CLAIMS
     + """
 @pytest.mark.claim("the first of four")
@@ -22,20 +22,27 @@ def test_order():
     return ordering(EASY, condition("middle", target=0.8), HARD, condition("never", target=1.0, loss="l2"))
 """
 )
+# Hours of training: every update takes longer than any computation of the test's, and writes that it happened.
 ENDLESS = (
     CONDITIONS.replace("budget=60", "budget=30_000")
     + """
-@pytest.mark.claim("nobody arrives")
+import time
+
+def slow_loss(outputs, targets):
+    with open("updates", "a") as file:
+        file.write(".")
+    time.sleep(0.05)
+    return (outputs - targets) ** 2
+
+@pytest.mark.claim("no replica reaches the target")
 def test_endless():
-    return faster(condition("a", target=1.0, loss="l2"), than=condition("b", target=1.0, loss="huber"))
+    return faster(condition("a", target=1.0, loss=slow_loss), than=condition("b", target=0.99, loss=slow_loss))
 """
 )
 
 
-def started(folder: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+def start_claims(start: Start, folder: Path, *options: str) -> "subprocess.Popen[str]":
+    return start([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options], cwd=folder)
 
 
 def project(folder: Path, claims: str) -> Path:
@@ -46,65 +53,62 @@ def project(folder: Path, claims: str) -> Path:
 
 
 def dump(store: Path) -> dict[str, list[object]]:
-    """Every trial and every curve, bit for bit, by what they are of."""
+    """Every trial and every curve, bit for bit, by their experiment's key."""
     with Store(store) as opened:
         rows = opened._database.execute(
             "SELECT key, replica, steps_to_target, diverged FROM trials JOIN experiments ON id = experiment"
             " ORDER BY key, replica"
         ).fetchall()
-    found: dict[str, list[object]] = {}
-    for key, *row in rows:
-        found.setdefault(key, []).append(row)
-    for key in found:
-        curves = Store(store).curves(key, 64)
-        assert curves is not None
-        found[key] += [curves.loss.tobytes(), curves.metric.tobytes(), curves.gradient_norm.tobytes()]
-    return found
+        content: dict[str, list[object]] = {}
+        for key, *row in rows:
+            content.setdefault(key, []).append(row)
+        for key, values in content.items():
+            curves = opened.curves(key, 64)
+            assert curves is not None
+            values += [curves.loss.tobytes(), curves.metric.tobytes(), curves.gradient_norm.tobytes()]
+    return content
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_a_run_goes_on_to_the_same_trials(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+def test_killed_at_any_moment_a_run_goes_on_to_the_same_trials(
+    tmp_path: Path, start: Start, pytestconfig: pytest.Config
+) -> None:
     folder = project(tmp_path / "project", LONGER)
-    begin = time.monotonic()
-    whole = started(folder, "--claims-store", "whole", "--claims-json", "whole.json")
-    whole.communicate(timeout=300)
-    seconds = time.monotonic() - begin
+    start_claims(start, folder, "--claims-store", "whole").communicate(timeout=300)
     expected = dump(folder / "whole")
     assert len(expected) == 4
+    blocks = len(list((folder / "whole").rglob("*.npz")))
+    assert blocks > 8
     moments = random.Random(0)
-    kills = finished = 0
-    while kills < pytestconfig.getoption("kills") or not finished:
-        begin = time.monotonic()
-        run = started(folder, "--claims-store", f"killed-{finished}", "--claims-json", "killed.json")
+    for kill in range(pytestconfig.getoption("kills")):
+        store = folder / f"killed-{kill}"
+        begun, pause = moments.randrange(blocks // 2), moments.uniform(0, 0.2)
+        run = start_claims(start, folder, "--claims-store", store.name)
+        assert wait_until(lambda: len(list(store.rglob("*.npz"))) >= begun)  # noqa: B023  called in this turn only
         try:
-            wait = moments.uniform(0.2, seconds) if kills < pytestconfig.getoption("kills") else None
-            run.communicate(timeout=wait)
+            run.wait(timeout=pause)
         except subprocess.TimeoutExpired:
-            os.killpg(run.pid, signal.SIGKILL)
-            run.communicate()
-            kills += 1
-            continue
-        assert dump(folder / f"killed-{finished}") == expected
-        finished += 1
-        seconds = min(seconds, time.monotonic() - begin)  # the next is to be killed before it ends
+            kill_group(run)
+        assert run.returncode == -signal.SIGKILL
+        start_claims(start, folder, "--claims-store", store.name).communicate(timeout=300)
+        assert dump(store) == expected
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_stopped_ends_within_two_seconds(tmp_path: Path, sent: signal.Signals) -> None:
+def test_a_run_that_is_stopped_ends_in_the_middle_of_its_training(
+    tmp_path: Path, start: Start, sent: signal.Signals
+) -> None:
     folder = project(tmp_path / "project", ENDLESS)
-    seconds: list[float] = []
-    while not seconds or (min(seconds) >= 2 and len(seconds) < 3):  # other tests may run beside this one
-        run = started(folder, "--claims-wandb=offline", "--claims-html=report")
-        time.sleep(15)
-        assert run.poll() is None
-        begin = time.monotonic()
-        run.send_signal(sent)
-        out, error = run.communicate(timeout=60)
-        seconds.append(time.monotonic() - begin)
-    assert min(seconds) < 2
+    updates = folder / "updates"
+    run = start_claims(start, folder, "--claims-wandb=offline", "--claims-html=report")
+    assert wait_until(lambda: updates.exists() and updates.stat().st_size > 20), run.poll()
+    os.kill(run.pid, sent)
+    out, error = run.communicate(timeout=120)  # the training alone would take hours
     assert "Traceback" not in error
-    if sent == signal.SIGINT:
+    if sent == signal.SIGTERM:
+        assert run.returncode == -signal.SIGTERM
+    else:
         assert run.returncode == pytest.ExitCode.INTERRUPTED
         assert f"interrupted: 0 trials are stored in {folder / '.lossact'}; the same command goes on from there" in out
         assert "failed" not in out

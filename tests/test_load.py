@@ -42,11 +42,11 @@ def test_a_million_trials_answer_from_the_store(tmp_path: Path) -> None:
                 store.add(experiment.key(condition), content, first, trials, None)
         assert store.count() == TRIALS
     size = sum(file.stat().st_size for file in (tmp_path / ".lossact").rglob("*") if file.is_file())
-    assert size <= 200 * TRIALS
+    assert size < 15.5 * TRIALS  # the README says some 15 MB for a million
     (tmp_path / "test_claims.py").write_text(CLAIMS)
     command = [sys.executable, "-m", "pytest", "-q", "--claims-json=verdicts.json", "-p", "no:cacheprovider"]
     root = str(Path(__file__).parents[1])
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": root})
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": root}, timeout=300)
     claims = json.loads((tmp_path / "verdicts.json").read_text())["claims"]
     assert [claim["verdict"] for claim in claims] == ["supported"] * 3, done.stdout
     assert "training" not in done.stdout

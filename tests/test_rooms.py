@@ -4,16 +4,19 @@ import ast
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import lossact
+from lossact.errors import InputError
 
 ROOT = Path(lossact.__file__).parent
 ORDER = [
-    "errors", "checks", "requirements", "fingerprint", "functional", "stats", "data", "models", "replicas", "training",
-    "conditions", "storage", "running", "executors", "experiment", "claims", "report", "pytest_plugin", "cli",
+    "errors", "palette", "checks", "requirements", "fingerprint", "functional", "stats", "data", "models", "replicas",
+    "training", "conditions", "storage", "running", "executors", "experiment", "claims", "report", "pytest_plugin",
+    "cli",
 ]  # fmt: skip
 DOORS = {"cli", "pytest_plugin"}
 START = ROOT / "cli" / "start"  # files of a user's, to be copied
@@ -82,8 +85,9 @@ def test_stats_knows_nothing_of_torch() -> None:
         assert "torch" not in file.read_text().replace("# ", ""), file
 
 
-def test_wandb_lives_in_one_file() -> None:
-    assert [file.name for file in FILES if re.search(r"import wandb\b(?!_)", file.read_text())] == ["wandb_runs.py"]
+def test_wandb_lives_in_one_file_that_writes_and_one_that_reads() -> None:
+    files = [file.relative_to(ROOT).as_posix() for file in FILES if re.search(r"import wandb\b(?!_)", file.read_text())]
+    assert sorted(files) == ["conditions/reading/wandb_history.py", "report/wandb_runs.py"]
 
 
 def test_no_file_is_longer_than_400_lines() -> None:
@@ -98,14 +102,19 @@ def test_importing_loads_nothing_heavy(code: str) -> None:
     program = (
         f"{code}\nimport sys\nprint([m for m in ('torch', 'lightning', 'wandb', 'matplotlib') if m in sys.modules])"
     )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     assert run.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("command", [["-m", "pytest", "--help"], ["-c", "from lossact.cli import main; main([])"]])
 def test_help_loads_nothing_heavy(command: list[str], tmp_path: Path) -> None:
     run = subprocess.run(
-        [sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=True, cwd=tmp_path
+        [sys.executable, "-X", "importtime", *command],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        timeout=120,
     )
     loaded = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines()}
     assert loaded & {"torch", "lightning", "wandb", "matplotlib", "scipy"} == set()
@@ -117,3 +126,25 @@ def test_every_public_name_loads() -> None:
         assert getattr(lossact, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         lossact.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "new"),
+    [
+        ("lossact", "Drawn", "GeneratedData"),
+        ("lossact", "Trainable", "BaseCondition"),
+        ("lossact", "default_setting", "default_compute_config"),
+        ("lossact.functional", "accuracy", "is_correct"),
+        ("lossact.functional", "SigmoidLoss", "Loss"),
+    ],
+)
+def test_an_old_name_ends_in_an_error_with_the_new_one(module: str, name: str, new: str) -> None:
+    with pytest.raises(InputError, match=f"{module}.{name} is called {module}.{new} since 0.2; use the new name"):
+        getattr(import_module(module), name)
+
+
+def test_an_old_argument_ends_in_an_error_with_the_new_one() -> None:
+    with pytest.raises(
+        InputError, match=r"Experiment\(setting=...\) was the form of lossact 0.1; now Experiment\(compute"
+    ):
+        lossact.Experiment(setting=lossact.ComputeConfig())  # type: ignore[call-arg]

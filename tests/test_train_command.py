@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from claims.report.test_cnn import cnn_condition
 from lossact import Condition, Experiment, LineImages, RandomImages, Store
 from lossact.cli import main
 from lossact.training.compute_config import ComputeConfig
+from tests.processes import Start, kill_group, wait_until
 from tests.report.test_wandb_runs import inspect
 
 CONFIGS = Path(lossact.__file__).parent.parent / "configs"
@@ -159,16 +159,53 @@ def test_the_printed_config_can_be_read_back(capsys: pytest.CaptureFixture[str])
     assert yaml.safe_load(capsys.readouterr().out)["model"] == found
 
 
+@pytest.mark.parametrize(
+    ("options", "measure", "threshold"),
+    [
+        (["--model.target.at_least", "0.9"], ("Accuracy", "training"), (0.9, None)),
+        (["--model.target.measure.split", "validation"], ("Accuracy", "validation"), (1.0, None)),
+        (
+            ["--model.target.measure=Loss", "--model.target.at_least=null", "--model.target.at_most=0.1"],
+            ("Loss", "training"), (None, 0.1),
+        ),
+    ],
+)  # fmt: skip
+def test_parts_of_a_target_are_options(
+    options: list[str], measure: tuple[str, str], threshold: tuple[Any, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", config("cnn"), *options, "--print_config"])
+    target = yaml.safe_load(capsys.readouterr().out)["model"]["target"]
+    name, split = measure
+    assert target["measure"] == {"class_path": f"lossact.{name}", "init_args": {"split": split}}
+    assert (target["at_least"], target["at_most"]) == threshold
+
+
 def test_help_fits_on_a_screen_before_the_trainers_options() -> None:
     told = subprocess.run(
-        [sys.executable, "-m", "lossact.cli", "fit", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "lossact.cli", "fit", "--help"], capture_output=True, text=True, check=True, timeout=200
     ).stdout
     assert told.index("--model.replicas") < 4000 < told.index("--trainer.max_epochs")
 
 
 ZIPPED = b"PK\x05\x06" + bytes(18)  # an archive of nothing
 STACKED = [config("mlp_sigmoid_l2"), "--model.replicas=8"]
+NEW_FORM = (
+    "a target is a measure with a threshold since lossact 0.2: in YAML target: {measure: {class_path: "
+    "lossact.Accuracy, init_args: {split: validation}}, at_least: 0.9}, as options"
+)
 BAD: dict[str, tuple[list[str], str]] = {
+    "a target that YAML reads as a truth value": (
+        [config("cnn"), "--config=on.yaml"], "are named by split: training or split: validation; see lossact fit --help"
+    ),
+    "a target of lossact 0.1": ([config("cnn"), "--config=old.yaml"], NEW_FORM),
+    "a target of lossact 0.1, as an option": ([config("cnn"), "--model.target=lossact.Loss"], NEW_FORM),
+    "both thresholds": (
+        [config("cnn"), "--model.target.at_most=0.1"], "at_least=1.0 and at_most=0.1: give exactly one of the two"
+    ),
+    "nesterov": (
+        [config("cnn"), "--model.optimizer.nestrov=true"], "'nestrov' is not accepted; see lossact fit --help"
+    ),
     "a config that is no text": (["--config=binary.yaml"], "codec can't decode"),
     "a callback that cannot be made": (
         [config("cnn"), "--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.save_top_k=-7"],
@@ -219,6 +256,8 @@ BAD: dict[str, tuple[list[str], str]] = {
 def test_bad_input_is_one_message(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("broken.yaml").write_text("model: [1, 2")
     Path("binary.yaml").write_bytes(b"\xeb\xff\x00")
+    Path("on.yaml").write_text("model: {target: {measure: {class_path: lossact.Loss, init_args: {on: validation}}}}")
+    Path("old.yaml").write_text("model: {target: {class_path: lossact.Accuracy, init_args: {at_least: 0.9}}}")
     arguments, message = BAD[case]
     told = fails(["fit", *arguments], capsys)
     assert told.startswith("lossact fit: ")
@@ -277,7 +316,7 @@ def test_a_network_and_a_loss_of_ones_own_go_in_by_import_path(replicas: int) ->
     )  # as it is installed, which has no folder of its own on the path
     told = subprocess.run(
         [command, "fit", config("mlp_relu_l2"), "--config=own.yaml", f"--model.replicas={replicas}", *SHORT],
-        capture_output=True, text=True, check=True,
+        capture_output=True, text=True, check=True, timeout=300,
     ).stdout  # fmt: skip
     assert "within 20 updates" in told
 
@@ -322,44 +361,54 @@ def test_a_sweep_names_options_that_fit_has(
 
 
 ENDLESS = [
-    "--model.target=lossact.Loss", "--model.target.at_most=-1", "--model.budget=1000000",
-    "--trainer.log_every_n_steps=1",
+    "--model.target.measure=lossact.Loss", "--model.target.at_least=null", "--model.target.at_most=-1",
+    "--model.budget=1000000", "--trainer.log_every_n_steps=1",
 ]  # fmt: skip
 
 
-@pytest.mark.slow
-def test_a_killed_run_lost_no_more_than_a_second() -> None:
-    arguments = ["fit", config("mlp_sigmoid_l2"), config("with/wandb"), *ENDLESS]
-    process = subprocess.Popen([sys.executable, "-m", "lossact.cli", *arguments], start_new_session=True)
-    try:
-        waited = 0.0
-        while not list(Path(".lossact").glob("wandb/offline-run-*/*.wandb")) and waited < 60:
-            time.sleep(0.2)
-            waited += 0.2
-        time.sleep(8)
-        assert process.poll() is None
-    finally:
-        killed = time.time()
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+STALLS = """
+import time
+from pathlib import Path
+
+from lightning.pytorch import Callback
+
+class Stall(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == 40:
+            Path("stalled").touch()
+            time.sleep(600)
+"""
+
+
+def logged_updates() -> list[int]:
+    """The updates in the history of the offline run."""
     (run,) = Path(".lossact").glob("wandb/offline-run-*/*.wandb")
-    rows = [record["history"]["item"] for record in inspect(run) if record["type"] == "history"]
-    assert killed - max(row["_timestamp"] for row in rows) < 1
-    updates = [row["update"] for row in rows]
+    return [record["history"]["item"]["update"] for record in inspect(run) if record["type"] == "history"]
+
+
+@pytest.mark.slow
+def test_a_killed_run_keeps_what_it_logged(start: Start) -> None:
+    """What is logged gets to the disk while the run goes on; the last rows may wait for the next."""
+    Path("my_parts.py").write_text(STALLS)
+    arguments = ["fit", config("mlp_sigmoid_l2"), config("with/wandb"), *ENDLESS]
+    process = start([sys.executable, "-m", "lossact.cli", *arguments, "--trainer.callbacks+=my_parts.Stall"])
+    assert wait_until(lambda: Path("stalled").exists() or process.poll() is not None)
+    assert process.poll() is None, process.communicate(timeout=60)
+    wait_until(lambda: len(logged_updates()) >= 38, within=60)
+    kill_group(process)
+    updates = logged_updates()
+    assert len(updates) >= 38
     assert updates == list(range(len(updates)))
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_fit_within_two_seconds() -> None:
-    arguments = ["fit", config("mlp_sigmoid_l2"), *ENDLESS, "--trainer.logger=false"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lossact.cli", *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    time.sleep(12)
+def test_ctrl_c_ends_a_fit_in_the_middle_of_its_training(start: Start) -> None:
+    logs = ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=logs"]
+    logs += ["--trainer.logger.flush_logs_every_n_steps=1"]
+    process = start([sys.executable, "-m", "lossact.cli", "fit", config("mlp_sigmoid_l2"), *ENDLESS, *logs])
+    assert wait_until(lambda: list(Path("logs").rglob("metrics.csv")) or process.poll() is not None)
     assert process.poll() is None
-    begin = time.monotonic()
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
-    assert time.monotonic() - begin < 2
+    _, error = process.communicate(timeout=120)  # a million updates take longer
     assert process.returncode == 130
-    assert told.strip().endswith("lossact fit: interrupted")
+    assert error.strip().endswith("lossact fit: interrupted")

@@ -1,14 +1,15 @@
 """Why the report expects sigmoid/L2 to be slow (part 2.1.5): its mechanism, looked at during training."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
-from lossact import Condition, Hypothesis, MLPConfig, measured
-from lossact.experiment import default_compute_config
-from lossact.models import MLP
-from lossact.running.snapshots import record_snapshots
+from lossact import Condition, Hypothesis, MLPConfig, default_compute_config, measured
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 AT_ONCE, EVERY, FEWEST = 512, 50, 20
 
@@ -23,15 +24,20 @@ def slope_among_wrong(error: NDArray[np.float64], returned: NDArray[np.float64])
 
 def slopes(condition: Condition, seed: int, replicas: int) -> NDArray[np.float64]:
     """One slope a replica, over all its examples at every 50th update."""
+    import torch
+
+    from lossact import record_snapshots
+    from lossact.models import MLP
+
     assert isinstance(condition.network, MLPConfig)
     found: list[float] = []
     network = MLP(condition.network, (4, 4))
     names = {name: tensor.shape for name, tensor in network.state_dict().items()}
 
-    def logits(row: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    def logits(row: "Tensor", images: "Tensor") -> "Tensor":
         parts = torch.split(row, [shape.numel() for shape in names.values()])
         state = {name: part.view(shape) for (name, shape), part in zip(names.items(), parts, strict=True)}
-        answer: torch.Tensor = torch.func.functional_call(network, state, (images,))
+        answer: Tensor = torch.func.functional_call(network, state, (images,))
         return answer
 
     for first in range(0, replicas, AT_ONCE):

@@ -1,25 +1,52 @@
 """What the report says about one neuron (part 1.4). Most of it is a theorem, and checked as one in double precision."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lossact import Hypothesis, exact, measured
-from lossact.functional import Neuron, descend
-from lossact.replicas.random_streams import SAMPLE, replica_generator
 
-SIGMOID_L2, SIGMOID_CE = Neuron("sigmoid", "l2"), Neuron("sigmoid", "cross_entropy")
-RELU_L2, RELU_CE = Neuron("relu", "l2"), Neuron("relu", "cross_entropy")
-ONE = torch.tensor(1.0, dtype=torch.float64)
+if TYPE_CHECKING:  # torch is imported where numbers are computed, and not where they are stored already
+    from torch import Tensor
+
+    from lossact.functional import Neuron
+
+SIGMOID_L2, SIGMOID_CE = ("sigmoid", "l2"), ("sigmoid", "cross_entropy")
+RELU_L2, RELU_CE = ("relu", "l2"), ("relu", "cross_entropy")
 
 
-def random_points(n: int = 10_000) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Weights, biases, inputs and targets, drawn once and for all."""
+def neuron(pair: tuple[str, str]) -> "Neuron":
+    """Return the neuron of an activation and a loss."""
+    from lossact.functional import Neuron
+
+    return Neuron(*pair)
+
+
+def scalar(value: float) -> "Tensor":
+    """Return a number in double precision."""
+    import torch
+
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def random_points(n: int = 10_000) -> "tuple[Tensor, Tensor, Tensor, Tensor]":
+    """Return weights, biases, inputs and targets, the same ones every time."""
+    import torch
+
     generator = torch.Generator().manual_seed(0)
     w, b, x = (2 * torch.randn(n, dtype=torch.float64, generator=generator) for _ in range(3))
     return w, b, x, torch.rand(n, dtype=torch.float64, generator=generator)
+
+
+def autograd(pair: tuple[str, str], w: "Tensor", b: "Tensor", x: "Tensor", y: "Tensor") -> "tuple[Tensor, Tensor]":
+    """Return (d loss / dw, d loss / db) as autograd has them."""
+    import torch
+
+    w, b = w.clone().requires_grad_(), b.clone().requires_grad_()
+    d_w, d_b = torch.autograd.grad(neuron(pair).loss_value(w, b, x, y).sum(), (w, b))
+    return d_w, d_b
 
 
 @pytest.mark.claim(
@@ -29,13 +56,15 @@ def random_points(n: int = 10_000) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     exact=True,
 )
 def test_a1_only_l2_carries_the_derivative() -> Hypothesis:
-    """D L2 / dw = 2 (p - y) x sigmoid'(z), d CE / dw = (p - y) x: both against autograd."""
+    """dL2 / dw = 2 (p - y) x sigmoid'(z), d CE / dw = (p - y) x: both against autograd."""
 
-    def deviations() -> Tensor:
+    def deviations() -> "Tensor":
+        import torch
+
         w, b, x, y = random_points()
         p = torch.sigmoid(w * x + b)
-        l2, _ = SIGMOID_L2.gradients_by_autograd(w, b, x, y)
-        cross_entropy, _ = SIGMOID_CE.gradients_by_autograd(w, b, x, y)
+        l2, _ = autograd(SIGMOID_L2, w, b, x, y)
+        cross_entropy, _ = autograd(SIGMOID_CE, w, b, x, y)
         return torch.cat((l2 - 2 * (p - y) * x * p * (1 - p), cross_entropy - (p - y) * x))
 
     return exact("dL2/dw = 2 (p - y) x p (1 - p) and dCE/dw = (p - y) x", deviations=deviations, tolerance=1e-12)
@@ -53,12 +82,14 @@ def test_a2_only_l2_vanishes() -> Hypothesis:
     The limits are reached as 3 exp(-|z|); from |z| = 30 on they are the slopes to 1e-12.
     """
 
-    def deviations() -> Tensor:
+    def deviations() -> "Tensor":
+        import torch
+
         size = torch.linspace(30, 300, 271, dtype=torch.float64)
         found = []
-        for neuron, slope in ((SIGMOID_L2, -1), (SIGMOID_CE, 0)):
+        for pair, slope in ((SIGMOID_L2, -1), (SIGMOID_CE, 0)):
             for side, target in ((1, 0.0), (-1, 1.0)):
-                gradient = neuron.gradient_b(0 * ONE, side * size, ONE, target * ONE)
+                gradient = neuron(pair).gradient_b(scalar(0), side * size, scalar(1), scalar(target))
                 found.append(gradient.abs().log().diff() - slope)
         return torch.cat(found)
 
@@ -74,13 +105,15 @@ def test_a2_only_l2_vanishes() -> Hypothesis:
 def test_a3_only_cross_entropy_grows_with_the_error() -> Hypothesis:
     """With e = |p - y| and y in {0, 1}: |dCE/dz| = e, and |dL2/dz| = 2 e^2 (1 - e), greatest at e = 2/3, 0 at e = 1."""
 
-    def deviations() -> Tensor:
+    def deviations() -> "Tensor":
+        import torch
+
         found = []
         z = torch.linspace(-40, 40, 4001, dtype=torch.float64)
         for side, target in ((1, 0.0), (-1, 1.0)):
             error, right = torch.sigmoid(side * z), torch.sigmoid(-side * z)
-            l2 = SIGMOID_L2.gradient_b(0 * ONE, z, ONE, target * ONE).abs()
-            cross_entropy = SIGMOID_CE.gradient_b(0 * ONE, z, ONE, target * ONE).abs()
+            l2 = neuron(SIGMOID_L2).gradient_b(scalar(0), z, scalar(1), scalar(target)).abs()
+            cross_entropy = neuron(SIGMOID_CE).gradient_b(scalar(0), z, scalar(1), scalar(target)).abs()
             beyond_the_peak = (l2 - 8 / 27).clamp(min=0)
             found += [l2 - 2 * error**2 * right, cross_entropy - error, beyond_the_peak, l2[(1 - error) < 1e-13]]
         return torch.cat(found)
@@ -95,12 +128,13 @@ def test_a3_only_cross_entropy_grows_with_the_error() -> Hypothesis:
 def test_a4_relu_l2_is_linear() -> Hypothesis:
     """Wherever the unit is active. Where it is not, p = 0 and the gradient is 0, whatever the error y."""
 
-    def deviations() -> Tensor:
+    def deviations() -> "Tensor":
+
         w, b, x, y = random_points()
         active = w * x + b > 0
         w, b, x, y = (one[active] for one in (w, b, x, y))
         error = w * x + b - y
-        return RELU_L2.gradients_by_autograd(w, b, x, y)[1] - 2 * error
+        return autograd(RELU_L2, w, b, x, y)[1] - 2 * error
 
     return exact("dL2/dz = 2 (p - y) where z > 0", deviations=deviations, tolerance=1e-12)
 
@@ -118,20 +152,26 @@ def test_a4_relu_cross_entropy_is_not() -> Hypothesis:
     gradient is more than a million times the smallest.
     """
 
-    def deviations() -> Tensor:
+    def deviations() -> "Tensor":
+        import torch
+
         p = torch.logspace(-8, -0.1, 2000, dtype=torch.float64)
         p = p[p < 0.79]
-        gradient = RELU_CE.gradients_by_autograd(0 * p, p, ONE, p + 0.2)[1].abs()
+        gradient = autograd(RELU_CE, 0 * p, p, scalar(1), p + 0.2)[1].abs()
         spread = gradient.max() / gradient.min()
         return torch.cat(((gradient * p * (1 - p) - 0.2).abs(), (spread < 1e6).to(p.dtype).reshape(1)))
 
     return exact("|dCE/dz| = e / (p (1 - p)), unbounded at equal errors", deviations=deviations, tolerance=1e-9)
 
 
-def ends(neuron: Neuron, learning_rate: float) -> Tensor:
-    """Outputs after 300 steps from (w, b) = (2, 2) and (0.6, 0.9) towards y = 0 at x = 1."""
+def ends(pair: tuple[str, str], learning_rate: float) -> "Tensor":
+    """Return the outputs after 300 steps from (w, b) = (2, 2) and (0.6, 0.9) towards y = 0 at x = 1."""
+    import torch
+
+    from lossact.functional import descend
+
     w, b = torch.tensor([[2.0, 0.6], [2.0, 0.9]], dtype=torch.float64)
-    return descend(neuron, w, b, ONE, 0 * ONE, learning_rate=learning_rate, steps=300).output[-1]
+    return descend(neuron(pair), w, b, scalar(1), scalar(0), learning_rate=learning_rate, steps=300).output[-1]
 
 
 @pytest.mark.claim(
@@ -147,7 +187,9 @@ def test_neuron_from_a_bad_start() -> Hypothesis:
     than that. (Our L2 has no 1/2, so its rate is halved.)
     """
 
-    def deviations() -> Tensor:
+    def deviations() -> "Tensor":
+        import torch
+
         bad, good = ends(SIGMOID_L2, 0.075)
         bad_ce, good_ce = ends(SIGMOID_CE, 0.15)
         return torch.stack((0.05 - (bad - good), (bad_ce - good_ce).abs() - 0.05)).clamp(min=0)
@@ -160,12 +202,17 @@ def lead_of_cross_entropy(seed: int, replicas: int) -> NDArray[np.float64]:
 
     Weights and biases are normal with standard deviation 2, x = 1, y = 0 or 1; 300 steps at learning rate 0.15.
     """
+    import torch
+
+    from lossact.functional import descend
+    from lossact.replicas.random_streams import SAMPLE, replica_generator
+
     draws = [replica_generator(seed, replica, SAMPLE) for replica in range(replicas)]
     w, b = torch.from_numpy(2 * np.stack([draw.standard_normal(2) for draw in draws])).T
     y = torch.from_numpy(np.array([float(draw.integers(2)) for draw in draws]))
     errors = [
-        (descend(neuron, w, b, ONE, y, learning_rate=rate, steps=300).output[-1] - y).abs()
-        for neuron, rate in ((SIGMOID_L2, 0.075), (SIGMOID_CE, 0.15))
+        (descend(neuron(pair), w, b, scalar(1), y, learning_rate=rate, steps=300).output[-1] - y).abs()
+        for pair, rate in ((SIGMOID_L2, 0.075), (SIGMOID_CE, 0.15))
     ]
     return (errors[0] - errors[1]).numpy()
 

@@ -8,19 +8,20 @@ import numpy as np
 
 from lossact.checks import check_count, check_number
 from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.recorded import decide_recorded, has_recorded_runs
 from lossact.claims.theorem import Theorem
 from lossact.claims.verdict import Verdict
 from lossact.conditions import BaseCondition
-from lossact.errors import ClaimError
+from lossact.errors import ClaimError, InputError
 from lossact.experiment import Experiment
-from lossact.stats import Comparison, Outcome
-from lossact.storage import Store, Trials
+from lossact.stats import Comparison, Decider, Outcome
+from lossact.storage import FEWEST_EQUAL_RUNS, Store, Trials
 
 ALPHA = 0.025
 DELTA = 0.1
 MAX_REPLICAS = 2048
-BLOCKS_PER_LOOK = 8
-DRAWN_BLOCK = 64
+SAMPLED_BLOCK = 16  # replicas of the first look where nothing is trained
+LARGEST_STEP = 0.25  # of what was looked at before: what a claim may train beyond its verdict
 OUTCOMES = list(Outcome)
 
 
@@ -30,6 +31,7 @@ def evaluate(
     alpha: float = ALPHA,
     delta: float = DELTA,
     max_replicas: int = MAX_REPLICAS,
+    min_replicas: int = 1,
     family_size: int = 1,
     experiment: Experiment | None = None,
 ) -> Verdict:
@@ -37,12 +39,16 @@ def evaluate(
 
     Args:
         hypothesis: what is claimed, as faster, ordering, fastest, slowest, reaches, not_worse, equivalent, exceeds,
-            sampled, gap_grows and exact make it.
+            sampled, measured, gap_grows, all_of and exact make it.
         alpha: error probability a side, for the whole family, in (0, 1/2).
         delta: the smallest margin over a win probability of 1/2 that matters, in (0, 1/2).
         max_replicas: where looking ends; rounded up to whole blocks.
+        min_replicas: replicas to look at whatever the verdict, for a sharper effect; it changes no verdict.
         family_size: claims that are made together; each is decided at alpha / family_size.
-        experiment: seed, store and setting; by default seed 0 and nothing kept.
+        experiment: seed, store and how to compute; by default seed 0 and nothing kept.
+
+    Returns:
+        the verdict, with its effect and interval.
 
     Raises:
         ClaimError: `hypothesis` is none.
@@ -51,53 +57,100 @@ def evaluate(
     if not isinstance(hypothesis, Hypothesis):
         raise ClaimError(f"{hypothesis!r} is not a hypothesis; make one with lossact.faster, say")
     check_levels(alpha, delta, max_replicas)
+    check_count("min_replicas", min_replicas)
+    if min_replicas > max_replicas:
+        raise InputError(f"min_replicas={min_replicas} must be <= max_replicas={max_replicas}; lower it, or raise both")
     check_count("family_size", family_size)
     begin = time.perf_counter()
     if isinstance(hypothesis, Theorem):
-        return Verdict.of(hypothesis, hypothesis.check(), [], delta=delta, seconds=time.perf_counter() - begin)
+        with experiment_or_temporary(experiment) as experiment:
+            decision = hypothesis.verify(experiment)
+        return Verdict.of(hypothesis, decision, [], delta=delta, seconds=time.perf_counter() - begin)
+    hypothesis.check()
     conditions = hypothesis.conditions
+    if has_recorded_runs(conditions):
+        decision, trials = decide_recorded(hypothesis, alpha=alpha / family_size, delta=delta)
+        return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)
     block, limit = blocks_of(conditions, max_replicas)
-    # Looks are at fixed numbers of replicas, so that nothing shown depends on what the store happened to hold.
-    sizes = [*range(BLOCKS_PER_LOOK * block, limit, BLOCKS_PER_LOOK * block), limit]
+    sizes = look_sizes(block, limit, at_least=min_replicas)
+    decider: Decider | None = None
     with experiment_or_temporary(experiment) as experiment, closing(experiment.looks(conditions, sizes)) as looks:
         for n, trials in zip(sizes, looks, strict=True):
             _check_start(conditions, trials)
+            check_replicas_differ(conditions, trials)
             comparisons = checked_comparisons(hypothesis, experiment, trials, n)
-            decision = hypothesis.decide(comparisons, alpha=alpha / family_size, delta=delta, limit=limit)
+            if decider is None:
+                decider = Decider(hypothesis.evidence(comparisons, delta), alpha=alpha / family_size, limit=limit)
+            decision = decider.decide(comparisons)
             if decision.final:
                 return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)
     raise AssertionError("a decision at the limit is final")
 
 
+def look_sizes(block: int, limit: int, *, at_least: int = 1) -> list[int]:
+    """Return the numbers of replicas at which the evidence is read: they do not depend on what a store holds.
+
+    The first look is one block, or as many as hold `at_least` replicas. Each further one adds as many blocks as fit a
+    quarter of the replicas before it, at least one, so that little is trained beyond a verdict.
+
+    Args:
+        block: replicas in a block.
+        limit: replicas at most, whole blocks.
+        at_least: replicas in the first look.
+
+    >>> look_sizes(16, 256)
+    [16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 240, 256]
+    """
+    sizes = [min(limit, -(-at_least // block) * block)]
+    while sizes[-1] < limit:
+        step = max(1, int(LARGEST_STEP * sizes[-1]) // block) * block
+        sizes.append(min(limit, sizes[-1] + step))
+    return sizes
+
+
 def _check_start(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) -> None:
-    for condition, one in zip(conditions, trials, strict=True):
-        if one.reached.all() and not one.steps.any():
+    for condition, outcomes in zip(conditions, trials, strict=True):
+        if outcomes.reached.all() and not outcomes.steps.any():
             raise ClaimError(
-                f"{condition}: all {len(one)} replicas met the target before any update; choose one that is not met "
-                "at the start"
+                f"{condition}: all {len(outcomes)} replicas met the target before any update; choose one that is not "
+                "met at the start"
+            )
+
+
+def check_replicas_differ(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) -> None:
+    """Raise ClaimError where the replicas of a condition are one run, whose verdict would be that of a single run."""
+    for condition, own in zip(conditions, trials, strict=True):
+        if own.are_one_run and not condition.equal_steps:
+            raise ClaimError(
+                f"{condition}: the first {FEWEST_EQUAL_RUNS} replicas computed exactly the same, so they are one run "
+                f"that ignores its seed; {condition.seed_advice}"
             )
 
 
 def checked_comparisons(
     hypothesis: Hypothesis, experiment: Experiment, trials: Sequence[Trials], replicas: int
 ) -> list[Comparison]:
-    """What the first `replicas` say, each of them once in every comparison.
+    """Return what the first `replicas` show, each of them once in every comparison.
 
     Raises:
-        ClaimError: a hypothesis of the user's own says something else.
+        ClaimError: a user's own hypothesis returns something else.
     """
-    own = f"{type(hypothesis).__name__}.comparisons"
-    found = hypothesis.observe(experiment, trials, replicas)
-    if not isinstance(found, list) or not found or not all(isinstance(one, Comparison) for one in found):
-        raise ClaimError(f"{own} gave {found!r}; return a list of lossact.stats.Comparison")
-    for one in found:
-        outcomes = np.asarray(one.outcomes)
+    method = f"{type(hypothesis).__name__}.comparisons"
+    comparisons = hypothesis.observe(experiment, trials, replicas)
+    if (
+        not isinstance(comparisons, list)
+        or not comparisons
+        or not all(isinstance(comparison, Comparison) for comparison in comparisons)
+    ):
+        raise ClaimError(f"{method} gave {comparisons!r}; return a list of lossact.stats.Comparison")
+    for comparison in comparisons:
+        outcomes = np.asarray(comparison.outcomes)
         if outcomes.shape != (replicas,) or outcomes.dtype.kind not in "iu" or not np.isin(outcomes, OUTCOMES).all():
             raise ClaimError(
-                f"{own} gave {one.name!r} outcomes of shape {outcomes.shape} and type {outcomes.dtype} for "
+                f"{method} gave {comparison.name!r} outcomes of shape {outcomes.shape} and type {outcomes.dtype} for "
                 f"{replicas} replicas; give each its lossact.stats.Outcome, as compare_numbers makes them"
             )
-    return found
+    return comparisons
 
 
 def check_levels(alpha: float, delta: float, max_replicas: int) -> None:
@@ -108,14 +161,14 @@ def check_levels(alpha: float, delta: float, max_replicas: int) -> None:
 
 
 def blocks_of(conditions: Sequence[BaseCondition], max_replicas: int) -> tuple[int, int]:
-    """Replicas in a block, and at most: `max_replicas` rounded up to whole blocks."""
-    block = max((condition.block for condition in conditions), default=DRAWN_BLOCK)
+    """Return the replicas in a block, and at most: `max_replicas` rounded up to whole blocks."""
+    block = max((condition.block for condition in conditions), default=SAMPLED_BLOCK)
     return block, -(-max_replicas // block) * block
 
 
 @contextmanager
 def experiment_or_temporary(experiment: Experiment | None) -> Iterator[Experiment]:
-    """The experiment, or where it is None one of seed 0 whose trials are gone afterwards."""
+    """Yield the experiment, or where it is None one of seed 0 whose trials are gone afterwards."""
     if experiment is not None:
         yield experiment
         return

@@ -1,4 +1,4 @@
-"""A folder of claims, whose size sets the level of each."""
+"""A folder of claims, whose declared size sets the level of each."""
 
 import tomllib
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Family:
     Attributes:
         name: what tables call it.
         directory: where its claims lie.
-        size: how many claims it has, declared or counted.
+        size: how many claims share its alpha: the declared number, 1 where none is declared.
         declared: whether the size was declared in the folder's family.toml.
     """
 

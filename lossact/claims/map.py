@@ -15,6 +15,7 @@ from lossact.claims.evaluate import (
     MAX_REPLICAS,
     blocks_of,
     check_levels,
+    check_replicas_differ,
     checked_comparisons,
     experiment_or_temporary,
 )
@@ -25,6 +26,7 @@ from lossact.conditions import BaseCondition
 from lossact.conditions.frozen_mapping import FrozenMapping
 from lossact.errors import ClaimError, InputError
 from lossact.experiment import Experiment
+from lossact.stats import Decider
 from lossact.stats.decision import LIMIT_REACHED
 
 FORM = "optimizer.learning_rate=1e-3:1:log:12"
@@ -85,10 +87,10 @@ class Axis:
 
     def of(self, condition: BaseCondition) -> float:
         """Where a condition lies on this axis."""
-        found: Any = condition
+        value: Any = condition
         for name in self.path.split("."):
-            found = found[name] if isinstance(found, FrozenMapping) else getattr(found, name)
-        return float(found)
+            value = value[name] if isinstance(value, FrozenMapping) else getattr(value, name)
+        return float(value)
 
 
 def _set(owner: Any, path: Sequence[str], value: float, whole: str) -> Any:
@@ -99,7 +101,7 @@ def _set(owner: Any, path: Sequence[str], value: float, whole: str) -> Any:
         raise InputError(f"{whole}: {type(owner).__name__} has no {name!r}{choices}")
     now = owner[name] if isinstance(owner, FrozenMapping) else getattr(owner, name)
     if not rest and (not isinstance(now, (int, float)) or isinstance(now, bool)):
-        inner = [f"{whole}.{one}" for one in _names(now)]
+        inner = [f"{whole}.{field}" for field in _names(now)]
         hint = f"; go on with one of {', '.join(inner)}" if inner else ""
         raise InputError(f"{whole}={now} is no number{hint}")
     if not rest and isinstance(now, int) and not _takes_any_number(owner, name) and value != int(value):
@@ -142,7 +144,7 @@ class ClaimMap:
         hypothesis: as it was given.
         x, y: the axes.
         cells: (y values, x values) of verdicts, each about the hypothesis moved to its place.
-        here: (x, y) of the hypothesis as given, None where its conditions differ on an axis.
+        reference_point: (x, y) of the hypothesis as given, None where its conditions differ on an axis.
         alpha, delta: of each cell.
         exploratory: whether cells were decided without regard to how many there are.
         seed: the experiment's.
@@ -161,30 +163,30 @@ class ClaimMap:
     @property
     def verdicts(self) -> list[Verdict]:
         """All cells, row by row."""
-        return [one for row in self.cells for one in row]
+        return [cell for row in self.cells for cell in row]
 
     @property
     def values(self) -> NDArray[np.float64]:
         """(y values, x values) of effects."""
-        return np.array([[one.decision.value for one in row] for row in self.cells])
+        return np.array([[cell.decision.value for cell in row] for row in self.cells])
 
     def diverged(self) -> NDArray[np.bool_]:
         """(y values, x values): whether more than half of the replicas of some condition diverged."""
         return np.array(
-            [[any(2 * c.diverged > c.replicas for c in one.conditions) for one in row] for row in self.cells]
+            [[any(2 * c.diverged > c.replicas for c in cell.conditions) for cell in row] for row in self.cells]
         )
 
     def best(self) -> tuple[float, float]:
         """(x, y) of the cell most favourable to the claim.
 
-        Among the cells that can tell, the one with the largest lower bound, then the largest effect; cells that were
-        left open because replicas never arrive come last.
+        It is the one with the largest lower bound, then the largest effect, among the cells that censoring allows a
+        verdict; the others come last.
         """
 
         def favour(at: tuple[int, ...]) -> tuple[bool, float, float]:
             d = self.cells[at[0]][at[1]].decision
-            tells = d.verdict != "inconclusive" or str(d.reason).startswith(LIMIT_REACHED)
-            return tells, d.low, d.value
+            is_determined = d.verdict != "inconclusive" or str(d.reason).startswith(LIMIT_REACHED)
+            return is_determined, d.low, d.value
 
         row, column = max(np.ndindex(self.values.shape), key=favour)
         return self.x.values[column], self.y.values[row]
@@ -194,7 +196,7 @@ class ClaimMap:
         return map_conditions(self.hypothesis, lambda condition: self.y.at(self.x.at(condition, x), y))
 
     def __str__(self) -> str:
-        names = [one.name for one in self.verdicts]
+        names = [cell.name for cell in self.verdicts]
         shares = ", ".join(f"{word} in {names.count(word)}" for word in ("supported", "refuted", "inconclusive"))
         diverged = int(self.diverged().sum())
         return (
@@ -223,8 +225,8 @@ def map_claim(
     Args:
         hypothesis: what is claimed; every condition of it is moved alike.
         x, y: two different axes, or texts such as "optimizer.learning_rate=1e-3:1:log:12".
-        experiment: seed, store and setting; by default seed 0 and nothing kept. What it holds is not trained again, so
-            that a map can be resumed, extended, and refined.
+        experiment: seed, store and how to compute; by default seed 0 and nothing kept. What its store holds is not
+            trained again, so a map can be resumed, extended and refined.
         alpha: error probability a side of the whole map.
         delta: the smallest margin that matters.
         max_replicas: where looking ends in a cell; rounded up to whole blocks.
@@ -241,7 +243,7 @@ def map_claim(
         raise InputError(f"x={x.path} and y={y.path} must be two different numbers")
     check_levels(alpha, delta, max_replicas)
     places = [(a, b) for b in y.values for a in x.values]
-    cells = [map_conditions(hypothesis, lambda one, a=a, b=b: y.at(x.at(one, a), b)) for a, b in places]  # type: ignore[misc]
+    cells = [map_conditions(hypothesis, lambda condition, a=a, b=b: y.at(x.at(condition, a), b)) for a, b in places]  # type: ignore[misc]
     level = alpha if exploratory else alpha / len(cells)
     with experiment_or_temporary(experiment) as experiment:
         seed = experiment.seed
@@ -256,15 +258,21 @@ def _decide_all(
 ) -> list[Verdict]:
     """Rounds over the cells that are still open, each with twice as many replicas."""
     begin = time.perf_counter()
+    for cell in cells:
+        cell.check()
     n, limit = blocks_of([condition for cell in cells for condition in cell.conditions], max_replicas)
     decided: dict[int, Verdict] = {}
+    deciders: dict[int, Decider] = {}
     while len(decided) < len(cells):
         still = [k for k in range(len(cells)) if k not in decided]
-        found = iter(experiment.trials([condition for k in still for condition in cells[k].conditions], n))
+        trials_of_cells = iter(experiment.trials([condition for k in still for condition in cells[k].conditions], n))
         for k in still:
-            trials = [next(found) for _ in cells[k].conditions]
+            trials = [next(trials_of_cells) for _ in cells[k].conditions]
+            check_replicas_differ(cells[k].conditions, trials)
             comparisons = checked_comparisons(cells[k], experiment, trials, n)
-            decision = cells[k].decide(comparisons, alpha=alpha, delta=delta, limit=limit)
+            if k not in deciders:
+                deciders[k] = Decider(cells[k].evidence(comparisons, delta), alpha=alpha, limit=limit)
+            decision = deciders[k].decide(comparisons)
             if decision.final:
                 decided[k] = Verdict.of(cells[k], decision, trials, delta=delta, seconds=time.perf_counter() - begin)
         n = min(2 * n, limit)
@@ -272,5 +280,5 @@ def _decide_all(
 
 
 def _reference_point(hypothesis: Hypothesis, x: Axis, y: Axis) -> tuple[float, float] | None:
-    found = {(x.of(condition), y.of(condition)) for condition in hypothesis.conditions}
-    return found.pop() if len(found) == 1 else None
+    points = {(x.of(condition), y.of(condition)) for condition in hypothesis.conditions}
+    return points.pop() if len(points) == 1 else None

@@ -1,4 +1,4 @@
-"""How a verdict looks in a notebook: its sentence, a table of the conditions, and who had arrived when."""
+"""A verdict as HTML for a notebook: its sentence, a table of the conditions, and the share that reached the target."""
 
 from collections.abc import Sequence
 from html import escape
@@ -6,9 +6,9 @@ from html import escape
 import numpy as np
 
 from lossact.claims.summary import ConditionSummary
+from lossact.palette import SERIES, VERDICTS
+from lossact.stats.bands import cumulative_incidence
 
-COLOURS = {"supported": "#1a7f37", "refuted": "#c93c37", "inconclusive": "#9a6700"}
-LINES = ("#0969da", "#d4691e", "#1a7f37", "#8250df", "#bf3989", "#57606a")
 WIDTH, HEIGHT, LEFT, BOTTOM = 460, 170, 44, 30
 
 
@@ -27,7 +27,7 @@ def verdict_html(
     sentence, _, detail = text.partition("\n")
     word, _, rest = sentence.partition(":")
     parts = [
-        f'<p><b style="color:{COLOURS[verdict]}">{escape(word)}</b>:{escape(rest)}<br>{escape(detail)}</p>',
+        f'<p><b style="color:{VERDICTS[verdict].light}">{escape(word)}</b>:{escape(rest)}<br>{escape(detail)}</p>',
         *(f"<p>{escape(warning)}</p>" for warning in warnings),
     ]
     if conditions:
@@ -38,31 +38,35 @@ def verdict_html(
     return f"<div>{''.join(parts)}</div>"
 
 
-def _row(one: ConditionSummary) -> str:
-    median = "" if one.median_steps_to_target is None else f"{one.median_steps_to_target:g}"
-    cells = (one.name, f"{one.reached} of {one.replicas}", median, str(one.diverged or ""))
+def _row(condition: ConditionSummary) -> str:
+    median = "" if condition.median_steps_to_target is None else f"{condition.median_steps_to_target:g}"
+    cells = (condition.name, f"{condition.reached} of {condition.replicas}", median, str(condition.diverged or ""))
     return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
 def reach_curves(conditions: Sequence[ConditionSummary], *, budget: int | None) -> str:
-    """An SVG of the share of replicas that had met the target, by updates: one minus Kaplan-Meier's estimate.
+    """Return an SVG of the share of replicas that had met the target, by updates: one minus Kaplan-Meier's estimate.
 
     Args:
         conditions: each a line.
         budget: updates at most, the end of the axis.
     """
-    last = max(1, budget or max(one.trials.budget for one in conditions))
+    last = max(1, budget or max(condition.trials.budget for condition in conditions))
     lines, labels = [], []
-    for k, one in enumerate(conditions):
-        colour = LINES[k % len(LINES)]
-        steps = np.sort(one.trials.steps[one.trials.reached])
+    for k, condition in enumerate(conditions):
+        colour = SERIES[k % len(SERIES)].light
+        share = cumulative_incidence(
+            condition.trials.steps[condition.trials.reached], last, replicas=condition.replicas
+        )
         corners = [(0.0, 0.0)]
-        for count, step in enumerate(steps, start=1):
-            corners += [(step / last, corners[-1][1]), (step / last, count / one.replicas)]
+        for update in np.flatnonzero(np.diff(share, prepend=0.0)):
+            corners += [(update / last, corners[-1][1]), (update / last, share[update])]
         corners.append((1.0, corners[-1][1]))
         points = " ".join(f"{LEFT + x * WIDTH:.1f},{10 + (1 - y) * HEIGHT:.1f}" for x, y in corners)
         lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        labels.append(f'<text x="{LEFT + WIDTH + 10}" y="{24 + 18 * k}" fill="{colour}">{escape(one.name)}</text>')
+        labels.append(
+            f'<text x="{LEFT + WIDTH + 10}" y="{24 + 18 * k}" fill="{colour}">{escape(condition.name)}</text>'
+        )
     ticks = "".join(
         f'<path d="M{LEFT} {10 + (1 - share) * HEIGHT}h{WIDTH}" stroke="#8884"/>'
         f'<text x="{LEFT - 6}" y="{14 + (1 - share) * HEIGHT}" text-anchor="end">{share:.0%}</text>'

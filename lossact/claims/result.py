@@ -1,10 +1,11 @@
 """A claim with its verdict, as plain values that travel between processes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lossact.claims.verdict import Verdict
+from lossact.claims.verdict_summary import Estimate, VerdictSummary
 from lossact.experiment import Experiment
 from lossact.stats import holm
 
@@ -19,14 +20,14 @@ class ClaimResult:
         family, family_size, family_declared: the family it was decided in.
         family_folder: where that family lies; families of one name may lie in different folders.
         decides: whether the record speaks for this run's setting.
-        verdict: as Verdict.to_json gives it; its "verdict" may be raised by Holm's procedure.
+        verdict: its `verdict` may be raised by Holm's procedure.
         sentence: the hypothesis in words.
         p_value: anytime-valid, of the null of support.
         warnings: what a reader should know.
         by_holm: whether Holm's procedure turned an inconclusive verdict into "supported".
         keys: each condition's name and its key in the store.
-        thresholds: what the interval is looked at against, ascending.
-        growth: of the evidence, as lists by the names of stats.Growth; None where nothing is sampled.
+        thresholds: what the interval is held against, ascending.
+        evidence_path: of the evidence, as lists by the names of stats.EvidencePath; None where nothing is sampled.
         exact: whether a theorem was checked, which is no part of the family.
     """
 
@@ -39,7 +40,7 @@ class ClaimResult:
     family_declared: bool
     family_folder: str
     decides: bool
-    verdict: dict[str, Any]
+    verdict: VerdictSummary
     sentence: str
     p_value: float
     warnings: tuple[str, ...]
@@ -51,19 +52,20 @@ class ClaimResult:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "ClaimResult":
-        """The inverse of dataclasses.asdict, after a way through JSON."""
-        sequences = {
+        """The inverse of dataclasses.asdict, also where tuples became lists on the way."""
+        values = {
+            "verdict": VerdictSummary.from_dict(content["verdict"]),
             "warnings": tuple(content["warnings"]),
             "keys": tuple(map(tuple, content["keys"])),
             "thresholds": tuple(content["thresholds"]),
         }
-        return cls(**{**content, **sequences})
+        return cls(**{**content, **values})
 
     @classmethod
     def of(cls, verdict: Verdict, experiment: Experiment, **metadata: Any) -> "ClaimResult":
         """A verdict with what pytest knows about its claim."""
         return cls(
-            verdict=verdict.to_json(),
+            verdict=verdict.summary(),
             sentence=repr(verdict.hypothesis),
             p_value=verdict.decision.p_value,
             warnings=verdict.warnings,
@@ -77,7 +79,7 @@ class ClaimResult:
     @property
     def name(self) -> str:
         """The verdict in one word."""
-        return str(self.verdict["verdict"])
+        return self.verdict.verdict
 
     def to_json(self) -> dict[str, Any]:
         """The claim's entry in --claims-json."""
@@ -88,27 +90,42 @@ class ClaimResult:
             "family": self.family,
             "family_size": self.family_size,
             "recorded": self.recorded,
-            **self.verdict,
+            **self.verdict.to_json(),
         }
 
 
 def settle_families(results: Sequence[ClaimResult], alpha: float) -> list[ClaimResult]:
-    """Apply Holm's procedure within each family: it may turn "inconclusive" into "supported", nothing else.
+    """Apply Holm's procedure within each declared family: it may turn "inconclusive" into "supported", nothing else.
 
-    Claims of a family that are not among `results` enter as p = 1.
+    Claims of a family that are not among `results` enter as p = 1. The interval of a claim that is supported so is
+    widened or cut where it would contradict that: its low end is at least what support is held against.
     """
     settled = list(results)
     for folder in {result.family_folder for result in results}:
-        members = [k for k, result in enumerate(results) if result.family_folder == folder and not result.exact]
+        members = [
+            k
+            for k, result in enumerate(results)
+            if result.family_folder == folder and result.family_declared and not result.exact
+        ]
         if not members:
             continue
         rejected = holm([results[k].p_value for k in members], alpha=alpha, family_size=results[members[0]].family_size)
         for k, supported in zip(members, rejected, strict=True):
             if supported and results[k].name == "inconclusive":
-                reason = f"by Holm's procedure; inconclusive by itself: {results[k].verdict['reason']}"
-                verdict = {**results[k].verdict, "verdict": "supported", "reason": reason}
-                settled[k] = ClaimResult(**{**vars(results[k]), "verdict": verdict, "by_holm": True})
+                reason = f"by Holm's procedure; inconclusive by itself: {results[k].verdict.reason}"
+                effect = _within_support(results[k].verdict.effect, results[k].thresholds)
+                verdict = replace(results[k].verdict, verdict="supported", reason=reason, effect=effect)
+                settled[k] = replace(results[k], verdict=verdict, by_holm=True)
     return settled
+
+
+def _within_support(effect: Estimate, thresholds: Sequence[float]) -> Estimate:
+    """An interval that does not contradict SUPPORTED: above the first threshold, of an equivalence within both."""
+    if not thresholds:
+        return effect
+    low = max(effect.low, thresholds[0])
+    high = min(effect.high, thresholds[-1]) if len(thresholds) == 3 else max(effect.high, low)
+    return replace(effect, low=low, high=high)
 
 
 def as_dict(result: ClaimResult) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from lossact.claims.verdict_summary import ConditionCounts
 from lossact.conditions import BaseCondition
 from lossact.storage import Trials
 
@@ -16,6 +17,8 @@ class ConditionSummary:
         median_steps_to_target: updates; None where fewer than half reached the target.
         mean_restricted_steps: mean of min(T, budget), in updates.
         trials: of these replicas.
+        update_unit: what an update is, where it is not one optimizer step on one batch.
+        has_target: whether the condition has a target.
     """
 
     name: str
@@ -25,6 +28,8 @@ class ConditionSummary:
     median_steps_to_target: float | None
     mean_restricted_steps: float
     trials: Trials = field(repr=False, compare=False)
+    update_unit: str = field(default="", kw_only=True)
+    has_target: bool = field(default=True, kw_only=True)
 
     @classmethod
     def of(cls, condition: BaseCondition, trials: Trials) -> "ConditionSummary":
@@ -36,4 +41,13 @@ class ConditionSummary:
             median_steps_to_target=trials.median_steps,
             mean_restricted_steps=float(trials.restricted_steps.mean()),
             trials=trials,
+            update_unit=condition.update_unit,
+            has_target=condition.has_target,
+        )
+
+    @property
+    def counts(self) -> ConditionCounts:
+        """What reports say of it."""
+        return ConditionCounts(
+            self.name, self.replicas, self.reached, self.diverged, self.median_steps_to_target, self.has_target
         )

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from lossact.checks import check_number
 from lossact.claims.hypotheses import Hypothesis, as_numbers
 from lossact.conditions import BaseCondition
 from lossact.errors import ClaimError
+from lossact.experiment import Experiment
 from lossact.stats import Comparison, Decision
 from lossact.storage import Trials
 
@@ -39,18 +41,20 @@ class Theorem(Hypothesis):
     def thresholds(self, delta: float) -> tuple[float, ...]:
         return ()
 
-    def check(self) -> Decision:
-        """SUPPORTED where no deviation is above the tolerance, else REFUTED; there is nothing in between."""
-        deviations = np.abs(as_numbers(self.deviations(), f"the deviation of {self.statement!r}")).ravel()
-        if not deviations.size:
-            raise ClaimError(f"{self.statement!r} was checked nowhere; return one deviation a point, at least one")
-        beyond = int((~(deviations <= self.tolerance)).sum())
-        largest = float(np.where(np.isnan(deviations), np.inf, deviations).max())
+    def verify(self, experiment: Experiment) -> Decision:
+        """Return SUPPORTED where no deviation is above the tolerance, else REFUTED; there is nothing in between.
+
+        Args:
+            experiment: whose store holds what was counted before, under a key of the function and the tolerance.
+        """
+        count = partial(count_deviations, self.deviations, self.tolerance, self.statement)
+        n_points, beyond, largest = experiment.numbers(count, lambda known, replicas: count(), 3).tolist()
+        n_points, beyond = int(n_points), int(beyond)
         return Decision(
             verdict="refuted" if beyond else "supported",
-            reason=f"checked exactly at {len(deviations)} points, "
+            reason=f"checked exactly at {n_points} points, "
             + (f"beyond {self.tolerance:g} at {beyond}" if beyond else f"none beyond {self.tolerance:g}"),
-            replicas=len(deviations),
+            replicas=n_points,
             decided_at=None,
             final=True,
             value=largest,
@@ -60,7 +64,7 @@ class Theorem(Hypothesis):
             level=1.0,
             log_support=0.0,
             log_refute=0.0,
-            wins=len(deviations) - beyond,
+            wins=n_points - beyond,
             ties=0,
             losses=beyond,
             undecided=0,
@@ -71,16 +75,35 @@ class Theorem(Hypothesis):
         return self.statement
 
 
+def count_deviations(deviations: Callable[[], ArrayLike], tolerance: float, statement: str) -> NDArray[np.float64]:
+    """Return the number of points, how many of them deviate by more than the tolerance, and the largest deviation.
+
+    Raises:
+        ClaimError: the function returns no numbers, or none at all.
+    """
+    values = np.abs(as_numbers(deviations(), f"the deviation of {statement!r}")).ravel()
+    if not values.size:
+        raise ClaimError(f"{statement!r} was checked nowhere; return one deviation a point, at least one")
+    return np.array([values.size, (~(values <= tolerance)).sum(), np.where(np.isnan(values), np.inf, values).max()])
+
+
 def exact(statement: str, *, deviations: Callable[[], ArrayLike], tolerance: float) -> Theorem:
-    """A theorem, to be checked in float64; no part of a family, for it has no probability of error.
+    """Claim a theorem, checked in float64; no part of a family, for it has no probability of error.
 
     Args:
         statement: in words or as a formula.
         deviations: () -> by how much it fails at each point, of any shape; NaN fails.
         tolerance: the largest deviation that rounding explains, > 0.
 
+    Returns:
+        the hypothesis.
+
     Raises:
         ClaimError: `deviations` is no function, or returns nothing.
         InputError: the tolerance is not a number > 0.
+
+    >>> x = np.linspace(0, 1, 5)
+    >>> exact("(x + 1)^2 = x^2 + 2 x + 1", deviations=lambda: (x + 1) ** 2 - (x**2 + 2 * x + 1), tolerance=1e-12)
+    (x + 1)^2 = x^2 + 2 x + 1
     """
     return Theorem(statement, deviations, tolerance)

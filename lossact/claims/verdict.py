@@ -1,8 +1,8 @@
-"""What evaluate answers."""
+"""What evaluate returns."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,11 @@ from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.notebook import verdict_html
 from lossact.claims.summary import ConditionSummary
 from lossact.claims.theorem import Theorem
-from lossact.stats import Decision, Proportion, proportion
+from lossact.claims.verdict_summary import Estimate, EvidenceValues, SingleRunAgreement, VerdictSummary
+from lossact.conditions import BaseCondition
+from lossact.stats import Decision, Proportion, compare_steps, proportion
+from lossact.stats.means import mean_difference, unpaired_improvement
+from lossact.stats.outcomes import Outcomes
 from lossact.storage import Trials
 
 LARGEST_LOG = 700.0  # e^709 is the last double
@@ -26,9 +30,9 @@ class Verdict:
         hypothesis: what was claimed.
         decision: the verdict and its evidence.
         conditions: each condition over the replicas looked at.
-        story: how often one replica of each would have told the claimed order; orderings only.
+        single_run_agreement: how often one run of each condition shows the claimed order; orderings only.
         warnings: what a reader should know before quoting the verdict.
-        thresholds: what the interval is looked at against.
+        thresholds: what the interval is held against.
         seconds: time it took, training included.
     """
 
@@ -45,15 +49,20 @@ class Verdict:
         cls, hypothesis: Hypothesis, decision: Decision, trials: Sequence[Trials], *, delta: float, seconds: float
     ) -> "Verdict":
         """Sum up the trials of the replicas that were looked at."""
+        decision = _with_unreached(decision, hypothesis.conditions, trials)
         summaries = tuple(map(ConditionSummary.of, hypothesis.conditions, trials))
         return cls(
             hypothesis=hypothesis,
             decision=decision,
             conditions=summaries,
-            single_run_agreement=_single_run_agreement(trials, alpha=decision.alpha, delta=delta)
-            if hypothesis.is_ordering
+            single_run_agreement=_single_run_agreement(trials, alpha=decision.alpha)
+            if hypothesis.is_ordering and not decision.sample
             else None,
-            warnings=(*_of_the_zone(decision), *hypothesis.warnings(decision, trials)),
+            warnings=(
+                *_zone_warning(decision),
+                *_drift_warning(decision),
+                *([] if decision.sample else hypothesis.warnings(decision, trials)),
+            ),
             thresholds=hypothesis.thresholds(delta),
             seconds=seconds,
         )
@@ -65,38 +74,73 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """The fields of --claims-json that are the verdict's own, ready for JSON."""
-        d = self.decision
-        return {
-            "verdict": d.verdict,
-            "reason": d.reason,
-            "effect": {
-                "name": self.hypothesis.effect_name,
-                **{name: getattr(d, name) if math.isfinite(d.value) else None for name in ("value", "low", "high")},
-                "level": d.level,
-            },
-            "budget": self.hypothesis.budget,
-            "replicas": d.replicas,
-            "decided_at": d.decided_at,
-            "replicas_to_go": d.replicas_to_go,
-            "evidence": {"support": self._e_value(d.log_support), "refute": self._e_value(d.log_refute)},
-            "conditions": [
-                {
-                    "name": c.name,
-                    "replicas": c.replicas,
-                    "reached": c.reached,
-                    "diverged": c.diverged,
-                    "median_steps_to_target": c.median_steps_to_target,
-                }
-                for c in self.conditions
-            ],
-            "story": None
-            if self.single_run_agreement is None
-            else asdict(self.single_run_agreement) | {"value": self.single_run_agreement.value},
-            "seconds": self.seconds,
-        }
+        return self.summary().to_json()
+
+    def summary(self) -> VerdictSummary:
+        """The verdict as plain values, for reports."""
+        d, agreement = self.decision, self.single_run_agreement
+        return VerdictSummary(
+            verdict=d.verdict,
+            reason=d.reason,
+            effect=Estimate(self.hypothesis.effect_name, d.value, d.low, d.high, d.level),
+            budget=self.hypothesis.budget,
+            replicas=d.replicas,
+            decided_at=d.decided_at,
+            replicas_to_go=d.replicas_to_go,
+            evidence=EvidenceValues(self._e_value(d.log_support), self._e_value(d.log_refute)),
+            sample=d.sample,
+            conditions=tuple(condition.counts for condition in self.conditions),
+            single_run_agreement=None
+            if agreement is None
+            else SingleRunAgreement(**asdict(agreement), value=agreement.value),
+            seconds=self.seconds,
+            effect_at_decision=None
+            if d.at_decision is None
+            else Estimate(
+                self.hypothesis.effect_name, d.at_decision.value, d.at_decision.low, d.at_decision.high, d.level
+            ),
+            unpaired_effect=self.unpaired_effect,
+            mean_difference=self.mean_difference,
+            difference=self.difference,
+        )
+
+    @property
+    def unpaired_effect(self) -> Estimate | None:
+        """Probability that a run of the first condition beats an independent run of the second, for pairs."""
+        if not self.hypothesis.is_pair or self.decision.replicas < 2 or self.decision.sample:
+            return None
+        a, b = (condition.trials for condition in self.conditions)
+        last = len(a) - len(a) % 2
+        even, odd = slice(0, last, 2), slice(1, last, 2)
+        ratio = getattr(self.hypothesis, "ratio", 1.0)
+
+        def compare(of_a: slice, of_b: slice) -> Outcomes:
+            return compare_steps(
+                a.steps[of_a], a.reached[of_a], b.steps[of_b], b.reached[of_b], budget=a.budget, ratio=ratio
+            )
+
+        estimate = unpaired_improvement((compare(even, odd), compare(odd, even)), self.decision.alpha)
+        return Estimate("unpaired win probability", **asdict(estimate))
+
+    @property
+    def mean_difference(self) -> Estimate | None:
+        """Difference of mean updates used within the budget, second condition minus first, for pairs."""
+        if not self.hypothesis.is_pair or self.decision.sample:
+            return None
+        first, second = (condition.trials for condition in self.conditions)
+        estimate = mean_difference(second.restricted_steps - first.restricted_steps, first.budget, self.decision.alpha)
+        return Estimate("difference of restricted means", **asdict(estimate), unit="updates")
+
+    @property
+    def difference(self) -> Estimate | None:
+        """What a claim about values is about in the measure's own unit, for these claims."""
+        if self.is_exact:
+            return None
+        trials = [condition.trials for condition in self.conditions]
+        return self.hypothesis.estimate(trials, self.decision.alpha)
 
     def _e_value(self, logarithm: float) -> float | None:
-        return None if self.is_exact else math.exp(min(logarithm, LARGEST_LOG))
+        return None if self.is_exact or self.decision.sample else math.exp(min(logarithm, LARGEST_LOG))
 
     @property
     def is_exact(self) -> bool:
@@ -111,16 +155,36 @@ class Verdict:
         reason = f" ({d.reason})" if d.reason else ""
         if self.is_exact:
             return f"{d.verdict.upper()}{reason}: {self.hypothesis!r}\nlargest deviation {d.value:.3g}"
+        if d.sample:
+            return (
+                f"{d.verdict.upper()}{reason}: {self.hypothesis!r}\n"
+                f"{self.hypothesis.effect_name} {d.value:.3f}, {d.level:.1%} interval [{d.low:.3f}, {d.high:.3f}], "
+                f"{d.sample}"
+            )
         within = f"within {self.hypothesis.budget} updates, " if self.hypothesis.budget else ""
         return (
             f"{d.verdict.upper()}{reason}: {self.hypothesis!r}\n"
             f"{self.hypothesis.effect_name} {d.value:.3f}, {d.level:.1%} confidence sequence "
             f"[{d.low:.3f}, {d.high:.3f}], {within}{d.replicas} replicas"
             + (f", decided at replica {d.decided_at}" if d.decided_at else "")
+            + (f" ({d.at_decision.value:.3f} there)" if d.at_decision else "")
+            + ("" if self.difference is None else f"\n{self.difference}")
         )
 
 
-def _of_the_zone(decision: Decision) -> list[str]:
+def _with_unreached(decision: Decision, conditions: Sequence[BaseCondition], trials: Sequence[Trials]) -> Decision:
+    """Name the conditions whose target nobody reached in the reason for SUPPORTED, before anything else."""
+    never = [
+        f"{condition} reached the target in none of {len(outcomes)} replicas"
+        for condition, outcomes in zip(conditions, trials, strict=True)
+        if condition.has_target and not outcomes.reached.any()
+    ]
+    if decision.verdict != "supported" or not never:
+        return decision
+    return replace(decision, reason="; ".join(filter(None, [*never, decision.reason])))
+
+
+def _zone_warning(decision: Decision) -> list[str]:
     if decision.indifference_zone is None or decision.verdict == "inconclusive":
         return []
     low, high = decision.indifference_zone
@@ -129,9 +193,19 @@ def _of_the_zone(decision: Decision) -> list[str]:
     ]
 
 
-def _single_run_agreement(trials: Sequence[Trials], *, alpha: float, delta: float) -> Proportion:
-    """Told by a replica where all reached the target, each strictly before the next."""
-    steps = np.stack([one.steps for one in trials])
-    arrived = np.stack([one.reached for one in trials])
-    told: NDArray[np.bool_] = np.all(arrived, axis=0) & np.all(np.diff(steps, axis=0) > 0, axis=0)
-    return proportion(told, alpha=alpha, delta=delta)
+def _drift_warning(decision: Decision) -> list[str]:
+    """A confidence sequence that excludes what was observed shows that the replicas are not alike."""
+    if decision.level == 1 or decision.low <= decision.value <= decision.high:
+        return []
+    return [
+        f"the effect {decision.value:.3f} lies outside [{decision.low:.3f}, {decision.high:.3f}]: early and late "
+        "replicas differ, so they are not drawn alike; nothing a replica does may depend on how far its index is"
+    ]
+
+
+def _single_run_agreement(trials: Sequence[Trials], *, alpha: float) -> Proportion:
+    """A replica shows the order where all conditions reached the target, each strictly before the next."""
+    steps = np.stack([outcomes.steps for outcomes in trials])
+    reached = np.stack([outcomes.reached for outcomes in trials])
+    shows: NDArray[np.bool_] = np.all(reached, axis=0) & np.all(np.diff(steps, axis=0) > 0, axis=0)
+    return proportion(shows, alpha=alpha)

@@ -1,4 +1,4 @@
-"""python -m lossact.cli: the lossact command."""
+"""Run the lossact command as `python -m lossact.cli`."""
 
 import sys
 

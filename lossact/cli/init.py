@@ -1,4 +1,4 @@
-"""lossact init: a folder of claims to start from."""
+"""`lossact init`: write a folder of example claims."""
 
 import argparse
 from importlib.resources import files
@@ -8,20 +8,22 @@ from lossact.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.description = "Write a small folder of claims to start from. Nothing that exists is overwritten."
-    parser.add_argument("directory", type=Path, nargs="?", default=Path("claims"), help="default: claims")
+    """Add the command's options."""
+    parser.description = "Write a small folder of example claims to start from. Existing files are never overwritten."
+    parser.add_argument(
+        "directory", type=Path, nargs="?", default=Path("claims"), help="folder to write (default: claims)"
+    )
     parser.set_defaults(run=run)
 
 
 def run(parsed: argparse.Namespace) -> None:
-    """Write the files and say what to do next."""
+    """Write the files and print the command that decides the claims."""
     start = [file for file in (files("lossact.cli") / "start").iterdir() if file.is_file()]
-    there = [path for path in (parsed.directory / file.name for file in start) if path.exists()]
-    if there:
-        raise InputError(f"{there[0]} exists; give another folder")
+    existing = [path for path in (parsed.directory / file.name for file in start) if path.exists()]
+    if existing:
+        raise InputError(f"{existing[0]} exists; give another folder")
     parsed.directory.mkdir(parents=True, exist_ok=True)
-    for file in sorted(start, key=lambda one: one.name):
+    for file in sorted(start, key=lambda file: file.name):
         path = parsed.directory / file.name
         path.write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
         print(path)

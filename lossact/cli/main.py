@@ -1,10 +1,10 @@
-"""The lossact command: reads its arguments and hands over to the subcommand."""
+"""The `lossact` command: parse the arguments and run the subcommand."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from lossact.cli import dashboard, init, report, surfaces
+from lossact.cli import compare, curves, dashboard, init, report, surfaces
 from lossact.cli import map as map_command
 from lossact.cli.training_commands import TRAINING
 from lossact.errors import LossactError
@@ -13,13 +13,20 @@ DESCRIPTION = """\
 Claims about neural-network training as statistically tested experiments.
 
   pytest claims/             decide the claims in a folder: SUPPORTED, REFUTED or INCONCLUSIVE
-  pytest claims/ -k a6 -v    one of them
-  pytest --help              the --claims-* options
+  pytest claims/ -k a6 -v    decide one of them
+  pytest --help              list the --claims-* options
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with `arguments`, by default those of the process; the return value is the exit status."""
+    """Run the command.
+
+    Args:
+        arguments: the subcommand and its options; those of the process by default.
+
+    Returns:
+        the exit status, 0. A user's mistake exits with 2 and one line on standard error, Ctrl-C with 130.
+    """
     from lossact import __version__
 
     parser = argparse.ArgumentParser(
@@ -27,15 +34,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"lossact {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command")
-    init.add_arguments(commands.add_parser("init", help="write a small folder of claims to start from"))
+    init.add_arguments(commands.add_parser("init", help="write a small folder of example claims"))
     surfaces.add_arguments(
-        commands.add_parser("surfaces", help="figures of one neuron: output, loss, gradient over (w, b)")
+        commands.add_parser("surfaces", help="draw the output, loss and gradient of one neuron over (w, b)")
     )
-    map_command.add_arguments(commands.add_parser("map", help="a claim's verdict over a grid of two numbers"))
-    report.add_arguments(commands.add_parser("report", help="claims decided and written up: a folder to read or mail"))
-    dashboard.add_arguments(commands.add_parser("dashboard", help="a W&B workspace that shows a project's runs"))
-    for name, does in TRAINING.items():
-        commands.add_parser(name, help=does, add_help=False)
+    curves.add_arguments(
+        commands.add_parser("curves", help="draw learning curves and arrivals of a claim's conditions")
+    )
+    map_command.add_arguments(
+        commands.add_parser("map", help="decide a claim at each point of a grid over two hyperparameters")
+    )
+    compare.add_arguments(commands.add_parser("compare", help="compare runs that were made already, from a table"))
+    report.add_arguments(commands.add_parser("report", help="decide claims and write a report"))
+    dashboard.add_arguments(commands.add_parser("dashboard", help="save a W&B workspace that shows a project's runs"))
+    for name, description in TRAINING.items():
+        commands.add_parser(name, help=description, add_help=False)
     given = sys.argv[1:] if arguments is None else list(arguments)
     command = given[0] if given and given[0] in commands.choices else None
     try:
@@ -43,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from lossact.requirements import check_requirements
 
             check_requirements()
-        if command in TRAINING:  # Lightning reads its options itself
+        if command in TRAINING:  # Lightning parses their options
             from lossact.cli.train import run
 
             run(arguments)
@@ -51,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed, rest = parser.parse_known_args(given)
         command = parsed.command
         if command == "report":
-            parsed.options = rest  # pytest's
+            parsed.options = rest  # for pytest
         elif rest:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
         if command is None:

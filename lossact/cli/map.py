@@ -1,4 +1,4 @@
-"""lossact map: where a claim holds."""
+"""`lossact map`: decide a claim over a grid of two hyperparameters."""
 
 import argparse
 import re
@@ -20,56 +20,71 @@ MOST_CELLS = 10_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.description = (
-        "The verdict of a claim over a grid of two numbers of its conditions. Every cell starts with one block of "
-        "replicas, and those that are still open get more. What is stored is not trained again. Writes a picture (PNG, "
-        "SVG) and a page that tells each cell's numbers."
+        "Decide a claim in every cell of a grid over two numbers of its conditions. Each cell starts with one block "
+        "of replicas, and undecided cells get more. Stored trials are not trained again. Writes a figure (PNG, SVG) "
+        "and an HTML page with the numbers of each cell."
     )
-    parser.add_argument("claim", metavar="CLAIM", help="one claim, as pytest selects it: FILE::NAME")
+    parser.add_argument("claim", metavar="CLAIM", help="one claim, in pytest's form FILE::NAME")
     for name in "xy":
         parser.add_argument(
             f"--{name}", required=True, metavar="PATH=LOW:HIGH[:log]:COUNT",
             help="a number of the conditions, such as optimizer.learning_rate=1e-3:1:log:12",
         )  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made where missing")
-    parser.add_argument("--alpha", type=float, default=0.025, help="a side, for the whole map (default: 0.025)")
-    parser.add_argument("--delta", type=float, default=0.1, help="the smallest margin that matters (default: 0.1)")
-    parser.add_argument("--max-replicas", type=int, default=2048, metavar="N", help="in a cell (default: 2048)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data", metavar="DIR", help="what --claims-data is to pytest")
-    parser.add_argument("--store", default=".lossact", metavar="PATH|none", help="default: .lossact")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder, created if missing")
+    parser.add_argument(
+        "--alpha", type=float, default=0.025, help="one-sided error probability for the whole map (default: 0.025)"
+    )
+    parser.add_argument("--delta", type=float, default=0.1, help="smallest margin over 1/2 that matters (default: 0.1)")
+    parser.add_argument(
+        "--max-replicas",
+        type=int,
+        default=2048,
+        metavar="N",
+        help="largest number of replicas in a cell (default: 2048)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the experiment (default: 0)")
+    parser.add_argument(
+        "--data", metavar="DIR", help="read data sets from .npy files in this folder, like --claims-data"
+    )
+    parser.add_argument(
+        "--store", default=".lossact", metavar="PATH|none", help="folder that keeps trials (default: .lossact)"
+    )
     parser.add_argument(
         "--executor", choices=["local", "ray"], default="local",
-        help="where replicas train: in this process (default), or on Ray, RAY_ADDRESS's or this machine's own",
+        help="train in this process (default), or on Ray: the cluster at RAY_ADDRESS, else a private one here",
     )  # fmt: skip
-    parser.add_argument("--exploratory", action="store_true", help="each cell at alpha, and not at alpha / cells")
+    parser.add_argument("--exploratory", action="store_true", help="decide each cell at alpha instead of alpha / cells")
     parser.add_argument(
-        "--confirm", choices=["best"], help="test the cell most favourable to the claim again, on fresh replicas"
+        "--confirm", choices=["best"], help="decide the most favourable cell once more, on fresh replicas"
     )
     parser.add_argument(
         "--compiled", action="store_true",
-        help="compile the step: faster where cells need many replicas; shares no trials with pytest",
+        help="compile the training step: faster where cells need many replicas; shares no trials with pytest",
     )  # fmt: skip
     parser.add_argument(
-        "--wandb", choices=["offline", "online", "disabled"], default="disabled", help="log the map (default: disabled)"
+        "--wandb",
+        choices=["offline", "online", "disabled"],
+        default="disabled",
+        help="log the map to W&B (default: disabled)",
     )
-    parser.add_argument("--yes", action="store_true", help=f"also more than {MOST_CELLS:,} cells")
+    parser.add_argument("--yes", action="store_true", help=f"allow more than {MOST_CELLS:,} cells")
     parser.set_defaults(run=run)
 
 
 def run(parsed: argparse.Namespace) -> None:
-    """Make the map, write its pictures and say what it shows.
+    """Make the map, write its figures and print its summary.
 
-    Standard output holds this alone. What others print meanwhile goes to standard error: a user's claim or network, and
-    Ray, which tells there of each node that it loses, in thirty lines.
+    Only the summary goes to standard output. Whatever a user's claim or network, or Ray, prints meanwhile goes to
+    standard error.
     """
-    say = partial(print, file=sys.stdout)
+    print_summary = partial(print, file=sys.stdout)
     with redirect_stdout(sys.stderr):
-        _make(parsed, say)
+        _make_map(parsed, print_summary)
 
 
-def _make(parsed: argparse.Namespace, say: Callable[[object], None]) -> None:
+def _make_map(parsed: argparse.Namespace, print_summary: Callable[[object], None]) -> None:
     from lossact.claims import evaluate
     from lossact.claims.map import Axis, map_claim
     from lossact.executors.choose import make_executor
@@ -86,10 +101,10 @@ def _make(parsed: argparse.Namespace, say: Callable[[object], None]) -> None:
     if n_cells > MOST_CELLS and not parsed.yes:
         raise InputError(f"x and y make {n_cells:,} cells, more than {MOST_CELLS:,}; take fewer, or add --yes")
     data = ["--claims-data", parsed.data] if parsed.data else []
-    found = collect_hypotheses([parsed.claim, *data])
-    if len(found) > 1:
-        raise ClaimError(f"{parsed.claim}: {len(found)} claims there; give one, as {next(iter(found))}")
-    ((node, hypothesis),) = found.items()
+    hypotheses = collect_hypotheses([parsed.claim, *data])
+    if len(hypotheses) > 1:
+        raise ClaimError(f"{parsed.claim}: {len(hypotheses)} claims there; give one, as {next(iter(hypotheses))}")
+    ((node, hypothesis),) = hypotheses.items()
     parsed.out.mkdir(parents=True, exist_ok=True)
     name = "map_" + re.sub(r"[^\w.=-]+", "_", node.partition("::")[2].removeprefix("test_")).strip("_")
     with (
@@ -109,22 +124,23 @@ def _make(parsed: argparse.Namespace, say: Callable[[object], None]) -> None:
                 executor=executor,
             )
 
-        here = experiment(parsed.seed)
-        one = map_claim(hypothesis, x=x, y=y, experiment=here, exploratory=parsed.exploratory, **levels)
-        written = save_figure(map_figure(one), parsed.out / name)
-        written.append(write_map_page(parsed.out / f"{name}.html", one))
-        say(f"{one}\n{here.trained_replicas:,} replicas trained, {time.perf_counter() - begin:.0f} s")
-        best = one.best()
-        say(f"most favourable: {x.path} = {best[0]:g}, {y.path} = {best[1]:g}")
+        of_map = experiment(parsed.seed)
+        claim_map = map_claim(hypothesis, x=x, y=y, experiment=of_map, exploratory=parsed.exploratory, **levels)
+        written = save_figure(map_figure(claim_map), parsed.out / name)
+        written.append(write_map_page(parsed.out / f"{name}.html", claim_map))
+        seconds = time.perf_counter() - begin
+        print_summary(f"{claim_map}\n{of_map.trained_replicas:,} replicas trained, {seconds:.0f} s")
+        best = claim_map.best()
+        print_summary(f"most favourable: {x.path} = {best[0]:g}, {y.path} = {best[1]:g}")
         if parsed.confirm:
-            again = evaluate(one.at(*best), experiment=experiment(parsed.seed + 1), **levels)
-            say(f"on fresh replicas (seed {parsed.seed + 1}): {again}")
+            confirmed = evaluate(claim_map.at(*best), experiment=experiment(parsed.seed + 1), **levels)
+            print_summary(f"on fresh replicas (seed {parsed.seed + 1}): {confirmed}")
         if parsed.wandb != "disabled":
             from lossact.report.wandb_runs import log_map
 
-            say(log_map(one, written[0], store, mode=parsed.wandb))
+            print_summary(log_map(claim_map, written[0], store, mode=parsed.wandb))
     for path in written:
-        say(path)
+        print_summary(path)
 
 
 def _progress(progress: "Progress") -> None:

@@ -1,4 +1,4 @@
-"""lossact report: claims decided and written up."""
+"""`lossact report`: decide claims and write a report."""
 
 import argparse
 import os
@@ -9,19 +9,19 @@ from lossact.report.files import is_page
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.usage = "lossact report PATH [PATH ...] --out DIR [OPTIONS OF PYTEST]"
     parser.description = (
-        "Decide claims, with what is stored and whatever has to be trained, and write them up: index.html opens from "
-        "disk and needs no network, report.md is for a pull request, verdicts.json for programs. PATH is what pytest "
-        "selects claims by, and all other options are pytest's, -k and --claims-seed among them."
+        "Decide claims from stored trials, training only what is missing, and write a report: index.html opens from "
+        "disk without a network, report.md is for a pull request, verdicts.json for programs. PATH selects claims as "
+        "for pytest, and every other option goes to pytest, for example -k and --claims-seed."
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made where missing")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder, created if missing")
     parser.set_defaults(run=run)
 
 
 def run(parsed: argparse.Namespace) -> None:
-    """Let pytest decide the claims and write the report."""
+    """Run pytest on the claims, and let it write the report."""
     import pytest
 
     if is_page(parsed.out):
@@ -31,9 +31,9 @@ def run(parsed: argparse.Namespace) -> None:
     index = parsed.out / "index.html"
     before = _changed_at(index)
     watcher = _Watcher()
-    # lossact is loaded before pytest could rewrite its asserts, which the project may count as an error.
-    own = [f"--claims-html={os.fspath(parsed.out)}", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    pytest.main([*parsed.options, *own], plugins=[watcher])
+    # lossact is imported before pytest can rewrite its asserts; a project may turn that warning into an error.
+    options = [f"--claims-html={os.fspath(parsed.out)}", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    pytest.main([*parsed.options, *options], plugins=[watcher])
     if watcher.interrupted:
         raise KeyboardInterrupt
     if _changed_at(index) == before:
@@ -43,14 +43,14 @@ def run(parsed: argparse.Namespace) -> None:
 
 
 class _Watcher:
-    """A pytest plugin that sees what the exit status does not tell apart."""
+    """A pytest plugin that sees what the exit status does not distinguish: interruptions and claims in error."""
 
     def __init__(self) -> None:
         self.interrupted = False
         self.failed = 0
 
     def pytest_keyboard_interrupt(self, excinfo: object) -> None:
-        self.interrupted = getattr(excinfo, "type", None) is KeyboardInterrupt  # and not a child of it
+        self.interrupted = getattr(excinfo, "type", None) is KeyboardInterrupt  # not a subclass
 
     def pytest_runtest_logreport(self, report: object) -> None:
         failed = getattr(report, "failed", False) and "claim" in getattr(report, "keywords", ())

@@ -1,4 +1,4 @@
-"""lossact fit, validate, test and predict: Lightning's command line for one replica of a condition, or many."""
+"""`lossact fit`, `validate`, `test` and `predict`: Lightning's command line for one or many replicas."""
 
 import os
 import sys
@@ -29,15 +29,24 @@ from lossact.training.single import SingleNetworkModule
 from lossact.training.stacked import StackedReplicasModule
 
 MOST_REPLICAS = 1_000_000
-UNLOGGED = "Early stopping conditioned on metric"  # how EarlyStopping says that nobody logs what it monitors
+CLEARER = {  # messages of jsonargparse, and what is said instead
+    "Key must be a string, got: ": "the config has a key that YAML reads as a truth value, as on, off, yes and no are; "
+    "the examples of a measure are named by split: training or split: validation",
+    "Subclasses are disabled for Target": "a target is a measure with a threshold since lossact 0.2: in YAML "
+    "target: {measure: {class_path: lossact.Accuracy, init_args: {split: validation}}, at_least: 0.9}, as options "
+    "--model.target.measure.split validation --model.target.at_least 0.9",
+}
+UNLOGGED = (
+    "Early stopping conditioned on metric"  # how EarlyStopping's error begins where the monitored metric is not logged
+)
 
 
-def _words(command: str, does: str) -> dict[str, str]:
+def _help_texts(command: str, description: str) -> dict[str, str]:
     checkpoint = "" if command == "fit" else " --ckpt_path CHECKPOINT"
     return {
         "usage": f"lossact {command} --config FILE [--config FILE ...] [--KEY VALUE ...]{checkpoint}",
-        "description": f"{does[0].upper()}{does[1:]}. Keys of the config are options too, and later ones win; "
-        "--print_config shows what they make together.",
+        "description": f"{description[0].upper()}{description[1:]}. Every key of the config is also an option; later "
+        "values win, and --print_config prints the result.",
     }
 
 
@@ -51,47 +60,47 @@ def replica_training(
     precision: str = "32-true",
     **condition: Any,
 ) -> LightningModule:
-    """Replicas of a condition.
+    """Make the module that trains replicas of a condition.
 
     Args:
-        network: What is trained: MLPConfig, CNNConfig, or ModuleFactory for a function that makes a module.
+        network: MLPConfig, CNNConfig, or ModuleFactory for a function that returns a module.
         loss: cross_entropy, l2, huber or hinge, or the import path of a function (outputs, targets) -> losses.
-        seed: The experiment's, >= 0; replica r draws its data and initial weights from (seed, r).
-        replica: Index of the first one, >= 0.
-        replicas: How many train, up to a million; 1 is a plain network that takes every flag of the Trainer; more are
-            stacked.
-        compiled: Whether the step of stacked replicas goes through torch.compile.
-        precision: The Trainer's.
-        **condition: What is trained.
+        seed: Seed of the experiment, >= 0; replica r draws its data and initial weights from (seed, r).
+        replica: Index of the first replica, >= 0.
+        replicas: Number of replicas, 1 to 1,000,000; 1 is a plain network that takes every flag of the Trainer, more
+            are stacked.
+        compiled: Whether torch.compile compiles the step of stacked replicas.
+        precision: Precision of the Trainer.
+        **condition: Further arguments of the condition.
     """
     check_count("seed", seed, at_least=0, hint=0)
     check_count("replica", replica, at_least=0, hint=0)
     check_count("replicas", replicas, at_most=MOST_REPLICAS, hint=256)
-    found = range(replica, replica + replicas)
-    what = Condition(network=network, loss=_loss(loss), **condition)
-    return training_module(what, seed, found, precision=precision, compiled=compiled)
+    trained = Condition(network=network, loss=_loss(loss), **condition)
+    indices = range(replica, replica + replicas)
+    return training_module(trained, seed, indices, precision=precision, compiled=compiled)
 
 
 def _loss(name: str) -> str | Callable[[Any, Any], Any]:
-    """The loss of that name, or the function of that import path."""
+    """Return the name of a built-in loss as it is, or import the function at an import path."""
     module, _, function = name.rpartition(".")
     if not module:
         return name
     if not all(map(str.isidentifier, name.split("."))):
         raise InputError(f"loss={name!r} is no import path; give one such as project.losses.squared, or a loss's name")
     try:
-        found: Callable[[Any, Any], Any] = getattr(import_module(module), function)
+        loss: Callable[[Any, Any], Any] = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise InputError(f"loss={name!r} cannot be imported ({error}); give the import path of a function") from None
-    return found
+    return loss
 
 
-def _precision(given: Any) -> str:
-    return {None: "32-true", "32": "32-true", "64": "64-true"}.get(given if given is None else str(given), str(given))
+def _precision(flag: Any) -> str:
+    return {None: "32-true", "32": "32-true", "64": "64-true"}.get(flag if flag is None else str(flag), str(flag))
 
 
 class LoggedConfig(SaveConfigCallback):
-    """Saves the whole config, and gives it to every logger as its run's hyperparameters."""
+    """Save the whole config, and log it to every logger as the run's hyperparameters."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         assert isinstance(pl_module, ReplicasModule)
@@ -105,20 +114,20 @@ class LoggedConfig(SaveConfigCallback):
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: _plain(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_plain(inner) for inner in value]
     return value if isinstance(value, (int, float, str, bool, type(None))) else str(value)
 
 
 class WandbRun(Callback):
-    """What a run of WandbLogger gets beside the rows: axes, a name, and when training is over, who arrived when."""
+    """Give a run of WandbLogger its axes and name, and log the steps to target when training ends."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, ReplicasModule)
         for logger in _wandb_loggers(trainer):
             define_axes(logger.experiment, pl_module.metric_name)
-            if logger._name is None:  # `name` is the project's
+            if logger._name is None:  # its `name` is that of the project
                 logger.experiment.name = pl_module.metadata["name"]
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -137,18 +146,20 @@ def _wandb_loggers(trainer: Trainer) -> list[WandbLogger]:
 
 
 class TrainingParser(LightningArgumentParser):
-    """Says what is wrong without the list of all options."""
+    """Reports a mistake in one line, without the list of all options."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         hint = "; see lossact fit --help"
-        raise InputError(message.removesuffix(hint) + hint) from None  # a class of the config has a parser of its own
+        line = " ".join(message.removesuffix(hint).split())
+        clearer = (text for part, text in CLEARER.items() if part in line)
+        raise InputError(next(clearer, line) + hint) from None  # a class of the config has a parser of its own
 
 
 class TrainingCLI(LightningCLI):
     """LightningCLI with lossact's callbacks."""
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_lightning_class_args(replica_training, "model")  # before the Trainer's, which fill pages
+        parser.add_lightning_class_args(replica_training, "model")  # ahead of the Trainer's many options
         parser.add_lightning_class_args(Trainer, "trainer")
         parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
         parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True, required=False)
@@ -163,7 +174,7 @@ class TrainingCLI(LightningCLI):
             return
         if not Path(path).is_file():
             raise InputError(f"ckpt_path={path!r} is no file; give a checkpoint that a fit has written")
-        if not is_zipfile(path) or not any(one.endswith("/data.pkl") for one in ZipFile(path).namelist()):
+        if not is_zipfile(path) or not any(name.endswith("/data.pkl") for name in ZipFile(path).namelist()):
             raise InputError(f"ckpt_path={path!r} is no checkpoint, or a damaged one; give one that a fit has written")
 
     def instantiate_classes(self) -> None:
@@ -175,40 +186,44 @@ class TrainingCLI(LightningCLI):
             raise InputError(_first(error)) from None
 
     def instantiate_trainer(self, **flags: Any) -> Trainer:
-        given = self._get(self.config_init, "trainer")
-        callbacks = given.get("callbacks") or []
+        options = self._get(self.config_init, "trainer")
+        callbacks = options.get("callbacks") or []
         self.predictions = PredictionFile()
-        own: list[Any] = [ReplicaLog(), WandbRun(), self.predictions]
-        if given.get("enable_progress_bar") is not False and not any(isinstance(one, ProgressBar) for one in callbacks):
-            own.append(UpdatesBar())
+        callbacks = [*callbacks, ReplicaLog(), WandbRun(), self.predictions]
+        has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+        if options.get("enable_progress_bar") is not False and not has_bar:
+            callbacks.append(UpdatesBar())
         try:
-            return super().instantiate_trainer(callbacks=[*callbacks, *own], **flags)
+            return super().instantiate_trainer(callbacks=callbacks, **flags)
         except (ValueError, TypeError) as error:
             raise InputError(f"trainer: {error}") from None
 
 
 def run(arguments: Sequence[str] | None) -> None:
-    """Run one of the four commands.
+    """Run `fit`, `validate`, `test` or `predict`, and print the outcome.
 
     Args:
-        arguments: the command and its options; None for those of the process.
+        arguments: the subcommand and its options; None for those of the process.
 
     Raises:
-        InputError: they cannot be.
+        InputError: an option or the config is invalid, or the checkpoint cannot be read.
     """
     prepare_wandb()
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # where import paths of the user's own begin
+        sys.path.insert(0, os.getcwd())  # so that a user's modules can be named by import path
     try:
         with explain_out_of_memory("training"), wandb_given_up(), quiet(), interruptible():
-            done = TrainingCLI(
+            cli = TrainingCLI(
                 replica_training,
                 args=None if arguments is None or list(arguments) == sys.argv[1:] else list(arguments),
                 save_config_callback=LoggedConfig,
                 save_config_kwargs={"overwrite": True},
                 seed_everything_default=False,
                 trainer_defaults={"max_epochs": 1, "min_epochs": 0, "num_sanity_val_steps": 0},
-                parser_kwargs={"prog": "lossact", **{name: _words(name, does) for name, does in TRAINING.items()}},
+                parser_kwargs={
+                    "prog": "lossact",
+                    **{name: _help_texts(name, description) for name, description in TRAINING.items()},
+                },
                 parser_class=TrainingParser,
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
@@ -219,23 +234,23 @@ def run(arguments: Sequence[str] | None) -> None:
         if not str(error).startswith(UNLOGGED):
             raise
         raise InputError(str(error)) from None
-    if done.subcommand != "fit" and not done._get(done.config, "ckpt_path"):
+    if cli.subcommand != "fit" and not cli._get(cli.config, "ckpt_path"):
         print("no --ckpt_path is given: the weights are those before any update", file=sys.stderr)
-    print(_outcome(done))
+    print(_outcome(cli))
 
 
 def _first(error: BaseException) -> str:
-    """What began it: what a class says when it cannot be made stands deep inside."""
-    while (before := error.__cause__ or error.__context__) is not None:
-        error = before
+    """Return the message of the first error in a chain, which holds the reason that a class gives."""
+    while (earlier := error.__cause__ or error.__context__) is not None:
+        error = earlier
     return str(error)
 
 
-def _outcome(done: TrainingCLI) -> str:
-    module = done.model
-    if done.subcommand == "predict":
-        return f"predictions: {done.predictions.written}"
-    if done.subcommand != "fit":
+def _outcome(cli: TrainingCLI) -> str:
+    module = cli.model
+    if cli.subcommand == "predict":
+        return f"predictions: {cli.predictions.written}"
+    if cli.subcommand != "fit":
         return ""
     if isinstance(module, SingleNetworkModule):
         if module.diverged:

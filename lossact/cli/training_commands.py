@@ -1,8 +1,8 @@
-"""The subcommands that train and measure, with what each does."""
+"""The subcommands that train networks and measure checkpoints, with their descriptions."""
 
 TRAINING = {
     "fit": "train one network, or many replicas of it, from a config file",
-    "validate": "measure a checkpoint on validation examples, or where there are none on those that were learned",
-    "test": "measure a checkpoint on examples that it has not seen, where data are drawn",
-    "predict": "write what a checkpoint answers to the examples that were learned, as predictions.csv",
+    "validate": "measure a checkpoint on the validation examples, or on the training examples where there are none",
+    "test": "measure a checkpoint on fresh examples, where the data are generated",
+    "predict": "write a checkpoint's outputs on the training examples to predictions.csv",
 }

@@ -1,4 +1,4 @@
-"""What is trained: conditions, their optimisers, and the targets they are to meet."""
+"""Conditions, which say what is trained, with their optimizers, measures and targets."""
 
 from lossact.conditions.base import BaseCondition
 from lossact.conditions.condition import Condition
@@ -6,6 +6,9 @@ from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
 from lossact.conditions.measures import Accuracy, Loss, Measure, Metric, Target
 from lossact.conditions.optimizers import SGD, Adam, AdamW, TorchOptimizer
+from lossact.conditions.reading import read_runs
+from lossact.conditions.recorded_runs import RecordedRuns
+from lossact.conditions.value_measures import Best, OfNetwork
 
 __all__ = [
     "SGD",
@@ -13,12 +16,16 @@ __all__ = [
     "Adam",
     "AdamW",
     "BaseCondition",
+    "Best",
     "Condition",
     "FunctionCondition",
     "LightningCondition",
     "Loss",
     "Measure",
     "Metric",
+    "OfNetwork",
+    "RecordedRuns",
     "Target",
     "TorchOptimizer",
+    "read_runs",
 ]

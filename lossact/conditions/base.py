@@ -1,4 +1,4 @@
-"""The base class of everything that a claim can be about."""
+"""The base class of everything that can be trained and compared."""
 
 import json
 from abc import ABC, abstractmethod
@@ -7,18 +7,30 @@ from typing import Any
 
 
 class BaseCondition(ABC):
-    """What a claim is about: one way to train something, that meets its target after so many updates, or never.
+    """One way to train something that meets its target after a number of updates, or never.
 
-    Hashable, and equal where the content is. lossact trains the kinds that it knows: Condition, LightningCondition
-    and FunctionCondition.
+    Conditions are hashable, and equal where their content is equal. lossact trains Condition, LightningCondition and
+    FunctionCondition.
 
     Attributes:
-        name: what tables call it; not part of its content.
-        budget: updates at most.
+        name: the name in tables; not part of the content.
+        budget: the most updates.
+        equal_steps: whether replicas may compute exactly the same; see FunctionCondition.
+        value_names: what the measured values of its trials are called.
     """
 
     name: str
     budget: int
+    equal_steps: bool = False
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a threshold says when a replica has arrived."""
+        return True
 
     @property
     @abstractmethod
@@ -27,7 +39,20 @@ class BaseCondition(ABC):
 
     @abstractmethod
     def content(self) -> dict[str, Any]:
-        """Everything that can change an outcome, ready for JSON."""
+        """Return everything that can change an outcome, ready for JSON."""
+
+    @property
+    def seed_advice(self) -> str:
+        """How to make replicas differ, for the error where they are one run."""
+        return (
+            "leave seeds to lossact (no torch.manual_seed or seed_everything in the network, the module or the data), "
+            "or give data that are drawn for each replica"
+        )
+
+    @property
+    def update_unit(self) -> str:
+        """The unit of the budget and of steps to the target; empty for one optimizer step on one batch."""
+        return ""
 
     @cached_property
     def json(self) -> str:

@@ -1,13 +1,14 @@
-"""What is trained: frozen values; equal content, equal condition."""
+"""The condition whose replicas lossact trains together: a network, its loss, optimizer and data, and a target."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lossact.checks import check_choice, check_count, check_number, check_signature
+from lossact.checks import check_choice, check_count, check_number, check_signature, checked_arguments
 from lossact.conditions.base import BaseCondition
-from lossact.conditions.measures import Accuracy, Measure, Metric, Target
+from lossact.conditions.measures import Accuracy, Loss, Measure, Metric, Target
 from lossact.conditions.optimizers import SGD, Adam, AdamW, Optimizer, RuleBasedOptimizer, TorchOptimizer
+from lossact.conditions.value_measures import checked_measures, checked_moments, value_names
 from lossact.data import Arrays, DataSource, GeneratedData, ImageFiles, LineImages, RandomImages
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint
@@ -19,30 +20,40 @@ FULL_ACCURACY = Accuracy().at_least(1.0)
 DATA = (RandomImages, LineImages, ImageFiles, Arrays, GeneratedData)
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Condition(BaseCondition):
-    """One way to train a network, to be compared with others; replicas train as one.
+    """One way to train a network; its replicas train together.
 
     Attributes:
-        network: what is trained: a built-in network, or a function that makes an nn.Module.
+        network: a built-in network, or a function that makes an nn.Module.
         loss: "cross_entropy", "l2", "huber" or "hinge", of the sigmoid of one logit an example; or a function
             (outputs, targets) -> one loss an example. Averaged over the batch.
-        optimizer: how weights move.
-        data: what it is trained on, fresh per replica or fixed.
-        budget: updates at most, >= 1.
-        target: when a replica is done: a measure with a threshold, such as Accuracy(split="validation").at_least(0.9).
-        batch_size: examples in a batch, None for all. Each replica has its own order, a new one every epoch; an
-            epoch's incomplete last batch is left out.
-        measured_every: updates between two measurements of the target; 1 is the finest. More than 1 saves time where
-            the target is measured on other examples than the batch.
+        optimizer: how weights move: SGD, Adam, AdamW or TorchOptimizer.
+        data: the training data, drawn for each replica or shared by all.
+        budget: the most updates, >= 1.
+        target: a measure with a threshold, such as Accuracy(split="validation").at_least(0.9). Without measures a
+            replica stops when it meets its target, by default full accuracy. With measures a target is optional, and
+            training goes on to the budget.
+        measures: name to measure, such as {"accuracy": Accuracy(split="validation"), "norm": OfNetwork(norm)}. Each is
+            taken of every replica after the last update, in evaluation mode, and its value is kept.
+        measured_at: further numbers of updates after which measures are taken, below the budget; their values are
+            called "accuracy@100".
+        batch_size: examples in a batch; None for all. Each replica has its own order, a new one every epoch. The
+            incomplete last batch of an epoch is left out.
+        measured_every: updates between two measurements of the target, >= 1. More than 1 saves time where the target is
+            measured on other examples than the batch.
         clip_norm: largest Euclidean norm of a replica's whole gradient, > 0; None for any. A longer one is scaled.
         clip_value: largest magnitude of each number of the gradient, > 0; None for any.
-        stacked: whether replicas train as one; False runs modules side by side, for those that cannot be stacked.
-            Either way a target is measured in evaluation mode (batch norm by its running statistics, no dropout) where
-            that is a pass of its own: with batches, validation examples or measured_every > 1. Else it is measured in
-            the pass that learns.
-        version: change it to have trials trained anew for a reason the store cannot see.
-        name: what tables call it; not part of its content.
+        stacked: whether the parameters of the replicas are stacked; False runs modules side by side, for those that
+            cannot be stacked. Either way a target is measured in evaluation mode (batch norm by its running statistics,
+            no dropout) where that is a pass of its own: with batches, validation examples or measured_every > 1. Else
+            it is measured in the pass that learns.
+        version: change it to have trials trained anew for a reason that lossact cannot see, such as a new data file.
+        name: the name in tables; not part of the content.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     network: NetworkConfig | Callable[[], Any]
@@ -50,7 +61,9 @@ class Condition(BaseCondition):
     optimizer: Optimizer
     data: DataSource
     budget: int
-    target: Target = FULL_ACCURACY
+    target: Target | None = None
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    measured_at: Sequence[int] = ()
     batch_size: int | None = None
     measured_every: int = 1
     clip_norm: float | None = None
@@ -77,10 +90,16 @@ class Condition(BaseCondition):
             check_count("batch_size", self.batch_size, hint=32)
         if not isinstance(self.network, NetworkConfig):
             object.__setattr__(self, "network", ModuleFactory(self.network))
+        object.__setattr__(self, "measures", checked_measures(self.measures))
+        object.__setattr__(self, "measured_at", checked_moments(self.measured_at, self.budget))
+        if self.measured_at and not self.measures:
+            raise InputError(f"measured_at={self.measured_at} without measures; say what is measured then: measures=")
+        if self.target is None and not self.measures:
+            object.__setattr__(self, "target", FULL_ACCURACY)
         for field_name, kinds in (
             ("optimizer", (SGD, Adam, AdamW, TorchOptimizer)),
             ("data", DATA),
-            ("target", (Target,)),
+            *([] if self.target is None else [("target", (Target,))]),
         ):
             value = getattr(self, field_name)
             if isinstance(value, Measure):
@@ -106,20 +125,42 @@ class Condition(BaseCondition):
     @property
     def metric_name(self) -> str:
         """What is measured beside the loss, in a word."""
-        measure = self.target.measure
+        measure = self.watched
         return measure.name if isinstance(measure, Metric) or not self.measures_accuracy else "accuracy"
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a threshold says when a replica has arrived."""
+        return self.target is not None
+
+    @property
+    def watched(self) -> Measure:
+        """What is measured of each update: the target's measure, else the accuracy where a measure is, else the loss."""
+        if self.target is not None:
+            return self.target.measure
+        return Accuracy() if any(isinstance(measure, Accuracy) for measure in self.measures.values()) else Loss()
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """What the values of its trials are called."""
+        return value_names(self.measures, self.measured_at)
+
+    @property
+    def measures_test_examples(self) -> bool:
+        """Whether a measure needs test examples."""
+        return any(measure.split == "test" for measure in self.measures.values())
 
     @property
     def measures_accuracy(self) -> bool:
         """Whether accuracy is measured: where the target is about it, and where closed forms give it anyway."""
-        return isinstance(self.target.measure, Accuracy) or self.uses_closed_form_gradients
+        return isinstance(self.watched, Accuracy) or self.uses_closed_form_gradients
 
     @property
     def uses_closed_form_gradients(self) -> bool:
-        """Whether a built-in network's stacked layers do: the loss has a name, and the target is one they measure."""
+        """Whether stacked layers with gradients in closed form train it: a built-in network, loss and measure."""
         built_in = not isinstance(self.network, ModuleFactory)
         by_rule = isinstance(self.optimizer, RuleBasedOptimizer) and self.clip_norm is None and self.clip_value is None
-        return built_in and isinstance(self.loss, str) and not isinstance(self.target.measure, Metric) and by_rule
+        return built_in and isinstance(self.loss, str) and not isinstance(self.watched, Metric) and by_rule
 
     @property
     def block(self) -> int:
@@ -127,14 +168,16 @@ class Condition(BaseCondition):
         return self.network_config.block
 
     def content(self) -> dict[str, Any]:
-        """Everything about the condition that can change an outcome, ready for JSON."""
+        """Return everything about the condition that can change an outcome, ready for JSON."""
         return {
             "network": self.network_config.content(),
             "loss": fingerprint(self.loss, "loss") if callable(self.loss) else self.loss,
             "optimizer": self.optimizer.content(),
             "data": self.data.content(),
             "budget": self.budget,
-            "target": self.target.content(),
+            "target": None if self.target is None else self.target.content(),
+            "measures": {name: measure.content() for name, measure in self.measures.items()},
+            "measured_at": list(self.measured_at),
             "batch_size": self.batch_size,
             "measured_every": self.measured_every,
             "clip_norm": self.clip_norm,

@@ -1,24 +1,25 @@
-"""Conditions that lossact does not train by itself: anybody's LightningModule, anybody's function."""
+"""The base class of conditions that are trained a replica at a time: LightningModules and training functions."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from lossact.checks import check_count
 from lossact.conditions.base import BaseCondition
-from lossact.conditions.measures import check_one_side, threshold_of
+from lossact.conditions.measures import check_one_side
+from lossact.replicas.threshold import meets
 
 BUDGET_HINT = 1000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ExternalCondition(BaseCondition):
-    """What is trained a replica at a time.
+    """A condition whose replicas train one after the other.
 
     Attributes:
         at_least, at_most: the threshold of the target's metric.
-        budget: updates at most, >= 1.
-        version: change it to have trials trained anew for a reason the store cannot see.
-        name: what tables call it.
+        budget: the most updates, >= 1.
+        version: change it to have trials trained anew for a reason that lossact cannot see, such as a new data file.
+        name: the name in tables.
     """
 
     at_least: float | None = None
@@ -38,10 +39,16 @@ class ExternalCondition(BaseCondition):
         return 2
 
     def content(self) -> dict[str, Any]:
-        """Everything about the condition that can change an outcome, ready for JSON."""
+        """Return everything about the condition that can change an outcome, ready for JSON."""
         return {name: getattr(self, name) for name in ("at_least", "at_most", "budget", "version")}
 
-    def met_by(self, value: float) -> bool:
-        """Whether a value of the metric meets the target; NaN never does."""
-        threshold = threshold_of(self.at_least, self.at_most)
-        return value >= threshold if self.at_least is not None else value <= threshold
+    def met_by(self, values: Any) -> Any:
+        """Return whether values of the metric meet the target, compared in their own precision.
+
+        Args:
+            values: a number, an array or a tensor.
+
+        Returns:
+            a boolean array of the same shape; NaN never meets a target.
+        """
+        return meets(values, at_least=self.at_least, at_most=self.at_most)

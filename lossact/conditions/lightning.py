@@ -1,43 +1,73 @@
-"""A condition that trains the user's LightningModule."""
+"""A condition whose replicas are Trainer fits of a LightningModule."""
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+from pathlib import PurePath
 from typing import Any, ClassVar
 
-from lossact.checks import check_signature
+from lossact.checks import check_signature, checked_arguments
 from lossact.conditions.external import ExternalCondition
 from lossact.conditions.frozen_mapping import FrozenMapping
 from lossact.conditions.measures import check_one_side
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint, to_canonical
 
+STACKED_BLOCK = (
+    16  # replicas that are fitted together; always as many, so that bits do not depend on how many there are
+)
 
+
+@checked_arguments
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LightningCondition(ExternalCondition):
-    """Anybody's LightningModule: one Trainer fit a replica, seeded, until a metric that it logs meets the target.
+    """A LightningModule, fitted once for each replica until a metric that it logs meets the target.
 
-    A metric logged in training_step counts as of before that batch's update, one of validation as of the updates so
-    far. The fit ends where the target is met; steps_to_target counts optimiser steps as the Trainer does.
+    The fit is Lightning's own: schedulers, callbacks, gradient accumulation and manual optimization behave as under any
+    Trainer. An update is a training_step in which an optimizer took a step; several optimizers or several steps in one
+    training_step count once, and accumulated batches count when they are applied. A metric logged in training_step
+    counts as of before that batch's update, one of validation as of the updates so far. The fit ends where the target
+    is met.
 
     Attributes:
         module: () -> LightningModule.
-        data: () -> LightningDataModule, or a DataLoader, or None where the module has its own; called for each replica,
-            after its seed was set.
-        metric: the name under which the module logs the target's metric; "loss" is what training_step returns, where
-            nothing of that name is logged.
-        at_least, at_most: the threshold; one of the two.
-        budget: optimiser steps at most, >= 1.
-        trainer: options of the Trainer, such as {"gradient_clip_val": 1.0}; max_steps comes from the budget.
-        version: change it to have trials trained anew for a reason the store cannot see.
-        name: what tables call it.
+        data: () -> LightningDataModule or DataLoader; None where the module has its own. Called for each replica, after
+            its seed was set.
+        metric: the name under which the module logs the target's metric. Where nothing of the name "loss" is logged,
+            "loss" is what training_step returns.
+        at_least, at_most: the threshold; exactly one of the two.
+        budget: the most updates, >= 1.
+        trainer: options of the Trainer, such as {"gradient_clip_val": 1.0} or {"max_epochs": 10}. Without max_epochs,
+            `trainer.max_epochs` is the number of epochs that the budget takes. A function is called once for each
+            replica, as in {"callbacks": lambda: [EMA()]}; callbacks and loggers that are given as objects are copied.
+        stacked: "auto" fits replicas together, 16 at a time, where their module allows it, and else one at a time; True
+            makes it an error where it does not, and False fits one at a time.
+        version: change it to have trials trained anew for a reason that lossact cannot see, such as a new data file.
+        name: the name in tables; by default the module's.
+
+    Raises:
+        InputError: a value breaks its rule, or its content cannot be part of the store's key.
     """
 
     module: Callable[[], Any]
     data: Callable[[], Any] | None = None
     metric: str
     trainer: Mapping[str, Any] = field(default_factory=dict)
+    stacked: bool | str = "auto"
 
-    OURS: ClassVar[tuple[str, ...]] = ("max_steps", "max_epochs", "min_steps", "min_epochs", "accelerator", "precision")
+    REFUSED: ClassVar[Mapping[str, str]] = {
+        "max_steps": "it is set by the condition's budget",
+        "min_steps": "a fit ends where the target is met",
+        "min_epochs": "a fit ends where the target is met",
+        "max_time": "an outcome must not depend on the speed of a machine",
+        "fast_dev_run": "a small budget is a quick run",
+        "accelerator": "it is set by the experiment's compute_config",
+        "precision": "it is set by the experiment's compute_config",
+        "devices": "a replica trains on one device",
+        "num_nodes": "a replica trains on one device",
+    }
 
     def __post_init__(self) -> None:
         check_signature("module", self.module, like="module()")
@@ -47,21 +77,99 @@ class LightningCondition(ExternalCondition):
             raise InputError(f"metric={self.metric!r} must be the name of a logged metric; try 'val_loss'")
         super().__post_init__()
         check_one_side(self.at_least, self.at_most)
-        ours = sorted(set(self.trainer) & set(self.OURS))
-        if ours:
-            raise InputError(
-                f"trainer={{{ours[0]!r}: ...}} is set by the condition's budget and by the run; leave it out"
-            )
+        if self.stacked not in (True, False, "auto") or isinstance(self.stacked, int) != isinstance(self.stacked, bool):
+            raise InputError(f"stacked={self.stacked!r} must be 'auto', True or False; try 'auto'")
+        if not isinstance(self.trainer, Mapping):
+            raise InputError(f"trainer={self.trainer!r} must be a dict; try {{'gradient_clip_val': 1.0}}")
+        for option in sorted(self.REFUSED.keys() & self.trainer.keys()):
+            raise InputError(f"trainer={{{option!r}: ...}} cannot be given: {self.REFUSED[option]}; leave it out")
         object.__setattr__(self, "trainer", FrozenMapping(self.trainer))
         object.__setattr__(self, "name", self.name or getattr(self.module, "__name__", "module"))
         self.content()
 
+    @property
+    def block(self) -> int:
+        """Replicas that are stored together: those that are fitted together, or few that are fitted one at a time."""
+        return super().block if self.stacked is False else STACKED_BLOCK
+
+    @property
+    def update_unit(self) -> str:
+        """The unit of the budget and of steps to the target."""
+        batches = self.trainer.get("accumulate_grad_batches", 1)
+        return f"updates of {batches} batches each" if batches != 1 else "training steps in which an optimizer stepped"
+
+    def trainer_options(self) -> dict[str, Any]:
+        """Return the options of one replica's Trainer: functions called, objects copied."""
+        return {
+            name: value() if _is_factory(value) else deepcopy(value) if _holds_objects(value) else value
+            for name, value in self.trainer.items()
+        }
+
     def content(self) -> dict[str, Any]:
-        """Everything about the condition that can change an outcome, ready for JSON."""
+        """Return everything about the condition that can change an outcome, ready for JSON."""
         return super().content() | {
             "kind": "lightning",
             "module": fingerprint(self.module, "module"),
             "data": None if self.data is None else fingerprint(self.data, "data"),
             "metric": self.metric,
-            "trainer": to_canonical(self.trainer, "trainer"),
+            "stacked": self.stacked,
+            "trainer": {name: _option_content(name, value) for name, value in sorted(self.trainer.items())},
         }
+
+
+def _is_factory(value: Any) -> bool:
+    """Whether an option is a function that makes its value for each replica."""
+    return callable(value) and not _is_object(value)
+
+
+def _is_object(value: Any) -> bool:
+    """Whether a value is an object of a class such as a callback or a logger, and neither plain nor a function."""
+    plain = (str, int, float, bool, bytes, type(None), list, tuple, dict, set, frozenset, type, Enum)
+    return not isinstance(value, plain) and hasattr(value, "__dict__") and not hasattr(value, "__name__")
+
+
+def _holds_objects(value: Any) -> bool:
+    return any(map(_is_object, value)) if isinstance(value, (list, tuple)) else _is_object(value)
+
+
+def _option_content(name: str, value: Any) -> Any:
+    """The content of one of the Trainer's options.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    what = f"trainer={{{name!r}: ...}}"
+    if _is_factory(value):
+        check_signature(what, value, like=f"{name}()")
+        return fingerprint(value, what)
+    if isinstance(value, (list, tuple)):
+        return [_option_content(name, part) for part in value]
+    if not _is_object(value):
+        return to_canonical(value, what)
+    try:
+        state = {key: _state_content(part) for key, part in sorted(vars(value).items())}
+        return {"class": fingerprint(type(value), what), "state": to_canonical(state, what)}
+    except InputError:
+        kind = type(value).__name__
+        hook = ", or return it from the module's configure_callbacks" if name == "callbacks" else ""
+        raise InputError(
+            f"{what} holds a {kind} whose content cannot be part of the store's key; give a function that makes it, "
+            f"{{{name!r}: lambda: [{kind}(...)]}}{hook}"
+        ) from None
+
+
+def _state_content(value: Any) -> Any:
+    """An attribute of a callback or a logger as plain values, as far as that is possible."""
+    if isinstance(value, Enum):
+        return f"{type(value).__qualname__}.{value.name}"
+    if isinstance(value, (PurePath, timedelta)):
+        return str(value)
+    if type(value).__module__.partition(".")[0] == "fsspec":  # the file system that a logger or a checkpoint writes to
+        return type(value).__qualname__
+    if hasattr(value, "detach") and hasattr(value, "tolist"):  # a tensor
+        return [str(value.dtype), value.detach().cpu().tolist()]
+    if isinstance(value, Mapping):
+        return {str(key): _state_content(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_state_content(part) for part in value]
+    return value

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from lossact.checks import FLOAT32_LIMIT, check_number
+from lossact.checks import FLOAT32_LIMIT, check_number, checked_arguments
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint, to_canonical
 
@@ -44,6 +44,7 @@ class RuleBasedOptimizer(Optimizer):
         return self.rule_name
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class SGD(RuleBasedOptimizer):
     """Gradient descent with momentum: v <- momentum v + grad + weight_decay p; p <- p - learning_rate v.
@@ -84,6 +85,7 @@ class SGD(RuleBasedOptimizer):
         return {"kind": self.kind, **asdict(self)}
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class Adam(RuleBasedOptimizer):
     """Adam as torch.optim.Adam has it, weight decay added to the gradient.
@@ -115,6 +117,7 @@ class Adam(RuleBasedOptimizer):
         return {"kind": self.kind, **asdict(self)}
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
     """AdamW as torch.optim.AdamW has it: weight decay apart from the moments. Attributes are Adam's."""

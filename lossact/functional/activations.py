@@ -1,4 +1,6 @@
-"""Activation functions with their first derivatives, right to the last digits in both tails.
+"""Activation functions with their first derivatives, accurate in both tails.
+
+All are elementwise, on tensors of any shape and floating type.
 
 Reference: Goodfellow, Bengio and Courville, Deep Learning, MIT Press 2016, section 6.3; Hendrycks and Gimpel, Gaussian
 error linear units, 2016.
@@ -22,7 +24,7 @@ class Activation:
     """An elementwise activation and its derivative.
 
     Attributes:
-        name: the word it is chosen by.
+        name: what a configuration calls it.
         function: z -> a, any shape.
         derivative: z -> da/dz, any shape.
         pullback: (d loss/da, z, a) -> d loss/dz, the product with the derivative in one pass over memory; to the
@@ -36,52 +38,92 @@ class Activation:
 
 
 def sigmoid_derivative(z: Tensor) -> Tensor:
-    """Sigmoid(z) sigmoid(-z): 1 - sigmoid(z) would lose the right tail."""
+    """Return sigmoid(z) sigmoid(-z); sigmoid(z) (1 - sigmoid(z)) would lose the right tail.
+
+    >>> sigmoid_derivative(torch.tensor([0.0, 200.0], dtype=torch.float64))
+    tensor([2.5000e-01, 1.3839e-87], dtype=torch.float64)
+    """
     return torch.sigmoid(z) * torch.sigmoid(-z)
 
 
 def relu_derivative(z: Tensor) -> Tensor:
-    """1 where z > 0, else 0: the convention of torch.relu at the kink; NaN stays NaN."""
+    """Return 1 where z > 0, else 0, as torch.relu has it at the kink; NaN stays NaN.
+
+    >>> relu_derivative(torch.tensor([-1.0, 0.0, 2.0]))
+    tensor([0., 0., 1.])
+    """
     return torch.where(z.isnan(), z, (z > 0).to(z.dtype))
 
 
 def tanh_derivative(z: Tensor) -> Tensor:
-    """1 - tanh(z)^2, as 4 sigmoid(2z) sigmoid(-2z)."""
+    """Return 1 - tanh(z)^2, computed as 4 sigmoid(2z) sigmoid(-2z).
+
+    >>> tanh_derivative(torch.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.4200])
+    """
     return 4 * sigmoid_derivative(2 * z)
 
 
 def leaky_relu(z: Tensor) -> Tensor:
-    """Z where z > 0, else 0.01 z."""
+    """Return z where z > 0, else 0.01 z.
+
+    >>> leaky_relu(torch.tensor([-2.0, 0.0, 2.0]))
+    tensor([-0.0200,  0.0000,  2.0000])
+    """
     return torch.where(z > 0, z, NEGATIVE_SLOPE * z)
 
 
 def leaky_relu_derivative(z: Tensor) -> Tensor:
-    """1 where z > 0, else 0.01: the convention of torch at the kink; NaN stays NaN."""
+    """Return 1 where z > 0, else 0.01, as torch has it at the kink; NaN stays NaN.
+
+    >>> leaky_relu_derivative(torch.tensor([-2.0, 0.0, 2.0]))
+    tensor([0.0100, 0.0100, 1.0000])
+    """
     return torch.where(z.isnan(), z, NEGATIVE_SLOPE + (1 - NEGATIVE_SLOPE) * (z > 0).to(z.dtype))
 
 
 def softplus(z: Tensor) -> Tensor:
-    """Ln(1 + exp(z)); torch's own becomes z from 20 on, which is 1e-10 off."""
+    """Return ln(1 + exp(z)); torch's own returns z from 20 on, which is 1e-10 off.
+
+    >>> softplus(torch.tensor([-1000.0, 0.0, 1000.0]))
+    tensor([0.0000e+00, 6.9315e-01, 1.0000e+03])
+    """
     return torch.logaddexp(z, torch.zeros_like(z))
 
 
 def gelu(z: Tensor) -> Tensor:
-    """Z times the normal distribution function of z, by way of erfc, which keeps the left tail."""
+    """Return z times the normal distribution function of z, by way of erfc, which keeps the left tail.
+
+    >>> gelu(torch.tensor([-10.0, 0.0, 1.0], dtype=torch.float64))
+    tensor([-7.6199e-23,  0.0000e+00,  8.4134e-01], dtype=torch.float64)
+    """
     return z * _normal_distribution(z)
 
 
 def gelu_derivative(z: Tensor) -> Tensor:
-    """The normal distribution function of z, plus z times the normal density."""
+    """Return the normal distribution function of z, plus z times the normal density.
+
+    >>> gelu_derivative(torch.tensor([0.0, 1.0]))
+    tensor([0.5000, 1.0833])
+    """
     return _normal_distribution(z) + z * torch.exp(-z * z / 2) / math.sqrt(2 * math.pi)
 
 
 def silu(z: Tensor) -> Tensor:
-    """Z sigmoid(z)."""
+    """Return z sigmoid(z).
+
+    >>> silu(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.2689,  0.0000,  0.7311])
+    """
     return z * torch.sigmoid(z)
 
 
 def silu_derivative(z: Tensor) -> Tensor:
-    """Sigmoid(z) (1 + z sigmoid(-z))."""
+    """Return sigmoid(z) (1 + z sigmoid(-z)).
+
+    >>> silu_derivative(torch.tensor([0.0, 1.0]))
+    tensor([0.5000, 0.9277])
+    """
     return torch.sigmoid(z) * (1 + z * torch.sigmoid(-z))
 
 
@@ -91,13 +133,13 @@ def _normal_distribution(z: Tensor) -> Tensor:
 
 
 def sigmoid_pullback(gradient: Tensor, z: Tensor, a: Tensor) -> Tensor:
-    """The product gradient a (1 - a)."""
+    """Return the gradient times a (1 - a), elementwise, where a = sigmoid(z)."""
     product: Tensor = torch.ops.aten.sigmoid_backward(gradient, a)
     return product
 
 
 def relu_pullback(gradient: Tensor, z: Tensor, a: Tensor) -> Tensor:
-    """The gradient where a > 0, else 0."""
+    """Return the gradient where a = relu(z) > 0, else 0."""
     product: Tensor = torch.ops.aten.threshold_backward(gradient, a, 0)
     return product
 

@@ -1,8 +1,9 @@
 """Losses of one output against its target, unreduced, with their first derivatives.
 
-Two forms of each: of the output p itself, whatever made it, and of the logit z where p = sigmoid(z), which keeps the
-tails that p has rounded away. Conventions: the squared error carries no factor 1/2, the cross-entropy is in nats,
-Huber's threshold is 1, the hinge loss reads y = 0 as -1. What is undefined is NaN, what is infinite inf.
+Each has two forms: of the output p itself, however it was computed, and of the logit z where p = sigmoid(z), which
+keeps the tails that p has rounded away. Arguments are floating tensors that broadcast together; targets y of the
+cross-entropy are in [0, 1], of the hinge loss in {0, 1}. The squared error carries no factor 1/2, the cross-entropy is
+in nats, Huber's threshold is 1, and the hinge loss reads y = 0 as -1. Undefined values are NaN, infinite ones inf.
 """
 
 from collections.abc import Callable
@@ -23,8 +24,8 @@ class Loss:
     """A loss against a target y, elementwise.
 
     Attributes:
-        name: the word it is chosen by.
-        function: (p, y) -> loss; of a SigmoidLoss (z, y) -> loss.
+        name: what a configuration calls it.
+        function: (p, y) -> loss, or (z, y) -> loss in SIGMOID_LOSSES.
         derivative: its derivative in the first argument.
     """
 
@@ -33,28 +34,40 @@ class Loss:
     derivative: Elementwise
 
 
-class SigmoidLoss(Loss):
-    """The same of p = sigmoid(z), as a function of the logit z."""
-
-
 def squared_error(output: Tensor, target: Tensor) -> Tensor:
-    """(p - y)^2."""
+    """Return (p - y)^2, without a factor 1/2.
+
+    >>> squared_error(torch.tensor([0.25, 1.0]), torch.tensor([1.0, 1.0]))
+    tensor([0.5625, 0.0000])
+    """
     return (output - target) ** 2
 
 
 def squared_error_derivative(output: Tensor, target: Tensor) -> Tensor:
-    """2 (p - y)."""
+    """Return 2 (p - y).
+
+    >>> squared_error_derivative(torch.tensor([0.25, 1.0]), torch.tensor([1.0, 1.0]))
+    tensor([-1.5000,  0.0000])
+    """
     return 2 * (output - target)
 
 
 def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
-    """-(y ln p + (1 - y) ln(1 - p)), in nats; inf where p is 0 or 1 and y is not, NaN outside [0, 1]."""
+    """Return -(y ln p + (1 - y) ln(1 - p)), in nats; inf where p is 0 or 1 and y is not, NaN outside [0, 1].
+
+    >>> cross_entropy(torch.tensor([0.5, 0.0, 1.5]), torch.tensor([1.0, 1.0, 1.0]))
+    tensor([0.6931,    inf,    nan])
+    """
     gain: Tensor = torch.xlogy(target, output) + torch.special.xlog1py(1 - target, -output)
     return torch.where((output >= 0) & (output <= 1), -gain, torch.nan)
 
 
 def cross_entropy_derivative(output: Tensor, target: Tensor) -> Tensor:
-    """(1 - y) / (1 - p) - y / p, with 0 / 0 = 0 where y is 0 or 1; NaN outside [0, 1]."""
+    """Return (1 - y) / (1 - p) - y / p, with 0 / 0 = 0 where y is 0 or 1; NaN outside [0, 1].
+
+    >>> cross_entropy_derivative(torch.tensor([0.5, 0.5, 1.5]), torch.tensor([1.0, 0.0, 1.0]))
+    tensor([-2.,  2., nan])
+    """
     of_one = torch.where(target == 0, target, target / output)
     of_zero = torch.where(target == 1, 1 - target, (1 - target) / (1 - output))
     defined = (output >= 0) & (output <= 1)
@@ -62,67 +75,116 @@ def cross_entropy_derivative(output: Tensor, target: Tensor) -> Tensor:
 
 
 def hinge(output: Tensor, target: Tensor) -> Tensor:
-    """Max(0, 1 - (2 y - 1) p); p is the score and targets 0 and 1 stand for -1 and 1."""
+    """Return max(0, 1 - (2 y - 1) p); p is the score, and targets 0 and 1 stand for -1 and 1.
+
+    >>> hinge(torch.tensor([2.0, 0.5, -0.5]), torch.tensor([1.0, 1.0, 0.0]))
+    tensor([0.0000, 0.5000, 0.5000])
+    """
     return torch.relu(1 - (2 * target - 1) * output)
 
 
 def hinge_derivative(output: Tensor, target: Tensor) -> Tensor:
-    """1 - 2 y where the margin (2 y - 1) p is below 1, else 0."""
+    """Return 1 - 2 y where the margin (2 y - 1) p is below 1, else 0.
+
+    >>> hinge_derivative(torch.tensor([2.0, 0.5, -0.5]), torch.tensor([1.0, 1.0, 0.0]))
+    tensor([-0., -1.,  1.])
+    """
     sign = 1 - 2 * target
     return torch.where((1 + sign * output).isnan(), torch.nan, torch.where(1 + sign * output > 0, sign, 0 * sign))
 
 
 def huber(output: Tensor, target: Tensor) -> Tensor:
-    """(p - y)^2 / 2 up to |p - y| = 1, |p - y| - 1/2 beyond (Huber 1964)."""
+    """Return (p - y)^2 / 2 where |p - y| <= 1, else |p - y| - 1/2.
+
+    Reference: Huber, Robust estimation of a location parameter, Annals of Mathematical Statistics 35, 1964.
+
+    >>> huber(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 0.0]))
+    tensor([0.1250, 2.5000])
+    """
     return _huber(output - target)
 
 
 def huber_derivative(output: Tensor, target: Tensor) -> Tensor:
-    """P - y, cut off at -1 and 1."""
+    """Return p - y, cut off at -1 and 1.
+
+    >>> huber_derivative(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 0.0]))
+    tensor([0.5000, 1.0000])
+    """
     return (output - target).clamp(-HUBER_THRESHOLD, HUBER_THRESHOLD)
 
 
 def sigmoid_error(logit: Tensor, target: Tensor) -> Tensor:
-    """Sigmoid(z) - y as (1 - y) sigmoid(z) - y sigmoid(-z), which does not round to 0 where p is near y = 1."""
+    """Return sigmoid(z) - y, as (1 - y) sigmoid(z) - y sigmoid(-z), which does not round to 0 where p is near y = 1.
+
+    >>> sigmoid_error(torch.tensor([0.0, 40.0], dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64))
+    tensor([ 5.0000e-01, -4.2484e-18], dtype=torch.float64)
+    """
     return (1 - target) * torch.sigmoid(logit) - target * torch.sigmoid(-logit)
 
 
 def sigmoid_squared_error(logit: Tensor, target: Tensor) -> Tensor:
-    """(sigmoid(z) - y)^2."""
+    """Return (sigmoid(z) - y)^2.
+
+    >>> sigmoid_squared_error(torch.tensor([0.0]), torch.tensor([1.0]))
+    tensor([0.2500])
+    """
     return sigmoid_error(logit, target) ** 2
 
 
 def sigmoid_squared_error_derivative(logit: Tensor, target: Tensor) -> Tensor:
-    """2 (p - y) p (1 - p) with p = sigmoid(z)."""
+    """Return 2 (p - y) p (1 - p) with p = sigmoid(z).
+
+    >>> sigmoid_squared_error_derivative(torch.tensor([0.0]), torch.tensor([1.0]))
+    tensor([-0.2500])
+    """
     return 2 * sigmoid_error(logit, target) * sigmoid_derivative(logit)
 
 
 def sigmoid_cross_entropy(logit: Tensor, target: Tensor) -> Tensor:
-    """-(y ln p + (1 - y) ln(1 - p)) with p = sigmoid(z), in nats.
+    """Return -(y ln p + (1 - y) ln(1 - p)) with p = sigmoid(z), in nats.
 
     Written as y softplus(-z) + (1 - y) softplus(z), which neither overflows nor cancels, and whose autograd is right at
     z = 0 too, where a network of dead ReLU units starts.
+
+    >>> sigmoid_cross_entropy(torch.tensor([0.0, -1000.0]), torch.tensor([1.0, 1.0]))
+    tensor([6.9315e-01, 1.0000e+03])
     """
     return target * softplus(-logit) + (1 - target) * softplus(logit)
 
 
 def sigmoid_hinge(logit: Tensor, target: Tensor) -> Tensor:
-    """1 - (2 y - 1) p with p = sigmoid(z), as sigmoid(-z) + 2 (1 - y) p; it never falls below 0."""
+    """Return 1 - (2 y - 1) p with p = sigmoid(z), as sigmoid(-z) + 2 (1 - y) p; it never falls below 0.
+
+    >>> sigmoid_hinge(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 0.0]))
+    tensor([0.5000, 1.5000])
+    """
     return torch.sigmoid(-logit) + 2 * (1 - target) * torch.sigmoid(logit)
 
 
 def sigmoid_hinge_derivative(logit: Tensor, target: Tensor) -> Tensor:
-    """(1 - 2 y) p (1 - p); a sigmoid never reaches the margin 1."""
+    """Return (1 - 2 y) p (1 - p) with p = sigmoid(z), which never reaches the margin 1.
+
+    >>> sigmoid_hinge_derivative(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 0.0]))
+    tensor([-0.2500,  0.2500])
+    """
     return (1 - 2 * target) * sigmoid_derivative(logit)
 
 
 def sigmoid_huber(logit: Tensor, target: Tensor) -> Tensor:
-    """The Huber loss of p = sigmoid(z)."""
+    """Return the Huber loss of p = sigmoid(z).
+
+    >>> sigmoid_huber(torch.tensor([0.0]), torch.tensor([1.0]))
+    tensor([0.1250])
+    """
     return _huber(sigmoid_error(logit, target))
 
 
 def sigmoid_huber_derivative(logit: Tensor, target: Tensor) -> Tensor:
-    """P - y, cut off at -1 and 1, times p (1 - p)."""
+    """Return p - y, cut off at -1 and 1, times p (1 - p), with p = sigmoid(z).
+
+    >>> sigmoid_huber_derivative(torch.tensor([0.0]), torch.tensor([1.0]))
+    tensor([-0.1250])
+    """
     return sigmoid_error(logit, target).clamp(-HUBER_THRESHOLD, HUBER_THRESHOLD) * sigmoid_derivative(logit)
 
 
@@ -143,9 +205,9 @@ LOSSES = {
 SIGMOID_LOSSES = {
     loss.name: loss
     for loss in (
-        SigmoidLoss("l2", sigmoid_squared_error, sigmoid_squared_error_derivative),
-        SigmoidLoss("cross_entropy", sigmoid_cross_entropy, sigmoid_error),
-        SigmoidLoss("hinge", sigmoid_hinge, sigmoid_hinge_derivative),
-        SigmoidLoss("huber", sigmoid_huber, sigmoid_huber_derivative),
+        Loss("l2", sigmoid_squared_error, sigmoid_squared_error_derivative),
+        Loss("cross_entropy", sigmoid_cross_entropy, sigmoid_error),
+        Loss("hinge", sigmoid_hinge, sigmoid_hinge_derivative),
+        Loss("huber", sigmoid_huber, sigmoid_huber_derivative),
     )
 }

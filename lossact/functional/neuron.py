@@ -14,9 +14,9 @@ from lossact.functional.losses import LOSSES, SIGMOID_LOSSES
 class Neuron:
     """Output p = act(w x + b), loss of p against a target y.
 
-    All functions are elementwise over tensors that broadcast together, and exact to rounding: with a sigmoid they go
-    by way of the logit. Where a loss is undefined, as the cross-entropy of an output outside [0, 1], they are NaN, and
-    where it is infinite, inf.
+    All methods are elementwise on tensors that broadcast together, and exact to rounding: with a sigmoid they are
+    computed from the logit. Where a loss is undefined, as the cross-entropy of an output outside [0, 1], they return
+    NaN, and where it is infinite, inf.
 
     Attributes:
         activation: a name in ACTIVATIONS.
@@ -24,6 +24,10 @@ class Neuron:
 
     Raises:
         InputError: a name is not known.
+
+    >>> w, b, x, y = (torch.tensor(value) for value in (0.0, 0.0, 1.0, 1.0))
+    >>> Neuron("sigmoid", "l2").gradient_w(w, b, x, y)
+    tensor(-0.2500)
     """
 
     activation: str
@@ -34,18 +38,18 @@ class Neuron:
         check_choice("loss", self.loss, LOSSES)
 
     def output(self, w: Tensor, b: Tensor, x: Tensor) -> Tensor:
-        """P = act(w x + b)."""
+        """Return p = act(w x + b)."""
         return ACTIVATIONS[self.activation].function(w * x + b)
 
     def loss_value(self, w: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """The loss of the output against y."""
+        """Return the loss of the output against y."""
         z = w * x + b
         if self.activation == "sigmoid":
             return SIGMOID_LOSSES[self.loss].function(z, y)
         return LOSSES[self.loss].function(ACTIVATIONS[self.activation].function(z), y)
 
     def gradient_b(self, w: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """D loss / db, which is d loss / dz: that in the output times act'(z)."""
+        """Return d loss / db = d loss / dz = d loss / dp act'(z)."""
         z = w * x + b
         if self.activation == "sigmoid":
             return SIGMOID_LOSSES[self.loss].derivative(z, y)
@@ -53,20 +57,13 @@ class Neuron:
         return LOSSES[self.loss].derivative(activation.function(z), y) * activation.derivative(z)
 
     def gradient_w(self, w: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """D loss / dw = x d loss / dz."""
+        """Return d loss / dw = x d loss / dz."""
         return x * self.gradient_b(w, b, x, y)
-
-    def gradients_by_autograd(self, w: Tensor, b: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(d loss / dw, d loss / db) as autograd has them, to check the closed form with."""
-        w, b, _, _ = torch.broadcast_tensors(w, b, x, y)  # type: ignore[no-untyped-call]
-        w, b = (one.detach().clone().requires_grad_() for one in (w, b))
-        d_w, d_b = torch.autograd.grad(self.loss_value(w, b, x, y).sum(), (w, b))
-        return d_w, d_b
 
 
 @dataclass(frozen=True, eq=False)
 class Descent:
-    """Where gradient descent led.
+    """The path of gradient descent.
 
     Attributes:
         w, b: (steps + 1, starts), before each step and after the last.
@@ -80,7 +77,7 @@ class Descent:
 
 
 def descend(neuron: Neuron, w: Tensor, b: Tensor, x: Tensor, y: Tensor, *, learning_rate: float, steps: int) -> Descent:
-    """Plain gradient descent of many neurons at once, each from a start of its own.
+    """Run plain gradient descent on many neurons at once, each from its own start.
 
     Args:
         neuron: what learns.
@@ -88,6 +85,9 @@ def descend(neuron: Neuron, w: Tensor, b: Tensor, x: Tensor, y: Tensor, *, learn
         x, y: (starts,) or scalars, the one example each learns.
         learning_rate: > 0.
         steps: >= 1.
+
+    Returns:
+        The path of weights, biases, losses and outputs.
 
     Raises:
         InputError: learning rate or steps break their rule.

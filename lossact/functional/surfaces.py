@@ -12,7 +12,7 @@ from lossact.errors import InputError
 from lossact.functional.neuron import Neuron
 
 Quantity = Literal["output", "loss", "gradient_w", "gradient_b"]
-LARGEST = 1e9  # of a weight or bias, and one over the smallest range of them
+RANGE_LIMIT = 1e9  # largest |weight| or |bias|, and one over the smallest range of them
 QUANTITIES: tuple[Quantity, ...] = ("output", "loss", "gradient_w", "gradient_b")
 
 
@@ -38,19 +38,19 @@ class Grid:
     def __post_init__(self) -> None:
         for name in ("w", "b"):
             low, high = getattr(self, name)
-            check_number(f"{name}'s lowest value", low, at_least=-LARGEST, at_most=LARGEST, hint=-10)
-            check_number(f"{name}'s highest value", high, at_least=-LARGEST, at_most=LARGEST, hint=10)
-            if not high - low > (abs(low) + abs(high)) / LARGEST + 1 / LARGEST:
+            check_number(f"{name}'s lowest value", low, at_least=-RANGE_LIMIT, at_most=RANGE_LIMIT, hint=-10)
+            check_number(f"{name}'s highest value", high, at_least=-RANGE_LIMIT, at_most=RANGE_LIMIT, hint=10)
+            if not high - low > (abs(low) + abs(high)) / RANGE_LIMIT + 1 / RANGE_LIMIT:
                 raise InputError(f"{name}={low:g},{high:g} must be a range from low to high; try -10,10")
         check_count("resolution", self.resolution, at_least=2, hint=81)
         check_number("x", self.x, hint=1)
         check_number("y", self.y, hint=0.5)
 
     def axes(self) -> tuple[Tensor, Tensor]:
-        """Weights (resolution,) and biases (resolution,), in double precision.
+        """Return weights (resolution,) and biases (resolution,), in double precision.
 
         Points lie on multiples of a power of two some 1e-8 of the range wide, so that w + b is exact: where it should
-        be 0 it is, and not a rounding error on whose logarithm a surface would rise.
+        be 0 it is, and not a rounding error whose logarithm would look like a slope of the surface.
         """
         w, b = (torch.linspace(low, high, self.resolution, dtype=torch.float64) for low, high in (self.w, self.b))
         wide, narrow = sorted((high - low for low, high in (self.w, self.b)), reverse=True)
@@ -65,7 +65,7 @@ class Surface:
     """One quantity of a neuron over a grid.
 
     Attributes:
-        neuron, quantity, grid: what it is of.
+        neuron, quantity, grid: what was computed, and where.
         values: (biases, weights) float64; NaN where undefined, inf where infinite.
     """
 
@@ -75,14 +75,24 @@ class Surface:
     values: Tensor
 
 
-def surface(neuron: Neuron, quantity: Quantity, grid: Grid, *, by_autograd: bool = False) -> Surface:
-    """A quantity at every point of the grid.
+def surface(neuron: Neuron, quantity: Quantity, grid: Grid) -> Surface:
+    """Compute a quantity at every point of a grid.
 
     Args:
-        neuron: whose.
+        neuron: whose output, loss or gradients.
         quantity: "output", "loss", "gradient_w" or "gradient_b".
-        grid: where.
-        by_autograd: take gradients from autograd and not from the closed form.
+        grid: the weights and biases.
+
+    Returns:
+        The values, (biases, weights).
+
+    Raises:
+        InputError: the quantity is not known.
+
+    >>> surface(Neuron("sigmoid", "l2"), "output", Grid(resolution=3)).values
+    tensor([[2.0612e-09, 4.5398e-05, 5.0000e-01],
+            [4.5398e-05, 5.0000e-01, 9.9995e-01],
+            [5.0000e-01, 9.9995e-01, 1.0000e+00]], dtype=torch.float64)
     """
     check_choice("quantity", quantity, QUANTITIES)
     w_axis, b_axis = grid.axes()
@@ -92,8 +102,7 @@ def surface(neuron: Neuron, quantity: Quantity, grid: Grid, *, by_autograd: bool
         values = neuron.output(w, b, x)
     elif quantity == "loss":
         values = neuron.loss_value(w, b, x, y)
-    elif by_autograd:
-        values = neuron.gradients_by_autograd(w, b, x, y)[QUANTITIES.index(quantity) - 2]
     else:
-        values = neuron.gradient_w(w, b, x, y) if quantity == "gradient_w" else neuron.gradient_b(w, b, x, y)
+        gradient = neuron.gradient_w if quantity == "gradient_w" else neuron.gradient_b
+        values = gradient(w, b, x, y)
     return Surface(neuron, quantity, grid, values)

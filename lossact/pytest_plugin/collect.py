@@ -1,4 +1,4 @@
-"""Hypotheses out of claim files, by way of pytest: fixtures, parameters and selections work as they do in a run."""
+"""Collect hypotheses from claim files through pytest, with its fixtures, parameters and selections."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,33 +11,33 @@ from lossact.pytest_plugin.names import PLUGIN_NAME
 
 
 def collect_hypotheses(selection: Sequence[str]) -> dict[str, Hypothesis]:
-    """What the selected claims return, by node id; nothing is decided.
+    """Return the hypotheses of the selected claims by node id, without deciding them.
 
     Args:
-        selection: as pytest takes it: paths, node ids, and options such as -k.
+        selection: paths, node ids and options such as -k, as on pytest's command line.
 
     Raises:
-        ClaimError: pytest cannot collect it, a claim fails before it returns, or there is none.
+        ClaimError: pytest cannot collect them, a claim fails before it returns, or no claim is selected.
     """
     collector = _Collector()
-    # lossact is loaded before pytest could rewrite its asserts, which the project may count as an error.
+    # lossact is imported before pytest can rewrite its asserts; a project may turn that warning into an error.
     options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     status = pytest.main([*selection, *options], plugins=[collector])
     if collector.errors:
         raise ClaimError("\n".join(collector.errors))
-    if status == pytest.ExitCode.USAGE_ERROR or not collector.found:
+    if status == pytest.ExitCode.USAGE_ERROR or not collector.hypotheses:
         raise ClaimError(f"{' '.join(selection)}: no claim there; give a file of claims, or one as FILE::NAME")
-    return collector.found
+    return collector.hypotheses
 
 
 def call_claim(item: Any) -> Hypothesis:
-    """What a claim's function returns, given its fixtures.
+    """Call a claim's function with its fixtures and return its hypothesis.
 
     Args:
-        item: pytest's, set up.
+        item: pytest's item, after its setup.
 
     Raises:
-        ClaimError: it is no hypothesis.
+        ClaimError: the function returns no hypothesis.
     """
     hypothesis = item.obj(**{name: item.funcargs[name] for name in item._fixtureinfo.argnames})
     if not isinstance(hypothesis, Hypothesis):
@@ -49,15 +49,15 @@ def call_claim(item: Any) -> Hypothesis:
 
 
 class _Collector:
-    """A pytest plugin that keeps what claims return."""
+    """A pytest plugin that calls claims and keeps their hypotheses."""
 
     def __init__(self) -> None:
-        self.found: dict[str, Hypothesis] = {}
+        self.hypotheses: dict[str, Hypothesis] = {}
         self.errors: list[str] = []
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         plugins = session.config.pluginmanager
-        if plugins.has_plugin(PLUGIN_NAME):  # for this run does not
+        if plugins.has_plugin(PLUGIN_NAME):  # claims are not decided in this run
             plugins.unregister(name=PLUGIN_NAME)
 
     @pytest.hookimpl(tryfirst=True)
@@ -65,7 +65,7 @@ class _Collector:
         if pyfuncitem.get_closest_marker("claim") is None:
             return None
         try:
-            self.found[pyfuncitem.nodeid] = call_claim(pyfuncitem)
+            self.hypotheses[pyfuncitem.nodeid] = call_claim(pyfuncitem)
         except LossactError as error:
             self.errors.append(str(error))
         return True

@@ -1,4 +1,4 @@
-"""Hooks: thin, each hands over to the session, which is made for the first claim and not before."""
+"""Hooks of pytest: each delegates to the session, which is created for the first claim."""
 
 import os
 import sys
@@ -30,7 +30,7 @@ RETURNS_HYPOTHESIS = "returned <class 'lossact.claims."
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests() -> None:
-    """Before a conftest loads torch: where tests are spread over workers, its threads share the cores with others'."""
+    """Keep torch's threads from spinning in xdist workers, which share the cores; set before a conftest loads torch."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -41,12 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Let projects bring a store of their own."""
+    """Register the hooks that projects may implement."""
     pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check the options and listen to the run."""
+    """Check the options and register the hooks of the run."""
     config.addinivalue_line("markers", MARKER)
     config.stash[OPTIONS] = read_options(config)
     config.pluginmanager.register(ClaimHooks(config), PLUGIN_NAME)
@@ -54,13 +54,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, bool | None, bool | None]:
-    """Fail a test that returns a hypothesis without being a claim: nobody would decide it, and it would pass."""
+    """Fail a test that returns a hypothesis without the claim marker; it would pass without being decided."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", f".* {RETURNS_HYPOTHESIS}", pytest.PytestReturnNotNoneWarning)
         try:
             return (yield)
-        except pytest.PytestReturnNotNoneWarning as told:
-            if RETURNS_HYPOTHESIS not in str(told):  # an error by the suite's own filters
+        except pytest.PytestReturnNotNoneWarning as warning:
+            if RETURNS_HYPOTHESIS not in str(warning):  # raised under the project's own filters
                 raise
     pytest.fail(
         f"{pyfuncitem.name} returns a hypothesis and is no claim, so nothing would decide it; "
@@ -71,17 +71,17 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, bool | No
 
 @pytest.fixture(scope="session")
 def claims_data(pytestconfig: pytest.Config) -> Path | None:
-    """The folder given with --claims-data, or None."""
+    """Return the folder of --claims-data, or None."""
     return pytestconfig.stash[OPTIONS][0].data
 
 
 def is_claim(item: pytest.Item) -> bool:
-    """Whether a test is marked as a claim."""
+    """Return whether a test is marked as a claim."""
     return item.get_closest_marker("claim") is not None
 
 
 class ClaimHooks:
-    """What pytest calls during a run."""
+    """The hooks that pytest calls during a run."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -108,7 +108,7 @@ class ClaimHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        unittest = sys.modules.get("unittest")  # where it is not loaded, nothing can be a TestCase
+        unittest = sys.modules.get("unittest")  # unless it is loaded, no class can be a TestCase
         cls = getattr(item, "cls", None)
         if unittest is not None and is_claim(item) and isinstance(cls, type) and issubclass(cls, unittest.TestCase):
             pytest.fail(
@@ -150,7 +150,7 @@ class ClaimHooks:
         return report.outcome, word[0], (word, {"green" if report.passed else "red": True})
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        if self.seen_claims and excinfo.type is KeyboardInterrupt:  # and not a child of it, as after broken files
+        if self.seen_claims and excinfo.type is KeyboardInterrupt:  # not a subclass, as after collection errors
             self.session.interrupt()
 
     @pytest.hookimpl(trylast=True)

@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 @pytest.hookspec(firstresult=True)
 def pytest_claims_store(config: pytest.Config) -> "Store | None":
-    """The store of this run's trials, a lossact.Store or a subclass of it; None for what --claims-store says.
+    """Return the store of this run's trials, a lossact.Store or a subclass; None for the one of --claims-store.
 
-    Called once a process, when the first claim needs trials; lossact closes what it returns.
+    Called once per process, when the first claim needs trials; lossact closes the store.
     """
 
 
 @pytest.hookspec(firstresult=True)
 def pytest_claims_executor(config: pytest.Config) -> "Executor | None":
-    """Where this run's replicas train, a lossact.Executor; None for what --claims-executor says.
+    """Return the executor that trains this run's replicas, a lossact.Executor; None for the one of --claims-executor.
 
-    Called once a process, when the first claim needs trials; lossact closes what it returns.
+    Called once per process, when the first claim needs trials; lossact closes the executor.
     """

@@ -1,3 +1,3 @@
-"""Names that pytest knows the plugin by."""
+"""The names under which plugins are registered with pytest."""
 
-PLUGIN_NAME = "lossact-claims"  # of the plugin that decides claims
+PLUGIN_NAME = "lossact-claims"  # the plugin that decides claims

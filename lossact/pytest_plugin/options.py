@@ -1,4 +1,4 @@
-"""The --claims-* options, each also an ini key, read and checked once."""
+"""The --claims-* options and their ini keys, parsed and checked once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -16,9 +16,10 @@ MOST_REPLICAS = 1_000_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the command line and the ini file ask for. Attributes are the options' own names."""
+    """Values of the --claims-* options, each an attribute of its option's name."""
 
     max_replicas: int = 2048
+    min_replicas: int = 1
     alpha: float = 0.025
     delta: float = 0.1
     seed: int = 0
@@ -33,21 +34,21 @@ class Options:
     strict: bool = False
 
     def same_setting(self, other: "Options") -> bool:
-        """Whether a verdict recorded under one is about the same experiment as the other."""
+        """Return whether verdicts under both options are about the same experiment."""
 
         def setting(options: Options) -> tuple[Any, ...]:
             return (options.max_replicas, options.alpha, options.delta, options.seed, options.data)
 
         return setting(self) == setting(other)
 
-    def flags(self, of_the_project: "Options") -> tuple[str, ...]:
-        """The command line of all that a verdict depends on, where it is not the default or not the project's."""
-        found: list[str] = []
-        for name in ("max_replicas", "alpha", "delta", "seed", "data", "accelerator"):
+    def flags(self, of_project: "Options") -> tuple[str, ...]:
+        """Return the command-line flags that reproduce a verdict: those that differ from the default or the project."""
+        flags: list[str] = []
+        for name in ("max_replicas", "min_replicas", "alpha", "delta", "seed", "data", "accelerator"):
             value = getattr(self, name)
-            if value != getattr(Options(), name) or value != getattr(of_the_project, name):
-                found += ["--claims-" + name.replace("_", "-"), str(value)]
-        return tuple(found)
+            if value != getattr(Options(), name) or value != getattr(of_project, name):
+                flags += ["--claims-" + name.replace("_", "-"), str(value)]
+        return tuple(flags)
 
 
 def _integer(at_least: int, at_most: int | None = None) -> Callable[[str], int]:
@@ -65,7 +66,7 @@ def _integer(at_least: int, at_most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
-def _share(text: str) -> float:
+def _probability(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -128,7 +129,7 @@ def _report(text: str) -> Path:
 
 
 def _check_folder(path: Path) -> None:
-    """The folder may be missing, but nothing on the way to it may be a file."""
+    """Check that a folder exists or could be created: no part of its path is a file."""
     for part in (path, *path.parents):
         if part.exists() and not part.is_dir():
             raise InputError(f"{part} is a file, but must be a folder")
@@ -151,21 +152,29 @@ class _Option:
 
 
 OPTIONS = (
-    _Option("max_replicas", "N", _integer(1, MOST_REPLICAS), "replicas at which looking ends (default: 2048)"),
-    _Option("alpha", "A", _share, "error probability of either side, for a whole family (default: 0.025)"),
-    _Option("delta", "D", _share, "smallest margin over 1/2 that matters (default: 0.1)"),
-    _Option("seed", "S", _integer(0), "the experiment's seed (default: 0)"),
-    _Option("data", "DIR", _directory, "read data sets from .npy files in this folder, where claims ask for it"),
+    _Option("max_replicas", "N", _integer(1, MOST_REPLICAS), "largest number of replicas (default: 2048)"),
+    _Option(
+        "min_replicas",
+        "N",
+        _integer(1, MOST_REPLICAS),
+        "smallest number of replicas, for a sharper effect than the verdict needs (default: 1)",
+    ),
+    _Option("alpha", "A", _probability, "one-sided error probability for a whole family of claims (default: 0.025)"),
+    _Option("delta", "D", _probability, "smallest margin over 1/2 that matters (default: 0.1)"),
+    _Option("seed", "S", _integer(0), "seed of the experiment (default: 0)"),
+    _Option(
+        "data", "DIR", _directory, "folder of .npy data sets for claims that read it through the claims_data fixture"
+    ),
     _Option("store", "PATH|none", _store, "folder that keeps trials (default: .lossact)"),
-    _Option("retrain", None, _flag, "train again, whatever is stored"),
-    _Option("json", "PATH", _output, "write the verdicts as JSON"),
+    _Option("retrain", None, _flag, "train again instead of using stored trials"),
+    _Option("json", "PATH", _output, "write the verdicts as JSON to this file"),
     _Option("html", "PATH", _report, "write a report: one page where PATH ends in .html, else a folder"),
     _Option(
         "wandb", "MODE", _choice("offline", "online", "disabled"), "log to W&B: offline, online or disabled (default)"
     ),
-    _Option("executor", "NAME", _executor, "where replicas train: local (default), in this process, or ray"),
+    _Option("executor", "NAME", _executor, "where replicas train: local (default, in this process) or ray"),
     _Option("accelerator", "NAME", _choice("cpu", "cuda", "mps"), "cpu (default), cuda or mps"),
-    _Option("strict", None, _flag, "fail whatever is not SUPPORTED"),
+    _Option("strict", None, _flag, "fail every claim that is not SUPPORTED"),
 )
 
 
@@ -181,9 +190,9 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def read_options(config: pytest.Config) -> tuple[Options, Options]:
-    """The options in force, and those that records speak for: the ini file's, without the command line.
+    """Return the options of this run, and those that recorded verdicts hold for: the ini file's alone.
 
-    Relative paths are taken from the working directory of this moment, so read them before any test can change it.
+    Relative paths are resolved against the current directory, so call this before a test can change it.
 
     Raises:
         pytest.UsageError: a value breaks its option's rule.
@@ -194,9 +203,9 @@ def read_options(config: pytest.Config) -> tuple[Options, Options]:
         if ini:
             recorded = replace(recorded, **{option.name: _parse(option.ini, ini, option)})
             in_force = replace(in_force, **{option.name: getattr(recorded, option.name)})
-        given = config.getoption(option.flag)
-        if given is not None:
-            in_force = replace(in_force, **{option.name: _parse(option.flag, given, option)})
+        text = config.getoption(option.flag)
+        if text is not None:
+            in_force = replace(in_force, **{option.name: _parse(option.flag, text, option)})
     return in_force, recorded
 
 
@@ -205,5 +214,5 @@ def _parse(name: str, text: str, option: _Option) -> Any:
         return option.parse(text)
     except InputError as error:
         raise pytest.UsageError(f"{name}={text}: {error}") from None
-    except (OSError, ValueError, RuntimeError) as error:  # too long, characters that none has, links in a circle
+    except (OSError, ValueError, RuntimeError) as error:  # too long, invalid characters, circular links
         raise pytest.UsageError(f"{name}={text}: cannot be a path ({error})") from None

@@ -1,4 +1,4 @@
-"""What a run leaves: files, tables and curves on the terminal."""
+"""Write a run's files and print its tables and curves."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,13 +20,17 @@ from lossact.report.stored import StoredCondition
 from lossact.report.table import verdict_table
 from lossact.storage import Store
 
-Conditions = Callable[[], Mapping[str, StoredCondition]]  # reads them from the store, for those who need them
+Conditions = Callable[[], Mapping[str, StoredCondition]]  # reads the store, when first called
 
 
 def write_out(
     results: Sequence[ClaimResult], conditions: Conditions, options: Options, store: Store, run: RunInfo
 ) -> list[str]:
-    """Write what was asked for; a line each that says where it is, or why it is not."""
+    """Write the files that the options ask for.
+
+    Returns:
+        a line for each: where it was written, or why it could not be.
+    """
     notes = []
     if options.json is not None:
         notes.append(_written("verdicts as JSON", options.json, partial(write_json, results=results, run=run)))
@@ -42,7 +46,7 @@ def write_out(
 
 
 def show_tables(results: Sequence[ClaimResult], options: Options, reporter: pytest.TerminalReporter) -> None:
-    """Print one table a family."""
+    """Print one table for each family."""
     setting = f"seed {options.seed}" + (f", data from {options.data}" if options.data is not None else "")
     for members in families(results):
         reporter.section(f"claims: {members[0].family}")
@@ -53,16 +57,16 @@ def show_tables(results: Sequence[ClaimResult], options: Options, reporter: pyte
 
 
 def show_curves(conditions: Conditions, reporter: pytest.TerminalReporter) -> None:
-    """Print a sparkline a condition, where the terminal is wide and knows the characters."""
+    """Print sparklines for each condition, if the terminal is wide enough and can show them."""
     width = reporter._tw.fullwidth
     if width < NARROWEST or not _can_write(BARS, reporter):
         return
     try:
-        found = conditions()
+        stored = conditions()
     except LossactError as error:
         reporter.write_line(str(error))
         return
-    for line in condition_lines(list(found.values()), width=width):
+    for line in condition_lines(list(stored.values()), width=width):
         reporter.write_line(line)
     reporter.write_line("")
 
@@ -77,11 +81,11 @@ def _write_report(path: Path, *, results: Sequence[ClaimResult], conditions: Con
 
 @contextmanager
 def collect_warnings(notes: list[str]) -> Iterator[None]:
-    """Warnings become notes, which the end of the run shows, under whatever rules pytest has for warnings."""
+    """Turn warnings into notes for the end of the run, whatever pytest's warning filters say."""
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")  # what other packages warn of says nothing to the reader
+        warnings.simplefilter("always")  # only lossact's own, UserWarning, become notes
         yield
-    notes += [str(one.message) for one in caught if one.category is UserWarning]
+    notes += [str(warning.message) for warning in caught if warning.category is UserWarning]
 
 
 def _written(what: str, path: Path, write: Callable[[Path], None]) -> str:

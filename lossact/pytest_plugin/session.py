@@ -1,4 +1,4 @@
-"""The state of one pytest run with claims in it."""
+"""The state of a pytest run that contains claims."""
 
 import ast
 import atexit
@@ -34,12 +34,12 @@ RESULT: pytest.StashKey[ClaimResult] = pytest.StashKey()
 
 
 class ClaimSession:
-    """Evaluates claims, and gathers what all processes of the run found.
+    """Evaluate claims, and gather the results of all processes of the run.
 
     Args:
-        config: pytest's.
-        options: in force in this run.
-        recorded: those that recorded verdicts speak for.
+        config: pytest's configuration.
+        options: options of this run.
+        recorded: options that recorded verdicts hold for.
     """
 
     def __init__(self, config: pytest.Config, options: Options, recorded: Options) -> None:
@@ -52,13 +52,13 @@ class ClaimSession:
         self.undecided: dict[str, str] = {}
         self.notes: list[str] = []
         self.interrupted = False
-        atexit.register(gc.freeze)  # else Python's last look for cycles, through all of torch, takes a second
+        atexit.register(gc.freeze)  # else the last garbage collection, through all of torch, takes a second
         self.is_worker = hasattr(config, "workerinput")
 
     # Families
 
     def count(self, claims: Sequence[pytest.Item]) -> None:
-        """Learn each folder's family, before anything is deselected."""
+        """Determine the family of each folder, before any claim is deselected."""
         collected = Counter({item.path.parent: 0 for item in claims})
         for item in claims:
             collected[item.path.parent] += not _is_exact(item)
@@ -66,15 +66,15 @@ class ClaimSession:
         try:
             self._count(collected)
         except ClaimError as error:
-            # A worker that stops here would look like a crash; its claims say it instead.
+            # A worker that stopped here would look like a crash, so its claims report the error instead.
             if not self.is_worker:
                 raise pytest.UsageError(str(error)) from None
             self.misdeclared = str(error)
 
     def _count(self, collected: Counter[Path]) -> None:
         declared = {folder: declared_family(folder) for folder in collected}
-        for folder, number in collected.items():
-            self.families[folder] = declared[folder] or Family(folder.name, folder, max(1, number), declared=False)
+        for folder in collected:
+            self.families[folder] = declared[folder] or Family(folder.name, folder, 1, declared=False)
         sizes = Counter({family: 0 for family in self.families.values() if family.declared})
         for folder, number in collected.items():
             if self.families[folder].declared:
@@ -90,13 +90,13 @@ class ClaimSession:
 
     @cached_property
     def store(self) -> Store:
-        """Where this process keeps trials; what it has to say about them is noted."""
+        """The store of this process; its warnings become notes."""
         with collect_warnings(self.notes):
             return self.config.hook.pytest_claims_store(config=self.config) or Store(self.options.store)
 
     @cached_property
     def experiment(self) -> Experiment:
-        """Where this process gets its trials from."""
+        """The experiment that trains replicas and reads stored trials."""
         from lossact.experiment import default_compute_config
 
         return Experiment(
@@ -110,19 +110,19 @@ class ClaimSession:
 
     @cached_property
     def executor(self) -> Executor:
-        """Where replicas train."""
-        found: Executor | None = self.config.hook.pytest_claims_executor(config=self.config)
-        return found or make_executor(self.options.executor)
+        """The executor of this process, the project's own or that of --claims-executor."""
+        of_project: Executor | None = self.config.hook.pytest_claims_executor(config=self.config)
+        return of_project or make_executor(self.options.executor)
 
     def run(self, item: pytest.Function) -> None:
-        """Call a claim, decide it, and pass or fail it."""
+        """Call a claim, decide it, and fail it unless its verdict is the expected one."""
         complaint: str | None
         try:
             if self.misdeclared is not None:
                 raise ClaimError(self.misdeclared)
             if item.nodeid in self.lost:
                 raise ClaimError(
-                    f"{item.path.name} has more than one {item.originalname}, and only the last is ever seen; "
+                    f"{item.path.name} has more than one {item.originalname}, and Python keeps only the last; "
                     "give each claim a name of its own"
                 )
             marker = _Marker.of(item)
@@ -138,6 +138,7 @@ class ClaimSession:
                 alpha=self.options.alpha,
                 delta=self.options.delta,
                 max_replicas=self.options.max_replicas,
+                min_replicas=min(self.options.min_replicas, self.options.max_replicas),
                 family_size=family.size,
                 experiment=self.experiment,
             )
@@ -157,7 +158,7 @@ class ClaimSession:
             family_size=family.size,
             family_declared=family.declared,
             family_folder=str(family.directory),
-            decides=verdict.is_exact or self._record_speaks(family),
+            decides=verdict.is_exact or self.same_setting,
         )
         item.stash[RESULT] = result
         d = verdict.decision
@@ -170,16 +171,8 @@ class ClaimSession:
         if complaint:
             pytest.fail(complaint, pytrace=False)
 
-    def _record_speaks(self, family: Family) -> bool:
-        """A record is about one family size, which only a declaration or a whole folder fixes."""
-        whole = not self.config.getoption("lf", False) and all(
-            family.directory.is_relative_to((self.config.invocation_params.dir / argument).resolve())
-            for argument in self.config.args
-        )
-        return self.same_setting and (family.declared or whole)
-
     def _complaint(self, result: ClaimResult, verdict: Verdict) -> str | None:
-        """Why the claim fails, or None where it passes."""
+        """Return why the claim fails, or None if it passes."""
         if self.options.strict:
             expected = "supported"
             rule = f"--claims-strict asks for SUPPORTED, measured {verdict.name.upper()}"
@@ -194,7 +187,7 @@ class ClaimSession:
         return f"{rule}\n{verdict}\n{_evidence(verdict)}".rstrip()
 
     def annotate(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-        """Let the report carry the verdict to wherever it is collected, and show lossact's errors as they are."""
+        """Attach the verdict to the report, which xdist sends on, and show lossact's errors without a traceback."""
         if call.excinfo is not None and isinstance(call.excinfo.value, LossactError):
             report.longrepr = str(call.excinfo.value)
         if report.when == "call" and RESULT in item.stash:
@@ -203,7 +196,7 @@ class ClaimSession:
     # The end of the run
 
     def interrupt(self) -> None:
-        """Say what an interrupted run leaves; what was asked for is not written, for claims are missing."""
+        """Note how many trials an interrupted run stored; it writes no reports, as claims are missing."""
         self.interrupted = True
         if "store" in self.__dict__ and not self.store.temporary:
             self.notes.append(
@@ -212,18 +205,18 @@ class ClaimSession:
             )
 
     def collect(self, content: dict[str, Any]) -> None:
-        """Take a verdict that a report brought."""
+        """Keep a result from a test report."""
         if not self.is_worker:
             result = ClaimResult.from_dict(content)
             self.results[result.id] = result
 
-    def record_error(self, claim: str, why: str) -> None:
-        """Take note of a claim that ended in an error."""
+    def record_error(self, claim: str, reason: str) -> None:
+        """Record a claim that ended in an error."""
         if not self.is_worker:
-            self.undecided[claim] = why
+            self.undecided[claim] = reason
 
     def finish(self) -> None:
-        """Settle the families and write what was asked for."""
+        """Apply Holm's procedure to each family, and write the files if there is no terminal."""
         if self.is_worker or not self.results or self.interrupted:
             return
         results = settle_families(list(self.results.values()), self.options.alpha)
@@ -232,19 +225,19 @@ class ClaimSession:
             self._write_out()
 
     def summarise(self, reporter: pytest.TerminalReporter) -> None:
-        """Print one table a family, the conditions' curves, and where everything was written."""
+        """Print a table for each family, the conditions' curves, and where files were written."""
         results = list(self.results.values())
         show_tables(results, self.options, reporter)
         if results:
             show_curves(lambda: self.conditions, reporter)
         if results and not self.interrupted:
-            self._write_out()  # at the end, for it may take some seconds
+            self._write_out()  # last, as it may take some seconds
         for note in self.notes:
             reporter.write_line(note)
 
     @cached_property
     def conditions(self) -> dict[str, StoredCondition]:
-        """What the store holds of the conditions, read once for all that show them."""
+        """The stored trials and curves of the conditions, read once."""
         with collect_warnings(self.notes):
             return stored_conditions(list(self.results.values()), self.store)
 
@@ -273,7 +266,7 @@ class ClaimSession:
 
 
 class _Marker:
-    """The claim marker's content, checked."""
+    """The checked arguments of a claim marker."""
 
     def __init__(self, statement: str, *, source: str = "", recorded: str | None = None, exact: bool = False) -> None:
         if not isinstance(statement, str) or not statement.strip():
@@ -303,14 +296,14 @@ def _is_exact(item: pytest.Item) -> bool:
 
 
 def _is_defined_twice(item: pytest.Item) -> bool:
-    """Whether another claim of this one's file has its name, which Python then forgets."""
+    """Return whether another function in the file has this claim's name, so that Python keeps only one of them."""
     counts = _functions(item.path, item.path.stat().st_mtime_ns)
     return getattr(item, "cls", None) is None and counts[getattr(item, "originalname", item.name)] > 1
 
 
 @cache
 def _functions(path: Path, changed_at: int) -> Counter[str]:
-    """How often each name is given to a function at the top of a file."""
+    """Count how often each function name is defined at the top level of a file."""
     body = ast.parse(path.read_bytes()).body
     return Counter(node.name for node in body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
 
@@ -319,8 +312,12 @@ def _evidence(verdict: Verdict) -> str:
     d = verdict.decision
     if verdict.is_exact:
         return ""
+    evidence = f"support {_e_value(d.log_support)}, refute {_e_value(d.log_refute)}; either needs {1 / d.alpha:.0f}"
+    if d.sample:
+        p_support, p_refute = math.exp(-d.log_support), math.exp(-d.log_refute)
+        evidence = f"p for support {p_support:.2g}, against {p_refute:.2g}; either needs {d.alpha:.2g}"
     lines = [
-        f"evidence: support {_e_value(d.log_support)}, refute {_e_value(d.log_refute)}; either needs {1 / d.alpha:.0f}",
+        f"evidence: {evidence}",
         f"{d.weakest_comparison}: {d.wins} wins, {d.ties} ties, {d.losses} losses"
         + (f", {d.undecided} that cannot tell" if d.undecided else ""),
     ]

@@ -1,5 +1,6 @@
 """The step that all replicas take together."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,6 +37,9 @@ class StoppingCriterion:
     def lowest_score(self) -> float:
         """The threshold on the scale of `score`."""
         return -self.threshold if self.at_most else self.threshold
+
+
+NEVER = StoppingCriterion(math.inf)
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,10 @@ class FlatPopulation(Population):
         shared = len(inputs) == 1 and self.n_replicas > 1
         return vmap(answer, (0, None if shared else 0))(self.state.parameters, inputs[0] if shared else inputs)
 
+    def network_of(self, row: int) -> torch.nn.Module:
+        torch.nn.utils.vector_to_parameters(self.state.parameters[row].clone(), self.template.parameters())
+        return self.template.eval()
+
     def state_dict(self) -> dict[str, Any]:
         return dict(vars(self.state))
 

@@ -1,10 +1,11 @@
 """Replicas of a user's network: tensors by name, stacked or side by side, and any optimiser."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lossact.errors import InputError
 from lossact.replicas.engine import StoppingCriterion
@@ -37,6 +38,7 @@ class NamedPopulation(Population):
         self.bias_gradient_scale = None if bool((bias_gradient_scale == 1).all()) else bias_gradient_scale
         self.make_optimizer = make_optimizer
         self.optimizer = make_optimizer(self.trained)
+        self._shown: nn.Module | None = None
         self.reached = torch.zeros(self.n_replicas, dtype=torch.bool)
         self.diverged = torch.zeros(self.n_replicas, dtype=torch.bool)
 
@@ -130,6 +132,15 @@ class NamedPopulation(Population):
     def outputs(self, inputs: Inputs) -> Any:
         with torch.no_grad():
             return self.networks.outputs(inputs)
+
+    def network_of(self, row: int) -> nn.Module:
+        if self._shown is None:
+            self._shown = copy.deepcopy(self.networks.template).eval()
+        held = {**self.networks.parameters, **self.networks.buffers}
+        with torch.no_grad():
+            for name, tensor in (*self._shown.named_parameters(), *self._shown.named_buffers()):
+                tensor.copy_(held[name][row])
+        return self._shown
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -36,6 +36,13 @@ def row_of(inputs: Inputs, row: int) -> Inputs:
     return map_tensors(lambda tensor: tensor[row % len(tensor)], inputs)
 
 
+def tensors_in(inputs: Inputs) -> list[Tensor]:
+    """List every tensor of a network's inputs, in order."""
+    tensors: list[Tensor] = []
+    map_tensors(tensors.append, inputs)
+    return tensors
+
+
 def first_tensor(inputs: Inputs) -> Tensor:
     """Return the first tensor of a network's inputs."""
     while not isinstance(inputs, Tensor):

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lossact.replicas.engine import StoppingCriterion
 from lossact.replicas.named_tensors import Inputs
@@ -86,6 +86,13 @@ class Population(ABC):
     @abstractmethod
     def outputs(self, inputs: Inputs) -> Any:
         """Return what the networks answer to inputs (sets, n, ...): (replicas, n, ...)."""
+
+    @abstractmethod
+    def network_of(self, row: int) -> nn.Module:
+        """Return one replica as an ordinary module with its present weights, in evaluation mode.
+
+        The module may be the same object for every replica; use it before the next call.
+        """
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from lossact.errors import InputError
+from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.held_values import HeldValues, differing, snapshot
 from lossact.replicas.named_tensors import Inputs, call_with, map_tensors, shapes_of
 from lossact.replicas.objective import Objective, check_learnable
@@ -26,13 +27,15 @@ class StackabilityReport:
     """What one pass of a module by itself showed.
 
     Attributes:
-        drew: whether it drew random numbers.
+        draws: whether it drew random numbers, of any kind.
+        drew_uncounted: whether it drew numbers that no counter gives: from numpy's generators, say.
         changed: what the module holds beside buffers and the pass changed, by name, or None.
         changed_buffers: names of buffers that the pass changed.
         unreached: names of parameters whose gradient is not zero but none.
     """
 
-    drew: bool
+    draws: bool
+    drew_uncounted: bool
     changed: str | None
     changed_buffers: Sequence[str]
     unreached: Sequence[str]
@@ -52,7 +55,8 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
     before = HeldValues.of(module)
     objective_before = snapshot([objective.loss, objective.metric])
     data_before, weights_before = snapshot([inputs, targets]), snapshot(list(module.parameters()))
-    with isolate_rng(), torch.enable_grad():
+    drawing = CountedDraws(Moment(0, Stage.TRAINING, 0), torch.tensor(0), module_paths(module), repeatable=False)
+    with isolate_rng(), torch.enable_grad(), drawing.active():
         states = rng_state()
         try:
             outputs = call_with(module, inputs)
@@ -66,7 +70,7 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
         loss = _scored("loss", objective.mean_loss, outputs, targets)
         if objective.metric is not None:
             _scored("metric", objective.mean_metric, outputs, targets)
-        drew = not states.equals(rng_state())
+        drew_uncounted = not states.equals(rng_state())
     if snapshot([inputs, targets]) != data_before or _contents(outputs) != outputs_before:
         raise InputError(
             "loss or metric changes outputs or targets in place, and others would see them; have it make new"
@@ -85,7 +89,13 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
     unreached = [name for name, gradient in zip(trained, gradients, strict=True) if gradient is None]
     after = HeldValues.of(module)
     changed_buffers = [name for name, value in before.buffers.items() if after.buffers.get(name) != value]
-    return StackabilityReport(drew, differing(before.attributes, after.attributes), changed_buffers, unreached)
+    return StackabilityReport(
+        draws=drew_uncounted or drawing.any,
+        drew_uncounted=drew_uncounted,
+        changed=differing(before.attributes, after.attributes),
+        changed_buffers=changed_buffers,
+        unreached=unreached,
+    )
 
 
 def _contents(outputs: Any) -> Any:
@@ -105,11 +115,12 @@ def _scored(what: str, function: Any, outputs: Any, targets: Tensor) -> Any:
 
 
 def check_stackable(report: StackabilityReport) -> None:
-    """Raise InputError where a pass draws random numbers, or changes what its module holds beside buffers."""
-    if report.drew:
+    """Raise InputError where a pass draws what replicas would share, or changes what it holds beside buffers."""
+    if report.drew_uncounted:
         raise InputError(
-            "network, loss or metric draws random numbers (dropout, say), which stacked replicas cannot do "
-            f"independently; {ONE_AT_A_TIME}"
+            "network, loss or metric draws from numpy's or Python's generators, or by a function of torch's that has "
+            "no counter, which stacked replicas would share; draw by torch.rand, torch.randn or dropout, or "
+            f"{ONE_AT_A_TIME}"
         )
     if report.changed is not None:
         raise InputError(

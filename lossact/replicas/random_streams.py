@@ -3,10 +3,12 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Drawing = TypeVar("Drawing")
 
@@ -16,6 +18,7 @@ FORWARD = 2
 SAMPLE = 3
 ORDER = 4
 TEST = 5
+DRAWS = 6
 
 
 def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generator:
@@ -28,7 +31,8 @@ def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generat
         seed: the experiment's, >= 0.
         replica: index >= 0.
         stream: DATA, WEIGHTS, FORWARD (what a forward pass draws), SAMPLE (what a claim draws without training),
-            ORDER (which examples make a batch) or TEST (data that are only looked at).
+            ORDER (which examples make a batch), TEST (data that are only looked at) or DRAWS (what passes draw by a
+            counter).
 
     Reference: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
     """
@@ -42,21 +46,25 @@ class RNGState(NamedTuple):
 
     python: tuple[Any, ...]
     numpy: Any
-    torch: torch.Tensor
+    torch: "Tensor"
 
     def equals(self, other: "RNGState") -> bool:
         """Return whether the generators stand where those of another moment did."""
         same_numpy = np.array_equal(self.numpy[1], other.numpy[1]) and self.numpy[2:] == other.numpy[2:]
-        return bool(same_numpy) and self.python == other.python and torch.equal(self.torch, other.torch)
+        return bool(same_numpy) and self.python == other.python and self.torch.equal(other.torch)
 
 
 def rng_state() -> RNGState:
     """The present states."""
+    import torch
+
     return RNGState(random.getstate(), np.random.get_state(), torch.get_rng_state())  # noqa: NPY002
 
 
 def set_rng_state(states: RNGState) -> None:
     """Have the generators go on from there."""
+    import torch
+
     random.setstate(states.python)
     np.random.set_state(states.numpy)  # noqa: NPY002
     torch.set_rng_state(states.torch)
@@ -64,6 +72,8 @@ def set_rng_state(states: RNGState) -> None:
 
 def seed_rng(seed: int) -> None:
     """Start the generators anew; `seed` is in [0, 2^63)."""
+    import torch
+
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
     torch.manual_seed(seed)

@@ -1,7 +1,7 @@
 """A user's network as many replicas: parameters and buffers stacked by name, one pass of all by torch.func.vmap."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.modules import eval_mode, layers_of, trained_names
 from lossact.replicas.named_tensors import Inputs, Tensors, map_tensors, n_sets, row_of
 from lossact.replicas.objective import Objective
@@ -28,6 +29,7 @@ class StackedModule:
         replicas: their indices in the experiment.
         changing: names of buffers that a forward pass in training mode changes.
         metric_stacks: whether vmap can compute the metric; else it is computed replica by replica.
+        draws_by: the experiment's seed where passes draw random numbers; None where they draw none.
     """
 
     def __init__(
@@ -38,10 +40,12 @@ class StackedModule:
         *,
         changing: Sequence[str] = (),
         metric_stacks: bool = True,
+        draws_by: int | None = None,
     ) -> None:
         self.module, self.objective = modules[0], objective
         self.replicas = torch.tensor(list(replicas))
         self.changing, self.metric_stacks = tuple(changing), metric_stacks
+        self.draws_by, self.paths = draws_by, module_paths(self.module)
         self.trained = trained_names(self.module)
         self.parameters = _stacked([dict(module.named_parameters()) for module in modules])
         self.buffers = _stacked([dict(module.named_buffers()) for module in modules])
@@ -91,7 +95,8 @@ class StackedModule:
 
         def run(tensors: Tensors, inputs: Inputs, replica: Tensor) -> Any:
             network = partial(self._call, tensors)
-            return run_pass(network, inputs, lambda outputs: outputs, replica=replica, context=PREDICTION)
+            with self._drawing(replica, PREDICTION):
+                return run_pass(network, inputs, lambda outputs: outputs, replica=replica, context=PREDICTION)
 
         with eval_mode(self.module):
             everything = {**self.parameters, **self._untrained(ALL)}
@@ -112,8 +117,16 @@ class StackedModule:
             return loss, self.objective.mean_metric(outputs, targets) if self.objective.metric else loss, ()
 
         network = partial(self._call, tensors)
-        loss, metric, outputs = run_pass(network, inputs, score, replica=replica, context=context)
+        with self._drawing(replica, context):
+            loss, metric, outputs = run_pass(network, inputs, score, replica=replica, context=context)
         return loss, metric, outputs
+
+    def _drawing(self, replica: Tensor, context: PassContext) -> AbstractContextManager[None]:
+        """Random numbers of one replica's pass; a network that draws none is spared what asking costs."""
+        if self.draws_by is None:
+            return nullcontext()
+        moment = Moment(self.draws_by, context.stage, context.batch_index)
+        return CountedDraws(moment, replica, self.paths).active()
 
     def _map(
         self, function: Callable[..., Any], tensors: tuple[Tensors, ...], data: tuple[Inputs, ...], rows: slice

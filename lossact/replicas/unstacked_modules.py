@@ -1,17 +1,17 @@
 """Modules side by side, each run by itself: slower, but anything a forward pass does stays its own."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lossact.replicas.draws import Moment, PlainPass, module_paths
 from lossact.replicas.modules import eval_mode, trained_names
 from lossact.replicas.named_tensors import Inputs, Tensors, row_of
 from lossact.replicas.objective import Objective, check_learnable
 from lossact.replicas.passes import LearningPass, PassContext, Stage, run_pass
-from lossact.replicas.random_streams import RNGState, isolate_rng, rng_state, seed_rng, set_rng_state
 
 ALL = slice(None)
 PREDICTION = PassContext(Stage.PREDICTION, 0)
@@ -24,20 +24,14 @@ class UnstackedModules:
         modules: one a replica, with the weights and buffers that it starts from.
         objective: loss and metric of their outputs.
         replicas: their indices in the experiment.
-        seeds: one a replica; what a forward pass draws comes from it.
+        seed: the experiment's; what a pass draws comes from it, the replica and the moment.
     """
 
-    def __init__(
-        self, modules: Sequence[nn.Module], objective: Objective, replicas: Sequence[int], seeds: Sequence[int]
-    ) -> None:
+    def __init__(self, modules: Sequence[nn.Module], objective: Objective, replicas: Sequence[int], seed: int) -> None:
         self.modules, self.objective = list(modules), objective
         self.replicas = torch.tensor(list(replicas))
         self.trained = trained_names(modules[0])
-        self.states: list[RNGState] = []
-        with isolate_rng():
-            for seed in seeds:
-                seed_rng(seed)
-                self.states.append(rng_state())
+        self.seed, self.paths = seed, [module_paths(module) for module in modules]
         self._share()
 
     @property
@@ -77,7 +71,7 @@ class UnstackedModules:
         for row in range(len(self.modules))[rows]:
             module = self.modules[row]
             parameters = dict(module.named_parameters())
-            with self._own_random_numbers(row), torch.enable_grad():
+            with self._drawing(row, context), torch.enable_grad():
                 loss, metric = self._run(row, inputs, targets, context)
                 check_learnable(loss)
                 # May run parts of the module again.
@@ -108,7 +102,7 @@ class UnstackedModules:
         """Loss (replicas,) and metric (replicas,) in evaluation mode; arguments are those of `learn`."""
         scores = []
         for row, module in enumerate(self.modules):
-            with eval_mode(module), self._own_random_numbers(row), torch.no_grad():
+            with eval_mode(module), self._drawing(row, context), torch.no_grad():
                 scores.append(self._run(row, inputs, targets, context))
         losses, metrics = (torch.stack(column) for column in zip(*scores, strict=True))
         return losses, metrics
@@ -117,7 +111,7 @@ class UnstackedModules:
         """Return what the networks answer in evaluation mode, (replicas, batch, ...)."""
         answers = []
         for row, module in enumerate(self.modules):
-            with eval_mode(module), self._own_random_numbers(row), torch.no_grad():
+            with eval_mode(module), self._drawing(row, PREDICTION), torch.no_grad():
                 own = row_of(inputs, row)
                 answers.append(
                     run_pass(module, own, lambda outputs: outputs, replica=self.replicas[row], context=PREDICTION)
@@ -135,12 +129,10 @@ class UnstackedModules:
         )
         return loss, metric
 
-    @contextmanager
-    def _own_random_numbers(self, row: int) -> Iterator[None]:
-        with isolate_rng():
-            set_rng_state(self.states[row])
-            yield
-            self.states[row] = rng_state()
+    def _drawing(self, row: int, context: PassContext) -> AbstractContextManager[None]:
+        """Random numbers of one replica's pass."""
+        moment = Moment(self.seed, context.stage, context.batch_index)
+        return PlainPass(moment, int(self.replicas[row]), self.paths[row]).active()
 
 
 def _rows_of_stacked(by_name: Sequence[Mapping[str, Tensor]]) -> Tensors:

@@ -4,7 +4,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -13,53 +13,46 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from lossact.palette import INK, SERIES, SOFT, VERDICTS, css_variables
+from lossact.report.curve_axes import draw_arrivals, draw_curves
+from lossact.report.learning_curves import measured_order
 from lossact.report.stored import StoredCondition
-from lossact.stats.bands import QUANTILES, bands, cumulative_incidence
+from lossact.report.style import DASHES, STYLE, series_look
 
-N_SERIES = 8  # colours that the page's style sheet knows; then they come again
+N_SERIES = len(SERIES)  # then the colours come again
+N_SINGLE_RUNS = 3
 
-_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
-
-# Colours that stand for the style sheet's until the picture is drawn.
-_INK = "#010203"
-_SERIES = tuple(f"#f0f0{k:02x}" for k in range(N_SERIES))
-_SUPPORT, _REFUTE = "#f1f100", "#f1f101"
-_PAGE_COLOURS = {
-    _INK: "currentColor",
-    _SUPPORT: "var(--supported)",
-    _REFUTE: "var(--refuted)",
-    **{colour: f"var(--series-{k})" for k, colour in enumerate(_SERIES)},
-}
-_STYLE = {
-    "axes.edgecolor": _INK, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK, "text.color": _INK,
-    "axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "svg.fonttype": "none",
-    "svg.hashsalt": "lossact", "lines.linewidth": 1.6, "path.simplify_threshold": 0.5,
-}  # fmt: skip
+_PAGE_COLOURS = {colour.light: f"var(--{name})" for name, colour in css_variables().items()}
+_PAGE_COLOURS[INK.light] = "currentColor"
+_STYLE = STYLE | {"font.size": 9, "axes.labelsize": 9, "lines.linewidth": 1.6}
 
 
 def series(k: int) -> dict[str, str]:
-    """The k-th line of a chart as SVG draws it: its colour, and its dashes for those who do not see that."""
-    dashes = _DASHES[k % len(_DASHES)]
-    pattern = "" if isinstance(dashes, str) else " ".join(str(1.6 * one) for one in dashes[1])
+    """Return the k-th line of a chart as SVG draws it: its colour, and its dashes."""
+    dashes = DASHES[k % len(DASHES)]
+    pattern = "" if isinstance(dashes, str) else " ".join(str(1.6 * length) for length in dashes[1])
     return {"colour": f"var(--series-{k % N_SERIES})", "dashes": pattern}
 
 
 def evidence_chart(evidence_path: dict[str, list[float]], *, needed: float, decided_at: int | None) -> Markup:
-    """Both e-values by replicas, held against what decides.
+    """Return both e-values by replicas, and the line at which they decide.
 
     Args:
-        growth: as stats.Growth gives it.
+        evidence_path: as a claim's result holds it.
         needed: the e-value that decides, 1 / alpha.
         decided_at: after how many replicas the verdict fell, if it did.
     """
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(_STYLE):
         figure, axes = _axes("replicas", "evidence")
-        for name, colour, dashes in (("log_support", _SUPPORT, "-"), ("log_refute", _REFUTE, _DASHES[1])):
+        for name, colour, dashes in (
+            ("log_support", VERDICTS["supported"].light, "-"),
+            ("log_refute", VERDICTS["refuted"].light, DASHES[1]),
+        ):
             values = np.array(evidence_path[name]) / math.log(10)
             axes.plot(evidence_path["replicas"], values, color=colour, linestyle=dashes, gid=name)
-        axes.axhline(math.log10(needed), color=_INK, linewidth=0.8)
+        axes.axhline(math.log10(needed), color=INK.light, linewidth=0.8)
         if decided_at is not None:
-            axes.axvline(decided_at, color=_INK, linestyle=":", linewidth=0.8)
+            axes.axvline(decided_at, color=INK.light, linestyle=":", linewidth=0.8)
         axes.set_ylim(bottom=-2, top=max(axes.get_ylim()[1], math.log10(needed) + 1))
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_formatter("$10^{{{x:.0f}}}$")
@@ -67,58 +60,55 @@ def evidence_chart(evidence_path: dict[str, list[float]], *, needed: float, deci
 
 
 def reach_chart(conditions: Sequence[StoredCondition]) -> Markup:
-    """The share of replicas that had met the target, by updates: one minus Kaplan-Meier's estimate."""
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+    """Return the share of replicas that had met the target, by updates: one minus Kaplan-Meier's estimate."""
+    with mpl.rc_context(_STYLE):
         figure, axes = _axes("updates", "reached")
-        for k, one in enumerate(conditions):
-            share = cumulative_incidence(
-                one.trials.steps[one.trials.reached], one.trials.budget, replicas=len(one.trials)
-            )
-            axes.step(np.arange(len(share)), share, where="post", gid=f"series-{k}", **_look(k))
-        axes.set_ylim(-0.02, 1.02)
+        draw_arrivals(axes, conditions, series_look)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         return _svg(figure)
 
 
 def curve_charts(conditions: Sequence[StoredCondition]) -> dict[str, Markup]:
-    """Loss and metric by updates, median and the band from the 10% to the 90% quantile; none where none are kept.
-
-    Where one diverges, the axis keeps to the others.
+    """Return loss and metric by updates: median, band and single runs; nothing where no curves are kept.
 
     Returns:
-        each by what it shows.
+        each chart by what it shows.
     """
-    kept = [(k, one) for k, one in enumerate(conditions) if one.curves is not None and len(one.curves)]
+    kept = [(k, condition) for k, condition in enumerate(conditions) if len(condition.curves or ())]
     if not kept:
         return {}
-    names = sorted({one.metric_name for _, one in kept})
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+    names = sorted({condition.metric_name for _, condition in kept})
+    quantities: list[tuple[Literal["loss", "metric"], str]] = [("loss", "loss"), ("metric", " or ".join(names))]
+    with mpl.rc_context(_STYLE):
         charts = {}
-        for name, label in (("loss", "loss"), ("metric", " or ".join(names))):
+        for quantity, label in quantities:
             figure, axes = _axes("updates", label)
-            ranges = []
-            for k, one in kept:
-                found = bands(name, getattr(one.curves, name))
-                low, middle, high = (found[f"{name}/{quantile}"] for quantile in QUANTILES)
-                updates, look = np.arange(len(middle)), _look(k)
-                axes.fill_between(updates, low, high, color=look["color"], alpha=0.18, linewidth=0)
-                axes.plot(updates, middle, gid=f"series-{k}", **look)
-                if np.isfinite(high).all() and not one.trials.diverged.any():
-                    ranges.append((low.min(), high.max()))
-            if 0 < len(ranges) < len(kept):
-                bottom, top = np.min(ranges), np.max(ranges)
-                margin = 0.05 * (top - bottom)
-                axes.set_ylim(bottom - margin, top + margin)
+            draw_curves(axes, kept, quantity, series_look, single_runs=N_SINGLE_RUNS)
             charts[label if label not in charts else f"{label} (metric)"] = _svg(figure)
     return charts
 
 
-def _look(k: int) -> dict[str, Any]:
-    return {"color": _SERIES[k % N_SERIES], "linestyle": _DASHES[k % len(_DASHES)]}
+def order_chart(conditions: Sequence[StoredCondition]) -> Markup:
+    """Return a claimed order, which is that of the conditions, beside the measured one."""
+    order = measured_order(conditions)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.2, 0.5 + 0.45 * len(conditions)))
+        axes = figure.add_axes((0, 0, 1, 1))
+        for k, condition in enumerate(conditions):
+            axes.plot([0, 1], [k, order.index(k)], marker="o", gid=f"series-{k}", **series_look(k))
+            name = condition.name.replace("$", r"\$")
+            name = name if len(name) <= 18 else name[:17] + "…"
+            axes.text(-0.08, k, name, ha="right", va="center")
+            axes.text(1.08, order.index(k), name, ha="left", va="center")
+        axes.text(0, -0.7, "claimed", ha="center", color=SOFT.light)
+        axes.text(1, -0.7, "measured", ha="center", color=SOFT.light)
+        axes.set(xlim=(-1.1, 2.1), ylim=(len(conditions) - 0.5, -1.1))
+        axes.set_axis_off()
+        return _svg(figure)
 
 
 def prefix_ids(chart: Markup, prefix: str) -> Markup:
-    """The chart with ids that begin with the prefix, for a page that holds it more than once."""
+    """Return the chart with ids that begin with a prefix, for a page that holds it more than once."""
     return Markup(re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}-", str(chart)))
 
 
@@ -131,7 +121,7 @@ def _axes(x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure) -> Markup:
-    """The picture as a part of a page, without a background."""
+    """Return the picture as a part of a page, without a background."""
     figure.patch.set_visible(False)
     for axes in figure.axes:
         axes.patch.set_visible(False)

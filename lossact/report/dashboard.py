@@ -8,7 +8,7 @@ BANDS = ("q10", "median", "q90")
 
 
 def dashboard(entity: str, project: str, *, name: str = "lossact", metric: str = "accuracy") -> Any:
-    """The workspace: verdicts, learning curves with bands, arrivals, gradients by layer, surfaces, settings.
+    """Return a workspace of verdicts, learning curves, arrivals, gradients by layer, surfaces and settings.
 
     Args:
         entity: W&B user or team.
@@ -63,17 +63,17 @@ def dashboard(entity: str, project: str, *, name: str = "lossact", metric: str =
         "Gradients": [banded(f"gradient norm: {layer}", f"gradient_norm/{layer}", log_y=True) for layer in LAYERS],
         "Surfaces": [panels.MediaBrowser(title="one neuron", media_keys=["surfaces"], num_columns=3)],
         "Settings": [
-            panels.ParallelCoordinatesPlot(columns=[panels.ParallelCoordinatesPlotColumn(one) for one in columns]),
+            panels.ParallelCoordinatesPlot(columns=list(map(panels.ParallelCoordinatesPlotColumn, columns))),
         ],
     }
-    made = [workspaces.Section(name=title, panels=found, is_open=True) for title, found in sections.items()]
-    return workspaces.Workspace(entity=entity, project=project, name=name, sections=made)
+    opened = [workspaces.Section(name=title, panels=content, is_open=True) for title, content in sections.items()]
+    return workspaces.Workspace(entity=entity, project=project, name=name, sections=opened)
 
 
 LAYERS = ("hidden", "first", "second", "output")  # of the MLP and the CNN
 
 
 def as_json(workspace: Any) -> str:
-    """What `save` would send, without sending it."""
+    """Return what `save` would send, without sending it."""
     text: str = workspace._to_model().model_dump_json(indent=2)
     return text

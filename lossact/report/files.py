@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def is_page(path: Path) -> bool:
-    """Whether a report of that name is one page, and not a folder."""
+    """Return whether a report of that name is one page, and not a folder."""
     return path.suffix.lower() in {".html", ".htm"}
 
 

@@ -1,107 +1,139 @@
-"""What tables, pages and logs say of a claim, in the same words."""
+"""The words in which tables, pages and logs describe a claim."""
 
+import math
 from collections.abc import Sequence
-from typing import Any
 
 from lossact.claims.result import ClaimResult
+from lossact.claims.verdict_summary import ConditionCounts, Estimate, SingleRunAgreement
 
 
 def printable(text: str) -> str:
-    """Text whose characters a terminal shows, and does not obey."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    """Return text with control characters escaped, so that a terminal only shows it."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def short_name(result: ClaimResult) -> str:
-    """The claim's name without file and prefix."""
+    """Return the claim's name without file and prefix."""
     return result.id.rpartition("::")[2].removeprefix("test_")
 
 
-def family_size(result: ClaimResult) -> str:
-    """How many claims share the family's alpha."""
-    claims = f"{result.family_size} claim{'s' if result.family_size > 1 else ''}"
-    return claims if result.family_declared else f"{claims} collected, size not declared"
+def family_level(result: ClaimResult, alpha: float) -> str:
+    """Return how many claims share the family's alpha, and at which level each is decided."""
+    size = result.family_size
+    if not result.family_declared:
+        return (
+            f"each claim at alpha {alpha:g} a side by itself, not corrected for their number (to correct, write "
+            "size = N in a family.toml beside them)"
+        )
+    return f"{size} claim{'s' if size > 1 else ''}, alpha {alpha:g}/{size} a side"
 
 
 def value(result: ClaimResult) -> str:
-    """The effect; of a theorem, the largest deviation."""
-    found = result.verdict["effect"]["value"]
+    """Return the effect, or for a theorem the largest deviation."""
+    effect = result.verdict.effect.value
     if not result.exact:
-        return f"{found:.3f}"
-    return "NaN" if found is None else f"{found:.0e}"
+        return f"{effect:.3f}"
+    return f"{effect:.0e}" if math.isfinite(effect) else "NaN"
 
 
 def bounds(result: ClaimResult) -> str:
-    """The interval, or "exact" where nothing was sampled."""
-    effect = result.verdict["effect"]
-    return "exact" if result.exact else f"[{effect['low']:.3f}, {effect['high']:.3f}]"
+    """Return the interval, or "exact" where nothing was sampled."""
+    effect = result.verdict.effect
+    return "exact" if result.exact else f"[{effect.low:.3f}, {effect.high:.3f}]"
 
 
 def level(result: ClaimResult) -> str:
-    """The interval's, with as many digits as it takes not to say 100%."""
-    found = result.verdict["effect"]["level"]
-    texts = (f"{found:.{digits}%}" for digits in range(1, 8))
-    return next((text for text in texts if not text.startswith("100") or found == 1), "nearly 100%")
+    """Return the interval's level, with as many digits as it takes not to say 100%."""
+    of_effect = result.verdict.effect.level
+    texts = (f"{of_effect:.{digits}%}" for digits in range(1, 8))
+    return next((text for text in texts if not text.startswith("100") or of_effect == 1), "nearly 100%")
 
 
 def decided(result: ClaimResult) -> str:
-    """After how many replicas the verdict fell, or looking was given up; else nothing."""
-    at = result.verdict["decided_at"]
+    """Return after how many replicas the claim was decided, or given up; "" where neither happened."""
+    at = result.verdict.decided_at
     if not at:
         return ""
     given_up = result.name == "inconclusive" or result.by_holm
-    return f"{'looking ended' if given_up else 'decided'} at replica {at}"
+    then = result.verdict.effect_at_decision
+    there = f" (effect {then.value:.3f} there)" if then is not None and not given_up else ""
+    return f"{'looking ended' if given_up else 'decided'} at replica {at}{there}"
 
 
 def share(count: int, of: int) -> str:
-    """A percentage that is 0% or 100% only where it is so."""
+    """Return a percentage that is 0% or 100% only where it is exactly that."""
     text = f"{count / of:.0%}"
     if 0 < count < of:
         return {"0%": "<1%", "100%": ">99%"}.get(text, text)
     return text
 
 
-def reached(condition: dict[str, Any]) -> str:
-    """A condition and how many of its replicas met the target."""
-    diverged = f", {condition['diverged']} diverged" if condition["diverged"] else ""
-    return f"{condition['name']} {share(condition['reached'], condition['replicas'])}{diverged}"
+def reached(condition: ConditionCounts) -> str:
+    """Return a condition's name and the share of its replicas that met the target."""
+    diverged = f", {condition.diverged} diverged" if condition.diverged else ""
+    return f"{condition.name} {share(condition.reached, condition.replicas)}{diverged}"
 
 
-def story(told: dict[str, Any]) -> str:
-    """How often one run of each condition would have told the claimed order."""
+def unreached(result: ClaimResult) -> str:
+    """Return which conditions nobody reached the target with, where that alone may be why a claim is supported."""
+    never = [condition.name for condition in result.verdict.conditions if not condition.reached]
+    return f" (reached by nobody: {', '.join(never)})" if never and result.name == "supported" else ""
+
+
+def beside_the_verdict(result: ClaimResult) -> list[str]:
+    """Return what is measured beside the verdict: the effect between independent runs, and in updates."""
+    summary = result.verdict
+    parts = []
+    if summary.unpaired_effect is not None:
+        parts.append(f"between independent runs the win probability is {_estimate(summary.unpaired_effect, 3)}")
+    if summary.mean_difference is not None:
+        parts.append(
+            f"within the budget the second condition uses {_estimate(summary.mean_difference, 1)} updates more than "
+            "the first on average"
+        )
+    return parts
+
+
+def _estimate(estimate: Estimate, digits: int) -> str:
+    return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+
+
+def story(agreement: SingleRunAgreement) -> str:
+    """Return in words how often one run of each condition shows the claimed order."""
     return (
-        f"a single run of each tells this order in {told['successes']} of {told['n']} "
-        f"({told['value']:.1%}, [{told['low']:.3f}, {told['high']:.3f}])"
+        f"a single run of each shows this order in {agreement.successes} of {agreement.n} "
+        f"({agreement.value:.1%}, [{agreement.low:.3f}, {agreement.high:.3f}])"
     )
 
 
 def thresholds(result: ClaimResult) -> str:
-    """What each verdict shows."""
-    match tuple(f"{one:.3g}" for one in result.thresholds):
+    """Return in words what each verdict shows."""
+    match tuple(f"{threshold:.3g}" for threshold in result.thresholds):
         case (low, high):
             return (
                 f"SUPPORTED: shown to be above {low}. REFUTED: shown to be below {high}. "
                 "Between the two either verdict may come."
             )
-        case (low, middle, high):
-            return f"SUPPORTED: shown to lie between {low} and {high}. REFUTED: shown not to be {middle}."
+        case (low, _, high):
+            return f"SUPPORTED: shown to lie between {low} and {high}. REFUTED: shown to lie outside."
     return ""
 
 
 def sentence(text: str) -> str:
-    """With a capital letter and a full stop."""
+    """Return text with a capital letter and a full stop."""
     return text[:1].upper() + text[1:] + "."
 
 
 def families(results: Sequence[ClaimResult]) -> list[list[ClaimResult]]:
-    """The claims of each family, in their order."""
+    """Return the claims of each family, in their order."""
     folders = dict.fromkeys(result.family_folder for result in results)
-    return [[one for one in results if one.family_folder == folder] for folder in folders]
+    return [[result for result in results if result.family_folder == folder] for folder in folders]
 
 
 def counted(results: Sequence[ClaimResult]) -> str:
-    """How many claims there are, and how many of each verdict."""
+    """Return how many claims there are, and how many of each verdict."""
     names = [result.name for result in results]
     parts = [f"{names.count(name)} {name}" for name in ("supported", "refuted", "inconclusive") if name in names]
     theorems = sum(result.exact for result in results)
-    told = f" ({theorems} theorem{'s' if theorems > 1 else ''} among them)" if theorems else ""
-    return f"{len(names)} claim{'s' if len(names) > 1 else ''}{told}: {', '.join(parts)}"
+    of_theorems = f" ({theorems} theorem{'s' if theorems > 1 else ''} among them)" if theorems else ""
+    return f"{len(names)} claim{'s' if len(names) > 1 else ''}{of_theorems}: {', '.join(parts)}"

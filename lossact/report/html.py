@@ -1,6 +1,7 @@
 """A report as one page: the verdicts first, then each claim with its evidence and curves; it loads nothing."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lossact.claims.result import ClaimResult
-from lossact.report.charts import curve_charts, evidence_chart, prefix_ids, reach_chart, series
+from lossact.claims.verdict_summary import ConditionCounts, SingleRunAgreement
+from lossact.palette import css
+from lossact.report.charts import curve_charts, evidence_chart, order_chart, prefix_ids, reach_chart, series
 from lossact.report.files import write_whole
 from lossact.report.formatting import (
+    beside_the_verdict,
     bounds,
     counted,
     decided,
     families,
-    family_size,
+    family_level,
     level,
     sentence,
     story,
@@ -45,11 +49,10 @@ def write_html(
     )
     environment.globals |= {"x": _place, "share": _share}
     curves = _Curves(conditions)
-    told = [_claim(number, result, curves, run) for number, result in enumerate(results, start=1)]
-    by_id = {result.id: one for result, one in zip(results, told, strict=True)}
+    shown = {result.id: _claim(number, result, curves, run) for number, result in enumerate(results, start=1)}
     grouped = [
-        {"name": members[0].family, "told": _family(members, run), "claims": [by_id[one.id] for one in members]}
-        for members in families(results)
+        {"name": group[0].family, "summary": _family(group, run), "claims": [shown[member.id] for member in group]}
+        for group in families(results)
     ]
     computed = {
         f"{s['precision']}, {s['threads']} threads" for s in (c.content["setting"] for c in conditions.values())
@@ -60,8 +63,9 @@ def write_html(
         counted=counted(results),
         families=grouped,
         undecided=run.undecided,
-        style=Markup(style),
-        foot=f"{run.setting}; " + ", ".join([*computed, *(f"{name} {one}" for name, one in run.versions.items())]),
+        style=Markup(css() + style),
+        foot=f"{run.setting}; "
+        + ", ".join([*computed, *(f"{name} {version}" for name, version in run.versions.items())]),
     )
     write_whole(path, page)
 
@@ -74,46 +78,55 @@ class _Curves:
         self._drawn: dict[tuple[tuple[str, ...], int], Charts] = {}
 
     def of(self, keys: tuple[str, ...], replicas: int) -> Charts:
-        """Of the first so many replicas."""
+        """Return the charts over the first so many replicas."""
         if not keys or not self.conditions.keys() >= set(keys):
             return []
         if (keys, replicas) not in self._drawn:
-            found = [self.conditions[key].first(replicas) for key in keys]
-            kept = max(0 if one.curves is None else len(one.curves) for one in found)
-            of = f"median and 80% band of {kept} replicas, which rest where they arrive"
-            self._drawn[keys, replicas] = [("Replicas that reached the target", reach_chart(found))] + [
-                (f"{name[:1].upper()}{name[1:]}: {of}", chart) for name, chart in curve_charts(found).items()
+            conditions = [self.conditions[key].first(replicas) for key in keys]
+            kept = max(len(condition.curves or ()) for condition in conditions)
+            what = f"median and 80% band of {kept} replicas, which rest where they arrive; thin: single runs"
+            self._drawn[keys, replicas] = [
+                ("Replicas that reached the target, up to the budget", reach_chart(conditions)),
+                *((f"{name[:1].upper()}{name[1:]}: {what}", chart) for name, chart in curve_charts(conditions).items()),
             ]
         return self._drawn[keys, replicas]
 
+    def in_order(self, keys: tuple[str, ...], replicas: int) -> Charts:
+        """Return the claimed order of the conditions beside the measured one."""
+        if not self.conditions.keys() >= set(keys):
+            return []
+        chart = order_chart([self.conditions[key].first(replicas) for key in keys])
+        return [("The claimed order, and the measured one by the mean rank within a replica", chart)]
+
 
 def _claim(number: int, result: ClaimResult, curves: _Curves, run: RunInfo) -> dict[str, Any]:
-    """What the template shows of a claim."""
+    """Return what the template shows of a claim."""
     verdict = result.verdict
-    effect = verdict["effect"]
+    effect = verdict.effect
     keys = tuple(key for _, key in result.keys)
     settings = _values([_flat(curves.conditions[key].content["condition"]) for key in keys if key in curves.conditions])
+    order = curves.in_order(keys, verdict.replicas) if verdict.single_run_agreement else []
     return {
         "number": number,
         "name": result.name,
         "statement": result.statement,
         "source": result.source,
         "sentence": result.sentence,
-        "reason": verdict["reason"],
+        "reason": verdict.reason,
         "exact": result.exact,
         "recorded": result.recorded or "",
         "decides": result.decides,
-        "replicas": verdict["replicas"],
+        "replicas": verdict.replicas,
         "thresholds": result.thresholds,
-        "effect": effect | {"told": value(result), "bounds": bounds(result)},
-        "told": _told(result),
+        "effect": asdict(effect) | {"text": value(result), "bounds": bounds(result)},
+        "summary": _summary(result),
         "warnings": result.warnings,
-        "story": _story(verdict["story"]) if verdict["story"] else "",
-        "conditions": [_condition(k, one, verdict["budget"]) for k, one in enumerate(verdict["conditions"])],
-        "diverged": any(one["diverged"] for one in verdict["conditions"]),
+        "story": _story(verdict.single_run_agreement) if verdict.single_run_agreement else "",
+        "conditions": [_condition(k, counts, verdict.budget) for k, counts in enumerate(verdict.conditions)],
+        "diverged": any(counts.diverged for counts in verdict.conditions),
         "charts": [
             (caption, prefix_ids(chart, f"c{number}-{k}"))
-            for k, (caption, chart) in enumerate([*_evidence(result, run), *curves.of(keys, verdict["replicas"])])
+            for k, (caption, chart) in enumerate([*_evidence(result, run), *order, *curves.of(keys, verdict.replicas)])
         ],
         "setting": [(name, values[0]) for name, values in settings if len(set(values)) == 1],
         "differences": [(name, values) for name, values in settings if len(set(values)) > 1],
@@ -121,32 +134,35 @@ def _claim(number: int, result: ClaimResult, curves: _Curves, run: RunInfo) -> d
     }
 
 
-def _told(result: ClaimResult) -> str:
-    verdict, effect = result.verdict, result.verdict["effect"]
+def _summary(result: ClaimResult) -> str:
+    verdict, effect = result.verdict, result.verdict.effect
     if result.exact:
-        return sentence(f"{effect['name']} {value(result)}; a theorem, checked and not sampled")
-    within = f" within {verdict['budget']} updates" if verdict["budget"] else ""
-    ended = f", {decided(result)}" if verdict["decided_at"] else ""
-    return " ".join(
-        [
-            sentence(
-                f"{effect['name']} {value(result)}, {level(result)} confidence sequence {bounds(result)}{within}; "
-                f"{verdict['replicas']} replicas{ended}"
-            ),
-            thresholds(result),
-        ]
-    )
+        return sentence(f"{effect.name} {value(result)}; a theorem, checked and not sampled")
+    if verdict.sample:
+        interval = f"{level(result)} interval {bounds(result)}"
+        return f"{sentence(f'{effect.name} {value(result)}, {interval}; {verdict.sample}')} {thresholds(result)}"
+    within = f" within {verdict.budget} updates" if verdict.budget else ""
+    ended = f", {decided(result)}" if verdict.decided_at else ""
+    parts = [
+        sentence(
+            f"{effect.name} {value(result)}, {level(result)} confidence sequence {bounds(result)}{within}; "
+            f"{verdict.replicas} replicas{ended}"
+        ),
+        thresholds(result),
+        *(sentence(part) for part in beside_the_verdict(result)),
+    ]
+    return " ".join(filter(None, parts))
 
 
-def _story(told: dict[str, Any]) -> str:
-    return sentence(f"{story(told)}, at {told['level']:.1%}")
+def _story(agreement: SingleRunAgreement) -> str:
+    return sentence(f"{story(agreement)}, at {agreement.level:.1%}")
 
 
 def _evidence(result: ClaimResult, run: RunInfo) -> Charts:
     if result.evidence_path is None:
         return []
     needed = result.family_size / run.alpha
-    chart = evidence_chart(result.evidence_path, needed=needed, decided_at=result.verdict["decided_at"])
+    chart = evidence_chart(result.evidence_path, needed=needed, decided_at=result.verdict.decided_at)
     ended = decided(result)
     caption = Markup(
         'Largest evidence so far <span class="supported">for</span> and, broken, <span class="refuted">against</span>; '
@@ -155,37 +171,37 @@ def _evidence(result: ClaimResult, run: RunInfo) -> Charts:
     return [(caption.format(needed, f"; dotted: {ended}" if ended else ""), chart)]
 
 
-def _condition(k: int, one: dict[str, Any], budget: int) -> dict[str, Any]:
-    median = one["median_steps_to_target"]
-    return one | series(k) | {"median": f"> {budget}" if median is None else f"{median:g}"}
+def _condition(k: int, counts: ConditionCounts, budget: int | None) -> dict[str, Any]:
+    median = counts.median_steps_to_target
+    return asdict(counts) | series(k) | {"median": f"> {budget}" if median is None else f"{median:g}"}
 
 
 def _family(members: Sequence[ClaimResult], run: RunInfo) -> str:
     first = members[0]
-    theorems = sum(one.exact for one in members)
-    told = f"{family_size(first)}, alpha {run.alpha:g}/{first.family_size} a side, delta {run.delta:g}"
-    return told + (f"; and {theorems} theorem{'s' if theorems > 1 else ''}, checked exactly" if theorems else "")
+    theorems = sum(member.exact for member in members)
+    text = f"{family_level(first, run.alpha)}, delta {run.delta:g}"
+    return text + (f"; and {theorems} theorem{'s' if theorems > 1 else ''}, checked exactly" if theorems else "")
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """A condition's content as one level of words."""
+    """Return a condition's content as one level of words."""
     flat: dict[str, str] = {}
-    for name, one in content.items():
-        if isinstance(one, Mapping):
-            flat |= _flat(one, f"{prefix}{name}.")
-        elif one not in (None, ""):
-            flat[prefix + name] = str(one)
+    for name, value_of_field in content.items():
+        if isinstance(value_of_field, Mapping):
+            flat |= _flat(value_of_field, f"{prefix}{name}.")
+        elif value_of_field not in (None, ""):
+            flat[prefix + name] = str(value_of_field)
     return flat
 
 
 def _values(contents: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:
-    """What each condition has under a name."""
+    """Return each name with the value that every condition has under it."""
     names = dict.fromkeys(name for content in contents for name in content)
     return [(name, [content.get(name, "") for content in contents]) for name in names]
 
 
 def _place(share: float) -> float:
-    """Where a probability lies on the interval's axis."""
+    """Return where a probability lies on the interval's axis."""
     return round(10 + 300 * share, 1)
 
 

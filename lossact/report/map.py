@@ -9,50 +9,57 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lossact.claims.map import Axis, ClaimMap
+from lossact.palette import CLAIM_HOLDS, SOFT
+from lossact.report.style import styled
 
 MARKS = {"supported": "S", "refuted": "R", "inconclusive": "·"}
-COLOURS = mpl.colormaps["RdBu"]  # red where the claim fails, blue where it holds, on a scale from 0 to 1
+COLOURS = mpl.colormaps[CLAIM_HOLDS]
 
 
-def map_figure(one: ClaimMap) -> Figure:
-    """Win probability as colour, a letter for the verdict, a contour at 1/2, a ring at the claim's own setting."""
-    values = one.values
-    diverged = one.diverged()
-    x, y = (np.arange(len(axis.values)) for axis in (one.x, one.y))
+@styled
+def map_figure(claim_map: ClaimMap) -> Figure:
+    """Return win probability as colour, a letter for each verdict, a contour at 1/2, a ring at the reference point."""
+    values = claim_map.values
+    diverged = claim_map.diverged()
+    x, y = (np.arange(len(axis.values)) for axis in (claim_map.x, claim_map.y))
     figure = Figure(figsize=(max(7, 0.55 * len(x) + 4), max(5.5, 0.45 * len(y) + 2.5)), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(values, origin="lower", cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
     if min(values.shape) > 1 and values.min() < 0.5 < values.max():
         axes.contour(x, y, values, levels=[0.5], colors="black", linewidths=1.2)
-    for row, cells in enumerate(one.cells):
+    for row, cells in enumerate(claim_map.cells):
         for column, cell in enumerate(cells):
             shade = "white" if abs(values[row, column] - 0.5) > 0.3 else "black"
             axes.text(column, row, MARKS[cell.name], ha="center", va="center", color=shade, fontsize=11)
             if diverged[row, column]:
                 axes.add_patch(
-                    Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="///", edgecolor="gray", linewidth=0)
+                    Rectangle(
+                        (column - 0.5, row - 0.5), 1, 1, fill=False, hatch="///", edgecolor=SOFT.light, linewidth=0
+                    )
                 )
-    if one.reference_point is not None:
-        place = [_index(axis, value) for axis, value in zip((one.x, one.y), one.reference_point, strict=True)]
+    if claim_map.reference_point is not None:
+        axes_of_map = (claim_map.x, claim_map.y)
+        place = [_index(axis, value) for axis, value in zip(axes_of_map, claim_map.reference_point, strict=True)]
         if place[0] is not None and place[1] is not None:
             axes.plot([place[0]], [place[1]], "o", markersize=20, markerfacecolor="none", markeredgecolor="black")
-    _label(axes.xaxis, one.x)
-    _label(axes.yaxis, one.y)
-    figure.colorbar(image, ax=axes, label=one.hypothesis.effect_name)
-    axes.set_title(_wrapped(repr(one.hypothesis)), fontsize=12)
-    own = "; ring at the claim's own setting" if one.reference_point is not None else ""
-    figure.supxlabel(textwrap.fill(f"{legend(one)}; line at 1/2{own}", 110), fontsize=9)
+    _label(axes.xaxis, claim_map.x)
+    _label(axes.yaxis, claim_map.y)
+    figure.colorbar(image, ax=axes, label=claim_map.hypothesis.effect_name)
+    axes.set_title(_wrapped(repr(claim_map.hypothesis)), fontsize=12)
+    ring = "; ring at the claim's own setting" if claim_map.reference_point is not None else ""
+    figure.supxlabel(textwrap.fill(f"{legend(claim_map)}; line at 1/2{ring}", 110), fontsize=9)
     return figure
 
 
-def legend(one: ClaimMap) -> str:
-    """What the marks of a map mean, and how it was decided."""
+def legend(claim_map: ClaimMap) -> str:
+    """Return what the marks of a map mean, and at which level its cells were decided."""
     parts = ["S supported, R refuted, · open"]
-    if one.diverged().any():
+    if claim_map.diverged().any():
         parts.append("hatched where most replicas of a condition diverged")
-    parts.append(f"alpha {one.alpha:.2g} a side in each cell" + (" (exploratory)" if one.exploratory else ""))
-    if one.hypothesis.budget:
-        parts.append(f"within {one.hypothesis.budget} updates")
+    exploratory = " (exploratory)" if claim_map.exploratory else ""
+    parts.append(f"alpha {claim_map.alpha:.2g} a side in each cell{exploratory}")
+    if claim_map.hypothesis.budget:
+        parts.append(f"within {claim_map.hypothesis.budget} updates")
     return "; ".join(parts)
 
 
@@ -64,9 +71,9 @@ def _index(axis: Axis, value: float) -> float | None:
     return float(np.interp(np.log(value), np.log(values), steps) if axis.log else np.interp(value, values, steps))
 
 
-def _label(axis: Any, one: Axis) -> None:
-    axis.set_ticks(range(len(one.values)), [f"{value:.3g}" for value in one.values])
-    axis.set_label_text(one.path.rpartition(".")[2].replace("_", " ") + (" (log)" if one.log else ""))
+def _label(axis: Any, claim_axis: Axis) -> None:
+    axis.set_ticks(range(len(claim_axis.values)), [f"{value:.3g}" for value in claim_axis.values])
+    axis.set_label_text(claim_axis.path.rpartition(".")[2].replace("_", " ") + (" (log)" if claim_axis.log else ""))
     if axis.axis_name == "x":
         axis.set_tick_params(rotation=45)
 

@@ -1,4 +1,4 @@
-"""A map as one HTML page that opens from disk and loads nothing: each cell tells its verdict where one points at it."""
+"""A map as one HTML page that opens from disk and loads nothing; pointing at a cell shows its verdict."""
 
 from html import escape
 from pathlib import Path
@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from lossact.claims.map import Axis, ClaimMap
 from lossact.claims.verdict import Verdict
+from lossact.palette import css
 from lossact.report.map import COLOURS, MARKS, legend
 
 STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
+body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.3rem; margin: 0; }
 p { margin: .3rem 0; }
 .detail { opacity: .75; font-size: .9rem; }
@@ -34,70 +35,72 @@ td:focus { outline: 2px solid #000; }
 """
 
 
-def write_map_page(path: Path, one: ClaimMap) -> Path:
+def write_map_page(path: Path, claim_map: ClaimMap) -> Path:
     """Write the page; the folder must exist. Values on hover, or on the keyboard's focus.
 
     Args:
         path: the file.
-        one: the map.
+        claim_map: the map.
     """
-    diverged = one.diverged()
-    rows = "".join(_row(one, row, diverged[row]) for row in reversed(range(len(one.y.values))))
-    head = "".join(f"<th scope=col>{value:.3g}</th>" for value in one.x.values)
-    width = len(one.x.values)
-    sentence = escape(repr(one.hypothesis))
+    diverged = claim_map.diverged()
+    rows = "".join(_row(claim_map, row, diverged[row]) for row in reversed(range(len(claim_map.y.values))))
+    head = "".join(f"<th scope=col>{value:.3g}</th>" for value in claim_map.x.values)
+    width = len(claim_map.x.values)
+    sentence = escape(repr(claim_map.hypothesis))
+    effect, marks = escape(claim_map.hypothesis.effect_name), escape(legend(claim_map))
+    _, _, counts = str(claim_map).partition("\n")
+    details = f"{escape(counts)}; seed {claim_map.seed}, delta {claim_map.delta:g}{_reference(claim_map)}"
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{sentence}</title><style>{STYLE}</style></head><body><h1>{sentence}</h1>"
-        f"<p>{escape(one.hypothesis.effect_name)} from 0 (red) to 1 (blue); {escape(legend(one))}. Point at a cell.</p>"
-        f"<p class=detail>{escape(str(one).partition(chr(10))[2])}; seed {one.seed}, delta {one.delta:g}{_own(one)}</p>"
-        f"<div><table><thead><tr><th>{_name(one.y)}</th><th colspan={width}></th></tr></thead><tbody>{rows}</tbody>"
-        f"<tfoot><tr><th></th>{head}</tr><tr><th></th><th colspan={width}>{_name(one.x)}</th></tr></tfoot></table>"
-        "</div></body></html>\n"
+        f"<title>{sentence}</title><style>{css()}{STYLE}</style></head><body><h1>{sentence}</h1>"
+        f"<p>{effect} from 0 (red) to 1 (blue); {marks}. Point at a cell.</p><p class=detail>{details}</p>"
+        f"<div><table><thead><tr><th>{_name(claim_map.y)}</th><th colspan={width}></th></tr></thead>"
+        f"<tbody>{rows}</tbody><tfoot><tr><th></th>{head}</tr>"
+        f"<tr><th></th><th colspan={width}>{_name(claim_map.x)}</th></tr></tfoot></table></div></body></html>\n"
     )
     path.write_text(page, encoding="utf-8")
     return path
 
 
-def _row(one: ClaimMap, row: int, diverged: NDArray[np.bool_]) -> str:
+def _row(claim_map: ClaimMap, row: int, diverged: NDArray[np.bool_]) -> str:
     cells = []
-    for column, cell in enumerate(one.cells[row]):
+    for column, cell in enumerate(claim_map.cells[row]):
         value = cell.decision.value
         marks = [
             name
             for name, there in (
-                ("here", one.reference_point == (one.x.values[column], one.y.values[row])),
+                ("here", claim_map.reference_point == (claim_map.x.values[column], claim_map.y.values[row])),
                 ("diverged", diverged[column]),
             )
             if there
         ]
         ink = "#fff" if abs(value - 0.5) > 0.3 else "#000"
-        place = f"{one.x.path} = {one.x.values[column]:g}\n{one.y.path} = {one.y.values[row]:g}"
+        place = f"{claim_map.x.path} = {claim_map.x.values[column]:g}\n{claim_map.y.path} = {claim_map.y.values[row]:g}"
         cells.append(
             f'<td class="{" ".join(marks)}" tabindex=0 style="background-color:{to_hex(COLOURS(value))};color:{ink}">'
-            f"{MARKS[cell.name]}<span>{escape(place)}\n{escape(_told(cell))}</span></td>"
+            f"{MARKS[cell.name]}<span>{escape(place)}\n{escape(_cell_text(cell))}</span></td>"
         )
-    return f"<tr><th scope=row>{one.y.values[row]:.3g}</th>{''.join(cells)}</tr>"
+    return f"<tr><th scope=row>{claim_map.y.values[row]:.3g}</th>{''.join(cells)}</tr>"
 
 
-def _told(cell: Verdict) -> str:
+def _cell_text(cell: Verdict) -> str:
     d = cell.decision
     lines = [
         f"{cell.name.upper()}" + (f": {d.reason}" if d.reason else ""),
         f"{d.value:.3f} [{d.low:.3f}, {d.high:.3f}], {d.replicas} replicas",
     ]
-    for one in cell.conditions:
-        diverged = f", {one.diverged / one.replicas:.0%} diverged" if one.diverged else ""
-        lines.append(f"{one.name} arrives in {one.reached / one.replicas:.0%}{diverged}")
+    for condition in cell.conditions:
+        diverged = f", {condition.diverged / condition.replicas:.0%} diverged" if condition.diverged else ""
+        lines.append(f"{condition.name} arrives in {condition.reached / condition.replicas:.0%}{diverged}")
     return "\n".join(lines)
 
 
-def _own(one: ClaimMap) -> str:
-    if one.reference_point is None:
+def _reference(claim_map: ClaimMap) -> str:
+    if claim_map.reference_point is None:
         return ""
-    x, y = one.reference_point
-    return escape(f"; the claim's own setting: {one.x.path} = {x:g}, {one.y.path} = {y:g}")
+    x, y = claim_map.reference_point
+    return escape(f"; the claim's own setting: {claim_map.x.path} = {x:g}, {claim_map.y.path} = {y:g}")
 
 
 def _name(axis: Axis) -> str:

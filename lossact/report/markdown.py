@@ -7,14 +7,14 @@ from pathlib import Path
 
 from lossact.claims.result import ClaimResult
 from lossact.report.files import write_whole
-from lossact.report.formatting import bounds, counted, families, family_size, reached, story, value
+from lossact.report.formatting import bounds, counted, families, family_level, reached, story, value
 from lossact.report.run_info import RunInfo
 
 MARKS = {"supported": "✅", "refuted": "❌", "inconclusive": "❔"}
 
 
 def write_markdown(path: Path, results: Sequence[ClaimResult], run: RunInfo) -> None:
-    """Write a table a family, and below it what a reader should know of each claim.
+    """Write a table for each family, and details of each claim below it.
 
     Args:
         path: the file.
@@ -27,7 +27,7 @@ def write_markdown(path: Path, results: Sequence[ClaimResult], run: RunInfo) -> 
         lines += [
             f"## {plain(first.family)}",
             "",
-            f"{family_size(first)}, alpha {run.alpha:g}/{first.family_size} a side, delta {run.delta:g}, {run.setting}",
+            f"{family_level(first, run.alpha)}, delta {run.delta:g}, {run.setting}",
             "",
             "| verdict | claim | effect | interval | replicas | on record |",
             "|---|---|---|---|---|---|",
@@ -36,7 +36,7 @@ def write_markdown(path: Path, results: Sequence[ClaimResult], run: RunInfo) -> 
             *(line for member in members for line in _details(member, run)),
         ]
     lines += [f"- not decided: {plain(name)} ({plain(why)})" for name, why in run.undecided]
-    lines += ["", ", ".join(f"{name} {one}" for name, one in run.versions.items()), ""]
+    lines += ["", ", ".join(f"{name} {version}" for name, version in run.versions.items()), ""]
     write_whole(path, "\n".join(lines))
 
 
@@ -46,7 +46,7 @@ def _row(result: ClaimResult) -> str:
         plain(result.statement + (f" ({result.source})" if result.source else "")),
         value(result),
         bounds(result),
-        "" if result.exact else str(result.verdict["replicas"]),
+        "" if result.exact else str(result.verdict.replicas),
         result.recorded or "",
     ]
     return f"| {' | '.join(cells)} |"
@@ -54,11 +54,11 @@ def _row(result: ClaimResult) -> str:
 
 def _details(result: ClaimResult, run: RunInfo) -> list[str]:
     verdict = result.verdict
-    notes = [verdict["reason"], *result.warnings]
-    if verdict["conditions"]:
-        notes.append("reached the target: " + ", ".join(map(reached, verdict["conditions"])))
-    if verdict["story"]:
-        notes.append(story(verdict["story"]))
+    notes = [verdict.reason, verdict.sample, *result.warnings]
+    if verdict.conditions:
+        notes.append("reached the target: " + ", ".join(map(reached, verdict.conditions)))
+    if verdict.single_run_agreement:
+        notes.append(story(verdict.single_run_agreement))
     return [
         "<details>",
         f"<summary>{escape(result.statement)}</summary>",
@@ -80,5 +80,5 @@ def _code(text: str) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
+    """Return text on one line, escaped so that Markdown shows it unchanged."""
     return re.sub(r"([\\`*_{}\[\]<>#|~&@!$])", r"\\\1", " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""What trials and curves say, as rows of numbers by updates."""
+"""Trials and curves as rows of numbers, one for each update."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from lossact.storage import Curves, Trials
 
 
 def curve_rows(trials: Trials, curves: Curves | None, *, metric: str = "accuracy") -> list[dict[str, float]]:
-    """One row an update: the share that has reached the target, quantiles of loss and metric, and of gradient norms.
+    """Return a row for each update: share that has arrived, quantiles of loss, metric and gradient norms.
 
     A replica that rests keeps its last values, as early stopping leaves it. Norms are in the rows that have them.
     """

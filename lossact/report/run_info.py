@@ -1,11 +1,10 @@
-"""What every verdict of a report holds for."""
+"""The settings under which a report's claims were decided."""
 
 import shlex
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import PurePosixPath
 
 from lossact.claims.result import ClaimResult
+from lossact.storage.machine import installed_version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,19 +28,15 @@ class RunInfo:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of the packages that outcomes depend on."""
-        return {name: version(name) for name in ("lossact", "torch", "numpy", "lightning")}
+        """Return the versions of the packages that outcomes depend on."""
+        return {name: installed_version(name) for name in ("lossact", "torch", "numpy", "lightning")}
 
     @property
     def setting(self) -> str:
-        """The options in words."""
+        """Return the options in words."""
         data = f", data from {self.data}" if self.data else ""
         return f"seed {self.seed}, up to {self.max_replicas} replicas, {self.device}{data}"
 
     def rerun_command(self, result: ClaimResult) -> str:
-        """The command that decides a claim anew at the same level, from the root of its project."""
-        if result.family_declared or result.exact:
-            return shlex.join(["pytest", result.id, *self.flags])
-        # The size of a family that nobody declared is that of all its claims.
-        file, _, name = result.id.partition("::")
-        return shlex.join(["pytest", str(PurePosixPath(file).parent), "-k", name.partition("[")[0], *self.flags])
+        """Return the command that decides a claim again at the same level, from its project's root."""
+        return shlex.join(["pytest", result.id, *self.flags])

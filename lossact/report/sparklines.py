@@ -17,7 +17,7 @@ BESIDES = 36  # columns for margins, the share and two losses
 
 
 def condition_lines(conditions: Sequence[StoredCondition], *, width: int) -> list[str]:
-    """A line a condition: the share that reached the target and the median loss, both by updates, left to right.
+    """Return a line for each condition: the share that has arrived and the median loss, by updates.
 
     Args:
         conditions: each once.
@@ -25,29 +25,30 @@ def condition_lines(conditions: Sequence[StoredCondition], *, width: int) -> lis
     """
     if width < NARROWEST or not conditions:
         return []
-    size = min(NAME, max(9, *(len(one.name) for one in conditions)))
+    size = min(NAME, max(9, *(len(condition.name) for condition in conditions)))
     length = min(LENGTH, (width - BESIDES - size) // 2)
     head = f"    {'condition':{size}}  {'reached the target':{length + 5}}   {'median loss':{length}}"
-    return [head.rstrip(), *(f"    {_line(one, size, length)}".rstrip() for one in conditions)]
+    return [head.rstrip(), *(f"    {_line(condition, size, length)}".rstrip() for condition in conditions)]
 
 
-def _line(one: StoredCondition, size: int, length: int) -> str:
-    arrived = cumulative_incidence(one.trials.steps[one.trials.reached], one.trials.budget, replicas=len(one.trials))
-    name = printable(one.name)
+def _line(condition: StoredCondition, size: int, length: int) -> str:
+    trials = condition.trials
+    arrived = cumulative_incidence(trials.steps[trials.reached], trials.budget, replicas=len(trials))
+    name = printable(condition.name)
     name = name if len(name) <= size else name[: size - 1] + "…"
-    told = share(int(one.trials.reached.sum()), len(one.trials))
-    line = f"{name:{size}}  {sparkline(arrived, 0, 1, length=length)} {told:>4}"
-    if one.curves is None or not len(one.curves):
+    arrived_share = share(int(trials.reached.sum()), len(trials))
+    line = f"{name:{size}}  {sparkline(arrived, 0, 1, length=length)} {arrived_share:>4}"
+    if condition.curves is None or not len(condition.curves):
         return line
-    loss = bands("loss", one.curves.loss)["loss/median"]
+    loss = bands("loss", condition.curves.loss)["loss/median"]
     seen = loss[np.isfinite(loss)]
     low, top = (min(0.0, seen.min()), seen.max()) if len(seen) else (0.0, 1.0)
     return f"{line}   {sparkline(loss, low, top, length=length)} {loss[0]:.3g} to {loss[-1]:.3g}"
 
 
 def sparkline(values: ArrayLike, low: float, high: float, *, length: int = LENGTH) -> str:
-    """Bars of eighths from low to high at `length` moments, first and last included; a blank where not finite."""
-    found = np.asarray(values, dtype=np.float64)
-    shown = found[np.linspace(0, len(found) - 1, length).round().astype(np.int64)]
+    """Return `length` bars, in eighths from low to high, first and last value included; blank where not finite."""
+    numbers = np.asarray(values, dtype=np.float64)
+    shown = numbers[np.linspace(0, len(numbers) - 1, length).round().astype(np.int64)]
     scaled = np.clip((shown - low) / (high - low or 1.0), 0, 1)
-    return "".join(BARS[min(7, int(8 * one))] if np.isfinite(one) else " " for one in scaled)
+    return "".join(BARS[min(7, int(8 * level))] if np.isfinite(level) else " " for level in scaled)

@@ -1,4 +1,4 @@
-"""What the store holds of the conditions that verdicts rest on."""
+"""Stored trials and curves of the conditions that verdicts rest on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,19 +27,19 @@ class StoredCondition:
     claims: tuple[str, ...]
 
     def first(self, replicas: int) -> "StoredCondition":
-        """The condition over its first replicas."""
+        """Return the condition over its first replicas."""
         curves = None if self.curves is None else self.curves.first(replicas)
         return replace(self, trials=self.trials.first(replicas), curves=curves)
 
     @property
     def metric_name(self) -> str:
-        """What the metric beside the loss is: the accuracy, or the target's own."""
+        """Return the name of the metric beside the loss: accuracy, or that of the target."""
         function = self.content["condition"].get("target", {}).get("measure", {}).get("function")
         return "accuracy" if function is None else str(function["name"]).rpartition(".")[2]
 
 
 def stored_conditions(results: Sequence[ClaimResult], store: Store) -> dict[str, StoredCondition]:
-    """By key, each condition once; those that another process kept to itself are left out.
+    """Return each condition once, by key; without those that another process did not store.
 
     Raises:
         StoreError: what is stored cannot be read.
@@ -51,7 +51,7 @@ def stored_conditions(results: Sequence[ClaimResult], store: Store) -> dict[str,
 def _read(key: str, name: str, results: Sequence[ClaimResult], store: Store) -> StoredCondition:
     about = [result for result in results if key in dict(result.keys).values()]
     content = store.content(key)
-    replicas = max(one.verdict["replicas"] for one in about)
+    replicas = max(result.verdict.replicas for result in about)
     trials = store.trials(key, content["condition"]["budget"], first=replicas)
     curves = store.curves(key, content["block"])
     return StoredCondition(
@@ -59,5 +59,5 @@ def _read(key: str, name: str, results: Sequence[ClaimResult], store: Store) -> 
         content=content,
         trials=trials,
         curves=None if curves is None else curves.first(len(trials)),
-        claims=tuple(one.id for one in about),
+        claims=tuple(result.id for result in about),
     )

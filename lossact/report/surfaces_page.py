@@ -1,68 +1,64 @@
-"""A page on which a neuron's surfaces are turned by hand, and its input, target, activation and loss moved."""
+"""A page on which a neuron's surfaces are turned by hand, and its input, target, activation and losses changed."""
 
 import json
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from lossact.functional import Grid, Neuron
+import matplotlib as mpl
+from matplotlib.colors import to_hex
 
-POINTS = 61
+from lossact.functional import RANGES, Grid
+from lossact.palette import DIVERGING, SEQUENTIAL, css
+from lossact.report.surfaces import figure_list
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>One neuron: output, loss, gradient</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 1.5rem auto; max-width: 90rem; padding: 0 1rem; }
-h1 { font-size: 1.4rem; margin: 0 0 .2rem; }
-form { display: flex; flex-wrap: wrap; gap: .6rem 1.6rem; align-items: center; margin: 1rem 0; }
-label { display: flex; gap: .5rem; align-items: center; }
-output { min-width: 3.2rem; font-variant-numeric: tabular-nums; }
-main { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1rem; }
-figure { margin: 0; border: 1px solid #8885; border-radius: .5rem; overflow: hidden; }
-figure > div { height: 26rem; }
-figcaption { padding: .4rem .8rem; }
-figcaption span { opacity: .7; }
-</style>
-<script src="surfaces.js"></script>
-</head>
-<body>
-<h1>One neuron: output, loss and gradient</h1>
-<p>p = act(w x + b), and its loss against the target y. Drag a surface to turn it.</p>
-<form>
-<label>activation <select id="activation"></select></label>
-<label>loss <select id="loss"></select></label>
-<label>input x <input id="x" type="range" min="-3" max="3" step="0.05"><output id="x-value"></output></label>
-<label>target y <input id="y" type="range" min="0" max="1" step="0.01"><output id="y-value"></output></label>
-</form>
-<main>
-<figure><figcaption>Output p <span id="output-note"></span></figcaption><div id="output"></div></figure>
-<figure><figcaption>Loss <span id="loss-note"></span></figcaption><div id="loss-surface"></div></figure>
-<figure><figcaption>Gradient in w <span id="gradient-note"></span></figcaption><div id="gradient"></div></figure>
-</main>
-</body>
-</html>
-"""
+ROWS = 61  # along z, at least
+SCRIPTS = ("neuron.js", "mesh.js", "profile.js", "page.js")
 
 
-def write_page(directory: Path, neuron: Neuron, grid: Grid) -> Path:
+def write_page(directory: Path, activations: Sequence[str], losses: Sequence[str], grids: Mapping[str, Grid]) -> Path:
     """Write surfaces.html and, beside it, surfaces.js with all that it runs; no network is needed.
+
+    Without WebGL the page shows the pictures of the pairs that lie beside it.
 
     Args:
         directory: where to; must exist.
-        neuron: what is shown first.
-        grid: ranges, and the input and target shown first.
+        activations, losses: names; the first ones are shown first.
+        grids: of each of these activations: ranges, and the input and target shown first.
+
+    Returns:
+        the page.
     """
     from plotly.offline import get_plotlyjs
 
-    state = {"activation": neuron.activation, "loss": neuron.loss, "x": grid.x, "y": grid.y}
-    setup = {"state": state, "w": grid.w, "b": grid.b, "points": POINTS}
-    script = files("lossact.report").joinpath("surfaces.js").read_text(encoding="utf-8")
-    whole = f"{get_plotlyjs()}\nconst SETUP = {json.dumps(setup)};\n{script}"
+    first = grids[activations[0]]
+    ranges = {name: {"w": ends, "b": ends} for name, ends in RANGES.items()}
+    ranges |= {name: {"w": grid.w, "b": grid.b} for name, grid in grids.items()}
+    setup = {
+        "state": {
+            "activation": activations[0],
+            "left": losses[0],
+            "right": losses[min(1, len(losses) - 1)],
+            "quantity": "loss",
+            "x": first.x,
+            "y": first.y,
+        },
+        "ranges": ranges,
+        "rows": ROWS,
+        "drawn": {"pictures": [name for name, _, _ in figure_list(activations, losses)], "x": first.x, "y": first.y},
+        "sequential": _colour_scale(SEQUENTIAL),
+        "diverging": _colour_scale(DIVERGING),
+    }
+    parts = files("lossact.report").joinpath("page")
+    scripts = [parts.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS]
+    whole = "\n".join([get_plotlyjs(), f"const SETUP = {json.dumps(setup)};", *scripts])
     (directory / "surfaces.js").write_text(whole, encoding="utf-8")
     page = directory / "surfaces.html"
-    page.write_text(PAGE, encoding="utf-8")
+    html = parts.joinpath("page.html").read_text(encoding="utf-8")
+    page.write_text(html.replace("/* palette */\n", css()), encoding="utf-8")
     return page
+
+
+def _colour_scale(name: str) -> list[tuple[float, str]]:
+    """Return a colour map of matplotlib as plotly takes it."""
+    return [(k / 20, to_hex(mpl.colormaps[name](k / 20))) for k in range(21)]

@@ -5,9 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lossact.claims.result import ClaimResult
-from lossact.report.formatting import bounds, decided, family_size, printable, reached, short_name, story, value
-
-COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
+from lossact.palette import TERMINAL
+from lossact.report.formatting import (
+    bounds,
+    decided,
+    family_level,
+    printable,
+    reached,
+    short_name,
+    story,
+    unreached,
+    value,
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,7 @@ class Line:
 def verdict_table(
     results: Sequence[ClaimResult], *, alpha: float, delta: float, setting: str, width: int
 ) -> list[Line]:
-    """The verdicts of one family, each with effect, interval, replicas and reach rates.
+    """Return the verdicts of a family, each with effect, interval, replicas and shares that arrived.
 
     Args:
         results: of one family, at least one.
@@ -31,11 +40,11 @@ def verdict_table(
         width: columns of the terminal.
     """
     first = results[0]
-    budgets = sorted({result.verdict["budget"] for result in results if result.verdict["budget"]})
-    levels = {result.verdict["effect"]["level"] for result in results if not result.exact}
+    budgets = sorted({result.verdict.budget for result in results if result.verdict.budget})
+    levels = {result.verdict.effect.level for result in results if not result.exact}
     level = max(levels, default=1.0)
     head = (
-        f"{family_size(first)}, alpha {alpha:g}/{first.family_size} a side, delta {delta:g}, "
+        f"{family_level(first, alpha)}, delta {delta:g}, "
         + (f"budget {' or '.join(map(str, budgets))} updates, " if budgets else "")
         + setting
     )
@@ -51,22 +60,28 @@ def verdict_table(
 
 def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
     verdict = result.verdict
-    effect = verdict["effect"]
-    replicas = "" if result.exact else verdict["replicas"]
-    row = f"{result.name.upper():12}  {value(result):6} {bounds(result):15}  {replicas:>8}  {short_name(result)}"
+    effect = verdict.effect
+    replicas = "" if result.exact else verdict.replicas
+    name = short_name(result) + unreached(result)
+    row = f"{result.name.upper():12}  {value(result):6} {bounds(result):15}  {replicas:>8}  {name}"
     details = [f"{result.sentence}{f' ({result.source})' if result.source else ''}"]
-    if verdict["decided_at"] or verdict["reason"]:
-        details.append("; ".join(filter(None, (decided(result), verdict["reason"]))))
-    if effect["name"] != "win probability" and not result.exact:
-        details.append(f"effect: {effect['name']}")
-    if effect["level"] != level and not result.exact:
-        details.append(f"interval at {effect['level']:.1%}")
+    if verdict.decided_at or verdict.reason:
+        details.append("; ".join(filter(None, (decided(result), verdict.reason))))
+    if verdict.sample:
+        details.append(verdict.sample)
+    if effect.name != "win probability" and not result.exact:
+        details.append(f"effect: {effect.name}")
+    if effect.level != level and not result.exact:
+        details.append(f"interval at {effect.level:.1%}")
     if result.recorded is not None and result.recorded != result.name:
         details.append(f"on record{'' if result.decides else ' for the default setting'}: {result.recorded}")
-    if verdict["conditions"]:
-        details.append("reached the target: " + ", ".join(map(reached, verdict["conditions"])))
-    if verdict["story"]:
-        details.append(story(verdict["story"]))
+    if verdict.difference is not None:
+        details.append(str(verdict.difference))
+    with_target = [condition for condition in verdict.conditions if condition.has_target]
+    if with_target:
+        details.append("reached the target: " + ", ".join(map(reached, with_target)))
+    if verdict.single_run_agreement:
+        details.append(story(verdict.single_run_agreement))
     details += [f"note: {warning}" for warning in result.warnings]
     indent = " " * 4
     wrapped = [
@@ -74,4 +89,4 @@ def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
         for detail in details
         for text in textwrap.wrap(detail, max(width, 40), initial_indent=indent, subsequent_indent=indent * 2)
     ]
-    return [Line(printable(row), COLOURS[result.name]), *(Line(printable(text)) for text in wrapped)]
+    return [Line(printable(row), TERMINAL[result.name]), *(Line(printable(text)) for text in wrapped)]

@@ -51,9 +51,10 @@ def log_claims(
 
     def log(start: Start) -> None:
         ids = {}
-        for key, one in conditions().items():
-            run = start(one.name, "condition", {"name": one.name, "claims": list(one.claims), **one.content})
-            _log_condition(run, one, store.directory / "surfaces")
+        for key, condition in conditions().items():
+            config = {"name": condition.name, "claims": list(condition.claims), **condition.content}
+            run = start(condition.name, "condition", config)
+            _log_condition(run, condition, store.directory / "surfaces")
             ids[key] = run.id
             run.finish()
         run = start("verdicts", "verdicts", {"seed": seed, "delta": delta})
@@ -63,11 +64,11 @@ def log_claims(
     return _logged(log, group, store, mode)
 
 
-def log_map(one: ClaimMap, picture: Path, store: Store, *, mode: str) -> str:
+def log_map(claim_map: ClaimMap, picture: Path, store: Store, *, mode: str) -> str:
     """Log a map: its picture, and each cell as a row.
 
     Args:
-        one: the map.
+        claim_map: the map.
         picture: its PNG.
         store: beside which offline runs lie.
         mode: "offline" or "online".
@@ -79,18 +80,18 @@ def log_map(one: ClaimMap, picture: Path, store: Store, *, mode: str) -> str:
     def log(start: Start) -> None:
         import wandb
 
-        config = {name: getattr(one, name) for name in ("seed", "alpha", "delta", "exploratory")}
-        run = start(repr(one.hypothesis), "map", config | {"x": asdict(one.x), "y": asdict(one.y)})
-        columns = [one.x.path, one.y.path, "verdict", "value", "low", "high", "replicas", "diverged"]
+        config = {name: getattr(claim_map, name) for name in ("seed", "alpha", "delta", "exploratory")}
+        run = start(repr(claim_map.hypothesis), "map", config | {"x": asdict(claim_map.x), "y": asdict(claim_map.y)})
+        columns = [claim_map.x.path, claim_map.y.path, "verdict", "value", "low", "high", "replicas", "diverged"]
         rows: list[list[Any]] = []
-        for (row, column), diverged in np.ndenumerate(one.diverged()):
-            cell = one.cells[row][column]
+        for (row, column), diverged in np.ndenumerate(claim_map.diverged()):
+            cell = claim_map.cells[row][column]
             d = cell.decision
-            place = one.x.values[column], one.y.values[row]
+            place = claim_map.x.values[column], claim_map.y.values[row]
             rows.append([*place, cell.name, d.value, d.low, d.high, d.replicas, bool(diverged)])
         run.log({"map": wandb.Image(str(picture))})
         _log_table(run, "cells", columns, rows)
-        names = [cell.name for cell in one.verdicts]
+        names = [cell.name for cell in claim_map.verdicts]
         run.summary.update({f"cells/{name}": names.count(name) for name in ("supported", "refuted", "inconclusive")})
         run.finish()
 
@@ -109,7 +110,7 @@ def prepare_wandb() -> None:
 
 @contextmanager
 def wandb_given_up(*others: type[Exception]) -> Iterator[None]:
-    """Let go of W&B where it cannot go on, and say why in one line.
+    """Give up W&B where it cannot go on, and say why in one line.
 
     Args:
         *others: exceptions that end it too, beside wandb's own, which have no common base, and a broken connection.
@@ -135,7 +136,7 @@ def _is_of_wandb(error: Exception) -> bool:
 
 
 def define_axes(run: Any, metric: str) -> None:
-    """Updates are the axis of all that is logged; summaries keep the best of what is minimised or maximised."""
+    """Make updates the axis of everything logged, and let summaries keep best values."""
     run.define_metric("update", hidden=True)
     run.define_metric("*", step_metric="update")
     for name, best in (("loss", "min"), ("loss/median", "min"), (metric, "max"), (f"{metric}/median", "max")):
@@ -144,12 +145,12 @@ def define_axes(run: Any, metric: str) -> None:
 
 
 def log_arrivals(run: Any, trials: Trials, metadata: Mapping[str, Any], pictures: Path) -> None:
-    """What is known when training is over: who arrived when, each trial as a file, and the neuron's surfaces.
+    """Log the results of training: arrivals, each trial as a file, and the neuron's surfaces.
 
     Args:
         run: the condition's.
         trials: its outcomes.
-        about: its content, as the store's key holds it.
+        metadata: its content, as the store's key holds it.
         pictures: a folder that keeps drawn surfaces.
     """
     import wandb
@@ -159,11 +160,11 @@ def log_arrivals(run: Any, trials: Trials, metadata: Mapping[str, Any], pictures
     if len(steps):
         counts, edges = np.histogram(steps, bins=50, range=(0, trials.budget))
         row["steps_to_target"] = wandb.Histogram(np_histogram=(counts.tolist(), edges.tolist()))
-        row["arrivals"] = wandb.Table(columns=["steps_to_target"], data=[[int(one)] for one in steps[:MOST_ROWS]])
+        row["arrivals"] = wandb.Table(columns=["steps_to_target"], data=[[int(step)] for step in steps[:MOST_ROWS]])
     images = [wandb.Image(str(path), caption=path.stem) for path in _surfaces(metadata, pictures)]
     run.log(row | ({"surfaces": images} if images else {}))
     columns = ["replica", "steps_to_target", "diverged"]
-    _log_file(run, "trials", columns, [[one.replica, one.steps_to_target, one.diverged] for one in trials])
+    _log_file(run, "trials", columns, [[trial.replica, trial.steps_to_target, trial.diverged] for trial in trials])
     run.summary.update(
         {
             "replicas": len(trials),
@@ -190,7 +191,7 @@ def save_workspace(workspace: Any) -> str:
 
 
 def _surfaces(metadata: Mapping[str, Any], pictures: Path) -> list[Path]:
-    """The surfaces of a built-in network's neuron; drawn once for a store, because drawing takes seconds."""
+    """Return pictures of a built-in network's neuron, drawn once for a store because drawing takes seconds."""
     condition = metadata["condition"]
     activation, loss = condition.get("network", {}).get("activation"), condition.get("loss")
     if not isinstance(activation, str) or not isinstance(loss, str):
@@ -198,16 +199,17 @@ def _surfaces(metadata: Mapping[str, Any], pictures: Path) -> list[Path]:
     stems = [f"output_{activation}", f"loss_{activation}_{loss}", f"gradient_{activation}_{loss}"]
     paths = [pictures / f"{stem}.png" for stem in stems]
     if not all(path.exists() for path in paths):
-        from lossact.functional import Grid
+        from lossact.functional import RANGES, Grid
         from lossact.report.surfaces import draw_surfaces
 
         pictures.mkdir(parents=True, exist_ok=True)
-        draw_surfaces(pictures, [activation], [loss], Grid(resolution=61))
+        grid = Grid(RANGES[activation], RANGES[activation], resolution=61)
+        draw_surfaces(pictures, [activation], [loss], {activation: grid})
     return paths
 
 
 def _logged(log: Callable[[Start], None], group: str, store: Store, mode: str) -> str:
-    """Run `log` with a function that starts a run of the group (name, job type, config); where the runs are."""
+    """Call `log` with a function that starts a run (name, job type, config), and return where the runs are."""
     prepare_wandb()
     directory = store.directory if not store.temporary else Path.cwd() / ".lossact"
     directory.mkdir(exist_ok=True)
@@ -245,11 +247,11 @@ def _logged(log: Callable[[Start], None], group: str, store: Store, mode: str) -
     return f"W&B: group {group}, offline in {os.path.relpath(directory / 'wandb')} (wandb sync uploads it)"
 
 
-def _log_condition(run: Any, one: StoredCondition, pictures: Path) -> None:
-    define_axes(run, one.metric_name)
-    for row in curve_rows(one.trials, one.curves, metric=one.metric_name):
+def _log_condition(run: Any, condition: StoredCondition, pictures: Path) -> None:
+    define_axes(run, condition.metric_name)
+    for row in curve_rows(condition.trials, condition.curves, metric=condition.metric_name):
         run.log(row)
-    log_arrivals(run, one.trials, one.content, pictures)
+    log_arrivals(run, condition.trials, condition.content, pictures)
 
 
 def _log_verdicts(run: Any, results: Sequence[ClaimResult], ids: Mapping[str, str]) -> None:
@@ -264,12 +266,12 @@ def _log_verdicts(run: Any, results: Sequence[ClaimResult], ids: Mapping[str, st
     ]  # fmt: skip
     rows: list[list[Any]] = []
     for result in results:
-        effect = result.verdict["effect"]
-        reached = ", ".join(f"{c['name']} {c['reached']}/{c['replicas']}" for c in result.verdict["conditions"])
+        effect = result.verdict.effect.to_json()
+        reached = ", ".join(f"{c.name} {c.reached}/{c.replicas}" for c in result.verdict.conditions)
         runs = ", ".join(ids[key] for _, key in result.keys if key in ids)
         rows.append(
             [result.id, result.statement, result.source, result.name, result.recorded, effect["name"], effect["value"],
-             effect["low"], effect["high"], result.verdict["replicas"], reached, runs]
+             effect["low"], effect["high"], result.verdict.replicas, reached, runs]
         )  # fmt: skip
     _log_table(run, "verdicts", columns, rows)
     if any(not result.exact for result in results):

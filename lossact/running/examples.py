@@ -40,7 +40,7 @@ def validation_sets(
     if len(held_out) == len(sets):
         return held_out
     condition, _ = members[0]
-    if condition.target.split == "validation":
+    if "validation" in {measure.split for measure in (condition.watched, *condition.measures.values())}:
         raise InputError(f"{condition}: its target is on validation data, and its data have none")
     return None
 
@@ -83,7 +83,7 @@ def check_targets(condition: Condition, targets: torch.Tensor) -> None:
             f"have shape {tuple(targets.shape[1:])}, from {targets.min():g} to {targets.max():g}; "
             "for others give a function (outputs, targets) -> losses"
         )
-    if isinstance(condition.target.measure, Accuracy) and targets.ndim == 3 and targets.shape[2] > 1:
+    if isinstance(condition.watched, Accuracy) and targets.ndim == 3 and targets.shape[2] > 1:
         shares = targets.double().sum(2)
         if not torch.allclose(shares, torch.ones_like(shares)):
             raise InputError(

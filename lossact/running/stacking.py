@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,18 @@ from lossact.checks import EMPTY
 from lossact.conditions.condition import Condition
 from lossact.conditions.measures import Loss, Metric, Target
 from lossact.conditions.optimizers import Optimizer, RuleBasedOptimizer, TorchOptimizer
+from lossact.data import GeneratedData
 from lossact.errors import InputError
 from lossact.functional import is_correct
 from lossact.models import plain_network
 from lossact.models.config import CNNConfig
 from lossact.models.factory import ModuleFactory
-from lossact.replicas.engine import StoppingCriterion
+from lossact.replicas.engine import NEVER, StoppingCriterion
 from lossact.replicas.flat_population import FlatPopulation
 from lossact.replicas.minibatches import Minibatches
 from lossact.replicas.modules import cast_module, freeze, make_modules
 from lossact.replicas.named_population import NamedPopulation
-from lossact.replicas.named_tensors import Tensors, first_tensor, map_tensors
+from lossact.replicas.named_tensors import Tensors, first_tensor, map_tensors, tensors_in
 from lossact.replicas.network import image_sides, stacked_network
 from lossact.replicas.objective import Objective, OfOneBatch
 from lossact.replicas.optimizers import (
@@ -40,7 +42,6 @@ from lossact.replicas.passes import Networks
 from lossact.replicas.population import Population
 from lossact.replicas.probe import check_alike, check_stackable, metric_stacks, probe
 from lossact.replicas.random_streams import (
-    FORWARD,
     ORDER,
     TEST,
     WEIGHTS,
@@ -59,6 +60,7 @@ from lossact.running.examples import (
     stacked_arrays,
     validation_sets,
 )
+from lossact.running.value_plan import value_plan
 from lossact.training.base import ExampleSets, MeasurementPlan, RunDescription
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.loaders import Examples
@@ -107,12 +109,17 @@ def stack_replicas(
     check_targets(condition, training[1])
     held_out = validation_sets(members, seed, sets)
     validation = None if held_out is None else as_trained(condition, stacked_arrays(held_out, dtype), dtype)
-    if validation is not None and condition.target.split == "validation":
+    if validation is not None and condition.watched.split == "validation":
         check_targets(condition, validation[1])
     test = None
-    if fresh_test_data and condition.data.per_replica:
+    if condition.data.per_replica and (fresh_test_data or condition.measures_test_examples):
         test = as_trained(condition, stacked_arrays(data_sets(members, seed, TEST), dtype), dtype)
-    examples = ExampleSets(training=training, validation=validation, test=test)
+    examples = ExampleSets(
+        training=training,
+        validation=validation,
+        test=test,
+        test_by_function=isinstance(condition.data, GeneratedData),
+    )
     batches = None
     n_examples = training[1].shape[1]
     size = checked_batch_size(condition, n_examples)
@@ -122,7 +129,11 @@ def stack_replicas(
     return StackedReplicasModule(
         make_population(members, seed, training, dtype),
         examples,
-        plan_of(condition, curves_of=curves_of),
+        replace(
+            plan_of(condition, curves_of=curves_of),
+            trains_to_budget=bool(condition.measures),
+            values=value_plan(condition, objective_of(condition), examples),
+        ),
         batches=batches,
         budget=condition.budget,
         compiled=compute_config.compiled,
@@ -137,7 +148,7 @@ def plan_of(condition: Condition, *, curves_of: int = 0) -> MeasurementPlan:
     """What is measured of a condition's replicas, and when."""
     return MeasurementPlan(
         criterion=criterion_of(condition.target),
-        on_validation=condition.target.split == "validation",
+        on_validation=condition.watched.split == "validation",
         every=condition.measured_every,
         curves_of=curves_of,
     )
@@ -145,7 +156,7 @@ def plan_of(condition: Condition, *, curves_of: int = 0) -> MeasurementPlan:
 
 def objective_of(condition: Condition) -> Objective:
     """Loss and metric that the condition names."""
-    measure = condition.target.measure
+    measure = condition.watched
     if isinstance(measure, Metric):
         function = measure.function
         return Objective(
@@ -154,8 +165,10 @@ def objective_of(condition: Condition) -> Objective:
     return Objective(condition.loss, is_correct if condition.measures_accuracy else None)
 
 
-def criterion_of(target: Target) -> StoppingCriterion:
-    """The target on the scale that the engine measures."""
+def criterion_of(target: Target | None) -> StoppingCriterion:
+    """Return the target on the scale that the engine measures; without a target, what is never met."""
+    if target is None:
+        return NEVER
     return StoppingCriterion(
         target.threshold, of_loss=isinstance(target.measure, Loss), at_most=target.at_most is not None
     )
@@ -182,8 +195,7 @@ def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples
             bias_gradient_scale=bias_gradient_scale,
             template=plain_network(config, image_shape).to(dtype),
         )
-    shown = map_tensors(lambda tensor: tensor[0][: condition.batch_size], training)
-    networks = _networks(members, seed, shown, dtype)
+    networks = _networks(members, seed, training, dtype)
     template = networks.template
     recipe = None
     if isinstance(condition.optimizer, TorchOptimizer):
@@ -217,10 +229,11 @@ def clipping_of(condition: Condition) -> Clipping:
     return Clipping(condition.clip_norm, condition.clip_value)
 
 
-def _networks(members: Sequence[ReplicaKey], seed: int, shown: Examples, dtype: torch.dtype) -> Networks:
-    """Make replicas' networks, stacked or side by side as the condition says; `shown` is one replica's batch."""
+def _networks(members: Sequence[ReplicaKey], seed: int, training: Examples, dtype: torch.dtype) -> Networks:
+    """Make replicas' networks, stacked or side by side as the condition says."""
     condition, _ = members[0]
     objective = objective_of(condition)
+    shown = map_tensors(lambda tensor: tensor[0][: condition.batch_size], training)
     input_shape = tuple(first_tensor(shown[0]).shape[1:])
     modules = [cast_module(module, dtype) for module in plain_networks(members, seed, input_shape)]
     (one_more,) = plain_networks(members[:1], seed, input_shape)  # the pass may leave traces in it
@@ -229,13 +242,16 @@ def _networks(members: Sequence[ReplicaKey], seed: int, shown: Examples, dtype: 
     if condition.stacked:
         check_stackable(report)
         check_alike(modules)
-    if condition.stacked or (not report.drew and report.changed is None):
-        _check_replicas_differ(members, modules)
+    if not report.draws and (condition.stacked or report.changed is None):
+        _check_replicas_differ(members, modules, training)
+    if condition.stacked or (not report.draws and report.changed is None):
         for module in modules:
             freeze(module, report.unreached)
     if not condition.stacked:
-        return UnstackedModules(modules, objective, replicas, [forward_seed(seed, replica) for replica in replicas])
-    networks = StackedModule(modules, objective, replicas, changing=report.changed_buffers)
+        return UnstackedModules(modules, objective, replicas, seed)
+    networks = StackedModule(
+        modules, objective, replicas, changing=report.changed_buffers, draws_by=seed if report.draws else None
+    )
     networks.metric_stacks = metric_stacks(networks, *shown)
     if not networks.metric_stacks:
         warnings.warn(
@@ -245,14 +261,23 @@ def _networks(members: Sequence[ReplicaKey], seed: int, shown: Examples, dtype: 
     return networks
 
 
-def _check_replicas_differ(members: Sequence[ReplicaKey], modules: Sequence[nn.Module]) -> None:
-    """Raise InputError where all replicas are the same run, whose verdict would be that of a single one."""
+def _check_replicas_differ(members: Sequence[ReplicaKey], modules: Sequence[nn.Module], training: Examples) -> None:
+    """Raise InputError where all replicas are the same run, whose verdict would be that of a single one.
+
+    Args:
+        members: the replicas.
+        modules: one each, with its initial weights.
+        training: inputs and targets (replicas or 1, n, ...).
+    """
     first, _ = members[0]
-    if first.data.per_replica or first.batch_size is not None:
-        return
-    alike = [module for (condition, _), module in zip(members, modules, strict=True) if condition == first]
-    starts = [[*module.parameters(), *module.buffers()] for module in alike]
-    if len(alike) > 1 and all(all(map(torch.equal, start, starts[0])) for start in starts[1:]):
+    arrays = tensors_in(training)
+    if first.batch_size is not None and first.batch_size < arrays[-1].shape[1]:
+        return  # each replica has its own order of batches
+    rows = [row for row, (condition, _) in enumerate(members) if condition == first]
+    starts = [[*modules[row].parameters(), *modules[row].buffers()] for row in rows]
+    same_start = all(all(map(torch.equal, start, starts[0])) for start in starts[1:])
+    same_data = all(len(array) == 1 or bool((array[rows] == array[rows[0]]).all()) for array in arrays)
+    if len(rows) > 1 and same_start and same_data:
         raise InputError(
             f"{first}: all replicas start from the same weights and learn the same examples, so that many are one run; "
             "leave seeds to lossact (no torch.manual_seed in network), or give data that are drawn"
@@ -320,11 +345,6 @@ def plain_networks(members: Sequence[ReplicaKey], seed: int, image_shape: tuple[
 def replica_seed(seed: int, replica: int) -> int:
     """What a replica of a LightningModule or a function is seeded with: in [0, 2^32)."""
     return _torch_seed(seed, replica, WEIGHTS) % 2**32
-
-
-def forward_seed(seed: int, replica: int) -> int:
-    """What a replica's forward passes draw from."""
-    return _torch_seed(seed, replica, FORWARD)
 
 
 def _torch_seed(seed: int, replica: int, stream: int) -> int:

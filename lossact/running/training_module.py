@@ -11,7 +11,9 @@ from torch import nn
 
 from lossact.conditions.condition import Condition
 from lossact.conditions.optimizers import Optimizer, RuleBasedOptimizer, TorchOptimizer
+from lossact.data import GeneratedData
 from lossact.errors import InputError
+from lossact.models.factory import ModuleFactory
 from lossact.replicas.minibatches import Minibatches
 from lossact.replicas.modules import cast_module
 from lossact.replicas.named_tensors import first_tensor, map_tensors
@@ -26,7 +28,6 @@ from lossact.running.examples import (
 )
 from lossact.running.stacking import (
     clipping_of,
-    forward_seed,
     objective_of,
     plain_networks,
     plan_of,
@@ -50,7 +51,8 @@ def training_module(
     """Replicas of a condition as a LightningModule, data and all; a single one takes every flag of the Trainer.
 
     Trainer.validate measures on the data's validation examples, or where they have none on those that are learned;
-    Trainer.test on a fresh draw of data that are drawn, else as validate does.
+    Trainer.test on a fresh draw of data that are drawn, else as validate does. It refuses a draw by the user's function
+    that is the training set again.
 
     Args:
         condition: what to train.
@@ -109,12 +111,13 @@ def _single(condition: Condition, replica: int, seed: int, metadata: Mapping[str
             training=training,
             validation=None if held_out is None else _only(stacked_arrays(held_out, dtype)),
             test=test,
+            test_by_function=isinstance(condition.data, GeneratedData),
         ),
         plan_of(condition),
         batches=None if size is None else batches,
         clipping=clipping_of(condition),
         budget=condition.budget,
-        forward_seed=None if condition.stacked else forward_seed(seed, replica),
+        draws_for=(seed, replica) if isinstance(condition.network_config, ModuleFactory) else None,
         description=RunDescription(replicas=[replica], metric_name=condition.metric_name, metadata=metadata),
     )
 

@@ -9,14 +9,16 @@ QUANTILES = {"q10": 0.1, "median": 0.5, "q90": 0.9}
 
 
 def bands(name: str, values: ArrayLike) -> dict[str, Floats]:
-    """`name/q10`, `name/median` and `name/q90` of values (replicas, ...), over the first axis; NaN where any is NaN."""
+    """Return `name/q10`, `name/median` and `name/q90` of values (replicas, ...) by the first axis, NaN for any NaN."""
     with np.errstate(invalid="ignore"):  # halfway between two infinite values there is none
-        found = np.quantile(np.asarray(values, dtype=np.float64), list(QUANTILES.values()), axis=0)
-    return {f"{name}/{label}": quantile for label, quantile in zip(QUANTILES, found, strict=True)}
+        quantiles = np.quantile(np.asarray(values, dtype=np.float64), list(QUANTILES.values()), axis=0)
+    return {f"{name}/{label}": quantile for label, quantile in zip(QUANTILES, quantiles, strict=True)}
 
 
 def cumulative_incidence(steps: ArrayLike, budget: int, *, replicas: int) -> Floats:
-    """(budget + 1,) share of replicas that had met the target after 0 … budget updates: one minus Kaplan-Meier's curve.
+    """Return (budget + 1,): the share of replicas that had met the target after 0 … budget updates.
+
+    It is one minus Kaplan and Meier's curve, for all replicas are observed up to one budget.
 
     Args:
         steps: (reached,) updates of those that met it.

@@ -3,33 +3,37 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lossact.checks import check_number
 from lossact.errors import InputError
-from lossact.stats.betting import Floats, lower_bound, upper_bound
+from lossact.stats.betting import Floats
+from lossact.stats.claim_evidence import ClaimEvidence, Effect, PairwiseEvidence
+from lossact.stats.equivalence import EquivalenceEvidence
 from lossact.stats.evidence_path import EvidencePath
-from lossact.stats.outcomes import Outcome, Outcomes, refutation_counts, support_counts
+from lossact.stats.margins import Margins
+from lossact.stats.outcomes import Outcome, Outcomes
 from lossact.stats.planning import replicas_to_go
-from lossact.stats.replay import Margins, VerdictName, log_evidence_of_pairs, replay
+from lossact.stats.replay import Replay, VerdictName
 
 LIMIT_REACHED = "limit reached"
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What every replica said about one pair.
+    """What every replica shows about one pair.
 
     Attributes:
         name: the pair in words, "A before B".
         outcomes: (replicas,) Outcome values by replica index.
+        member: which of several joint hypotheses it belongs to, from 0.
     """
 
     name: str
     outcomes: Outcomes
+    member: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,18 @@ class Decision:
         value: the observed win probability; of several pairs the smallest.
         low, high: the tightest bounds of its confidence sequence so far.
         alpha: the error probability of either verdict; evidence of 1 / alpha decides.
-        level: the confidence sequence's level: 1 - 2 alpha, or 1 - alpha where each bound has half of it.
+        level: the confidence sequence's, 1 - 2 alpha.
         log_support, log_refute: natural logarithms of the largest e-values so far.
         wins, ties, losses: replicas of the pair that `value` is of, both censored counted as ties.
         undecided: replicas of that pair which censoring leaves without a winner, also counted above where it ties.
-        weakest: name of that pair.
-        zone: the zone of indifference where `value` lies in it, else None.
+        weakest_comparison: name of that pair.
+        indifference_zone: the zone of indifference where `value` lies in it, else None.
         replicas_to_go: how many more would probably settle it, None where settled or where replicas are not short.
-        growth: of the evidence, None where nothing is sampled.
+        at_decision: the effect after `decided_at` replicas, which chance has carried towards the verdict; None where
+            none has fallen.
+        evidence_path: how the evidence grew, None where nothing is sampled.
+        sample: recorded runs in words, where a fixed number of them decides; log_support and log_refute are then
+            logarithms of 1 / p. Empty for replicas that lossact trained.
     """
 
     verdict: VerdictName
@@ -74,7 +82,9 @@ class Decision:
     weakest_comparison: str
     indifference_zone: tuple[float, float] | None = None
     replicas_to_go: int | None = None
+    at_decision: Effect | None = None
     evidence_path: EvidencePath | None = field(default=None, repr=False, compare=False)
+    sample: str = ""
 
     @property
     def p_value(self) -> float:
@@ -82,83 +92,155 @@ class Decision:
         return min(1.0, math.exp(-self.log_support))
 
 
-def decide(comparisons: Sequence[Comparison], *, alpha: float, margins: Margins, limit: int) -> Decision:
-    """Replay the evidence from replica 0 and let the first crossing stand.
+class Decider:
+    """Decide a claim look by look; the verdict is that of all replicas read from index 0.
 
     Args:
-        comparisons: the pairs that must all hold, each with the same number (>= 1) of replicas.
+        evidence: what the counts are evidence of.
         alpha: error probability of either side, in (0, 1/2).
-        margins: what the probabilities are held against.
         limit: replicas to look at, at most.
+
+    Raises:
+        InputError: alpha breaks its rule.
+    """
+
+    def __init__(self, evidence: ClaimEvidence, *, alpha: float, limit: int) -> None:
+        check_number("alpha", alpha, above=0, below=0.5, hint=0.025)
+        self._evidence, self._limit = evidence, limit
+        self._replay = Replay(evidence, alpha=alpha)
+        self._seen: list[Outcomes] = []
+
+    def decide(self, comparisons: Sequence[Comparison]) -> Decision:
+        """Return the decision on the first replicas of these comparisons, up to the limit.
+
+        Args:
+            comparisons: each with the same number (>= 1) of replicas, at the next look those of the last one first.
+
+        Raises:
+            InputError: the comparisons cannot be decided, or show other outcomes for replicas seen before.
+        """
+        check_comparisons(comparisons)
+        n = min(len(comparisons[0].outcomes), self._limit)
+        outcomes = [comparison.outcomes[:n] for comparison in comparisons]
+        before = self._replay.replicas
+        for comparison, seen in zip(comparisons, self._seen, strict=False):
+            if n < before or not np.array_equal(comparison.outcomes[:before], seen):
+                raise InputError(
+                    f"{comparison.name}: outcomes of the first {before} replicas changed when {n} were looked at; "
+                    "make each replica's outcome depend on its own trials alone"
+                )
+        if n > before:
+            self._replay.extend([part[before:] for part in outcomes])
+        self._seen = outcomes
+        return self._decision(comparisons)
+
+    def _decision(self, comparisons: Sequence[Comparison]) -> Decision:
+        replay, evidence = self._replay, self._evidence
+        n, totals, effect = replay.replicas, replay.totals, replay.effect
+        loss, tie, win, censored, undetermined = (int(count) for count in totals[effect.weakest])
+        hidden = censored + undetermined
+        decided = replay.decided_at is not None
+        budget_short = decided or 2 * hidden > n
+        to_go = None
+        if replay.verdict == "inconclusive" and not budget_short:
+            to_go = replicas_to_go(totals, self._crosses)
+        log_support, log_refute = replay.log_support, replay.log_refute
+        match replay.verdict:
+            case "supported":
+                reason = evidence.support_reason(effect)
+            case "refuted":
+                reason = evidence.refutation_reason(effect, self._broken(comparisons))
+            case _:
+                reason = open_reason(evidence.censoring_reason if budget_short else None, n, to_go)
+        return Decision(
+            verdict=replay.verdict,
+            reason=reason,
+            replicas=n,
+            decided_at=replay.decided_at,
+            final=decided or n >= self._limit,
+            value=effect.value,
+            low=effect.low,
+            high=effect.high,
+            alpha=replay.alpha,
+            level=evidence.level(replay.alpha),
+            log_support=float(log_support[-1]),
+            log_refute=float(log_refute.max()),
+            wins=win,
+            ties=tie + censored,
+            losses=loss,
+            undecided=hidden,
+            weakest_comparison=comparisons[effect.weakest].name,
+            indifference_zone=effect.zone,
+            replicas_to_go=to_go,
+            at_decision=replay.effect_at_decision,
+            evidence_path=EvidencePath.of(replay.moments, log_support, log_refute, replay.decided_at),
+        )
+
+    def _broken(self, comparisons: Sequence[Comparison]) -> list[str]:
+        """Names of the comparisons whose own evidence against, corrected for their number, refutes them."""
+        n = len(comparisons)
+        if n == 1:
+            return []
+        needed = math.log(n / self._replay.alpha)
+        highest = self._evidence.highest_by_comparison(self._replay.highest_refute_parts, n)
+        broken = [pair.name for pair, log in zip(comparisons, highest, strict=True) if log >= needed]
+        return broken or ["at least one of them"]
+
+    def _crosses(self, totals: Sequence[Floats]) -> NDArray[np.bool_]:
+        support = self._evidence.support_parts(totals).min(axis=0)
+        refute = self._evidence.combine_refutation(self._evidence.refute_parts(totals))
+        crosses: NDArray[np.bool_] = np.maximum(support, refute) >= -math.log(self._replay.alpha)
+        return crosses
+
+
+def decide(comparisons: Sequence[Comparison], *, alpha: float, margins: Margins, limit: int) -> Decision:
+    """Return the decision on comparisons that must all hold, from all of their replicas at once.
+
+    Args:
+        comparisons: each with the same number (>= 1) of replicas.
+        alpha: error probability of either side, in (0, 1/2).
+        margins: what the means are held against.
+        limit: replicas to look at, at most.
+
+    Returns:
+        the verdict of the first crossing, with effect and interval over all replicas. The bounds invert the statistics
+        that decide, so that an interval never contradicts its verdict.
 
     Raises:
         InputError: one of these rules is broken.
 
-    Replicas after the crossing do not change the verdict, but sharpen value and bounds: a confidence sequence holds at
-    all times at once, so that its tightest bounds so far may be used. They invert just the statistics that decide,
-    so that an interval never contradicts its verdict.
+    >>> wins = Comparison("A before B", np.full(20, Outcome.WIN, np.int8))
+    >>> decision = decide([wins], alpha=0.025, margins=Margins.of_wins(0.1), limit=2048)
+    >>> decision.verdict, decision.decided_at, round(decision.low, 3)
+    ('supported', 10, 0.712)
     """
-    check_evidence(comparisons, alpha, margins)
-    n = min(len(comparisons[0].outcomes), limit)
-    outcomes = [comparison.outcomes[:n] for comparison in comparisons]
-    evidence = replay(outcomes, alpha=alpha, margins=margins)
-    totals = evidence.totals
-    bet = margins.bets
-    high = upper_bound([refutation_counts(total) for total in totals], alpha, bet)
-    broken = [
-        comparison.name
-        for comparison, log_refute in zip(comparisons, evidence.pair_log_refute, strict=True)
-        if log_refute.max() >= math.log(len(comparisons) / alpha)
-    ]
-    values = [observed_win_probability(total[:, -1]) for total in totals]
-    weakest_comparison = int(np.argmin(values))
-    loss, tie, win, censored, undecided = (int(count) for count in totals[weakest_comparison][:, -1])
-    censoring_reason = censored + undecided
-    decided = evidence.decided_at is not None
-    budget_short = decided or 2 * censoring_reason > n
-    to_go = None
-    if evidence.verdict == "inconclusive" and not budget_short:
-        to_go = replicas_to_go(totals, partial(_crosses, alpha=alpha, margins=margins))
-    if evidence.verdict == "refuted":
-        reason = _refuted(margins.refutation_labels[0 if high < margins.support else 1], len(comparisons), broken)
-    else:
-        reason = (
-            ""
-            if evidence.verdict == "supported"
-            else open_reason(margins.censoring_reason if budget_short else None, n, to_go)
-        )
-    return Decision(
-        verdict=evidence.verdict,
-        reason=reason,
-        replicas=n,
-        decided_at=evidence.decided_at,
-        final=decided or n >= limit,
-        value=values[weakest_comparison],
-        low=min(lower_bound([support_counts(total)], alpha, bet) for total in totals),
-        high=high,
-        alpha=alpha,
-        level=1 - 2 * alpha,
-        log_support=float(evidence.log_support[-1]),
-        log_refute=float(evidence.log_refute.max()),
-        wins=win,
-        ties=tie + censored,
-        losses=loss,
-        undecided=censoring_reason,
-        weakest_comparison=comparisons[weakest_comparison].name,
-        indifference_zone=(margins.support, margins.refute)
-        if margins.support < values[weakest_comparison] < margins.refute
-        else None,
-        replicas_to_go=to_go,
-        evidence_path=EvidencePath.of(evidence.log_support, evidence.log_refute, evidence.decided_at),
-    )
+    return Decider(PairwiseEvidence(margins), alpha=alpha, limit=limit).decide(comparisons)
 
 
-def check_evidence(comparisons: Sequence[Comparison], alpha: float, margins: Margins) -> None:
-    """Raise InputError where the comparisons cannot be decided with these margins."""
-    check_number("alpha", alpha, above=0, below=0.5, hint=0.025)
-    check_number("smallest_bet", margins.smallest_bet, above=0, below=0.5, hint=0.1)
-    check_number("support", margins.support, above=0, below=margins.refute, hint=0.5)
-    check_number("refute", margins.refute, above=margins.support, below=1, hint=0.6)
+def decide_equivalence(comparison: Comparison, *, alpha: float, delta: float, limit: int) -> Decision:
+    """Return the decision on "within delta of 1/2" by two one-sided tests, from all replicas at once.
+
+    Args:
+        comparison: what every replica showed, UNDETERMINED where neither arrived.
+        alpha: error probability of either side, in (0, 1/2).
+        delta: the smallest margin that matters, in (0, 1/2).
+        limit: replicas to look at, at most.
+
+    Returns:
+        the verdict of the first crossing.
+
+    Raises:
+        InputError: one of these rules is broken.
+
+    >>> ties = Comparison("A before B", np.full(400, Outcome.TIE, np.int8))
+    >>> decide_equivalence(ties, alpha=0.025, delta=0.1, limit=2048).verdict
+    'supported'
+    """
+    return Decider(EquivalenceEvidence(delta), alpha=alpha, limit=limit).decide([comparison])
+
+
+def check_comparisons(comparisons: Sequence[Comparison]) -> None:
+    """Raise InputError where the comparisons cannot be decided."""
     lengths = {len(comparison.outcomes) for comparison in comparisons}
     if not comparisons or lengths == {0}:
         raise InputError("comparisons hold no replica; at least one is needed")
@@ -169,23 +251,8 @@ def check_evidence(comparisons: Sequence[Comparison], alpha: float, margins: Mar
             raise InputError(f"{comparison.name}: outcomes must be Outcome values 0 … 4; compare_steps makes them")
 
 
-def observed_win_probability(totals: NDArray[np.int64]) -> float:
-    """The observed mean of W, where hidden outcomes count one half; totals (5,)."""
-    _, tie, win, censored, undecided = totals
-    return float((win + (tie + censored + undecided) / 2) / totals.sum())
-
-
-def _crosses(totals: Sequence[Floats], *, alpha: float, margins: Margins) -> NDArray[np.bool_]:
-    log_support, _, log_refute = log_evidence_of_pairs(totals, margins)
-    return np.maximum(log_support, log_refute) >= -math.log(alpha)
-
-
-def _refuted(tag: str, n_pairs: int, broken: Sequence[str]) -> str:
-    return tag if n_pairs == 1 else f"{tag}; broken: {', '.join(broken) or 'at least one pair'}"
-
-
 def open_reason(censoring_reason: str | None, n: int, to_go: int | None) -> str:
-    """Why a claim is INCONCLUSIVE: `hidden` where that is given, else the limit, and what would help."""
+    """Return why a claim is INCONCLUSIVE: `censoring_reason` where given, else the limit and what would help."""
     if censoring_reason:
         return censoring_reason
     plan = f"about {to_go} more would probably settle it" if to_go else "many times as many would hardly settle it"

@@ -1,4 +1,4 @@
-"""How evidence grew with the replicas."""
+"""How evidence grows with the replicas."""
 
 from dataclasses import dataclass
 
@@ -24,12 +24,15 @@ class EvidencePath:
     log_refute: Floats
 
     @classmethod
-    def of(cls, log_support: Floats, log_refute: Floats, decided_at: int | None) -> "EvidencePath":
-        """Thin out e-values by replica, (replicas,) each; the moment of the verdict stays."""
-        moments = np.linspace(0, len(log_support) - 1, MOMENTS - 1).round().astype(np.int64)
-        moments = np.union1d(moments, [] if decided_at is None else [decided_at - 1]).astype(np.int64)
-        support, refute = (np.maximum.accumulate(one)[moments] for one in (log_support, log_refute))
-        return cls(moments + 1, support, refute)
+    def of(
+        cls, replicas: NDArray[np.int64], log_support: Floats, log_refute: Floats, decided_at: int | None
+    ) -> "EvidencePath":
+        """Thin out e-values after so many replicas, (moments,) each; the moment of the verdict stays."""
+        chosen = np.searchsorted(replicas, np.linspace(replicas[0], replicas[-1], MOMENTS - 1).round())
+        verdict = [] if decided_at is None else [np.searchsorted(replicas, decided_at)]
+        chosen = np.union1d(chosen, verdict).astype(np.int64)
+        support, refute = (np.maximum.accumulate(logs)[chosen] for logs in (log_support, log_refute))
+        return cls(replicas[chosen], support, refute)
 
     def to_json(self) -> dict[str, list[float]]:
         """Lists by attribute."""

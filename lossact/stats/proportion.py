@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lossact.stats.betting import Counts, bets, lower_bound, upper_bound
+from lossact.stats.betting import Counts, lower_bound, upper_bound
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,20 @@ class Proportion:
         return self.successes / self.n
 
 
-def proportion(happened: NDArray[np.bool_], *, alpha: float, delta: float) -> Proportion:
-    """Bounds by the betting engine, without ties and with bets up to 0.99.
+def proportion(happened: NDArray[np.bool_], *, alpha: float) -> Proportion:
+    """Return an observed share with its confidence sequence, by the betting engine.
 
     Args:
         happened: (n,), n >= 1.
         alpha: error probability a side.
-        delta: the smallest bet.
+
+    Returns:
+        the share and bounds that hold at level 1 - 2 alpha however often one looks.
+
+    >>> share = proportion(np.array([True] * 9 + [False]), alpha=0.025)
+    >>> share.value, round(share.low, 3), round(share.high, 3)
+    (0.9, 0.393, 1.0)
     """
     successes, n = int(happened.sum()), len(happened)
     counts = [Counts.of(successes, 0, n - successes)]
-    bet = bets(delta, 0.99)
-    return Proportion(successes, n, lower_bound(counts, alpha, bet), upper_bound(counts, alpha, bet), 1 - 2 * alpha)
+    return Proportion(successes, n, lower_bound(counts, alpha), upper_bound(counts, alpha), 1 - 2 * alpha)

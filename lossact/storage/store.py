@@ -8,7 +8,6 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,71 +17,13 @@ from numpy.typing import NDArray
 
 from lossact.errors import StoreError
 from lossact.storage.curve_files import CurveFiles
+from lossact.storage.schema import MIGRATIONS, SCHEMA_VERSION, STATISTICS_TABLE, TRIALS, Table
 from lossact.storage.trials import Curves, Trials
+from lossact.storage.values import pack_values, unpack_values
 
-SCHEMA_VERSION = 3
-
-SCHEMA = """
-CREATE TABLE experiments (
-    id INTEGER PRIMARY KEY,
-    key TEXT NOT NULL UNIQUE,
-    content TEXT NOT NULL
-);
-CREATE TABLE trials (
-    experiment INTEGER NOT NULL REFERENCES experiments (id),
-    replica INTEGER NOT NULL,
-    steps_to_target INTEGER,
-    diverged INTEGER NOT NULL,
-    PRIMARY KEY (experiment, replica)
-) WITHOUT ROWID;
-"""
-NUMBERS = """
-CREATE TABLE numbers (
-    experiment INTEGER NOT NULL REFERENCES experiments (id),
-    replica INTEGER NOT NULL,
-    value REAL,
-    PRIMARY KEY (experiment, replica)
-) WITHOUT ROWID;
-"""
-CHECKSUMS = """
-CREATE TABLE checksums (
-    experiment INTEGER NOT NULL REFERENCES experiments (id),
-    first_replica INTEGER NOT NULL,
-    replicas INTEGER NOT NULL,
-    crc32 INTEGER NOT NULL,
-    PRIMARY KEY (experiment, first_replica)
-) WITHOUT ROWID;
-"""
-# What a database of an older form lacks.
-MIGRATIONS = {0: SCHEMA + NUMBERS + CHECKSUMS, 1: NUMBERS + CHECKSUMS, 2: CHECKSUMS}
 Rows = list[tuple[Any, ...]]
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 SQLITE_SUFFIXES = ("", "-wal", "-shm")  # SQLite's files, by what follows the name
-
-
-@dataclass(frozen=True)
-class _Table:
-    """Rows of replicas, by key: the statements that read, write and drop them."""
-
-    name: str
-    select: str
-    insert: str
-    delete: str
-
-
-TRIALS = _Table(
-    "trials",
-    "SELECT replica, steps_to_target, diverged FROM trials JOIN experiments ON id = experiment"
-    " WHERE key = ? ORDER BY replica LIMIT ?",
-    "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?)",
-    "DELETE FROM trials WHERE experiment = (SELECT id FROM experiments WHERE key = ?) AND replica BETWEEN ? AND ?",
-)
-STATISTICS_TABLE = _Table(
-    "numbers",
-    "SELECT replica, value FROM numbers JOIN experiments ON id = experiment WHERE key = ? ORDER BY replica LIMIT ?",
-    "INSERT OR REPLACE INTO numbers VALUES (?, ?, ?)",
-    "DELETE FROM numbers WHERE experiment = (SELECT id FROM experiments WHERE key = ?) AND replica BETWEEN ? AND ?",
-)
 
 
 class Store:
@@ -202,14 +143,22 @@ class Store:
         """The longest gapless run of stored trials from replica 0 on, or as much of it as is asked for."""
         rows = self._sound(TRIALS, key, first)
         gapless = next((n for n, row in enumerate(rows) if row[0] != n), len(rows))
-        columns: Rows = list(zip(*rows[:gapless], strict=True)) or [(), (), ()]
+        columns: Rows = list(zip(*rows[:gapless], strict=True)) or [()] * 5
         reached = np.array([steps is not None for steps in columns[1]], dtype=bool)
         return Trials(
             steps=np.array([steps or 0 for steps in columns[1]], dtype=np.int64),
             reached=reached,
             diverged=np.array(columns[2], dtype=bool),
             budget=budget,
+            run_digests=np.array(columns[3], dtype=np.int64),
+            values=unpack_values(self._measures(key), columns[4]),
         )
+
+    def _measures(self, key: str) -> list[tuple[str, str]]:
+        """Name and type of each value that trials of a key hold, in their order."""
+        with self._reading():
+            row = self._database.execute("SELECT measures FROM experiments WHERE key = ?", (key,)).fetchone()
+        return [] if row is None else [(str(name), str(dtype)) for name, dtype in json.loads(row[0])]
 
     def keys(self) -> list[str]:
         """All keys that it holds something under, in order."""
@@ -249,22 +198,27 @@ class Store:
 
     def add(self, key: str, content: dict[str, Any], first_replica: int, trials: Trials, curves: Curves | None) -> None:
         """Write a block whole: its curves first where any are given, then its trials in one transaction."""
-        rows: Rows = [(first_replica + one.replica, one.steps_to_target, int(one.diverged)) for one in trials]
+        rows: Rows = [
+            (first_replica + trial.replica, trial.steps_to_target, int(trial.diverged), int(digest), measured)
+            for trial, digest, measured in zip(trials, trials.run_digests, pack_values(trials), strict=True)
+        ]
         if curves is not None and len(curves):
             with self._told_of_writing():  # before the transaction, for which other processes wait
                 self._curves.write(key, first_replica, curves)
         with self._writing():
             experiment = self._experiment(key, content)
+            measures = json.dumps([[name, values.dtype.name] for name, values in trials.values.items()])
+            self._database.execute("UPDATE experiments SET measures = ? WHERE id = ?", (measures, experiment))
             self._insert(TRIALS, experiment, rows)
 
-    def _insert(self, table: _Table, experiment: int, rows: Rows) -> None:
+    def _insert(self, table: Table, experiment: int, rows: Rows) -> None:
         """Rows of replicas that follow each other."""
         self._database.executemany(table.insert, [(experiment, *row) for row in rows])
         self._database.execute(
             "INSERT OR REPLACE INTO checksums VALUES (?, ?, ?, ?)", (experiment, rows[0][0], len(rows), _crc(rows))
         )
 
-    def _sound(self, table: _Table, key: str, first: int | None = None) -> Rows:
+    def _sound(self, table: Table, key: str, first: int | None = None) -> Rows:
         """A key's first rows, or all, in the order of replicas, without those that are not what was written."""
         with self._reading():
             self._database.execute("BEGIN")  # both of the same moment
@@ -292,7 +246,7 @@ class Store:
             )
         return [row for row in rows if not any(low <= row[0] <= high for low, high in changed)]
 
-    def _rows(self, table: _Table, key: str, first: int | None) -> tuple[Rows, list[tuple[int, int]]]:
+    def _rows(self, table: Table, key: str, first: int | None) -> tuple[Rows, list[tuple[int, int]]]:
         """Rows, and the replicas whose rows are not what was written; forms before 3 did not note what that was."""
         rows: Rows = self._database.execute(table.select, (key, -1 if first is None else first)).fetchall()
         written = self._database.execute(

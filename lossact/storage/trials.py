@@ -1,11 +1,13 @@
 """The outcomes of replicas."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+FEWEST_EQUAL_RUNS = 8  # so many replicas that computed the same are one run
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,20 @@ class Trials:
         reached: (replicas,) bool; False is censored, diverged ones included.
         diverged: (replicas,) bool.
         budget: updates at most.
+        run_digests: (replicas,) int64, of all that a replica computed; 0 where that says nothing.
+        values: name to (replicas,) measured values, in the type in which they were computed; NaN where undefined.
     """
 
     steps: NDArray[np.int64]
     reached: NDArray[np.bool_]
     diverged: NDArray[np.bool_]
     budget: int
+    run_digests: NDArray[np.int64] = field(kw_only=True, default_factory=lambda: np.zeros(0, np.int64))
+    values: Mapping[str, NDArray[np.floating[Any]]] = field(kw_only=True, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not len(self.run_digests):
+            object.__setattr__(self, "run_digests", np.zeros(len(self.steps), np.int64))
 
     @classmethod
     def empty(cls, budget: int) -> "Trials":
@@ -57,7 +67,20 @@ class Trials:
 
     def first(self, n: int) -> "Trials":
         """The trials of replicas 0 … n - 1."""
-        return Trials(self.steps[:n], self.reached[:n], self.diverged[:n], self.budget)
+        return Trials(
+            self.steps[:n],
+            self.reached[:n],
+            self.diverged[:n],
+            self.budget,
+            run_digests=self.run_digests[:n],
+            values={name: values[:n] for name, values in self.values.items()},
+        )
+
+    @property
+    def are_one_run(self) -> bool:
+        """Whether the first 8 replicas computed exactly the same, so that training cannot have used their seeds."""
+        first = self.run_digests[:FEWEST_EQUAL_RUNS]
+        return len(first) == FEWEST_EQUAL_RUNS and bool(first[0] != 0 and (first == first[0]).all())
 
     @property
     def restricted_steps(self) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """What the training of one network and of many share: examples, measurements, and what they are about."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,8 @@ from lightning.pytorch import LightningModule
 from lossact.errors import InputError
 from lossact.replicas.engine import StoppingCriterion
 from lossact.training.loaders import Examples, OneBatch
+from lossact.training.unseen import check_unseen
+from lossact.training.values import ValuePlan
 
 FULL_ACCURACY = StoppingCriterion(1.0)
 
@@ -22,11 +24,13 @@ class ExampleSets:
         training: what is learned.
         validation: what Trainer.validate measures; None for what is learned.
         test: what Trainer.test measures; None for what validate does.
+        test_by_function: whether a function of the user's drew the test examples, which may be those that are learned.
     """
 
     training: Examples
     validation: Examples | None = None
     test: Examples | None = None
+    test_by_function: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +42,16 @@ class MeasurementPlan:
         on_validation: whether it is measured on the validation examples.
         every: updates between two measurements, where they are not those of the step itself.
         curves_of: curves are kept for the first so many replicas.
+        trains_to_budget: whether replicas go on when they meet the criterion.
+        values: what is measured of the trained replicas; None for nothing.
     """
 
     criterion: StoppingCriterion = FULL_ACCURACY
     on_validation: bool = False
     every: int = 1
     curves_of: int = 0
+    trains_to_budget: bool = False
+    values: ValuePlan | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +91,7 @@ class ReplicasModule(LightningModule, ABC):
         self.training_examples = examples.training
         self.validation_examples = examples.validation or examples.training
         self.test_examples = examples.test or self.validation_examples
+        self._test_by_function = examples.test is not None and examples.test_by_function
 
     @abstractmethod
     def measured(self, batch: Examples) -> Mapping[str, Any]:
@@ -95,7 +104,14 @@ class ReplicasModule(LightningModule, ABC):
     def val_dataloader(self) -> OneBatch:
         return OneBatch(self.as_computed(self.validation_examples))
 
+    @abstractmethod
+    def sets(self, examples: Examples) -> Iterator[Examples]:
+        """Yield the inputs and targets of each replica's set."""
+
     def test_dataloader(self) -> OneBatch:
+        if self._test_by_function:
+            for training, test in zip(self.sets(self.training_examples), self.sets(self.test_examples), strict=True):
+                check_unseen(training, test)
         return OneBatch(self.as_computed(self.test_examples))
 
     def predict_dataloader(self) -> OneBatch:

@@ -1,6 +1,7 @@
 """One network in a LightningModule, with automatic optimisation: every Trainer flag works."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -8,12 +9,13 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
 from lossact.errors import InputError
+from lossact.replicas.draws import Moment, PlainPass, module_paths
 from lossact.replicas.minibatches import Minibatches
 from lossact.replicas.modules import cast_module, eval_mode
 from lossact.replicas.named_tensors import Inputs, call_with, map_tensors
 from lossact.replicas.objective import Objective, check_learnable
 from lossact.replicas.optimizers import NO_CLIPPING, Clipping
-from lossact.replicas.random_streams import seed_rng
+from lossact.replicas.passes import Stage
 from lossact.training.base import ExampleSets, MeasurementPlan, ReplicasModule, RunDescription
 from lossact.training.loaders import Examples, UpdateBatches
 
@@ -30,7 +32,7 @@ class SingleNetworkModule(ReplicasModule):
         batches: makes the order of the examples; None for all of them in every update.
         clipping: limits on the gradient.
         budget: updates at most, >= 1.
-        forward_seed: of what forward passes draw.
+        draws_for: the experiment's seed and the replica that passes draw for; None where they draw nothing.
         description: which replica this is, and of what.
 
     Attributes:
@@ -52,7 +54,7 @@ class SingleNetworkModule(ReplicasModule):
         batches: Callable[[], Minibatches] | None = None,
         clipping: Clipping = NO_CLIPPING,
         budget: int,
-        forward_seed: int | None = None,
+        draws_for: tuple[int, int] | None = None,
         description: RunDescription,
     ) -> None:
         super().__init__(examples, description, budget=budget)
@@ -60,7 +62,8 @@ class SingleNetworkModule(ReplicasModule):
         self.plan, self.criterion, self.batches, self.clipping = plan, plan.criterion, batches, clipping
         self.measured_on = self.validation_examples if plan.on_validation else self.training_examples
         self.measures_apart = batches is not None or plan.on_validation or plan.every > 1
-        self.forward_seed = forward_seed
+        self.draws_for, self.paths = draws_for, module_paths(network)
+        self.newest_pass: PlainPass | None = None
         self.batches_seen = 0
         self.steps_to_target: int | None = None
         self.diverged = False
@@ -85,13 +88,22 @@ class SingleNetworkModule(ReplicasModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.make_optimizer(self.network)
 
-    def on_train_start(self) -> None:
-        if self.forward_seed is not None:
-            seed_rng(self.forward_seed)
+    def _drawing(self, stage: Stage, batch: int) -> AbstractContextManager[None]:
+        """Random numbers of a pass, and of its backward where parts are computed again."""
+        if self.draws_for is None:
+            return nullcontext()
+        seed, replica = self.draws_for
+        self.newest_pass = PlainPass(Moment(seed, stage, batch), replica, self.paths)
+        return self.newest_pass.active()
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        with nullcontext() if self.newest_pass is None else self.newest_pass.active():
+            super().backward(loss, *args, **kwargs)
 
     def training_step(self, batch: Examples, batch_idx: int) -> Tensor:
         apart = self._measured() if self.measures_apart else None  # before the pass that may change running statistics
-        loss, metric = self.objective.evaluate(self(batch[0]), batch[1])
+        with self._drawing(Stage.TRAINING, self.batches_seen):
+            loss, metric = self.objective.evaluate(self(batch[0]), batch[1])
         check_learnable(loss)
         measured = apart or (loss.detach(), metric.detach())
         self.batches_seen += 1
@@ -122,7 +134,7 @@ class SingleNetworkModule(ReplicasModule):
         if self.batches_seen % self.plan.every and self.losses and not last:
             return self.losses[-1], self.metrics[-1]
         inputs, targets = map_tensors(lambda tensor: tensor.to(self.device), self.measured_on)
-        with eval_mode(self.network), torch.no_grad():
+        with eval_mode(self.network), torch.no_grad(), self._drawing(Stage.MEASUREMENT, self.update_count):
             return self.objective.evaluate(self(self._cast(inputs)), targets)
 
     def optimizer_step(
@@ -164,6 +176,9 @@ class SingleNetworkModule(ReplicasModule):
 
     def predict_step(self, batch: Examples, batch_idx: int) -> Any:
         return self(batch[0])
+
+    def sets(self, examples: Examples) -> Iterator[Examples]:
+        yield examples
 
     def measured(self, batch: Examples) -> dict[str, Tensor]:
         loss, metric = self.objective.evaluate(self(batch[0]), batch[1])

@@ -1,6 +1,8 @@
 """Many replicas of one network in one LightningModule."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lossact.replicas.engine import NEVER
 from lossact.replicas.minibatches import Minibatches, batch_of
 from lossact.replicas.named_tensors import Inputs, map_tensors
 from lossact.replicas.population import Population
@@ -15,6 +18,7 @@ from lossact.training.base import ExampleSets, MeasurementPlan, ReplicasModule, 
 from lossact.training.flags import check_flags
 from lossact.training.loaders import Examples
 from lossact.training.metrics import Latest, StepsToTarget
+from lossact.training.values import ValuePlan, ValueRecorder, Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +34,7 @@ class StackedOutcome:
             updates; after all replicas rest the last values go on.
         layers: their names.
         updates_per_step: so many.
+        values: name to (replicas,) values of the trained replicas.
     """
 
     steps_to_target: NDArray[np.int64]
@@ -40,6 +45,7 @@ class StackedOutcome:
     gradient_norm: NDArray[np.floating[Any]]
     layers: tuple[str, ...]
     updates_per_step: int
+    values: Values
 
 
 class StackedReplicasModule(ReplicasModule):
@@ -73,6 +79,8 @@ class StackedReplicasModule(ReplicasModule):
         super().__init__(examples, description, budget=budget)
         self.automatic_optimization = False
         self.population, self.plan, self.criterion = population, plan, plan.criterion
+        self.resting = NEVER if plan.trains_to_budget else plan.criterion
+        self.recorder = ValueRecorder(plan.values or ValuePlan(), population)
         self.batches = batches
         self.measures_apart = batches is not None or plan.on_validation or plan.every > 1
         self.compiled, self.updates_per_step = compiled, updates_per_step
@@ -106,6 +114,8 @@ class StackedReplicasModule(ReplicasModule):
 
     def on_fit_start(self) -> None:
         self._prepare()
+        if self.update_count == 0:
+            self.recorder.check()
         self.last_measured = (torch.zeros(self.population.n_replicas, device=self.device),) * 2
 
     def _prepare(self) -> None:
@@ -118,14 +128,22 @@ class StackedReplicasModule(ReplicasModule):
         n_updates = min(self.updates_per_step, self.budget - self.update_count)
         self.newest = []
         self._note_gradient()
-        self._take(n_updates)
-        self.update_count += n_updates
+        last = self.update_count + n_updates
+        while self.update_count < last:
+            moment = self.recorder.next_moment(self.update_count)
+            if moment == self.update_count:
+                self.recorder.record(moment)
+                moment = self.recorder.next_moment(moment + 1)
+            stop = last if moment is None else min(last, moment)
+            self._take(stop - self.update_count)
+            self.update_count = stop
         # Without an optimiser nobody else counts; loggers and checkpoints ask the Trainer.
         steps = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         steps.total.ready += n_updates
         steps.total.completed += n_updates
         if self.update_count == self.budget:
             self._measure_only()
+            self.recorder.record(None)
         self.log("update", float(self.update_count), prog_bar=True)
         self.log("reach_rate", self.population.reached.float().mean(), prog_bar=True)
         self.log(self.metric_name, self.latest.compute().mean(), prog_bar=True)
@@ -142,7 +160,7 @@ class StackedReplicasModule(ReplicasModule):
             self._note(*self._advance_and_measure(n_updates))
             return
         losses, metrics = self.population.advance(
-            self.inputs, self.targets, n_updates, first=self.update_count, criterion=self.criterion
+            self.inputs, self.targets, n_updates, first=self.update_count, criterion=self.resting
         )
         self._note(losses, metrics)
 
@@ -151,7 +169,8 @@ class StackedReplicasModule(ReplicasModule):
         self.newest.append((loss, metric))
         score = self.criterion.score(loss, metric)
         self.latest.update(metric)
-        self.steps_to_target.update(torch.where(self.population.diverged, -torch.inf, score))
+        lost = ~loss.isfinite() if self.plan.trains_to_budget else self.population.diverged
+        self.steps_to_target.update(torch.where(lost, -torch.inf, score))
         self.curves.append((loss[:, : self.plan.curves_of], metric[:, : self.plan.curves_of]))
 
     def _measure_only(self) -> None:
@@ -163,7 +182,7 @@ class StackedReplicasModule(ReplicasModule):
             loss, metric = self.population.measure(self.measured_inputs, self.measured_targets, update=update)
         else:
             loss, metric = self.population.measure_in_training(self.inputs, self.targets, update=update)
-        self.population.note(loss, metric, self.criterion)
+        self.population.note(loss, metric, self.resting)
         return loss, metric
 
     def _advance_and_measure(self, n_updates: int) -> tuple[Tensor, Tensor]:
@@ -202,6 +221,11 @@ class StackedReplicasModule(ReplicasModule):
     def predict_step(self, batch: Examples, batch_idx: int) -> Any:
         self._prepare()
         return self.population.outputs(batch[0])
+
+    def sets(self, examples: Examples) -> Iterator[Examples]:
+        inputs, targets = examples
+        for k in range(len(targets)):
+            yield map_tensors(itemgetter(k), inputs), targets[k]
 
     def measured(self, batch: Examples) -> dict[str, Tensor]:
         inputs, targets = batch
@@ -249,7 +273,13 @@ class StackedReplicasModule(ReplicasModule):
             gradient_norm=_whole_norms(self.gradient_norms, len(loss), len(self.chunks)),
             layers=self.population.layer_names,
             updates_per_step=self.updates_per_step,
+            values=self._values(),
         )
+
+    def _values(self) -> Values:
+        """The values, NaN for what was not measured because all replicas diverged before."""
+        unknown = np.full(self.population.n_replicas, np.nan)
+        return {name: self.recorder.values.get(name, unknown) for name in self.recorder.names}
 
 
 def _whole_curve(parts: list[Tensor], length: int) -> NDArray[np.floating[Any]]:

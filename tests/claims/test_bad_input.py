@@ -58,7 +58,7 @@ def decided(*lengths: int, value: int = Outcome.WIN) -> object:
         ),
         pytest.param(
             lambda e: evaluate(exceeds(lambda a: a.steps[:-1], 0, of=[A]), max_replicas=64, experiment=e),
-            r"<lambda> has shape \(63,\) for 64 replicas",
+            r"<lambda> returned shape \(15,\) for 16 replicas",
             id="a number too few",
         ),
     ],

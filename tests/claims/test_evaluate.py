@@ -1,13 +1,31 @@
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lossact import Accuracy, Condition, Experiment, Store, evaluate, faster, ordering
+from lossact import (
+    Accuracy,
+    Condition,
+    Experiment,
+    Store,
+    all_of,
+    equivalent,
+    evaluate,
+    exact,
+    faster,
+    ordering,
+    reaches,
+    slowest,
+)
+from lossact.claims.evaluate import look_sizes
 from lossact.claims.result import ClaimResult, as_dict, settle_families
+from lossact.claims.verdict_summary import Estimate, VerdictSummary
+from lossact.errors import LossactError
+from lossact.stats import VerdictName
 from lossact.storage import Trials
 from tests.conftest import report_condition
 
@@ -78,22 +96,34 @@ def test_nobody_arriving_is_inconclusive() -> None:
     assert verdict.conditions[0].median_steps_to_target is None
 
 
+def test_same_conditions_do_not_cross() -> None:
+    """Two conditions alike: means that differ by chance are no crossing, in any of forty pairs."""
+    script = Scripted()
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        script.steps[FAST], script.steps[SLOW] = rng.integers(0, 1400, (2, 2048))
+        verdict = evaluate(faster(FAST, than=SLOW), experiment=script)  # type: ignore[arg-type]
+        assert not any("cross" in warning for warning in verdict.warnings)
+
+
 def test_crossing_curves_are_warned_about() -> None:
     script = Scripted()
     rng = np.random.default_rng(1)
     often = rng.random(2048) < 0.6
-    script.steps[FAST] = np.where(often, 10, 900)
+    script.steps[FAST] = np.where(often, 250, 950)
     script.steps[SLOW] = np.full(2048, 300)
     verdict = evaluate(faster(FAST, than=SLOW), experiment=script)  # type: ignore[arg-type]
     assert verdict.decision.value > 0.5
-    assert "point opposite ways: fast uses" in verdict.warnings[0]
+    assert "point opposite ways: fast uses" in verdict.warnings[-1]
 
 
-def result(p_value: float, verdict: str, *, family: str = "f", size: int = 2) -> ClaimResult:
+def result(p_value: float, verdict: VerdictName, *, family: str = "f", size: int = 2) -> ClaimResult:
+    effect = Estimate("win probability", 0.55, 0.45, 0.65, 0.95)
+    summary = VerdictSummary(verdict, "limit reached", effect, budget=None, replicas=64, decided_at=None)
     return ClaimResult(
         id="t", statement="s", source="", recorded=None, family=family, family_size=size, family_declared=True,
-        family_folder=family, decides=True, verdict={"verdict": verdict, "reason": "limit reached"}, sentence="",
-        p_value=p_value, warnings=(), keys=(("a", "k"),),
+        family_folder=family, decides=True, verdict=summary, sentence="",
+        p_value=p_value, thresholds=(0.5, 0.6), warnings=(), keys=(("a", "k"),),
     )  # fmt: skip
 
 
@@ -102,7 +132,8 @@ def test_holm_turns_inconclusive_into_supported_and_nothing_else() -> None:
     settled = settle_families(results, 0.025)
     assert [one.name for one in settled] == ["supported", "supported", "inconclusive"]
     assert settled[1].by_holm
-    assert settled[1].verdict["reason"] == "by Holm's procedure; inconclusive by itself: limit reached"
+    assert settled[1].verdict.effect.low == 0.5  # where it was 0.45 at the level that did not suffice
+    assert settled[1].verdict.reason == "by Holm's procedure; inconclusive by itself: limit reached"
     refuted = settle_families([result(0.001, "supported"), result(0.001, "refuted")], 0.025)
     assert [one.name for one in refuted] == ["supported", "refuted"]
 
@@ -134,3 +165,63 @@ def test_a_ratio_is_not_warned_about_where_nothing_crosses() -> None:
     script.steps[FAST], script.steps[SLOW] = np.full(2048, 100), np.full(2048, 150)
     verdict = evaluate(faster(FAST, than=SLOW, ratio=2), experiment=script)  # type: ignore[arg-type]
     assert (verdict.name, verdict.warnings) == ("refuted", ())
+
+
+def test_looks_begin_with_one_block_and_stay_small() -> None:
+    assert look_sizes(64, 2048)[:6] == [64, 128, 192, 256, 320, 384]
+    sizes = look_sizes(16, 10**6)
+    assert sizes[0] == 16
+    assert sizes[-1] == 10**6
+    assert all(b - a <= max(16, a / 4) for a, b in pairwise(sizes))
+    assert len(sizes) < 60
+    assert look_sizes(64, 256, at_least=100) == [128, 192, 256]
+
+
+def test_more_replicas_than_the_verdict_needs_sharpen_its_effect_alone() -> None:
+    few, many = decide(faster(FAST, than=SLOW)), decide(faster(FAST, than=SLOW), min_replicas=1000)
+    assert few.decision.replicas == 64
+    assert many.decision.replicas == 1024
+    assert (few.name, few.decision.decided_at) == (many.name, many.decision.decided_at)
+    assert many.decision.high - many.decision.low < few.decision.high - few.decision.low
+    with pytest.raises(LossactError, match="min_replicas=65 must be <= max_replicas=64"):
+        decide(faster(FAST, than=SLOW), min_replicas=65, max_replicas=64)
+
+
+def test_what_nobody_reached_is_said_first() -> None:
+    """A condition that is never reached is slower by any ratio: SUPPORTED, and the reader learns why at once."""
+    verdict = decide(faster(FAST, than=NEVER, ratio=1.2))
+    assert str(verdict).startswith("SUPPORTED (never reached the target in none of 64 replicas): fast reaches")
+    assert decide(slowest(NEVER, of=[FAST, SLOW])).decision.reason == "never reached the target in none of 64 replicas"
+    assert decide(faster(FAST, than=SLOW)).decision.reason == ""
+
+
+def test_all_of_several_hypotheses_is_one_claim() -> None:
+    both = all_of(faster(FAST, than=SLOW), reaches(FAST, low=0.6, high=0.8))
+    assert both.conditions == (FAST, SLOW)
+    assert decide(both).name == "supported"
+    wrong = decide(all_of(faster(FAST, than=SLOW), equivalent(FAST, SLOW)))
+    assert (wrong.name, wrong.decision.reason) == ("refuted", "broken: fast before slow")
+    with pytest.raises(LossactError, match="must have at least two hypotheses"):
+        all_of(faster(FAST, than=SLOW))
+    with pytest.raises(LossactError, match="is a theorem"):
+        all_of(faster(FAST, than=SLOW), exact("0 = 0", deviations=lambda: [0.0], tolerance=1))
+
+
+def test_what_is_shown_beside_a_verdict_agrees_with_plain_numpy() -> None:
+    """The win probability of independent runs over all pairs of runs, and the difference of mean updates."""
+    verdict = decide(faster(FAST, than=SLOW), min_replicas=2048)
+    script = Scripted()
+    a, b = (np.minimum(script.steps[condition], 1001) for condition in (FAST, SLOW))
+    summary = verdict.summary()
+    assert summary.unpaired_effect is not None
+    assert summary.mean_difference is not None
+    all_pairs = (a[:, None] < b).mean() + (a[:, None] == b).mean() / 2
+    assert summary.unpaired_effect.low < all_pairs < summary.unpaired_effect.high
+    assert summary.unpaired_effect.value == pytest.approx(all_pairs, abs=0.03)
+    assert summary.mean_difference.value == pytest.approx(np.minimum(b, 1000).mean() - np.minimum(a, 1000).mean())
+    assert summary.mean_difference.low < summary.mean_difference.value < summary.mean_difference.high
+    assert summary.effect_at_decision is not None
+    content = verdict.to_json()
+    assert content["mean_difference"]["unit"] == "updates"
+    assert content["effect_at_decision"].keys() == {"name", "value", "low", "high", "level"}
+    assert decide(ordering(FAST, SLOW)).to_json()["unpaired_effect"] is None

@@ -3,12 +3,12 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lossact import (
-    Condition,
     Experiment,
     Hypothesis,
     equivalent,
@@ -18,14 +18,17 @@ from lossact import (
     faster,
     fastest,
     gap_grows,
+    measured,
     not_worse,
     ordering,
     reaches,
     sampled,
     slowest,
 )
+from lossact.claims import numbers
 from lossact.claims.result import ClaimResult
 from lossact.errors import ClaimError, LossactError
+from lossact.replicas.random_streams import sample_for_replica
 from lossact.report.json_file import write_json
 from lossact.report.run_info import RunInfo
 from lossact.report.table import verdict_table
@@ -124,7 +127,7 @@ def test_nobody_arrived_shows_no_equality() -> None:
     assert equivalent(A, B).thresholds(0.1) == (0.4, 0.5, 0.6)
     assert reaches(A, low=0.8, high=0.9).thresholds(0.1) == (0.8, 0.9)
     for hypothesis in (not_worse(A, than=B), equivalent(A, B)):
-        assert hypothesis.comparisons(of_two)[0].outcomes.tolist() == [Outcome.TIE, Outcome.OPEN]
+        assert hypothesis.comparisons(of_two)[0].outcomes.tolist() == [Outcome.TIE, Outcome.UNDETERMINED]
 
 
 def test_an_effect_is_one_number_a_replica() -> None:
@@ -132,7 +135,7 @@ def test_an_effect_is_one_number_a_replica() -> None:
     outcomes = saved.comparisons([trials(1, 3, None), trials(6, 7, 990)])[0].outcomes.tolist()
     assert outcomes == [Outcome.WIN, Outcome.TIE, Outcome.LOSS]
     unknown = exceeds(lambda a: np.where(a.reached, 1.0, np.nan), 0, of=[A])
-    assert unknown.comparisons([trials(1, None)])[0].outcomes.tolist() == [Outcome.WIN, Outcome.OPEN]
+    assert unknown.comparisons([trials(1, None)])[0].outcomes.tolist() == [Outcome.WIN, Outcome.UNDETERMINED]
     with pytest.raises(ClaimError, match=r"shape \(\) for 2 replicas"):
         exceeds(lambda a: a.steps.mean(), 0, of=[A]).comparisons([trials(1, 2)])
 
@@ -141,8 +144,20 @@ def test_a_gap_grows_replica_by_replica() -> None:
     hypothesis = gap_grows((A, B), to=(C, D))
     of_four = [trials(1, 1, 1, None), trials(3, 3, 3, None), trials(1, 1, 1, None), trials(9, 2, None, None)]
     outcomes = hypothesis.comparisons(of_four)[0].outcomes.tolist()
-    assert outcomes == [Outcome.WIN, Outcome.LOSS, Outcome.WIN, Outcome.CENSORED]
-    assert hypothesis.warnings(None, of_four)[0].startswith("31% of the runs are cut off at 1000")  # type: ignore[arg-type]
+    assert outcomes == [Outcome.WIN, Outcome.LOSS, Outcome.WIN, Outcome.UNDETERMINED]
+    assert hypothesis.warnings(None, of_four)[0].startswith("in 25% of the replicas runs cut off at 1000")  # type: ignore[arg-type]
+
+
+def test_a_gap_that_grows_beyond_the_budget_is_not_refuted() -> None:
+    """Gaps of 400 and 1,400 in every replica within 1,000 updates: the later runs are cut off, growth is certain."""
+    later = [trials(*[value] * 64) for value in (100, 500, 100, None)]
+    outcomes = gap_grows((A, B), to=(C, D)).comparisons(later)[0].outcomes
+    assert (outcomes == Outcome.WIN).all()
+    shrinks = [trials(*[value] * 64) for value in (100, None, 100, 500)]
+    outcomes = gap_grows((A, B), to=(C, D)).comparisons(shrinks)[0].outcomes
+    assert (outcomes == Outcome.LOSS).all()
+    hidden = [trials(*[value] * 64) for value in (100, None, 100, None)]
+    assert (gap_grows((A, B), to=(C, D)).comparisons(hidden)[0].outcomes == Outcome.UNDETERMINED).all()
 
 
 @pytest.mark.parametrize(
@@ -184,7 +199,7 @@ def test_a_theorem_that_is_undefined_is_refuted_and_written(tmp_path: Path, expe
 
 def test_numbers_that_cannot_tell_are_no_matter_of_budget() -> None:
     verdict = evaluate(sampled(lambda _: float("nan"), 0, name="nothing"))
-    assert (verdict.name, verdict.decision.reason) == ("inconclusive", "too many replicas cannot tell")
+    assert (verdict.name, verdict.decision.reason) == ("inconclusive", "too many replicas have no number")
 
 
 @pytest.mark.parametrize("number", ["x", None, 1j])
@@ -201,4 +216,67 @@ def test_evaluate_wants_a_hypothesis() -> None:
 
 
 def test_conditions_are_what_is_compared() -> None:
-    assert isinstance(faster(A, than=B).conditions[0], Condition)
+    assert list(faster(A, than=B).conditions) == [A, B]
+    assert list(ordering(C, A, B).conditions) == [C, A, B]
+    assert list(gap_grows((A, B), to=(C, D)).conditions) == [A, B, C, D]
+
+
+def test_numbers_that_are_missing_leave_effect_and_interval_in_agreement() -> None:
+    def gain(seed: int, replicas: int) -> np.ndarray:
+        numbers = np.ones(replicas)
+        numbers[256:] = np.nan
+        return numbers
+
+    verdict = evaluate(measured(gain, 0), min_replicas=512)
+    d = verdict.decision
+    assert (d.verdict, d.decided_at, d.value) == ("supported", 10, 1.0)
+    assert d.low <= d.value <= d.high
+    assert "256 of 512 replicas have no number (NaN)" in verdict.warnings[0]
+
+
+def test_numbers_that_drift_are_warned_about() -> None:
+    def drift(seed: int, replicas: int) -> np.ndarray:
+        return np.where(np.arange(replicas) < 256, 1.0, -1.0)
+
+    verdict = evaluate(measured(drift, 0), min_replicas=512)
+    assert any("early and late replicas differ" in warning for warning in verdict.warnings)
+
+
+def test_too_few_numbers_are_named_without_an_invitation_to_repeat_them() -> None:
+    gain = np.arange(10.0)
+    with pytest.raises(ClaimError, match=r"returned shape \(10,\) for 16 replicas; .*, each from a run of its own and"):
+        evaluate(measured(lambda seed, n: gain[:n], 0))
+
+
+@pytest.mark.parametrize(
+    ("measure", "message"),
+    [
+        (lambda a: a.reached.sum(), r"returned shape \(\) for 16 replicas"),
+        (lambda a: a.no_such_field, "failed on made-up trials, before anything was trained: AttributeError"),
+        (lambda a, b: a.steps, "failed on made-up trials, before anything was trained: TypeError"),
+    ],
+)
+def test_a_measure_is_tried_before_anything_is_trained(
+    measure: Callable[..., Any], message: str, experiment: Experiment
+) -> None:
+    with pytest.raises(ClaimError, match=message):
+        evaluate(exceeds(measure, 0, of=[A]), experiment=experiment)
+    assert experiment.trained_replicas == 0
+
+
+def test_samples_are_stored_as_they_are_drawn(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted at the 41st, the first 32 are there: going on draws only the others."""
+    drawn: list[int] = []
+
+    def interrupted_once(draw: Callable[..., float], seed: int, replica: int, stream: int) -> float:
+        drawn.append(replica)
+        if len(drawn) == 41:
+            raise KeyboardInterrupt
+        return sample_for_replica(draw, seed, replica, stream)
+
+    monkeypatch.setattr(numbers, "sample_for_replica", interrupted_once)
+    claim = sampled(lambda generator: generator.normal(), 0.5)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(claim, min_replicas=64, max_replicas=64, experiment=experiment)
+    evaluate(claim, min_replicas=64, max_replicas=64, experiment=experiment)
+    assert drawn == [*range(41), *range(32, 64)]

@@ -112,7 +112,7 @@ def test_a_functions_own_settings_are_axes() -> None:
     found = map_claim(claim, x="config.slowness=1:3:2", y="budget=200:500:2", max_replicas=32)
     assert found.reference_point is None
     assert {cell.decision.value for cell in found.verdicts} == {0.5}  # both are moved, and then alike
-    with pytest.raises(LossactError, match=r"config.speed: Settings has no 'speed'; choose one of slowness, x"):
+    with pytest.raises(LossactError, match=r"config.speed: FrozenMapping has no 'speed'; choose one of slowness, x"):
         map_claim(claim, x="config.speed=1:3:2", y="budget=200:500:2")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lossact import Executor, Experiment, FunctionCondition, Store, evaluate, faster
+from lossact.claims.evaluate import look_sizes
 from lossact.claims.verdict import Verdict
 from lossact.errors import InputError, TrainingError
 from lossact.executors.choose import make_executor
@@ -14,11 +15,7 @@ from lossact.running.jobs import BlockJob, ProgressCallback, TrainedBlock
 from lossact.running.runner import group_blocks, train_jobs
 from lossact.training.compute_config import ComputeConfig
 from tests.conftest import report_condition, with_sgd
-from tests.pytest_plugin.conftest import Claims, claims
-
-__all__ = ["claims"]
-
-BLOCKS_A_LOOK = 8
+from tests.pytest_plugin.conftest import Claims
 
 
 def steps(seed: int, mean: int) -> int:
@@ -74,7 +71,7 @@ def test_evidence_sees_complete_prefixes_only() -> None:
     with Store(None) as here, Store(None) as there:
         local, other = told(None, here), told(executor, there)
         assert local.decision == other.decision
-        assert local.decision.replicas > 2 * BLOCKS_A_LOOK * FAST.block  # it took several looks
+        assert local.decision.replicas > 2 * FAST.block  # it took several looks
         for condition in (FAST, SLOW):
             key = Experiment(store=here).key(condition)
             one, two = (store.trials(key, condition.budget) for store in (here, there))
@@ -87,8 +84,9 @@ def test_what_no_look_needs_is_not_begun() -> None:
     with Store(None) as store:
         decided = told(executor, store).decision.replicas
     assert executor.left_open == 0
-    looks = -(-decided // (BLOCKS_A_LOOK * FAST.block))
-    assert len(executor.trained) <= (looks + looks % 2) * BLOCKS_A_LOOK * 2
+    sizes = look_sizes(FAST.block, 512)
+    second_of_two = min(sizes.index(decided) | 1, len(sizes) - 1)
+    assert len(executor.trained) <= 2 * sizes[second_of_two] // FAST.block
 
 
 def test_a_block_fails_where_it_is_needed() -> None:
@@ -134,7 +132,7 @@ def test_launches_hold_each_block_once_and_as_many_as_are_wished_for() -> None:
 def test_an_executor_of_the_projects_own(claims: Claims) -> None:
     (claims.write() / "conftest.py").write_text(
         "import lossact\n"
-        "from lossact.experiment import LocalExecutor\n\n"
+        "from lossact.executors import LocalExecutor\n\n"
         "class Loud(LocalExecutor):\n"
         "    def train(self, *given):\n"
         "        print('TRAINS')\n"

@@ -1,13 +1,15 @@
-"""A Ray that starts with a run: reachable from this machine alone, and gone with the run."""
+"""A private Ray: it starts with a run, is reachable from this machine alone, and ends with the run."""
 
 import os
 import signal
-import subprocess
 import sys
-import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from tests.processes import Start, wait_until
 
 pytest.importorskip("ray", reason="ray is not installed; pip install 'lossact[ray]'")
 
@@ -15,26 +17,40 @@ pytestmark = pytest.mark.slow
 
 
 def listening(parent: int) -> set[str]:
-    """Addresses, as the kernel writes them, at which a process and all that it started take connections."""
-    parents = {int(one.parent.name): int(one.read_text().rpartition(")")[2].split()[1]) for one in stats()}
+    """Addresses, as the kernel writes them, at which a process and its descendants take connections."""
+    parents = parent_processes()
     family = {parent}
-    while more := {child for child, of in parents.items() if of in family} - family:
-        family |= more
-    held = {os.readlink(one) for pid in family for one in Path(f"/proc/{pid}/fd").glob("*") if one.is_symlink()}
+    while children := {child for child, its_parent in parents.items() if its_parent in family} - family:
+        family |= children
+    held = set()
+    for pid in family:
+        for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
+            with suppress(FileNotFoundError, ProcessLookupError):  # closed meanwhile
+                held.add(os.readlink(descriptor))
     rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
     return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in held}
 
 
-def stats() -> list[Path]:
-    return [one for one in Path("/proc").glob("[0-9]*/stat") if one.exists()]
+def parent_processes() -> dict[int, int]:
+    """Each process's parent."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    return parents
 
 
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
-def processes_of(folder: Path) -> list[str]:
-    lines = [file.read_bytes() for file in Path("/proc").glob("[0-9]*/cmdline") if file.exists()]
-    return [line.replace(b"\0", b" ").decode() for line in lines if str(folder).encode() in line]
+def processes_of(folder: Path) -> list[int]:
+    """The processes that have a folder in their command line."""
+    processes = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            if str(folder).encode() in file.read_bytes():
+                processes.append(int(file.parent.name))
+    return processes
 
 
 ENDLESS = """
@@ -57,24 +73,36 @@ def test_endless():
 """
 
 
-def test_a_ray_of_its_own_ends_with_the_run(tmp_path: Path) -> None:
+@pytest.fixture
+def ray_folders() -> Iterator[Callable[[], set[Path]]]:
+    """What lies in /tmp of private Rays that began with this test; their processes are killed at its end."""
+    before = set(Path("/tmp").glob("lossact-ray-*"))
+
+    def new() -> set[Path]:
+        return set(Path("/tmp").glob("lossact-ray-*")) - before
+
+    yield new
+    for process in {process for folder in new() for process in processes_of(folder)}:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def test_a_private_ray_ends_with_the_run(tmp_path: Path, start: Start, ray_folders: Callable[[], set[Path]]) -> None:
     (tmp_path / "test_claims.py").write_text(ENDLESS)
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
-    before = set(Path("/tmp").glob("lossact-ray-*"))
-    run = subprocess.Popen(
+    run = start(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--claims-executor=ray"],
-        cwd=tmp_path, env=os.environ | {"RAY_ADDRESS": ""}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, env=os.environ | {"RAY_ADDRESS": ""},
     )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "begun").exists() and run.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert (tmp_path / "begun").exists(), run.communicate()
-    folders = set(Path("/tmp").glob("lossact-ray-*")) - before
+    begun = wait_until(lambda: (tmp_path / "begun").exists() or run.poll() is not None)
+    assert begun, "no training within the limit"
+    assert run.poll() is None, run.communicate(timeout=60)
+    folders = ray_folders()
     assert any(map(processes_of, folders))
     assert listening(run.pid)
     assert listening(run.pid) <= LOOPBACK
     run.send_signal(signal.SIGINT)
-    out, error = run.communicate(timeout=60)
+    out, error = run.communicate(timeout=180)
     assert run.returncode == pytest.ExitCode.INTERRUPTED, out + error
     assert "Traceback" not in error
     assert "interrupted: 0 trials are stored" in out

@@ -19,20 +19,20 @@ from lossact import SGD, Arrays, BaseCondition, Condition, Experiment, FunctionC
 from lossact.cli import main
 from lossact.errors import InputError, TrainingError
 from lossact.running.stacking import replica_seed
-from lossact.storage.key import machine_content
+from lossact.storage.machine import machine_content
 from lossact.training.compute_config import ComputeConfig
 from tests.conftest import report_condition, with_sgd
-from tests.pytest_plugin.conftest import CLAIMS, CONDITIONS, Claims, claims
+from tests.processes import wait_until
+from tests.pytest_plugin.conftest import CLAIMS, CONDITIONS, Claims
 
 ray = pytest.importorskip("ray", reason="ray is not installed; pip install 'lossact[ray]'")
 
 from ray import exceptions  # noqa: E402
 
 from lossact.executors.ray.cluster import Cluster  # noqa: E402
-from lossact.executors.ray.scheduler import TaskScheduler, _failure, _Launch  # noqa: E402
+from lossact.executors.ray.scheduler import TaskScheduler, _describe_failure, _Task  # noqa: E402
 from lossact.executors.ray.submitter import TaskSubmitter  # noqa: E402
 
-__all__ = ["claims"]
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Ray has warnings of its own
 THREADS = 2
 
@@ -42,13 +42,15 @@ def cluster() -> Iterator[Any]:
     """Three nodes of two cores each, as far as Ray knows."""
     from ray.cluster_utils import Cluster as OfRay
 
-    made = OfRay(initialize_head=True, head_node_args={"num_cpus": 2})
-    made.add_node(num_cpus=2)
-    made.add_node(num_cpus=2)
-    ray.init(address=made.address, log_to_driver=False)
-    yield made
-    ray.shutdown()
-    made.shutdown()
+    nodes = OfRay(initialize_head=True, head_node_args={"num_cpus": 2})
+    try:
+        nodes.add_node(num_cpus=2)
+        nodes.add_node(num_cpus=2)
+        ray.init(address=nodes.address, log_to_driver=False)
+        yield nodes
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
 
 
 @pytest.fixture
@@ -142,11 +144,8 @@ def test_few_launches_are_under_way_however_many_wait(executor: RayExecutor, mon
         return wait(running, **options)
 
     monkeypatch.setattr(ray, "wait", counted)
-    conditions = [function(number=number) for number in range(12)]
-    for condition in conditions:  # a look of 200 blocks each
-        stored(executor, [condition], 400)
-    assert max(under_way) <= 6
-    assert len(under_way) >= 12
+    stored(executor, [function()], 80)  # a look of 40 blocks, for three nodes
+    assert 3 <= max(under_way) <= 6
 
 
 def raises(seed: int) -> int:
@@ -214,26 +213,32 @@ def test_a_lost_worker_costs_no_trial(executor: RayExecutor, tmp_path: Path) -> 
     assert_equal(over_there, stored(None, [condition], 4))
 
 
-def naps(seed: int, folder: str) -> int:
-    (Path(folder) / str(seed)).touch()
-    time.sleep(0.5)
+def has_begun(folder: Path, name: str) -> bool:
+    """Wait until a replica has left its mark, for less long than a test may take."""
+    return wait_until((folder / name).exists, within=120)
+
+
+def waits_if_later(seed: int, folder: str, first_look: list[int]) -> int:
+    """Replicas of the first look end when one of a later look has begun; those of later looks never end."""
+    if seed not in first_look:
+        (Path(folder) / "later").touch()
+        has_begun(Path(folder), "never")
+    elif seed == first_look[-1]:
+        assert has_begun(Path(folder), "later")
     return 1
 
 
 def test_what_is_not_needed_any_more_ends(executor: RayExecutor, tmp_path: Path) -> None:
-    condition = function(naps, folder=str(tmp_path))
+    first_look = [replica_seed(0, replica) for replica in range(8)]
+    condition = function(waits_if_later, folder=str(tmp_path), first_look=first_look)
     with Store(None) as store:
         experiment = Experiment(store=store, executor=executor, compute_config=ComputeConfig(threads=THREADS))
         with closing(experiment.looks([condition], [8, 400])) as looks:
             (first,) = next(looks)
         assert len(first) == 8
-        begun = len(list(tmp_path.iterdir()))
-        time.sleep(2)
-        assert len(list(tmp_path.iterdir())) == begun < 40
-    deadline = time.monotonic() + 10
-    while ray.available_resources().get("CPU") != 6.0 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert ray.available_resources()["CPU"] == 6.0
+        assert (tmp_path / "later").exists()
+        # Had one of the 196 later blocks gone on, or begun, it would hold its CPUs for two minutes.
+        assert wait_until(lambda: ray.available_resources().get("CPU") == 6.0, within=90)
 
 
 def test_workers_must_be_like_this_process(executor: RayExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,9 +259,14 @@ def test_a_task_that_fits_no_node_is_named(executor: RayExecutor) -> None:
         Experiment(store=store, executor=executor, compute_config=ComputeConfig(threads=64)).trials([function()], 2)
 
 
-def test_a_lost_node_costs_no_trial(cluster: Any, executor: RayExecutor, tmp_path: Path) -> None:
+def naps(seed: int) -> int:
+    time.sleep(0.5)
+    return 1
+
+
+def test_a_lost_node_costs_no_trial(cluster: Any, executor: RayExecutor) -> None:
     node = cluster.add_node(num_cpus=2)
-    condition = function(naps, folder=str(tmp_path))
+    condition = function(naps)
     with Store(None) as store:
         experiment = Experiment(store=store, executor=executor, compute_config=ComputeConfig(threads=THREADS))
         with closing(experiment.looks([condition], [8, 64])) as looks:
@@ -275,9 +285,8 @@ def fails_later(seed: int, folder: str, loses: int, fails: int) -> int:
         raise KeyError("of a look that nobody needs")
     if seed == loses and not lost.exists():
         lost.touch()
-        while not failed.exists():
-            time.sleep(0.05)
-        time.sleep(1)
+        assert has_begun(Path(folder), "failed")
+        time.sleep(1)  # for the failure to arrive first
         os.kill(os.getpid(), signal.SIGKILL)
     return seed % 50
 
@@ -295,29 +304,29 @@ def test_what_fails_in_a_later_look_leaves_the_present_one_alone(executor: RayEx
 
 
 def test_a_cluster_without_nodes_is_given_up_after_a_while(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Cluster(None, ComputeConfig(threads=THREADS))
-    assert found.slots >= 3
+    connected = Cluster(None, ComputeConfig(threads=THREADS))
+    assert connected.slots >= 3
     monkeypatch.setattr("lossact.executors.ray.cluster.COUNTED_EVERY", 0.0)
-    monkeypatch.setattr(Cluster, "_found", lambda _: [0.0, 1.0])
-    found.look()
-    assert found.slots == 0
-    traffic = TaskScheduler(iter([[(function(), 0)]]), TaskSubmitter(0, ComputeConfig(threads=THREADS), {}), None)
-    assert traffic.keep_busy(found.slots)  # what is asked for later is not forgotten
-    assert not traffic.running
+    monkeypatch.setattr(Cluster, "_resource_by_node", lambda _: [0.0, 1.0])
+    connected.refresh()
+    assert connected.slots == 0
+    scheduler = TaskScheduler(iter([[(function(), 0)]]), TaskSubmitter(0, ComputeConfig(threads=THREADS), {}), None)
+    assert scheduler.keep_busy(connected.slots)  # a look that is drawn later is not forgotten
+    assert not scheduler.running
     monkeypatch.setattr("lossact.executors.ray.cluster.NODES_WITHIN", 0.0)
     with pytest.raises(InputError, match=r"needs 2 CPU of one node, .* have 1 at most; add a node"):
-        found.look()
+        connected.refresh()
 
 
 def test_a_head_that_is_gone_is_named(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Cluster(None, ComputeConfig(threads=THREADS))
+    connected = Cluster(None, ComputeConfig(threads=THREADS))
     monkeypatch.setattr("lossact.executors.ray.cluster.COUNTED_EVERY", 0.0)
-    found.head = "127.0.0.1:9"
-    found.look()
-    assert not found.reachable
+    connected.head = "127.0.0.1:9"
+    connected.refresh()
+    assert not connected.reachable
     monkeypatch.setattr("lossact.executors.ray.cluster.HEAD_BACK_WITHIN", 0.0)
     with pytest.raises(ConnectionError, match=r"the head at 127.0.0.1:9 is gone \(.*refused\)"):
-        found.look()
+        connected.refresh()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nonsense", "127.0.0.1:99999999"])
@@ -329,10 +338,10 @@ def test_an_address_without_a_cluster_is_named_at_once(address: str, monkeypatch
             stored(executor, [function()], 2)
 
 
-def test_out_of_memory_is_told() -> None:
+def test_out_of_memory_names_the_block() -> None:
     error = exceptions.OutOfMemoryError("Task was killed due to the node running low on memory.")
-    told = _failure(error, _Launch([(function(), 3)], 0))
-    assert str(told).startswith("function, replicas 6 to 7: ran out of memory, and Ray ended it; train less at once")
+    failure = _describe_failure(error, _Task([(function(), 3)], 0))
+    assert str(failure).startswith("function, replicas 6 to 7: ran out of memory, and Ray ended it; train less at once")
 
 
 def test_verdicts_through_ray_are_those_of_this_process(claims: Claims, cluster: Any) -> None:

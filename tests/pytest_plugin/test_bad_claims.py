@@ -74,12 +74,12 @@ def own(**changes):
         ),
         (
             "faster(EASY, than=own(network=MLPConfig(activation='relu', hidden=10**13), loss='l2'))",
-            "own, replicas 0 to 511: out of memory (*allocate*); make the network, its data or its*",
+            "own, replicas 0 to 63: out of memory (*allocate*); make the network, its data or its*",
         ),
         ("faster(EASY, than=own(data=Arrays(np.zeros((3, 2)), np.zeros(2))))", "data: 3 inputs and 2 targets; one*"),
         (
             "faster(EASY, than=FunctionCondition(train=lambda seed: 0, budget=60, name='ready'))",
-            "ready: all 512 replicas met the target before any update*",
+            "ready: all 64 replicas met the target before any update*",
         ),
         ("faster(EASY, than=FunctionCondition(train=lambda seed: 'x', budget=60))", "*train returned 'x'; return*"),
         (
@@ -109,7 +109,7 @@ def test_two_claims_of_one_name_are_an_error_and_the_others_run(claims: Claims) 
     claims.write(CLAIMS + TWICE)
     run = claims.run("-k", "true or twice")
     run.assert_outcomes(passed=1, failed=1, deselected=1)
-    run.stdout.fnmatch_lines(["test_claims.py has more than one test_twice, and only the last is ever seen*"])
+    run.stdout.fnmatch_lines(["test_claims.py has more than one test_twice, and Python keeps only the last*"])
 
 
 def test_a_hypothesis_of_a_test_without_the_mark_does_not_pass(claims: Claims) -> None:

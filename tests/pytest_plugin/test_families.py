@@ -12,10 +12,16 @@ def test_a_declared_size_sets_the_level_whatever_is_selected(claims: Claims, arg
     assert claims.verdicts()["test_true"]["family_size"] == 5
 
 
-def test_an_undeclared_family_counts_before_deselection(claims: Claims) -> None:
-    claims.write()
-    claims.run("-k", "true")
-    assert claims.verdicts()["test_true"]["family_size"] == 2
+def test_an_undeclared_family_is_not_corrected_however_it_is_run(claims: Claims) -> None:
+    """By its folder, its file, its node id and with -k: the same level, and a line that says what it is."""
+    file = claims.write() / "test_claims.py"
+    for arguments in (["claims"], [str(file)], [f"{file}::test_true"], ["claims", "-k", "true"]):
+        run = claims.pytester.runpytest_inprocess(*arguments, "--claims-json", str(claims.json))
+        told = " ".join(" ".join(run.outlines).split())
+        assert "each claim at alpha 0.025 a side by itself, not corrected for their number" in told
+        assert "write size = N in a family.toml" in told
+        assert claims.verdicts()["test_true"]["effect"]["level"] == pytest.approx(0.95)
+        assert claims.verdicts()["test_true"]["family_size"] == 1
 
 
 def test_more_claims_than_declared_are_an_error(claims: Claims) -> None:
@@ -44,11 +50,12 @@ def test_folders_of_one_name_are_two_families(claims: Claims) -> None:
     run.assert_outcomes(passed=2, failed=2)
 
 
-def test_part_of_an_undeclared_family_lets_no_record_decide(claims: Claims) -> None:
+def test_a_part_of_an_undeclared_family_is_held_to_its_record(claims: Claims) -> None:
+    """Its level is that of the whole, so that its record speaks."""
     source = claims.write(CLAIMS.replace('source="common sense"', 'recorded="refuted"')) / "test_claims.py"
     claims.run("-k", "true").assert_outcomes(failed=1, deselected=1)
     alone = claims.pytester.runpytest_inprocess(f"{source}::test_true")
-    alone.assert_outcomes(passed=1)
+    alone.assert_outcomes(failed=1)
 
 
 @pytest.mark.parametrize(

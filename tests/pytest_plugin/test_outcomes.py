@@ -17,7 +17,9 @@ def test_unrecorded_claims_pass_where_supported_and_fail_elsewhere(claims: Claim
     run.stdout.fnmatch_lines(
         ["no verdict is recorded, measured REFUTED", "REFUTED (reversed): hard reaches*before easy"]
     )
-    run.stdout.fnmatch_lines(["*= claims: claims =*", "2 claims collected, size not declared*", "SUPPORTED*512  true"])
+    run.stdout.fnmatch_lines(
+        ["*= claims: claims =*", "each claim at alpha 0.025 a side by itself, not corrected*", "SUPPORTED* 64  true"]
+    )
 
 
 def test_a_record_that_holds_passes_whatever_the_verdict(claims: Claims) -> None:

@@ -158,7 +158,7 @@ def test_a_network_whose_file_is_edited_is_trained_anew(claims: Claims) -> None:
         "from mynet import Net\n\ndef make():\n    return Net()\n\n"
         '@pytest.mark.claim("s")\ndef test_true():\n'
         "    own = Condition(name='own', network=make, loss='l2', optimizer=SGD(learning_rate=0.5),\n"
-        "                    data=RandomImages(), budget=20, target=Accuracy(0.7))\n"
+        "                    data=RandomImages(), budget=20, target=Accuracy().at_least(0.7))\n"
         "    return faster(own, than=condition('hard', target=0.99, budget=20))\n"
     )
     paths = ["-o", "pythonpath=."]

@@ -11,11 +11,9 @@ import pytest
 
 from lossact.cli import main
 from lossact.report.dashboard import as_json, dashboard
-from tests.pytest_plugin.conftest import Claims, claims
+from tests.pytest_plugin.conftest import Claims
 from tests.report.test_wandb_runs import inspect
 from tests.test_train_command import config
-
-__all__ = ["claims"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb-workspaces' own dependencies
 
@@ -78,7 +76,7 @@ def wanted() -> dict[str, set[str]]:
 def test_no_panel_points_at_nothing(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_SILENT", "true")
     claims.write()
-    claims.run("--claims-wandb=offline", subprocess=True)
+    claims.run("--claims-wandb=offline", "--claims-max-replicas=64")
     monkeypatch.chdir(claims.pytester.path)
     by_claims = Held(*Path(".lossact/wandb").glob("offline-run-*/*.wandb"))
     for name, more in (
@@ -87,9 +85,9 @@ def test_no_panel_points_at_nothing(claims: Claims, monkeypatch: pytest.MonkeyPa
         ("cnn", []),
         ("mlp_relu_l2", []),
     ):
-        command = [sys.executable, "-m", "lossact.cli", "fit", config(name), config("with/wandb")]
-        more = [*more, "--trainer.logger.save_dir=fits", "--model.budget=40", "--trainer.log_every_n_steps=1"]
-        subprocess.run([*command, *more], check=True, capture_output=True)
+        more = [*more, "--trainer.logger.save_dir=fits", "--model.budget=4", "--trainer.log_every_n_steps=1"]
+        command = [sys.executable, "-m", "lossact.cli", "fit", config(name), config("with/wandb"), *more]
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
     by_fit = Held(*Path("fits/wandb").glob("offline-run-*/*.wandb"))
     panels = wanted()
     for kind, names in panels.items():

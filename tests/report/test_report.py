@@ -1,8 +1,7 @@
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,9 @@ from lossact.report.sparklines import condition_lines
 from lossact.report.stored import StoredCondition
 from lossact.storage import Curves, Trials
 from tests.pytest_plugin.conftest import CLAIMS, CONDITIONS
+from tests.report.browser import CHROMIUM, opened
 from tests.report.test_table import result
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-BROWSERS_OWN = {"update.googleapis.com", "clients2.google.com", "accounts.google.com", "www.google.com"}
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>$x_|`"
 
 
@@ -97,10 +95,11 @@ def test_the_page_says_what_the_table_says_and_loads_nothing(tmp_path: Path) -> 
 def test_hostile_text_is_shown_and_not_run(tmp_path: Path) -> None:
     told = dict.fromkeys(("statement", "source", "sentence", "family"), HOSTILE)
     one = result(**told, warnings=(HOSTILE,), keys=((HOSTILE, "a"),), evidence_path=GROWTH, thresholds=(0.5, 0.6))
-    one.verdict["conditions"][0]["name"] = HOSTILE
-    one.verdict["reason"] = HOSTILE
+    first, second = one.verdict.conditions
+    verdict = replace(one.verdict, conditions=(replace(first, name=HOSTILE), second), reason=HOSTILE)
+    one = replace(one, verdict=verdict)
     condition = stored(HOSTILE)
-    condition.content["condition"]["target"] = {"function": {"name": HOSTILE}}
+    condition.content["condition"]["target"] = {"measure": {"function": {"name": HOSTILE}}}
     write_folder(tmp_path, [one], {"a": condition}, RunInfo(flags=(HOSTILE,)))
     found = read(tmp_path / "index.html")
     assert found.text.count(HOSTILE) >= 9
@@ -173,7 +172,7 @@ def test_a_condition_that_diverges_leaves_the_others_readable() -> None:
 
 def test_a_metric_may_be_called_loss() -> None:
     one = stored()
-    one.content["condition"]["target"] = {"function": {"name": "project.loss"}}
+    one.content["condition"]["target"] = {"measure": {"function": {"name": "project.loss"}}}
     assert list(curve_charts([one])) == ["loss", "loss (metric)"]
 
 
@@ -181,22 +180,6 @@ def test_conditions_that_this_process_has_not_leave_their_charts_out(tmp_path: P
     write_html(tmp_path / "x.html", [result(keys=(("ReLU/L2", "a"),), thresholds=(0.5, 0.6))], {}, RunInfo())
     assert "svg" in read(tmp_path / "x.html").tags
     assert "median and 80% band" not in read(tmp_path / "x.html").text
-
-
-def opened(page: Path, folder: Path) -> tuple[list[str], set[str]]:
-    """What a browser writes to its console, and the hosts it asks for."""
-    log = folder / "net.json"
-    assert CHROMIUM is not None
-    arguments = [
-        "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}",
-        "--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-sync",
-        "--enable-logging=stderr", f"--log-net-log={log}", "--virtual-time-budget=3000", "--window-size=390,800",
-        f"--screenshot={folder / 'page.png'}",
-    ]  # fmt: skip
-    done = subprocess.run([CHROMIUM, *arguments, page.as_uri()], capture_output=True, text=True, timeout=120)
-    assert (folder / "page.png").exists(), done.stderr
-    hosts = set(re.findall(r'"url":"\w+://([^/"]+)', log.read_text()))
-    return [line for line in done.stderr.splitlines() if ":CONSOLE" in line], hosts - BROWSERS_OWN
 
 
 @pytest.mark.slow

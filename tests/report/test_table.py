@@ -1,19 +1,20 @@
 import pytest
 
 from lossact.claims.result import ClaimResult
+from lossact.claims.verdict_summary import ConditionCounts, Estimate, SingleRunAgreement, VerdictSummary
 from lossact.report.table import verdict_table
 
 
 def result(**changes: object) -> ClaimResult:
-    verdict: dict[str, object] = {
-        "verdict": "refuted", "reason": "reversed", "decided_at": 19, "budget": 1000, "replicas": 512,
-        "effect": {"name": "win probability", "value": 0.1436, "low": 0.0951, "high": 0.2633, "level": 1 - 0.05 / 7},
-        "conditions": [
-            {"name": "ReLU/L2", "replicas": 512, "reached": 140, "diverged": 0, "median_steps_to_target": None},
-            {"name": "ReLU/CE", "replicas": 512, "reached": 436, "diverged": 3, "median_steps_to_target": 451.5},
-        ],
-        "story": {"successes": 2, "n": 512, "value": 2 / 512, "low": 0.0, "high": 0.02, "level": 0.95},
-    }  # fmt: skip
+    verdict = VerdictSummary(
+        verdict="refuted", reason="reversed", decided_at=19, budget=1000, replicas=512,
+        effect=Estimate("win probability", 0.1436, 0.0951, 0.2633, 1 - 0.05 / 7),
+        conditions=(
+            ConditionCounts("ReLU/L2", 512, 140, 0, None),
+            ConditionCounts("ReLU/CE", 512, 436, 3, 451.5),
+        ),
+        single_run_agreement=SingleRunAgreement(2, 512, 0.0, 0.02, 0.95, 2 / 512),
+    )  # fmt: skip
     content: dict[str, object] = {
         "id": "claims/test_x.py::test_a7", "statement": "s", "source": "report 1.4c", "recorded": "supported",
         "family": "report", "family_size": 7, "family_declared": True, "decides": True, "verdict": verdict,
@@ -37,7 +38,7 @@ def test_a_row_says_all() -> None:
         "    decided at replica 19; reversed\n"
         "    on record: supported\n"
         "    reached the target: ReLU/L2 27%, ReLU/CE 85%, 3 diverged\n"
-        "    a single run of each tells this order in 2 of 512 (0.4%, [0.000, 0.020])\n"
+        "    a single run of each shows this order in 2 of 512 (0.4%, [0.000, 0.020])\n"
         "    note: the curves cross\n"
     )
 
@@ -49,11 +50,10 @@ def test_lines_keep_to_the_width_where_words_allow(width: int) -> None:
 
 
 def test_a_theorem_has_no_interval() -> None:
-    effect = {"name": "largest deviation", "value": 2.2e-16, "low": 2.2e-16, "high": 2.2e-16, "level": 1.0}
-    verdict: dict[str, object] = {
-        "verdict": "supported", "reason": "checked exactly at 20 points, none beyond 1e-12", "decided_at": None,
-        "budget": None, "replicas": 20, "effect": effect, "conditions": [], "story": None,
-    }  # fmt: skip
+    verdict = VerdictSummary(
+        verdict="supported", reason="checked exactly at 20 points, none beyond 1e-12", decided_at=None, budget=None,
+        replicas=20, effect=Estimate("largest deviation", 2.2e-16, 2.2e-16, 2.2e-16, 1.0),
+    )  # fmt: skip
     text = table(result(exact=True, verdict=verdict, warnings=(), recorded=None, sentence="a = b", source=""))
     assert "SUPPORTED     2e-16  exact" in text
     assert "budget" not in text

@@ -159,7 +159,7 @@ class Late(Line):
 
 
 class Doubled(Line):
-    """Two optimisers, so that a batch makes two steps."""
+    """Two optimizers, whose steps on one batch are one update."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -181,11 +181,13 @@ class Doubled(Line):
     [
         ({"module": Late, "metric": "epochs", "at_most": None, "at_least": 2.0, "budget": 6}, 6),
         ({"module": Late, "metric": "epochs", "at_most": None, "at_least": 1.0, "budget": 3}, 3),
-        ({"module": Doubled, "metric": "steps", "at_most": None, "at_least": 4.0, "budget": 8}, 2),
-        ({"module": Doubled, "metric": "val_loss", "at_most": 1e9, "budget": 5}, None),
+        ({"module": Doubled, "metric": "steps", "at_most": None, "at_least": 4.0, "budget": 8}, 1),
+        ({"module": Doubled, "metric": "val_loss", "at_most": 1e9, "budget": 5}, 3),
     ],
 )
-def test_ends_of_epochs_and_several_optimisers_count(changes: dict[str, Any], expected: int | None) -> None:
+def test_metrics_count_at_the_ends_of_epochs_and_with_several_optimizers(
+    changes: dict[str, Any], expected: int | None
+) -> None:
     (block,) = train_jobs([(condition(**changes), 0)], 0, SETTING)
     assert [trial.steps_to_target for trial in block.trials] == [expected] * 2
 
@@ -242,11 +244,11 @@ def test_what_is_trained_is_in_the_key() -> None:
         (lambda: condition(module=3), r"module=3 must be a function that is called as module\(\)"),
         (lambda: condition(data=3), r"data=3 must be a function that is called as data\(\)"),
         (lambda: condition(metric=""), r"metric='' must be the name of a logged metric"),
-        (lambda: condition(at_least=1.0), r"at_least=1.0 and at_most=0.05: give one of the two"),
+        (lambda: condition(at_least=1.0), r"at_least=1.0 and at_most=0.05: give exactly one of the two"),
         (lambda: condition(budget=0), r"budget=0 must be an integer >= 1"),
-        (lambda: condition(trainer={"max_steps": 5}), r"'max_steps': ...} is set by the condition's budget"),
+        (lambda: condition(trainer={"max_steps": 5}), r"'max_steps': ...} cannot be given: it is set by"),
         (lambda: condition(trainer={"no_such": 5}), r"the Trainer does not take its options .*no_such"),
-        (lambda: condition(module=partial(Line, rate=object())), r"module holds <object .* content cannot be told"),  # type: ignore[arg-type]
+        (lambda: condition(module=partial(Line, rate=object())), r"module holds <object .* content cannot be read"),  # type: ignore[arg-type]
         (lambda: condition(module=lambda seed: 3), r"module=<lambda>\(seed\) cannot be called as module\(\)"),
         (lambda: FunctionCondition(train=3, budget=9), r"train=3 must be a function"),  # type: ignore[arg-type]
         (lambda: FunctionCondition(train=lambda: 3, budget=9), r"train=<lambda>\(\) cannot be called as train\(seed\)"),

@@ -1,6 +1,8 @@
 """The calibration's own arithmetic, and that it would notice an engine that errs too often."""
 
 import importlib.util
+import itertools
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 
 from lossact.claims.result import settle_families
 from lossact.stats import Comparison, decide
-from lossact.stats.calibration import errors
+from lossact.stats.betting import MIXTURE
+from lossact.stats.calibration import errors, exact
 from lossact.stats.calibration.families import LOOKS, min_p_over_looks, supported_in_family
 from lossact.stats.calibration.power import METHODS
 from lossact.stats.calibration.scenarios import (
@@ -20,8 +23,9 @@ from lossact.stats.calibration.scenarios import (
     win_probability,
 )
 from lossact.stats.calibration.tables import at_most, clopper_pearson_upper, lowest_share
+from lossact.stats.equivalence import EquivalenceEvidence
 from lossact.stats.outcomes import Outcome, Outcomes
-from lossact.stats.replay import replay
+from lossact.stats.replay import Replay
 
 W = np.array([0.0, 0.5, 1.0, 0.5, 0.5])
 
@@ -61,7 +65,7 @@ def test_too_many_errors_are_noticed() -> None:
 def test_an_engine_that_asks_too_little_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same cells, with verdicts that fall at a tenth of the evidence."""
     monkeypatch.setattr(errors, "cells", lambda: [errors.Cell("fair coin", coin(0.5), ("supported",))])
-    monkeypatch.setattr(errors, "verdict_of", lambda outcomes: original(outcomes, alpha=0.25))
+    monkeypatch.setattr(errors, "verdict_of", lambda outcomes, evidence: original(outcomes, alpha=0.25))
     with ThreadPoolExecutor(2) as pool:
         table = errors.error_table(pool, 300, short=True)  # type: ignore[arg-type]
     assert not table.kept
@@ -75,7 +79,8 @@ def test_staged_looks_change_no_verdict() -> None:
     rng = np.random.default_rng(2)
     for theta in (0.5, 0.56, 0.7):
         (outcomes,) = coin(theta)(rng, errors.LIMIT)
-        found = replay([outcomes], alpha=errors.ALPHA, margins=errors.WINS)
+        found = Replay(errors.PAIRWISE, alpha=errors.ALPHA)
+        found.extend([outcomes])
         assert errors.verdict_of([outcomes]) == (found.verdict, found.decided_at)
 
 
@@ -121,14 +126,14 @@ def test_ville_covers_as_we_do() -> None:
     """Another martingale's 95% sequence and ours hold the truth alike; their endpoints need not agree."""
     from ville import BettingCS
 
-    from lossact.stats.betting import Counts, bets, lower_bound, upper_bound
+    from lossact.stats.betting import Counts, lower_bound, upper_bound
 
     rng = np.random.default_rng(6)
     for theta in (0.35, 0.6):
         values: Outcomes = (rng.random(400) < theta).astype(np.int8)
         wins = int(values.sum())
         counts = [Counts.of(wins, 0, 400 - wins)]
-        ours = lower_bound(counts, 0.025, bets(0.1)), upper_bound(counts, 0.025, bets(0.1))
+        ours = lower_bound(counts, 0.025), upper_bound(counts, 0.025)
         theirs = BettingCS(alpha=0.05, grid=2001).fit(values.astype(float)).interval()
         assert ours[0] < theta < ours[1]
         assert theirs[0] < theta < theirs[1]
@@ -142,8 +147,48 @@ def test_the_short_form_runs_end_to_end(monkeypatch: pytest.MonkeyPatch, capsys:
     for name in ("error_table", "coverage_table", "order_table", "power_table", "family_table"):
         make = getattr(command, name)
         monkeypatch.setattr(command, name, lambda pool, n, short, make=make: make(pool, 4, short=short))
+    monkeypatch.setattr(exact, "HORIZON", 256)
     with pytest.raises(SystemExit, match=r"trials=nothing.npz: not readable"):
         command.main()
     printed = capsys.readouterr().out
     for title in ("False verdicts", "Coverage", "Orderings", "Replicas to a verdict", "Families"):
         assert f"### {title}" in printed
+
+
+def test_the_recursion_agrees_with_simulation() -> None:
+    """Levels and mean replicas of a coin, against verdicts of simulated claims."""
+    horizon, runs = 256, 2000
+    support = exact.wins_needed(0.5, errors.ALPHA, MIXTURE, horizon)
+    losses = exact.wins_needed(0.4, errors.ALPHA, MIXTURE, horizon)
+    end = exact.follow(0.6, support, losses)
+    rng = np.random.default_rng(7)
+    simulated = [errors.verdict_of(coin(0.6)(rng, horizon)) for _ in range(runs)]
+    supported = np.mean([verdict == "supported" for verdict, _ in simulated])
+    replicas = np.mean([at or horizon for _, at in simulated])
+    assert supported == pytest.approx(end.supported, abs=4 * np.sqrt(end.supported * (1 - end.supported) / runs))
+    assert replicas == pytest.approx(end.replicas, rel=0.05)
+
+
+def test_the_recursion_agrees_with_every_path_of_ten_replicas() -> None:
+    support = exact.wins_needed(0.5, 0.2, MIXTURE, 10)
+    losses = exact.wins_needed(0.4, 0.2, MIXTURE, 10)
+    supported = refuted = replicas = 0.0
+    for path in itertools.product((0, 1), repeat=10):
+        probability = math.prod(0.7 if win else 0.3 for win in path)
+        wins = np.cumsum(path)
+        for n in range(1, 11):
+            done = wins[n - 1] >= support[n - 1], n - wins[n - 1] >= losses[n - 1]
+            if any(done) or n == 10:
+                supported, refuted = supported + probability * done[0], refuted + probability * done[1]
+                replicas += probability * n
+                break
+    end = exact.follow(0.7, support, losses)
+    assert (end.supported, end.refuted, end.replicas) == pytest.approx((supported, refuted, replicas))
+
+
+def test_equivalence_by_recursion_agrees_with_simulation() -> None:
+    end = exact.follow_equivalence(0.52, delta=0.2, horizon=300)
+    rng = np.random.default_rng(8)
+    runs = [errors.verdict_of(coin(0.52)(rng, 300), evidence=EquivalenceEvidence(0.2)) for _ in range(1000)]
+    assert np.mean([verdict == "supported" for verdict, _ in runs]) == pytest.approx(end.supported, abs=0.04)
+    assert np.mean([at or 300 for _, at in runs]) == pytest.approx(end.replicas, rel=0.05)

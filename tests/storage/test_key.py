@@ -1,26 +1,54 @@
+import ast
 import json
-from dataclasses import fields, is_dataclass, replace
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from lossact import SGD, Accuracy, Adam, AdamW, ImageFiles, Loss, MLPConfig, RandomImages
-from lossact.storage import key as key_module
-from lossact.storage.key import key_content, trial_key
+import lossact
+from lossact import (
+    SGD,
+    Accuracy,
+    Adam,
+    AdamW,
+    Experiment,
+    ImageFiles,
+    Loss,
+    MLPConfig,
+    RandomImages,
+    Store,
+    Target,
+    default_compute_config,
+    evaluate,
+    sampled,
+)
+from lossact.conditions.frozen_mapping import FrozenMapping
+from lossact.replicas.random_streams import SAMPLE, sample_for_replica
+from lossact.storage.key import digest, key_content, trial_key
+from lossact.storage.machine import COMPUTING_ROOMS, expected_capability, machine_content, source_digest
 from lossact.training.compute_config import ComputeConfig
 from tests.conftest import report_condition
 
-OTHER: dict[type, Any] = {float: 0.123, int: 7, bool: True, type(None): 7}
+OTHER: dict[type, Any] = {float: 0.123, int: 7, bool: True, type(None): 7, FrozenMapping: {"loss": Loss()}}
 
 
 def variants(value: Any) -> list[Any]:
     """Every value that differs from a frozen one in a single field, fields of fields included."""
     found = []
     for field in fields(value):
-        if not field.init or not field.compare or field.name == "stacked":  # that one is for modules, see test_modules
+        if not field.init or not field.compare or field.name in ("stacked", "measured_at"):
+            # The first is for modules, see test_modules; the second needs measures, see below.
             continue
         now = getattr(value, field.name)
+        if isinstance(value, Target) and now is None:  # a target has one threshold
+            continue
         if is_dataclass(now):
             found += [replace(value, **{field.name: inner}) for inner in variants(now)]
         elif not isinstance(now, str):
@@ -37,6 +65,7 @@ def test_every_field_of_a_condition_is_in_the_key() -> None:
     ]
     conditions += [replace(base, optimizer=kind(learning_rate=0.1)) for kind in (SGD, Adam, AdamW)]
     conditions.append(replace(base, network=MLPConfig(activation="relu")))
+    conditions.append(replace(base, measures={"loss": Loss()}, measured_at=(1,)))
     assert len(conditions) >= 23
     assert len({trial_key(condition, 0, ComputeConfig()) for condition in conditions}) == len(conditions)
 
@@ -51,11 +80,122 @@ def test_every_field_of_the_setting_is_in_the_key() -> None:
     assert len({trial_key(report_condition(), 0, compute_config) for compute_config in settings}) == len(settings)
 
 
-def test_the_seed_and_the_source_are_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    base = trial_key(report_condition(), 0, ComputeConfig())
-    assert trial_key(report_condition(), 1, ComputeConfig()) != base
-    monkeypatch.setattr(key_module, "source_digest", lambda: "edited")
-    assert trial_key(report_condition(), 0, ComputeConfig()) != base
+def test_the_seed_is_in_the_key() -> None:
+    assert trial_key(report_condition(), 1, ComputeConfig()) != trial_key(report_condition(), 0, ComputeConfig())
+
+
+@pytest.fixture(scope="module")
+def copied_rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("copy") / "lossact"
+    shutil.copytree(Path(lossact.__file__).parent, folder)
+    return folder
+
+
+@pytest.mark.parametrize("room", COMPUTING_ROOMS)
+def test_code_of_every_computing_room_is_in_the_key(room: str, copied_rooms: Path) -> None:
+    """The first and the last file of each room, also in folders within it; comments and docstrings do not count."""
+    before = source_digest.__wrapped__(copied_rooms)
+    assert before == source_digest()
+    files = sorted(file for file in (copied_rooms / room).rglob("*.py") if file.name != "__init__.py")
+    for file in (files[0], files[-1]):
+        source = file.read_text()
+        file.write_text("# A comment.\n\n" + source.replace('"""', '"""Edited. ', 1) + "\n\n# Another.\n")
+        assert source_digest.__wrapped__(copied_rooms) == before
+        file.write_text(source + "\nEDITED = True\n")
+        assert source_digest.__wrapped__(copied_rooms) != before
+        file.write_text(source)
+    assert source_digest.__wrapped__(copied_rooms) == before
+
+
+def test_the_source_digest_is_in_the_key() -> None:
+    content = key_content(report_condition(), 0, ComputeConfig())
+    assert content["source"] == source_digest()
+    assert trial_key(report_condition(), 0, ComputeConfig()) == digest(content)
+    assert digest(content | {"source": "edited"}) != digest(content)
+
+
+def test_rooms_that_compute_are_those_that_training_imports() -> None:
+    """A run in a process of its own imports no room that is neither digested nor known not to compute."""
+    code = (
+        "import sys, lossact.running.runner, lossact.running.external; "
+        "print({name.split('.')[1] for name in sys.modules if name.startswith('lossact.')})"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    # These check input, carry results or say what code is; they draw and compute nothing.
+    passive = {"checks", "errors", "fingerprint", "storage"}
+    assert ast.literal_eval(run.stdout) - passive == set(COMPUTING_ROOMS)
+
+
+def test_what_wrapped_functions_hold_is_in_the_key_of_their_numbers(tmp_path: Path) -> None:
+    """Two claims about two functions of one shape have two answers, and stores of the old form answer none."""
+    claims = [sampled(lambda g, mean=mean: g.normal(mean, 1), 0) for mean in (0.25, -1.0)]
+    loops = [[sample_for_replica(claim_mean, 0, replica, SAMPLE) > 0 for replica in range(192)] for claim_mean in DRAWS]
+    with Store(tmp_path) as store:
+        old: dict[str, Any] = {"function": {"name": "lossact.claims.effects.sampled.<locals>.draws"}, "files": []}
+        config = default_compute_config()
+        content = {"measure": old, "seed": 0, "setting": asdict(config)} | machine_content()
+        store.add_numbers(digest(content), content, np.full(192, 1.0))
+        experiment = Experiment(store=store, compute_config=config)
+        verdicts = [evaluate(claim, experiment=experiment, max_replicas=192) for claim in claims]
+        again = [evaluate(claim, experiment=experiment, max_replicas=192) for claim in claims]
+    for verdict, loop in zip(verdicts, loops, strict=True):
+        assert verdict.decision.value == pytest.approx(np.mean(loop[: verdict.decision.replicas]))
+    assert [verdict.decision.value for verdict in again] == [verdict.decision.value for verdict in verdicts]
+    assert verdicts[0].decision.value > 0.5 > verdicts[1].decision.value
+
+
+DRAWS = (lambda g: g.normal(0.25, 1), lambda g: g.normal(-1.0, 1))
+
+
+def test_the_cpu_capability_is_torchs_without_asking_torch() -> None:
+    """In a process that has not imported torch, where Linux lists what the CPU can do."""
+    expected = expected_capability(platform.machine(), Path("/proc/cpuinfo"))
+    assert expected in (None, torch.backends.cpu.get_cpu_capability())
+    code = "from lossact.storage.machine import machine_content; import sys, json; "
+    code += "print(json.dumps(machine_content())); print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    content, imported = run.stdout.splitlines()
+    assert json.loads(content) == machine_content()
+    assert imported == str(expected is None)
+
+
+@pytest.mark.parametrize(
+    ("flags", "capability"),
+    [
+        ("fpu sse2", "DEFAULT"),
+        ("avx avx2", "DEFAULT"),
+        ("avx2 fma", "AVX2"),
+        ("avx2 fma avx512f", "AVX2"),
+        ("avx2 fma avx512f avx512vl avx512bw avx512dq", "AVX512"),
+    ],
+)
+def test_a_cpus_flags_name_its_capability(flags: str, capability: str, tmp_path: Path) -> None:
+    file = tmp_path / "cpuinfo"
+    file.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    assert expected_capability("x86_64", file) == capability
+    assert expected_capability("aarch64", file) is None
+    assert expected_capability("x86_64", tmp_path / "missing") is None
+
+
+def test_a_wrong_guess_of_the_machine_is_mended_before_training(tmp_path: Path) -> None:
+    """A process that imports torch only to train stores under the capability that torch names."""
+    code = f"""
+import sys
+import lossact.storage.machine as machine
+from lossact import Experiment, Store
+from tests.conftest import report_condition
+machine.expected_capability = lambda *_: "ANOTHER"
+assert "torch" not in sys.modules
+with Store({str(tmp_path)!r}) as store:
+    experiment, condition = Experiment(store=store), report_condition(budget=2)
+    guessed = experiment.key(condition)
+    experiment.trials([condition], 2)
+    assert experiment.key(condition) != guessed
+    assert store.holds(experiment.key(condition)) and not store.holds(guessed)
+print("stored")
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
+    assert run.stdout.strip().endswith("stored"), run.stderr
 
 
 def test_names_and_places_are_not_in_the_key(course_data: Any, tmp_path: Any) -> None:

@@ -3,6 +3,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lossact.experiment import default_compute_config
 from lossact.storage import Curves, Trials
 from lossact.training.compute_config import ComputeConfig
 from tests.conftest import report_condition
+from tests.processes import Start
 
 RNG = np.random.default_rng(0)
 NO_CURVES = Curves.empty(0)
@@ -67,10 +69,10 @@ def test_a_temporary_store_is_gone_when_closed() -> None:
     assert not store.directory.exists()
 
 
-def test_many_processes_open_one_new_store_at_once(tmp_path: Path) -> None:
+def test_many_processes_open_one_new_store_at_once(tmp_path: Path, start: Start) -> None:
     program = f"from lossact import Store; Store({str(tmp_path / 'store')!r}).close()"
-    running = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) for _ in range(8)]
-    assert [process.communicate()[1] for process in running] == [b""] * 8
+    running = [start([sys.executable, "-c", program]) for _ in range(8)]
+    assert [process.communicate(timeout=200)[1] for process in running] == [""] * 8
 
 
 def no_database(file: Path) -> None:
@@ -111,7 +113,7 @@ def test_a_store_of_another_form_is_refused_and_left_alone(tmp_path: Path) -> No
     database = sqlite3.connect(tmp_path / "trials.sqlite")
     database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(StoreError, match="written in form 99, this lossact reads form 3; give another directory"):
+    with pytest.raises(StoreError, match="written in form 99, this lossact reads form 4; give another directory"):
         Store(tmp_path)
     assert sqlite3.connect(tmp_path / "trials.sqlite").execute("PRAGMA user_version").fetchone() == (99,)
 
@@ -124,8 +126,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
     if mounted.returncode:
         pytest.skip("needs the right to mount a file system")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("with_curves", [True, False])
@@ -221,16 +225,16 @@ def test_a_device_that_is_not_there_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    ("options", "message"),
     [
         ({"device": "tpu"}, "device='tpu' is not known; choose one of cpu, cuda, mps"),
         ({"precision": "16-mixed"}, "precision='16-mixed' is not known; choose one of 32-true, 64-true"),
         ({"threads": 0}, "threads=0 must be an integer >= 1"),
     ],
 )
-def test_bad_settings_are_named(compute_config: dict[str, Any], message: str) -> None:
+def test_bad_settings_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        ComputeConfig(**compute_config)
+        ComputeConfig(**options)
 
 
 def test_a_bad_seed_is_named() -> None:
@@ -295,7 +299,7 @@ def test_numbers_that_are_not_what_was_written_are_dropped(tmp_path: Path) -> No
         assert len(store.numbers("n", first=3)) == 0
 
 
-@pytest.mark.parametrize(("form", "lacks"), [(1, ("numbers", "checksums")), (2, ("checksums",))])
+@pytest.mark.parametrize(("form", "lacks"), [(1, ("numbers", "checksums")), (2, ("checksums",)), (3, ())])
 def test_numbers_come_back_and_stores_of_older_forms_take_them(
     form: int, lacks: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -303,6 +307,8 @@ def test_numbers_come_back_and_stores_of_older_forms_take_them(
         store.add("k", {}, 0, some_trials(64), NO_CURVES)
         for table in lacks:
             store._database.execute(f"DROP TABLE {table}")
+        for table, column in (("trials", "run_digest"), ("trials", "measured"), ("experiments", "measures")):
+            store._database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         store._database.execute(f"PRAGMA user_version = {form}")
     with Store(tmp_path) as store:
         assert len(store.trials("k", 10)) == 64
@@ -312,13 +318,35 @@ def test_numbers_come_back_and_stores_of_older_forms_take_them(
         assert store.count() == 64
 
 
+@pytest.mark.parametrize("replicas", [1, 16])
+def test_values_come_back_in_the_type_they_were_computed_in(replicas: int, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    values = {
+        "accuracy": generator.random(replicas).astype(np.float32),
+        "loss@100": generator.normal(size=replicas),
+        "undefined": np.full(replicas, np.nan),
+        "beyond": np.full(replicas, -np.inf, dtype=np.float32),
+    }
+    with Store(tmp_path) as store:
+        store.add("k", {}, 0, replace(some_trials(replicas), values=values), NO_CURVES)
+        store.add("other", {}, 0, some_trials(replicas), NO_CURVES)
+    with Store(tmp_path) as store:
+        stored = store.trials("k", 10).values
+        assert list(stored) == list(values)
+        for name, expected in values.items():
+            assert stored[name].dtype == expected.dtype
+            np.testing.assert_array_equal(stored[name], expected)
+        assert store.trials("other", 10).values == {}
+        assert store.trials("nothing", 10).values == {}
+
+
 def test_numbers_are_found_once(experiment: Experiment) -> None:
     asked: list[int] = []
 
     def measure(seed: int, replicas: int) -> list[float]:
         return [float(seed + k) for k in range(replicas)]
 
-    def find(replicas: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def find(known: np.ndarray[Any, np.dtype[np.float64]], replicas: int) -> np.ndarray[Any, np.dtype[np.float64]]:
         asked.append(replicas)
         return np.array(measure(0, replicas))
 
@@ -326,7 +354,7 @@ def test_numbers_are_found_once(experiment: Experiment) -> None:
         np.testing.assert_array_equal(experiment.numbers(measure, find, n), np.arange(n, dtype=float))
     assert asked == [3, 5]
     with pytest.raises(InputError, match=r"measure finds other numbers for the first 5 replicas when 6 are asked for"):
-        experiment.numbers(measure, lambda n: np.full(n, 7.0), 6)
+        experiment.numbers(measure, lambda known, n: np.full(n, 7.0), 6)
     unknown = object()
 
     def holding(seed: int, replicas: int) -> list[float]:
@@ -341,11 +369,17 @@ def test_retraining_finds_numbers_anew(tmp_path: Path) -> None:
     def measure(seed: int, replicas: int) -> list[float]:
         return [0.0] * replicas
 
+    def zeros(known: np.ndarray[Any, np.dtype[np.float64]], n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.zeros(n)
+
+    def ones(known: np.ndarray[Any, np.dtype[np.float64]], n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.ones(n)
+
     store, compute_config = Store(tmp_path), ComputeConfig(threads=1)
     first, again, later = (Experiment(store=store, compute_config=compute_config, retrain=k == 1) for k in range(3))
-    assert first.numbers(measure, np.zeros, 3).tolist() == [0, 0, 0]
-    assert again.numbers(measure, np.ones, 3).tolist() == [1, 1, 1]  # what it finds changed unseen, a file, say
-    assert later.numbers(measure, np.zeros, 3).tolist() == [1, 1, 1]
+    assert first.numbers(measure, zeros, 3).tolist() == [0, 0, 0]
+    assert again.numbers(measure, ones, 3).tolist() == [1, 1, 1]  # what it finds changed unseen, a file, say
+    assert later.numbers(measure, zeros, 3).tolist() == [1, 1, 1]
 
 
 def test_a_store_that_is_removed_while_it_is_used_is_named(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from lossact.errors import LossactError
 from lossact.stats.calibration.errors import coverage_table, error_table, order_table
+from lossact.stats.calibration.exact import exact_table, verdicts_table
 from lossact.stats.calibration.families import family_table, map_table, same_condition_table
 from lossact.stats.calibration.power import power_table
+from lossact.stats.calibration.recorded import recorded_table
 
-TABLES = ("errors", "coverage", "orderings", "power", "families", "maps", "same")
+TABLES = ("exact", "verdicts", "errors", "coverage", "orderings", "power", "families", "maps", "recorded", "same")
 
 
 def main() -> None:
@@ -30,6 +32,8 @@ def main() -> None:
     kept = True
     with ProcessPoolExecutor(arguments.processes) as pool:
         makers = {
+            "exact": partial(exact_table, pool, many),
+            "verdicts": partial(verdicts_table, pool, many),
             "errors": partial(error_table, pool, many),
             "coverage": partial(coverage_table, pool, many),
             "orderings": partial(order_table, pool, some),
@@ -37,6 +41,7 @@ def main() -> None:
             "families": partial(family_table, pool, 50 if short else 2_000),
             "maps": partial(map_table, pool, 20 if short else 1_000),
         }
+        makers["recorded"] = partial(recorded_table, pool, 200 if short else 5_000)
         if arguments.trials is not None:
             makers["same"] = partial(same_condition_table, pool, 100 if short else 2000, arguments.trials)
         for make in (maker for name, maker in makers.items() if name in arguments.only):

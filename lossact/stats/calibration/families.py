@@ -26,12 +26,15 @@ def supported_in_family(claims: list[Outcomes], family_size: int) -> list[bool]:
     """Which claims end as SUPPORTED, each decided at alpha / family_size, Holm's procedure at the end."""
     p_values, supported, inconclusive = [], [], []
     for outcomes in claims:
-        found = staged_replay([outcomes], ALPHA / family_size)
-        supported.append(found.verdict == "supported")
-        inconclusive.append(found.verdict == "inconclusive")
-        p_values.append(min(1.0, float(np.exp(-found.log_support[-1]))))
+        replay = staged_replay([outcomes], ALPHA / family_size)
+        supported.append(replay.verdict == "supported")
+        inconclusive.append(replay.verdict == "inconclusive")
+        p_values.append(min(1.0, float(np.exp(-replay.log_support[-1]))))
     by_holm = holm(p_values, alpha=ALPHA, family_size=family_size)
-    return [one or (still and two) for one, still, two in zip(supported, inconclusive, by_holm, strict=True)]
+    return [
+        by_itself or (is_open and rejected)
+        for by_itself, is_open, rejected in zip(supported, inconclusive, by_holm, strict=True)
+    ]
 
 
 def min_p_over_looks(outcomes: Outcomes) -> float:
@@ -46,18 +49,18 @@ def min_p_over_looks(outcomes: Outcomes) -> float:
 def _count_families(true: int, null: int, selected: int, seed: int, n: int) -> Counter[str]:
     """Conditions against one common one, so that claims share its replicas."""
     rng = np.random.default_rng(seed)
-    found: Counter[str] = Counter()
+    tally: Counter[str] = Counter()
     for _ in range(n):
         common = lognormal_runs(rng, LIMIT, censored=0.1)
         ahead = [1.0] * true + [0.0] * null
-        claims = [compare(lognormal_runs(rng, LIMIT, censored=0.1, ahead=one), common) for one in ahead]
+        claims = [compare(lognormal_runs(rng, LIMIT, censored=0.1, ahead=lead), common) for lead in ahead]
         claims = claims[:selected]
         supported = supported_in_family(claims, true + null)
-        found["false"] += any(supported[true:])
-        found["true"] += sum(supported[:true])
-        naive = holm([min_p_over_looks(one) for one in claims], alpha=ALPHA, family_size=true + null)
-        found["peeking"] += any(naive[true:])
-    return found
+        tally["false"] += any(supported[true:])
+        tally["true"] += sum(supported[:true])
+        naive = holm([min_p_over_looks(claim) for claim in claims], alpha=ALPHA, family_size=true + null)
+        tally["peeking"] += any(naive[true:])
+    return tally
 
 
 def family_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
@@ -90,7 +93,7 @@ def boundary(size: int) -> NDArray[np.float64]:
 def _count_maps(size: int, cell_alpha: float, seed: int, n: int) -> Counter[str]:
     """Maps whose cells share the replicas' luck, as cells that train from the same starts do."""
     rng = np.random.default_rng(seed)
-    found: Counter[str] = Counter()
+    tally: Counter[str] = Counter()
     thetas = boundary(size).ravel()
     for _ in range(n):
         common = rng.standard_normal(LIMIT)
@@ -101,9 +104,9 @@ def _count_maps(size: int, cell_alpha: float, seed: int, n: int) -> Counter[str]
             verdict = verdict_of([outcomes], cell_alpha)[0]
             wrong["supported"] += bool(verdict == "supported" and theta <= 0.5)
             wrong["refuted"] += bool(verdict == "refuted" and theta >= 0.5 + DELTA)
-            found["open"] += verdict == "inconclusive"
-        found.update(side for side in wrong if wrong[side])
-    return found
+            tally["open"] += verdict == "inconclusive"
+        tally.update(side for side in wrong if wrong[side])
+    return tally
 
 
 def map_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
@@ -127,7 +130,7 @@ def map_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
 def _count_suites(steps: np.ndarray, reached: np.ndarray, seed: int, n: int) -> Counter[str]:
     """Suites of seven claims, as the case study makes them, about copies of one condition."""
     rng = np.random.default_rng(seed)
-    found: Counter[str] = Counter()
+    tally: Counter[str] = Counter()
     for _ in range(n):
         drawn = rng.permutation(len(steps))[: 4 * SUITE_REPLICAS].reshape(4, SUITE_REPLICAS)
         runs = [Runs(steps[rows], reached[rows]) for rows in drawn]
@@ -137,8 +140,8 @@ def _count_suites(steps: np.ndarray, reached: np.ndarray, seed: int, n: int) -> 
             pairs[:3], [pairs[3]],
         ]  # fmt: skip
         verdicts = [verdict_of(claim, ALPHA / len(suite))[0] for claim in suite]
-        found["supported"] += "supported" in verdicts
-    return found
+        tally["supported"] += "supported" in verdicts
+    return tally
 
 
 def same_condition_table(pool: ProcessPoolExecutor, n: int, trials: Path, *, short: bool) -> Table:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossact.stats.betting import log_evidence
-from lossact.stats.calibration.errors import WINS, run_in_batches
+from lossact.stats.calibration.errors import run_in_batches
 from lossact.stats.calibration.scenarios import Runs, compare, lognormal_runs, shift_for
 from lossact.stats.calibration.tables import Row, Table
 from lossact.stats.outcomes import Outcomes, running_totals, support_counts
@@ -28,7 +28,7 @@ VALUES = np.array([0.0, 0.5, 1.0, 0.5, 0.5])
 
 def betting(outcomes: Outcomes) -> Floats:
     """Evidence as lossact counts it, after every replica."""
-    return log_evidence(support_counts(running_totals(outcomes)), 0.5, WINS.bets)
+    return log_evidence(support_counts(running_totals(outcomes)), 0.5)
 
 
 def ville(outcomes: Outcomes) -> Floats:
@@ -95,29 +95,29 @@ def _highest(method: str, seed: int, n: int) -> list[float]:
 
 
 def _count_crossings(theta: float, method: str, critical: float, seed: int, n: int) -> Counter[str]:
-    found: Counter[str] = Counter()
+    tally: Counter[str] = Counter()
     for path in _paths(theta, method, seed + 10_000, n):
         crossed = path >= critical
-        found["found"] += bool(crossed.any())
-        found["replicas"] += int(crossed.argmax()) + 1 if crossed.any() else HORIZON
-    return found
+        tally["found"] += bool(crossed.any())
+        tally["replicas"] += int(crossed.argmax()) + 1 if crossed.any() else HORIZON
+    return tally
 
 
 def _count_adastop(theta: float, seed: int, n: int) -> Counter[str]:
     from adastop import MultipleAgentsComparator
 
     rng = np.random.default_rng((seed, int(1000 * theta)))
-    found: Counter[str] = Counter()
+    tally: Counter[str] = Counter()
     for run in range(n):
-        a, b = (np.where(one.reached, one.steps, 1000.0) for one in _draw(rng, theta))
+        a, b = (np.where(runs.reached, runs.steps, 1000.0) for runs in _draw(rng, theta))
         comparator = MultipleAgentsComparator(n=32, K=len(LOOKS), B=300, alpha=LEVEL, seed=seed * 1000 + run)
         for look in LOOKS:
             comparator.partial_compare({"a": b[:look], "b": a[:look]}, verbose=False)
             if comparator.is_finished:
                 break
-        found["found"] += "larger" in comparator.decisions.values()
-        found["replicas"] += int(look)
-    return found
+        tally["found"] += "larger" in comparator.decisions.values()
+        tally["replicas"] += int(look)
+    return tally
 
 
 def power_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
@@ -126,7 +126,9 @@ def power_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
     means: dict[str, dict[float, float]] = {}
     parts = [min(100, n - at) for at in range(0, n, 100)]
     for method in METHODS:
-        highest = [one for part in pool.map(partial(_highest, method), range(len(parts)), parts) for one in part]
+        highest = [
+            largest for part in pool.map(partial(_highest, method), range(len(parts)), parts) for largest in part
+        ]
         critical = float(np.quantile(highest, 1 - LEVEL))
         level = float(np.mean(np.array(highest) >= critical))
         counts = {

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from lossact.stats.outcomes import Outcome, Outcomes, compare_steps
+from lossact.stats.outcomes import Outcome, Outcomes, compare_gaps, compare_steps
 
 BUDGET = 1000
 SPREAD = 0.8  # standard deviation of ln T
@@ -83,13 +83,34 @@ def coin(theta: float) -> Scenario:
     return partial(_coin, theta=theta)
 
 
+def _shares(rng: np.random.Generator, n: int, *, weights: tuple[float, ...]) -> list[Outcomes]:
+    return [rng.choice(len(weights), size=n, p=weights).astype(np.int8)]
+
+
+def shares(loss: float, tie: float, win: float, censored: float = 0.0, undetermined: float = 0.0) -> Scenario:
+    """One comparison whose outcomes have these probabilities, which sum to 1."""
+    return partial(_shares, weights=(loss, tie, win, censored, undetermined))
+
+
+def _gaps(rng: np.random.Generator, n: int, *, growth: float, spread: float, budget: int) -> list[Outcomes]:
+    times = np.array([[100.0], [500.0], [100.0], [500.0]]) + spread * rng.standard_normal((4, n))
+    times[3 if growth > 0 else 1] += abs(growth)
+    steps = np.clip(np.round(times), 0, None).astype(np.int64)
+    return [compare_gaps(steps, steps <= budget, budget=budget)]
+
+
+def gaps(growth: float, *, budget: int, spread: float = 300.0) -> Scenario:
+    """A gap of 400 updates that grows, or where `growth` is negative shrinks back, by so many in every replica."""
+    return partial(_gaps, growth=growth, spread=spread, budget=budget)
+
+
 def pairs_of(runs: list[Runs]) -> list[Outcomes]:
     """All pairs of an ordering, first against second, first against third, …"""
     return [compare(runs[i], runs[j]) for i in range(len(runs)) for j in range(i + 1, len(runs))]
 
 
 def _order(rng: np.random.Generator, n: int, *, ahead: tuple[float, ...]) -> list[Outcomes]:
-    return pairs_of([lognormal_runs(rng, n, censored=0.1, ahead=one) for one in ahead])
+    return pairs_of([lognormal_runs(rng, n, censored=0.1, ahead=lead) for lead in ahead])
 
 
 def order(*ahead: float) -> Scenario:

@@ -1,4 +1,4 @@
-"""How many answers are right."""
+"""Which predictions are correct."""
 
 import torch
 from torch import Tensor
@@ -7,24 +7,33 @@ from lossact.errors import InputError
 
 
 def correct(logit: Tensor, target: Tensor) -> Tensor:
-    """1 where sigmoid(z) > 1/2 agrees with y = 1, else 0, elementwise, in the logit's dtype.
+    """Return 1 where sigmoid(z) > 1/2 agrees with y = 1, else 0, elementwise, in the logit's dtype.
 
-    Taken from the sign of the logit, for a small positive one has a sigmoid that rounds to 1/2.
+    The sign of the logit decides, because the sigmoid of a small positive one rounds to 1/2.
+
+    >>> correct(torch.tensor([2.0, -1.0, 1e-30]), torch.tensor([1.0, 1.0, 1.0]))
+    tensor([1., 0., 1.])
     """
     return ((logit > 0) == (target > 0.5)).to(logit.dtype)
 
 
 def is_correct(outputs: Tensor, targets: Tensor) -> Tensor:
-    """(batch,) 1 where an answer is right, else 0.
+    """Return for each example whether the prediction is correct.
 
     Args:
         outputs: (batch,) or (batch, 1) logits against targets (batch,) or (batch, 1) in {0, 1}; or (batch, classes),
-            where the largest counts, against classes (batch,) as integers or (batch, classes) with the largest at the
-            true class.
+            where the largest is the prediction, against classes (batch,) as integers or (batch, classes) with the
+            largest at the true class.
         targets: as above.
+
+    Returns:
+        (batch,) 1 where it is correct, else 0, in the outputs' dtype.
 
     Raises:
         InputError: the shapes fit neither.
+
+    >>> is_correct(torch.tensor([[0.1, 2.0], [3.0, 0.0]]), torch.tensor([1, 1]))
+    tensor([1., 0.])
     """
     if outputs.ndim == 2 and outputs.shape[1] == 1 and targets.shape in (outputs.shape, outputs.shape[:1]):
         return correct(outputs[:, 0], targets.reshape(-1))

@@ -1,0 +1,217 @@
+"""Claims about one number a replica: an effect of any kind, of trials or of a user's own making."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lossact.checks import check_number
+from lossact.claims.hypotheses import Hypothesis, as_numbers, check_comparable, check_sequence
+from lossact.conditions import BaseCondition
+from lossact.errors import ClaimError
+from lossact.experiment import Experiment
+from lossact.replicas.random_streams import SAMPLE, isolate_rng, sample_for_replica
+from lossact.stats import Comparison, Decision, Margins, compare_numbers
+from lossact.storage import Trials
+
+TRIED = 16  # replicas of made-up trials on which a measure is tried
+AT_ONCE = 16  # samples drawn before they are stored
+
+
+@dataclass(frozen=True, repr=False)
+class NumberClaim(Hypothesis):
+    """One number of each replica, called `name`, exceeds `margin`."""
+
+    measure: Callable[..., ArrayLike]
+    margin: float
+    name: str
+
+    effect_name = "probability of exceeding the margin"
+
+    def __post_init__(self) -> None:
+        if not callable(self.measure):
+            raise ClaimError(f"measure={self.measure!r} must be a function that returns one number a replica")
+        check_number("margin", self.margin, hint=0)
+
+    def margins(self, delta: float) -> Margins:
+        return replace(
+            Margins.of_wins(delta),
+            refutation_labels=("mostly below the margin", "at most negligibly more often above the margin"),
+            censoring_reason="too many replicas have no number",
+            without_undetermined=True,
+        )
+
+    def warnings(self, decision: Decision, trials: Sequence[Trials]) -> list[str]:
+        if not decision.undecided:
+            return []
+        return [
+            f"{decision.undecided} of {decision.replicas} replicas have no number (NaN): they count against either "
+            "verdict, and not in the effect"
+        ]
+
+    def __repr__(self) -> str:
+        return f"{self.name} exceeds {self.margin:g}"
+
+    def _numbers(self, returned: ArrayLike, replicas: int) -> NDArray[np.float64]:
+        numbers = as_numbers(returned, self.name)
+        if numbers.shape != (replicas,):
+            raise ClaimError(
+                f"{self.name} returned shape {numbers.shape} for {replicas} replicas; return one number for each, "
+                f"({replicas},), each from a run of its own and none repeated"
+            )
+        return numbers
+
+    def _compare(self, returned: ArrayLike, replicas: int) -> list[Comparison]:
+        numbers = self._numbers(returned, replicas)
+        return [Comparison(f"{self.name} > {self.margin:g}", compare_numbers(numbers, self.margin))]
+
+
+@dataclass(frozen=True, repr=False)
+class Exceeds(NumberClaim):
+    """The number is what `measure` makes of a replica's trials, one of each condition."""
+
+    of: tuple[BaseCondition, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_comparable(self.of, at_least=1)
+
+    @property
+    def conditions(self) -> tuple[BaseCondition, ...]:
+        return self.of
+
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        return self._compare(self.measure(*trials), len(trials[0]))
+
+    def check(self) -> None:
+        if any(getattr(condition, "measures", None) for condition in self.of):
+            return  # made-up trials would lack the values
+        made_up = [_made_up_trials(condition, k) for k, condition in enumerate(self.of)]
+        try:
+            returned = self.measure(*made_up)
+        except Exception as error:
+            raise ClaimError(
+                f"{self.name} failed on made-up trials, before anything was trained: {type(error).__name__}: {error}"
+            ) from error
+        self._numbers(returned, TRIED)
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()} ({', '.join(map(str, self.of))})"
+
+
+def _made_up_trials(condition: BaseCondition, stream: int) -> Trials:
+    """Trials of which three quarters reached the target, at any update."""
+    rng = np.random.default_rng(stream)
+    reached = np.arange(TRIED) % 4 != stream % 4
+    steps = np.where(reached, rng.integers(0, condition.budget + 1, TRIED), 0)
+    return Trials(steps, reached, np.zeros(TRIED, bool), condition.budget)
+
+
+@dataclass(frozen=True, repr=False)
+class Measured(NumberClaim):
+    """The number is what `measure` returns, given the experiment's seed and how many replicas are asked for."""
+
+    @property
+    def conditions(self) -> tuple[BaseCondition, ...]:
+        return ()
+
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        raise ClaimError(f"{self.name} is not made of trials; evaluate the claim with lossact.evaluate")
+
+    def observe(self, experiment: Experiment, trials: Sequence[Trials], replicas: int) -> list[Comparison]:
+        def find(known: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+            return self._find(experiment.seed, known, n)
+
+        return self._compare(experiment.numbers(self.measure, find, replicas), replicas)
+
+    def _find(self, seed: int, known: NDArray[np.float64], replicas: int) -> NDArray[np.float64]:
+        """Return the numbers of the first `replicas`, or of fewer but more than are known."""
+        return self._numbers(self.measure(seed, replicas), replicas)
+
+
+@dataclass(frozen=True, repr=False)
+class Sampled(Measured):
+    """The number is what `measure` returns, given the replica's own generator."""
+
+    def _find(self, seed: int, known: NDArray[np.float64], replicas: int) -> NDArray[np.float64]:
+        last = min(replicas, len(known) + max(AT_ONCE, len(known) // 8))
+        with isolate_rng():
+            drawn: Any = [sample_for_replica(self.measure, seed, r, SAMPLE) for r in range(len(known), last)]
+        return np.concatenate([known, self._numbers(drawn, last - len(known))])
+
+
+def exceeds(
+    measure: Callable[..., ArrayLike], margin: float, *, of: Sequence[BaseCondition], name: str = ""
+) -> Exceeds:
+    """Claim that a number of each replica exceeds a margin in more than half of the replicas.
+
+    Args:
+        measure: takes the Trials of each condition, returns (replicas,) numbers; NaN where a replica has none, which
+            counts against both verdicts. What varies within a replica is summed up within it, never pooled.
+        margin: what the numbers are held against.
+        of: the conditions, in the order in which `measure` takes them.
+        name: of the number, for tables; by default the function's.
+
+    Returns:
+        the hypothesis. Its measure is tried on made-up trials before anything is trained.
+
+    Raises:
+        ClaimError: the conditions cannot be compared, or `measure` is no function.
+        InputError: the margin is not a number.
+
+    >>> from lossact import FunctionCondition
+    >>> a = FunctionCondition(name="a", train=lambda seed: None, budget=100)
+    >>> exceeds(lambda a: a.steps, 50, of=[a], name="updates")
+    updates exceeds 50 (a)
+    """
+    check_sequence(of)
+    return Exceeds(measure, margin, name or getattr(measure, "__name__", "effect"), tuple(of))
+
+
+def measured(measure: Callable[[int, int], ArrayLike], margin: float, *, name: str = "") -> Measured:
+    """Claim that a statistic exceeds a margin in more than half of the replicas, computed for many replicas at once.
+
+    Args:
+        measure: takes the experiment's seed and a number of replicas, returns (replicas,) numbers. A replica's number
+            must depend on seed and index alone, not on how many are asked for; NaN where it has none. Numbers are
+            stored, and computed anew where its code or anything it holds has changed.
+        margin: what the numbers are held against.
+        name: of the number, for tables; by default the function's.
+
+    Returns:
+        the hypothesis.
+
+    Raises:
+        ClaimError: `measure` is no function.
+        InputError: the margin is not a number.
+
+    >>> measured(lambda seed, replicas: np.ones(replicas), 0.5, name="a constant")
+    a constant exceeds 0.5
+    """
+    return Measured(measure, margin, name or getattr(measure, "__name__", "number"))
+
+
+def sampled(draw: Callable[[np.random.Generator], float], margin: float, *, name: str = "") -> Sampled:
+    """Claim that a statistic exceeds a margin in more than half of the replicas, drawn replica by replica.
+
+    Args:
+        draw: takes the replica's own generator, returns a number; NaN where it has none. Numbers are stored as they
+            are drawn.
+        margin: what the numbers are held against.
+        name: of the number, for tables; by default the function's.
+
+    Returns:
+        the hypothesis.
+
+    Raises:
+        ClaimError: `draw` is no function.
+        InputError: the margin is not a number.
+
+    >>> sampled(lambda generator: generator.normal(), -0.5, name="a normal number")
+    a normal number exceeds -0.5
+    """
+    if not callable(draw):
+        raise ClaimError(f"draw={draw!r} must be a function of a numpy Generator")
+    return Sampled(draw, margin, name or getattr(draw, "__name__", "number"))

@@ -1,0 +1,249 @@
+"""Hypotheses about runs that were recorded already: decided from a table, nothing is trained."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.orders import Fastest, Ordering, Slowest
+from lossact.claims.pairs import Equivalent, Faster, NotWorse
+from lossact.claims.reaches import Reaches
+from lossact.conditions import BaseCondition
+from lossact.conditions.recorded_runs import RecordedRuns, shorten
+from lossact.errors import ClaimError, InputError
+from lossact.stats import Decision, Outcome, censored_as_undetermined
+from lossact.stats.margins import Margins
+from lossact.stats.recorded import (
+    FixedDecision,
+    OutcomeCounts,
+    RecordedSteps,
+    SeveralDecisions,
+    compare_recorded_steps,
+    decide_all,
+    decide_equal,
+    decide_extendable,
+    decide_paired,
+    decide_share,
+    decide_unpaired,
+    scores,
+)
+from lossact.storage import Trials
+
+DecideAt = Callable[[float], FixedDecision]
+
+
+def has_recorded_runs(conditions: Sequence[BaseCondition]) -> bool:
+    """Return whether all conditions were recorded.
+
+    Raises:
+        ClaimError: some were, and others are to be trained; or only some may be extended, or are paired.
+    """
+    recorded = [condition for condition in conditions if isinstance(condition, RecordedRuns)]
+    if not recorded:
+        return False
+    if len(recorded) < len(conditions):
+        trained = next(condition for condition in conditions if condition not in recorded)
+        raise ClaimError(
+            f"{recorded[0]} was recorded and {trained} is to be trained: nothing shows that they had the same data, "
+            "budget and code; record runs of both, or train both"
+        )
+    for name in ("extendable", "is_paired", "measure"):
+        values = [getattr(condition, name) for condition in recorded]
+        if len(set(values)) > 1:
+            raise ClaimError(
+                f"{name} of {', '.join(map(str, recorded))} differs ({shorten(values)}); read all with the same "
+                "arguments"
+            )
+    return True
+
+
+def decide_recorded(hypothesis: Hypothesis, *, alpha: float, delta: float) -> tuple[Decision, list[Trials]]:
+    """Decide a hypothesis about steps from recorded runs.
+
+    Args:
+        hypothesis: all of its conditions are RecordedRuns.
+        alpha: error probability a side, in (0, 1/2).
+        delta: the smallest margin over 1/2 that matters, in (0, 1/2).
+
+    Returns:
+        the decision, and each condition's runs as trials.
+
+    Raises:
+        ClaimError: the hypothesis, or the runs, cannot be decided so.
+    """
+    conditions = [condition for condition in hypothesis.conditions if isinstance(condition, RecordedRuns)]
+    try:
+        steps = [condition.steps_to_target() for condition in conditions]
+    except InputError as error:
+        raise ClaimError(str(error)) from None
+    for condition, each in zip(conditions, steps, strict=True):
+        if each.reached.all() and not each.steps.any():
+            raise ClaimError(
+                f"{condition}: all {len(each)} runs met the target at step 0; choose one that is not met there"
+            )
+    if conditions[0].is_paired:
+        steps = _align(conditions, steps)
+    several, names = _decide(hypothesis, conditions, steps, alpha=alpha, delta=delta)
+    margins = hypothesis.margins(delta)
+    labels = ("not equal", "not equal") if isinstance(hypothesis, Equivalent) else margins.refutation_labels
+    trials = [_trials(condition, each) for condition, each in zip(conditions, steps, strict=True)]
+    return _as_decision(
+        several, names, labels, support=margins.support, n=min(map(len, steps)), paired=conditions[0].is_paired
+    ), trials
+
+
+def _decide(
+    hypothesis: Hypothesis,
+    conditions: Sequence[RecordedRuns],
+    steps: Sequence[RecordedSteps],
+    *,
+    alpha: float,
+    delta: float,
+) -> tuple[SeveralDecisions, list[str]]:
+    ratio = 1.0
+    margins = Margins.of_wins(delta)
+    n = len(conditions)
+    match hypothesis:
+        case Reaches():
+            decide: DecideAt = partial(_decide_reaches, hypothesis, conditions[0], steps[0])
+            return decide_all([decide], alpha=alpha), [f"{conditions[0]} reaches the target"]
+        case Equivalent():
+            decide = partial(_decide_equivalent, conditions[0], steps, delta)
+            return decide_all([decide], alpha=alpha), [f"{conditions[0]} before {conditions[1]}"]
+        case Faster():
+            pairs, ratio = [(0, 1)], hypothesis.ratio
+        case NotWorse():
+            pairs, margins = [(0, 1)], Margins.of_no_loss(delta)
+        case Ordering():
+            pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
+        case Fastest():
+            pairs = [(0, j) for j in range(1, n)]
+        case Slowest():
+            pairs = [(j, 0) for j in range(1, n)]
+        case _:
+            raise ClaimError(
+                f"{type(hypothesis).__name__} is not decided from recorded runs; faster, not_worse, equivalent, "
+                "ordering, fastest, slowest and reaches are"
+            )
+    decide_pairs = [
+        partial(_decide_pair, conditions[i], steps[i], steps[j], ratio, margins, isinstance(hypothesis, NotWorse))
+        for i, j in pairs
+    ]
+    return decide_all(decide_pairs, alpha=alpha), [f"{conditions[i]} before {conditions[j]}" for i, j in pairs]
+
+
+def _decide_pair(
+    condition: RecordedRuns,
+    first: RecordedSteps,
+    second: RecordedSteps,
+    ratio: float,
+    margins: Margins,
+    hide_censored: bool,
+    alpha: float,
+) -> FixedDecision:
+    outcomes = compare_recorded_steps(first, second, ratio=ratio, paired=condition.is_paired)
+    if hide_censored:
+        outcomes = censored_as_undetermined(outcomes)
+    if condition.extendable:
+        return decide_extendable(outcomes, alpha=alpha, margins=margins)
+    if condition.is_paired:
+        return decide_paired(OutcomeCounts.of(outcomes), alpha=alpha, margins=margins)
+    return decide_unpaired(outcomes, *scores(first, second, ratio=ratio), alpha=alpha, margins=margins)
+
+
+def _decide_equivalent(
+    condition: RecordedRuns, steps: Sequence[RecordedSteps], delta: float, alpha: float
+) -> FixedDecision:
+    if condition.extendable:
+        raise ClaimError("equivalent is decided for a fixed number of recorded runs; read them without extendable=True")
+    outcomes = censored_as_undetermined(compare_recorded_steps(*steps, paired=condition.is_paired))
+    sizes = " and ".join(str(len(each)) for each in steps)
+    sample = f"{len(steps[0])} pairs of recorded runs" if condition.is_paired else f"{sizes} recorded runs"
+    return decide_equal(
+        OutcomeCounts.of(outcomes), min(map(len, steps)), f"{sample}; a fixed number", alpha=alpha, delta=delta
+    )
+
+
+def _decide_reaches(hypothesis: Reaches, condition: RecordedRuns, steps: RecordedSteps, alpha: float) -> FixedDecision:
+    hidden = ~steps.reached & (steps.ends < condition.budget)
+    if condition.extendable:
+        outcomes = np.select([steps.reached, hidden], [Outcome.WIN, Outcome.UNDETERMINED], Outcome.LOSS).astype(np.int8)
+        return decide_extendable(outcomes, alpha=alpha, margins=Margins.of_probability(hypothesis.low, hypothesis.high))
+    return decide_share(
+        int(steps.reached.sum()),
+        int(hidden.sum()),
+        len(steps),
+        alpha=alpha,
+        support=hypothesis.low,
+        refute=hypothesis.high,
+    )
+
+
+def _align(conditions: Sequence[RecordedRuns], steps: Sequence[RecordedSteps]) -> list[RecordedSteps]:
+    """Put each condition's runs in the order of the first condition's pairs."""
+    first = [run.pair for run in conditions[0].runs]
+    aligned = []
+    for condition, each in zip(conditions, steps, strict=True):
+        place = {run.pair: k for k, run in enumerate(condition.runs)}
+        if place.keys() != set(first):
+            missing = sorted(str(pair) for pair in place.keys() ^ set(first))
+            raise ClaimError(
+                f"{conditions[0]} and {condition} do not have the same pairs ({shorten(missing)} in one of them only); "
+                "drop the runs without a partner, or read the table without pair=..."
+            )
+        order: NDArray[np.intp] = np.array([place[pair] for pair in first])
+        aligned.append(RecordedSteps(each.steps[order], each.reached[order], each.ends[order]))
+    return aligned
+
+
+def _trials(condition: RecordedRuns, steps: RecordedSteps) -> Trials:
+    return Trials(steps.steps, steps.reached, np.zeros(len(steps), dtype=bool), condition.budget)
+
+
+def _as_decision(
+    several: SeveralDecisions, names: Sequence[str], labels: tuple[str, str], *, support: float, n: int, paired: bool
+) -> Decision:
+    fixed = several.decision
+    return Decision(
+        verdict=fixed.verdict,
+        reason=_reason(several, names, labels, support=support, n=n, paired=paired),
+        replicas=n,
+        decided_at=None,
+        final=True,
+        value=fixed.value,
+        low=fixed.low,
+        high=fixed.high,
+        alpha=fixed.alpha,
+        level=fixed.level,
+        log_support=-math.log(max(fixed.p_support, 1e-300)),
+        log_refute=-math.log(max(fixed.p_refute, 1e-300)),
+        wins=fixed.wins,
+        ties=fixed.ties,
+        losses=fixed.losses,
+        undecided=fixed.undetermined,
+        weakest_comparison=names[several.weakest],
+        sample=fixed.sample,
+    )
+
+
+def _reason(
+    several: SeveralDecisions, names: Sequence[str], labels: tuple[str, str], *, support: float, n: int, paired: bool
+) -> str:
+    fixed = several.decision
+    if fixed.verdict == "supported":
+        return ""
+    if fixed.verdict == "refuted":
+        broken = f"; broken: {', '.join(names[k] for k in several.broken) or 'at least one'}" if len(names) > 1 else ""
+        return labels[0 if fixed.high < support else 1] + broken
+    if not fixed.can_support:
+        least = f"no smaller p than {fixed.smallest_p:.2g} is possible, and {fixed.alpha:.2g} is needed"
+        if n >= fixed.fewest_runs:
+            return f"these runs cannot show it, for they tie too often: {least}"
+        return f"too few runs to show it: {least}; {fixed.fewest_runs} {'pairs' if paired else 'of each'} could"
+    total = fixed.wins + fixed.ties + fixed.losses + fixed.undetermined
+    if 2 * fixed.undetermined > total:
+        return f"ends of runs hide {fixed.undetermined} of {total} orders"
+    return f"these runs do not decide it (p {fixed.p_support:.2g}, and {fixed.alpha:.2g} is needed)"

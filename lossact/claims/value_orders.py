@@ -1,0 +1,211 @@
+"""Hypotheses about the values of several conditions: the highest, the lowest, and trends over ordered settings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossact.checks import check_number
+from lossact.claims.hypotheses import Hypothesis, check_comparable, check_sequence
+from lossact.claims.values import ValueHypothesis, check_measured, compare_measured, median_difference
+from lossact.claims.verdict_summary import Estimate
+from lossact.conditions import BaseCondition
+from lossact.conditions.value_measures import STEPS
+from lossact.errors import ClaimError
+from lossact.stats import Comparison, Decision, Margins
+from lossact.stats.values import compare_trend
+from lossact.storage import Trials
+
+
+@dataclass(frozen=True, repr=False)
+class Highest(ValueHypothesis):
+    """The measure of `condition` is above that of each of `others`; below, where `lowest`."""
+
+    measure: str
+    condition: BaseCondition
+    others: tuple[BaseCondition, ...]
+    is_lowest: bool = False
+
+    effect_name = "smallest pairwise probability"
+
+    def __post_init__(self) -> None:
+        check_comparable(self.conditions)
+        check_measured(self.measure, self.conditions)
+
+    @property
+    def conditions(self) -> tuple[BaseCondition, ...]:
+        return (self.condition, *self.others)
+
+    @property
+    def refutation_labels(self) -> tuple[str, str]:
+        return ("reversed", "at most negligibly more often than not")
+
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        return [
+            compare_measured(self.measure, self.conditions, trials, 0, other, lower=self.is_lowest)
+            for other in range(1, len(trials))
+        ]
+
+    def estimate(self, trials: Sequence[Trials], alpha: float) -> Estimate:
+        """Return the median difference to the condition that comes nearest."""
+        estimates = [
+            median_difference(self.measure, trials[0], other, alpha, lower=self.is_lowest) for other in trials[1:]
+        ]
+        return min(estimates, key=lambda estimate: abs(estimate.value))
+
+    def __repr__(self) -> str:
+        word = "lowest" if self.is_lowest else "highest"
+        return f"{self.measure} of {self.condition} is the {word} of {', '.join(map(str, self.conditions))}"
+
+
+@dataclass(frozen=True, repr=False)
+class Trend(Hypothesis):
+    """The measure rises over ordered settings: more pairs of settings rise than fall, by more than `margin`."""
+
+    measure: str
+    settings: tuple[float, ...]
+    ordered: tuple[BaseCondition, ...]
+    falls: bool = False
+    margin: int = 0
+
+    effect_name = "probability of a trend"
+
+    def __post_init__(self) -> None:
+        check_comparable(self.ordered)
+        if self.measure != STEPS:
+            check_measured(self.measure, self.ordered)
+        if any(after <= before for before, after in zip(self.settings, self.settings[1:], strict=False)):
+            raise ClaimError(f"settings {self.settings} must increase; order the conditions by them")
+
+    @property
+    def conditions(self) -> tuple[BaseCondition, ...]:
+        return self.ordered
+
+    def margins(self, delta: float) -> Margins:
+        return Margins(
+            0.5,
+            0.5 + delta,
+            refutation_labels=("the opposite trend", "at most negligibly more often than not"),
+            censoring_reason="too many replicas have no value",
+        )
+
+    def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
+        values, censored = self._values(trials)
+        outcomes = compare_trend(values, margin=self.margin, censored=censored)
+        return [Comparison(repr(self), outcomes)]
+
+    def _values(self, trials: Sequence[Trials]) -> tuple[list[NDArray[Any]], list[NDArray[np.bool_]] | None]:
+        """One (replicas,) array a setting, rising where the claim says so, and which are censored."""
+        sign = -1.0 if self.falls else 1.0
+        if self.measure == STEPS:
+            steps = [sign * np.where(each.reached, each.steps, each.budget + 1) for each in trials]
+            return steps, [~each.reached for each in trials]
+        return [
+            np.where(each.diverged, np.nan, sign * each.values[self.measure].astype(np.float64)) for each in trials
+        ], None
+
+    def warnings(self, decision: Decision, trials: Sequence[Trials]) -> list[str]:
+        values, _ = self._values(trials)
+        shares = []
+        for k in range(len(values) - 1):
+            before, after = values[k], values[k + 1]
+            share = np.mean((after > before) + 0.5 * (after == before))
+            shares.append(f"{self.settings[k]:g} to {self.settings[k + 1]:g}: {share:.2f}")
+        return [
+            "a trend overall, not every step; probability that the claim holds between neighbouring settings: "
+            + ", ".join(shares)
+        ]
+
+    def __repr__(self) -> str:
+        ends = f"{self.settings[0]:g} to {self.settings[-1]:g}"
+        verb = "decreases" if self.falls else "increases"
+        return f"{self.measure} {verb} from {ends} over {len(self.settings)} settings"
+
+
+def highest(measure: str, condition: BaseCondition, *, of: Sequence[BaseCondition]) -> Highest:
+    """Claim that a measure of one condition is above that of every other.
+
+    Args:
+        measure: the name of a measure of all conditions.
+        condition: the one that is claimed to be highest.
+        of: all conditions, at least two; it may leave out `condition`.
+
+    Returns:
+        the hypothesis.
+
+    Raises:
+        ClaimError: the conditions cannot be compared, or do not have the measure.
+    """
+    return Highest(measure, condition, _others(condition, of))
+
+
+def lowest(measure: str, condition: BaseCondition, *, of: Sequence[BaseCondition]) -> Highest:
+    """Claim that a measure of one condition is below that of every other.
+
+    Args:
+        measure: the name of a measure of all conditions.
+        condition: the one that is claimed to be lowest.
+        of: all conditions, at least two; it may leave out `condition`.
+
+    Returns:
+        the hypothesis.
+
+    Raises:
+        ClaimError: the conditions cannot be compared, or do not have the measure.
+    """
+    return Highest(measure, condition, _others(condition, of), is_lowest=True)
+
+
+def increases(measure: str, settings: Sequence[tuple[float, BaseCondition]], *, margin: int = 0) -> Trend:
+    """Claim that a measure rises over ordered settings.
+
+    Each replica gives the number of pairs of settings whose values rise, minus the number whose values fall. The claim
+    is that this exceeds `margin` in most replicas: a trend overall, not a rise at every step.
+
+    Args:
+        measure: the name of a measure of all conditions, or "steps" for the updates to the target.
+        settings: (number, condition) pairs with increasing numbers, at least two.
+        margin: an integer >= 0; 0 asks for more rises than falls.
+
+    Returns:
+        the hypothesis.
+
+    Raises:
+        ClaimError: the settings do not increase, or a condition does not have the measure.
+        InputError: the margin breaks its rule.
+    """
+    return _trend(measure, settings, margin, falls=False)
+
+
+def decreases(measure: str, settings: Sequence[tuple[float, BaseCondition]], *, margin: int = 0) -> Trend:
+    """Claim that a measure falls over ordered settings; see `increases`.
+
+    Args:
+        measure: the name of a measure of all conditions, or "steps" for the updates to the target.
+        settings: (number, condition) pairs with increasing numbers, at least two.
+        margin: an integer >= 0; 0 asks for more falls than rises.
+
+    Returns:
+        the hypothesis.
+
+    Raises:
+        ClaimError: the settings do not increase, or a condition does not have the measure.
+        InputError: the margin breaks its rule.
+    """
+    return _trend(measure, settings, margin, falls=True)
+
+
+def _trend(measure: str, settings: Sequence[tuple[float, BaseCondition]], margin: int, *, falls: bool) -> Trend:
+    pairs = list(settings)
+    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        raise ClaimError(f"settings={settings!r} must be pairs of a number and a condition, [(1, a), (2, b), ...]")
+    check_number("margin", margin, at_least=0, at_most=max(0, len(pairs) * (len(pairs) - 1) // 2 - 1), hint=0)
+    numbers, conditions = (tuple(column) for column in zip(*pairs, strict=True)) if pairs else ((), ())
+    return Trend(measure, numbers, conditions, falls, int(margin))
+
+
+def _others(condition: BaseCondition, of: Sequence[BaseCondition]) -> tuple[BaseCondition, ...]:
+    check_sequence(of)
+    return tuple(other for other in of if other != condition)

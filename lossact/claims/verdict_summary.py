@@ -1,0 +1,171 @@
+"""A verdict as plain values, which travel between processes and into reports."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lossact.stats import VerdictName
+
+
+def _finite(number: float) -> float | None:
+    """The number, or None where JSON has none."""
+    return number if math.isfinite(number) else None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimate with its confidence sequence.
+
+    Attributes:
+        name: what is estimated.
+        value, low, high: the estimate and its bounds; infinite where there is no bound.
+        level: joint coverage of the bounds, in (0, 1].
+        unit: of value and bounds, "" for a probability.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    level: float
+    unit: str = ""
+
+    def __str__(self) -> str:
+        numbers = f"{self.value:.4g}, {self.level:.1%} confidence sequence [{self.low:.4g}, {self.high:.4g}]"
+        return f"{self.name} of {self.unit} {numbers}" if self.unit else f"{self.name} {numbers}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name; a number that is not finite is None, and an empty unit is left out."""
+        numbers = {"value": _finite(self.value), "low": _finite(self.low), "high": _finite(self.high)}
+        return {"name": self.name, **numbers, "level": self.level} | ({"unit": self.unit} if self.unit else {})
+
+
+@dataclass(frozen=True)
+class EvidenceValues:
+    """The largest e-values so far for and against a claim; None where nothing is sampled."""
+
+    support: float | None = None
+    refute: float | None = None
+
+
+@dataclass(frozen=True)
+class ConditionCounts:
+    """One condition over the replicas that a verdict rests on.
+
+    Attributes:
+        name: the condition's.
+        replicas, reached, diverged: counts.
+        median_steps_to_target: in updates, None where fewer than half of the replicas reached the target.
+        has_target: whether the condition has a target.
+    """
+
+    name: str
+    replicas: int
+    reached: int
+    diverged: int
+    median_steps_to_target: float | None
+    has_target: bool = True
+
+
+def _condition_to_json(counts: ConditionCounts) -> dict[str, Any]:
+    """The fields of --claims-json that are about a condition."""
+    content = asdict(counts)
+    del content["has_target"]
+    return content
+
+
+@dataclass(frozen=True)
+class SingleRunAgreement:
+    """How often one run of each condition shows the claimed order, with a confidence sequence."""
+
+    successes: int
+    n: int
+    low: float
+    high: float
+    level: float
+    value: float
+
+
+@dataclass(frozen=True)
+class VerdictSummary:
+    """What reports say of a verdict.
+
+    Attributes:
+        verdict: "supported", "refuted" or "inconclusive".
+        reason: why, where the verdict alone does not say it; else "".
+        effect: what the claim is about, after all `replicas`.
+        budget: updates at most, None where nothing is trained.
+        replicas: how many were looked at.
+        decided_at: after how many of them the verdict fell, None where none has.
+        replicas_to_go: how many more would probably settle an open claim, None where that is not known.
+        evidence: e-values.
+        conditions: counts, one entry a condition.
+        single_run_agreement: of orderings; "story" in JSON.
+        seconds: time it took, training included.
+        effect_at_decision: the effect after `decided_at` replicas, biased towards the verdict; None where none has
+            fallen.
+        unpaired_effect: probability that a run of the first condition beats an independent run of the second; None
+            where the claim is not about one pair.
+        difference: what a claim about values is about, in the measure's own unit; None for other claims.
+        sample: recorded runs in words, where a fixed number of them decided; else "".
+        mean_difference: difference of mean updates used within the budget, second condition minus first; None where
+            the claim is not about one pair.
+    """
+
+    verdict: VerdictName
+    reason: str
+    effect: Estimate
+    budget: int | None
+    replicas: int
+    decided_at: int | None
+    replicas_to_go: int | None = None
+    evidence: EvidenceValues = EvidenceValues()
+    conditions: tuple[ConditionCounts, ...] = ()
+    single_run_agreement: SingleRunAgreement | None = None
+    seconds: float = 0.0
+    effect_at_decision: Estimate | None = None
+    unpaired_effect: Estimate | None = None
+    mean_difference: Estimate | None = None
+    difference: Estimate | None = None
+    sample: str = ""
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "VerdictSummary":
+        """The inverse of dataclasses.asdict."""
+        estimates = ("effect", "effect_at_decision", "unpaired_effect", "mean_difference", "difference")
+        agreement = content["single_run_agreement"]
+        return cls(
+            **{
+                **content,
+                **{name: None if content[name] is None else Estimate(**content[name]) for name in estimates},
+                "evidence": EvidenceValues(**content["evidence"]),
+                "conditions": tuple(ConditionCounts(**condition) for condition in content["conditions"]),
+                "single_run_agreement": None if agreement is None else SingleRunAgreement(**agreement),
+            }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict's own fields of --claims-json."""
+
+        def to_json(estimate: Estimate | None) -> dict[str, Any] | None:
+            return None if estimate is None else estimate.to_json()
+
+        return {
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "effect": self.effect.to_json(),
+            "budget": self.budget,
+            "replicas": self.replicas,
+            "decided_at": self.decided_at,
+            "replicas_to_go": self.replicas_to_go,
+            "evidence": asdict(self.evidence),
+            "conditions": [_condition_to_json(condition) for condition in self.conditions],
+            "story": None if self.single_run_agreement is None else asdict(self.single_run_agreement),
+            "sample": self.sample,
+            "seconds": self.seconds,
+            "effect_at_decision": to_json(self.effect_at_decision),
+            "unpaired_effect": to_json(self.unpaired_effect),
+            "mean_difference": to_json(self.mean_difference),
+            "difference": to_json(self.difference),
+        }

@@ -1,0 +1,76 @@
+"""lossact compare: recorded runs of several conditions, pair by pair."""
+
+import argparse
+import shutil
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = (
+        "Compare runs that were made already: a table of conditions, then every pair with its verdict, the probability "
+        "that one is better, and by how much. Exact for a fixed number of runs, corrected for the number of pairs."
+    )
+    parser.add_argument(
+        "runs", metavar="RUNS", help="a CSV file, JSON lines, a folder of logs, or wandb:ENTITY/PROJECT"
+    )
+    parser.add_argument("--by", metavar="COLUMN", help="names the conditions; without it each column is one")
+    parser.add_argument(
+        "--run", dest="run_column", metavar="COLUMN", help="names the runs of a condition; without it each row is one"
+    )
+    parser.add_argument("--value", metavar="COLUMN", help="the recorded number; without it the only column left")
+    parser.add_argument("--step", metavar="COLUMN", help="steps, where a run is a curve")
+    parser.add_argument("--pair", metavar="COLUMN", help="pairs runs of different conditions, such as a seed")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--at", metavar="STEP|last-common", help="compare values at this step")
+    where.add_argument("--target", type=float, metavar="VALUE", help="compare the steps until this value is met")
+    parser.add_argument("--against", metavar="NAME", help="compare only with this condition")
+    parser.add_argument("--lower", action="store_true", help="lower values are better; without it higher ones are")
+    parser.add_argument("--alpha", type=float, default=0.025, help="a side, for all pairs together (default: 0.025)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write everything as JSON")
+    parser.add_argument("--html", type=Path, metavar="PATH", help="also write a page with a picture of every run")
+    parser.add_argument("--markdown", type=Path, metavar="PATH", help="also write the tables as Markdown")
+    parser.set_defaults(run=run)
+
+
+def run(parsed: argparse.Namespace) -> None:
+    """Read the runs, compare them, print the tables and write what was asked for."""
+    from lossact.conditions.reading import read_runs
+    from lossact.report.comparison import Question, compare_runs
+    from lossact.report.comparison_text import comparison_text
+    from lossact.report.files import write_whole
+
+    conditions = read_runs(
+        parsed.runs, condition=parsed.by, run=parsed.run_column, value=parsed.value, step=parsed.step, pair=parsed.pair
+    )
+    question = Question(
+        at=_step(parsed.at), target=parsed.target, against=parsed.against, lower=parsed.lower, alpha=parsed.alpha
+    )
+    comparison = compare_runs(conditions, question)
+    print(comparison_text(comparison, width=shutil.get_terminal_size().columns))
+    if parsed.json is not None:
+        from lossact.report.comparison_json import comparison_json
+
+        write_whole(parsed.json, comparison_json(comparison))
+    if parsed.html is not None:
+        from lossact.report.comparison_html import comparison_html
+
+        write_whole(parsed.html, comparison_html(comparison))
+    if parsed.markdown is not None:
+        from lossact.report.comparison_markdown import comparison_markdown
+
+        write_whole(parsed.markdown, comparison_markdown(comparison))
+    for path in (parsed.json, parsed.html, parsed.markdown):
+        if path is not None:
+            print(path)
+
+
+def _step(text: str | None) -> int | str | None:
+    from lossact.errors import InputError
+    from lossact.report.comparison import LAST_COMMON
+
+    if text is None or text == LAST_COMMON:
+        return text
+    if not text.isdecimal():
+        raise InputError(f"at={text!r} must be a step, an integer >= 0, or {LAST_COMMON}")
+    return int(text)

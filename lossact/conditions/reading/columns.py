@@ -1,0 +1,81 @@
+"""Which columns of a table hold what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from lossact.errors import InputError
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a table of runs, by name.
+
+    Attributes:
+        condition: names each row's condition; None where each of several value columns is one (a wide table).
+        run: names each row's run; None where every row of a condition is one.
+        value: the recorded number; None takes the only column that is left.
+        step: None where a run is one number.
+        pair: pairs runs of different conditions, such as a seed; None where nothing does.
+    """
+
+    condition: str | None
+    run: str | None
+    value: str | None
+    step: str | None
+    pair: str | None
+
+    def resolve(self, header: Sequence[str], place: str) -> "Layout":
+        """Find the columns in a table's header.
+
+        Args:
+            header: names of all columns.
+            place: what errors call the table.
+
+        Raises:
+            InputError: a column is missing, or it is not clear which one holds the value.
+        """
+        repeated = sorted({name for name in header if list(header).count(name) > 1})
+        if repeated:
+            raise InputError(f"{place}: two columns are called {repeated[0]!r}; give each a name of its own")
+        named = {kind: getattr(self, kind) for kind in ("condition", "run", "value", "step", "pair")}
+        for kind, name in named.items():
+            if name is not None and name not in header:
+                close = get_close_matches(name, header, n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise InputError(f"{place}: no column {kind}={name!r}; it has {', '.join(header)}{hint}")
+        left = tuple(name for name in header if name not in named.values())
+        if self.condition is None:
+            return self._wide(left, place)
+        value = self.value
+        if value is None:
+            if len(left) != 1:
+                names = ", ".join(left) or "none"
+                raise InputError(f"{place}: which column holds the value? Give value=...; left are {names}")
+            (value,) = left
+        return Layout(self.condition, self.run, (value,), self.step, self.pair)
+
+    def _wide(self, left: Sequence[str], place: str) -> "Layout":
+        values = (self.value,) if self.value is not None else tuple(left)
+        if len(values) < 2:
+            raise InputError(
+                f"{place}: without condition=... each column is one condition, and there are {len(values)}; name the "
+                "column that holds the conditions"
+            )
+        return Layout(None, self.run, values, self.step, self.pair)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Columns as they lie in one table; `values` holds one name, or one a condition in a wide table."""
+
+    condition: str | None
+    run: str | None
+    values: tuple[str, ...]
+    step: str | None
+    pair: str | None
+
+    @property
+    def measure(self) -> str:
+        """Name of the recorded number."""
+        return self.values[0] if self.condition is not None else "value"

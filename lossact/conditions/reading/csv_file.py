@@ -1,0 +1,82 @@
+"""Read a CSV file of runs."""
+
+import csv
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from lossact.conditions.reading.columns import Columns, Layout
+from lossact.conditions.reading.row_buffer import RowBuffer, to_number, to_step
+from lossact.errors import InputError
+
+ROWS_AT_ONCE = 65536
+Numbered = tuple[int, list[str]]
+
+
+def read_csv(path: Path, columns: Columns) -> tuple[RowBuffer, str]:
+    """Read a table with a header line, separated by commas, semicolons or tabs.
+
+    Args:
+        path: the file, in UTF-8.
+        columns: which columns hold what.
+
+    Returns:
+        the rows, and the name of the recorded number.
+
+    Raises:
+        InputError: the table breaks a rule.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            head = file.readline()
+            if not head.strip():
+                raise InputError(f"{path.name}: the file is empty; it needs a header line and a row for each number")
+            delimiter = max(",;\t", key=head.count)
+            file.seek(0)
+            rows = csv.reader(file, delimiter=delimiter)
+            header = [name.strip() for name in next(rows)]
+            layout = columns.resolve(header, path.name)
+            buffer = RowBuffer(has_steps=layout.step is not None)
+            numbered = ((rows.line_num, row) for row in rows if row)
+            while chunk := list(islice(numbered, ROWS_AT_ONCE)):
+                _add(buffer, chunk, layout, header, path.name)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name}: not a UTF-8 text file ({error.reason}); save the table as UTF-8") from None
+    except csv.Error as error:
+        raise InputError(f"{path.name}: not readable as CSV ({error}); save it with plain quotes") from None
+    return buffer, layout.measure
+
+
+def _add(buffer: RowBuffer, chunk: Sequence[Numbered], layout: Layout, header: Sequence[str], name: str) -> None:
+    for line, row in chunk:
+        if len(row) != len(header):
+            raise InputError(f"{name}, line {line}: {len(row)} cells, but the header has {len(header)} columns")
+    lines = [line for line, _ in chunk]
+    cells = dict(zip(header, zip(*(row for _, row in chunk), strict=True), strict=True))
+    n = len(lines)
+    runs = [run.strip() for run in cells[layout.run]] if layout.run else [str(line) for line in lines]
+    pairs: Sequence[str | None] = [pair.strip() for pair in cells[layout.pair]] if layout.pair else [None] * n
+    steps = _integers(cells[layout.step], layout.step, lines, name) if layout.step else []
+    for value in layout.values:
+        conditions = [one.strip() for one in cells[layout.condition]] if layout.condition else [value] * n
+        buffer.extend(conditions, runs, pairs, steps, _floats(cells[value], value, lines, name), lines)
+
+
+def _floats(texts: Sequence[str], column: str, lines: Sequence[int], name: str) -> list[float]:
+    try:
+        numbers = list(map(float, texts))
+    except ValueError:
+        numbers = []
+    if len(numbers) == len(texts) and all(number - number == 0 for number in numbers):  # neither NaN nor infinite
+        return numbers
+    return [to_number(text, column, f"{name}, line {line}") for text, line in zip(texts, lines, strict=True)]
+
+
+def _integers(texts: Sequence[str], column: str, lines: Sequence[int], name: str) -> list[int]:
+    try:
+        numbers = list(map(int, texts))
+    except ValueError:
+        numbers = []
+    if len(numbers) == len(texts) and min(numbers) >= 0:
+        return numbers
+    return [to_step(text, column, f"{name}, line {line}") for text, line in zip(texts, lines, strict=True)]

@@ -1,0 +1,154 @@
+"""From rows to recorded runs, with the checks that a table of runs has to pass."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossact.conditions.reading.row_buffer import RowBuffer
+from lossact.conditions.recorded_runs import RecordedRun, RecordedRuns
+from lossact.errors import InputError
+
+FINE_DIGITS = 5  # significant digits from which on two runs do not agree by chance
+LONG_CURVE = 10
+REPEATED = 8
+MOST_RUNS = 5_000  # all pairs of two conditions are compared
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What read_runs is told beside the columns; see there."""
+
+    at_least: float | None
+    at_most: float | None
+    extendable: bool
+
+
+def group_runs(buffer: RowBuffer, measure: str, options: RunOptions, *, place: str) -> dict[str, RecordedRuns]:
+    """Return the conditions by name, in the order of the table.
+
+    Args:
+        buffer: the rows.
+        measure: name of the recorded number.
+        options: targets and whether more runs may come.
+        place: what errors call the table.
+
+    Raises:
+        InputError: the table breaks a rule.
+    """
+    if not buffer.labels:
+        raise InputError(f"{place}: no rows below the header; it needs a row for each number")
+    groups, values = np.frombuffer(buffer.groups, dtype=np.int_), np.frombuffer(buffer.values)
+    steps = np.frombuffer(buffer.steps, dtype=np.int64) if buffer.has_steps else np.zeros(len(groups), dtype=np.int64)
+    order = np.lexsort((steps, groups))
+    groups, steps, values = groups[order], steps[order], values[order]
+    _check_no_repetition(buffer, groups, steps, np.frombuffer(buffer.lines, dtype=np.int_)[order], place)
+    starts = np.searchsorted(groups, np.arange(len(buffer.labels) + 1))
+    runs: dict[str, list[RecordedRun]] = defaultdict(list)
+    for group, (condition, run, pair) in enumerate(buffer.labels):
+        rows = slice(starts[group], starts[group + 1])
+        runs[condition].append(RecordedRun(run, steps[rows] if buffer.has_steps else None, values[rows], pair))
+    _check_names(runs, place)
+    for name, members in runs.items():
+        _check_runs(name, members, place)
+    budget = int(steps.max()) if buffer.has_steps else 0
+    return {
+        name: RecordedRuns(
+            runs=tuple(members),
+            measure=measure,
+            at_least=options.at_least,
+            at_most=options.at_most,
+            budget=budget,
+            extendable=options.extendable,
+            name=name,
+        )
+        for name, members in runs.items()
+    }
+
+
+def _check_no_repetition(
+    buffer: RowBuffer,
+    groups: NDArray[np.int_],
+    steps: NDArray[np.int64],
+    lines: NDArray[np.int_],
+    place: str,
+) -> None:
+    repeated = np.flatnonzero((groups[1:] == groups[:-1]) & (steps[1:] == steps[:-1]))
+    if not len(repeated):
+        return
+    first = int(repeated[0])
+    condition, run, _ = buffer.labels[groups[first]]
+    where = f"lines {lines[first]} and {lines[first + 1]}"
+    if not buffer.has_steps:
+        raise InputError(
+            f"{place}: run {run!r} of {condition!r} has more than one row ({where}); name the column of steps, "
+            "step=..., or give each run a name of its own"
+        )
+    raise InputError(f"{place}: run {run!r} of {condition!r} has step {steps[first]} twice ({where}); keep one of them")
+
+
+def _check_names(runs: dict[str, list[RecordedRun]], place: str) -> None:
+    if "" in runs:
+        raise InputError(f"{place}: a row names no condition; fill in its cell")
+    by_appearance: dict[str, str] = {}
+    for name in runs:
+        appearance = " ".join("".join(c if c.isprintable() else " " for c in name).split())
+        other = by_appearance.setdefault(appearance, name)
+        if other != name:
+            raise InputError(f"{place}: conditions {other!r} and {name!r} have one name; spell it in one way")
+
+
+def _check_runs(name: str, members: list[RecordedRun], place: str) -> None:
+    if len(members) < 2:
+        raise InputError(f"{place}: {name!r} has one run; record at least two, or drop its rows")
+    if len(members) > MOST_RUNS:
+        raise InputError(
+            f"{place}: {name!r} has {len(members):,} runs, more than {MOST_RUNS:,}; if its rows are steps of one run, "
+            "name the columns, run=... and step=..."
+        )
+    repeated = [run for run, count in Counter(run.name for run in members).items() if count > 1]
+    if repeated:
+        raise InputError(f"{place}: run {repeated[0]!r} of {name!r} has more than one pair; a run belongs to one pair")
+    pairs = [run.pair for run in members if run.pair is not None]
+    repeated_pairs = [pair for pair, count in Counter(pairs).items() if count > 1]
+    if repeated_pairs:
+        raise InputError(f"{place}: {name!r} has two runs of pair {repeated_pairs[0]!r}; a pair holds one of each")
+    _check_copies(name, members, place)
+
+
+def _check_copies(name: str, members: list[RecordedRun], place: str) -> None:
+    """Refuse runs that are copies of others, as tables padded to a length hold them."""
+    way_out = "a copy is no run: drop the copies, and if the training ignores its seed, let it use it"
+    first_with: dict[bytes, str] = {}
+    for run in members:
+        if _is_unmistakable(run.values):
+            other = first_with.setdefault(run.values.tobytes(), run.name)
+            if other != run.name:
+                raise InputError(
+                    f"{place}: runs {other!r} and {run.name!r} of {name!r} agree in every number; {way_out}"
+                )
+    last = np.array([run.values[-1] for run in members])
+    distinct, counts = np.unique(last, return_counts=True)
+    if not 3 <= len(distinct) <= len(last) // 2:
+        return
+    if counts.min() > 1 and _has_many_digits(distinct):
+        raise InputError(
+            f"{place}: {len(members)} runs of {name!r} hold {len(distinct)} different numbers, each more than once; "
+            f"{way_out}"
+        )
+    for period in range(3, len(last) // 2 + 1):
+        if len(last) - period >= REPEATED and (last[period:] == last[:-period]).all():
+            raise InputError(
+                f"{place}: the numbers of {name!r} repeat after {period} of {len(members)} runs; {way_out}"
+            )
+
+
+def _is_unmistakable(values: NDArray[np.float64]) -> bool:
+    """Return whether a curve has so many points, or digits, that two runs do not agree on it by chance."""
+    return len(np.unique(values)) >= 3 and (len(values) >= LONG_CURVE or _has_many_digits(values))
+
+
+def _has_many_digits(values: NDArray[np.float64]) -> bool:
+    digits = [len(f"{abs(value):.12g}".replace(".", "").strip("0")) for value in values[:LONG_CURVE]]
+    return float(np.median(digits)) >= FINE_DIGITS

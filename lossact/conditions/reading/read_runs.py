@@ -1,0 +1,77 @@
+"""Read runs that were made already."""
+
+from os import PathLike
+from pathlib import Path
+
+from lossact.conditions.measures import check_one_side
+from lossact.conditions.reading.columns import Columns
+from lossact.conditions.reading.csv_file import read_csv
+from lossact.conditions.reading.group_runs import RunOptions, group_runs
+from lossact.conditions.reading.json_lines import read_json_lines, read_objects
+from lossact.conditions.reading.log_folders import read_log_folder
+from lossact.conditions.reading.row_buffer import RowBuffer
+from lossact.conditions.reading.wandb_history import read_project
+from lossact.conditions.recorded_runs import RecordedRuns
+from lossact.errors import InputError
+
+WANDB = "wandb:"
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+
+
+def read_runs(
+    source: str | PathLike[str],
+    *,
+    condition: str | None = None,
+    run: str | None = None,
+    value: str | None = None,
+    step: str | None = None,
+    pair: str | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    extendable: bool = False,
+) -> dict[str, RecordedRuns]:
+    """Read recorded runs, and return the conditions by name.
+
+    Args:
+        source: a CSV file or JSON lines; a folder of Lightning's CSVLogger, of TensorBoard event files or of offline
+            W&B runs; or "wandb:ENTITY/PROJECT".
+        condition: the column that names conditions. Without it each column of a wide table is a condition; in a folder
+            the condition is the folder that holds the runs' folders. For logs it names a hyperparameter instead.
+        run: the column that names the runs of a condition; without it each row is a run.
+        value: the column of the recorded number; without it the only one left.
+        step: the column of steps, integers >= 0; without it a run is one number. Logs have their own.
+        pair: the column that pairs runs of different conditions, such as a seed.
+        at_least, at_most: the threshold of a target, for claims about steps; at most one of the two.
+        extendable: whether more runs may be added later. Claims then use anytime-valid evidence over the runs in the
+            order of the table; otherwise the number of runs is fixed, and the statistics are exact for it.
+
+    Returns:
+        conditions by name, in the order in which they come.
+
+    Raises:
+        InputError: the table breaks a rule; the message names the place and the way out.
+    """
+    if at_least is not None or at_most is not None:
+        check_one_side(at_least, at_most)
+    options = RunOptions(at_least, at_most, extendable)
+    buffer, measure, place = _read(source, Columns(condition, run, value, step, pair))
+    return group_runs(buffer, measure, options, place=place)
+
+
+def _read(source: str | PathLike[str], columns: Columns) -> tuple[RowBuffer, str, str]:
+    if isinstance(source, str) and source.startswith(WANDB):
+        project = source.removeprefix(WANDB)
+        return *_read_logs(read_project(project, columns), columns, source), source
+    path = Path(source)
+    if path.is_dir():
+        return *_read_logs(read_log_folder(path, columns), columns, path.name), path.name
+    if not path.is_file():
+        raise InputError(f"{source}: no such file or folder; give a table of runs or a folder of logs")
+    read = read_json_lines if path.suffix in JSON_SUFFIXES else read_csv
+    return *read(path, columns), path.name
+
+
+def _read_logs(objects: list[tuple[str, dict[str, object]]], columns: Columns, place: str) -> tuple[RowBuffer, str]:
+    """Read objects with the fields condition, run, step, pair and the value's name, which log readers make."""
+    pair = None if columns.pair is None else "pair"
+    return read_objects(objects, Columns("condition", "run", columns.value, "step", pair), place)

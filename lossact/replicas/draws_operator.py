@@ -1,0 +1,69 @@
+"""Random numbers of many replicas as one torch operator, which vmap takes apart by replica."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossact.replicas.draws_philox import numpy_draw, tensor_draw
+
+NUMPY_TYPES: dict[torch.dtype, type[np.float32] | type[np.float64]] = {
+    torch.float32: np.float32,
+    torch.float64: np.float64,
+}
+
+
+@torch.library.custom_op("lossact::draw", mutates_args=())
+def draw(
+    replica: Tensor,
+    key: Sequence[int],
+    stream: Sequence[int],
+    shape: Sequence[int],
+    kind: str,
+    number: float,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Draw numbers for one replica, or for a row of replicas.
+
+    Args:
+        replica: () or (replicas,) int64 indices.
+        key, stream: two words each, as int64.
+        shape: of the numbers of one replica.
+        kind, number: as `numpy_draw` takes them.
+        dtype: float32 or float64.
+
+    Returns:
+        replica.shape + shape.
+    """
+    n = int(np.prod(shape, dtype=np.int64))
+    replicas = replica.reshape(-1)
+    key_words, stream_words = ((words[0] % 2**64, words[1] % 2**64) for words in (key, stream))
+    if replica.device.type == "cpu":
+        rows = torch.from_numpy(
+            numpy_draw(replicas.tolist(), key_words, stream_words, n, kind, number=number, dtype=NUMPY_TYPES[dtype])
+        )
+    else:
+        rows = tensor_draw(replicas, key_words, stream_words, n, kind, number=number, dtype=dtype)
+    return rows.reshape(*replica.shape, *shape)
+
+
+@draw.register_fake
+def _(
+    replica: Tensor,
+    key: Sequence[int],
+    stream: Sequence[int],
+    shape: Sequence[int],
+    kind: str,
+    number: float,
+    dtype: torch.dtype,
+) -> Tensor:
+    return replica.new_empty((*replica.shape, *shape), dtype=dtype)
+
+
+@draw.register_vmap
+def _(info: Any, in_dims: tuple[int | None, ...], replica: Tensor, *arguments: Any) -> tuple[Tensor, int | None]:
+    if in_dims[0] is None:
+        return draw(replica, *arguments), None
+    return draw(replica.movedim(in_dims[0], 0), *arguments), 0

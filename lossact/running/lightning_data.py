@@ -1,0 +1,178 @@
+"""Every replica's batches from DataLoaders: examples read once into tensors, and each replica's own order."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+    default_collate,
+)
+
+from lossact.replicas.held_values import snapshot
+from lossact.replicas.named_tensors import map_tensors
+from lossact.replicas.random_streams import RNGState, isolate_rng, rng_state, set_rng_state
+from lossact.training.stackable import NotStackableError
+
+SAMPLERS = (RandomSampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler)
+READ_TWICE = 32  # examples that are read again, to see whether they change
+
+
+class ReplicaStreams:
+    """The generators of the process as each replica has them, in a fit of its own."""
+
+    def __init__(self) -> None:
+        self.states: list[RNGState] = []
+
+    def begin(self) -> None:
+        """Add a replica, whose generators stand where those of the process do."""
+        self.states.append(rng_state())
+
+    @contextmanager
+    def of(self, row: int) -> Iterator[None]:
+        """Draw from a replica's generators within."""
+        with isolate_rng():
+            set_rng_state(self.states[row])
+            yield
+            self.states[row] = rng_state()
+
+
+class StackedLoader:
+    """Yields every replica's batch at once, each from its own order.
+
+    Args:
+        loaders: one a replica, or one that all share.
+        streams: the replicas' generators.
+
+    Raises:
+        NotStackableError: the loaders read in a way that cannot be done once for all.
+    """
+
+    def __init__(self, loaders: Sequence[Any], streams: ReplicaStreams) -> None:
+        for loader in loaders:
+            _check_loader(loader)
+        lengths = {(len(loader), len(loader.dataset)) for loader in loaders}
+        if len(lengths) > 1:
+            raise NotStackableError("its data sets differ in length between replicas")
+        self.loaders, self.streams = loaders, streams
+        self.shares_examples = len({id(loader.dataset) for loader in loaders}) == 1
+        read = [_examples(loader) for loader in (loaders[:1] if self.shares_examples else loaders)]
+        self.examples = read[0] if self.shares_examples else _stacked(read)
+        self.shares_order = self.shares_examples and len(loaders) == 1 and not _draws_from_process(loaders[0])
+
+    def __len__(self) -> int:
+        return len(self.loaders[0])
+
+    def __iter__(self) -> Iterator[tuple[Any, bool]]:
+        """Yield (batch, shared); a batch's tensors are (replicas, batch, ...), or (batch, ...) where all share it."""
+        for index in self._orders():
+            yield self._at(index), index.ndim == 1
+
+    def first_batch(self) -> tuple[Any, bool]:
+        """Return a batch of the first examples; nothing is drawn."""
+        size = min(self.loaders[0].batch_sampler.batch_size, len(self.loaders[0].dataset))
+        index = torch.arange(size)
+        return self._at(index if self.shares_order else index.expand(len(self.streams.states), -1)), self.shares_order
+
+    def _at(self, index: Tensor) -> Any:
+        if self.shares_examples:
+            return map_tensors(lambda tensor: tensor[index], self.examples)
+        rows = torch.arange(len(index)).unsqueeze(1)
+        return map_tensors(lambda tensor: tensor[rows, index], self.examples)
+
+    def _orders(self) -> list[Tensor]:
+        """An epoch's index of each batch, drawn as each replica's DataLoader would draw it."""
+        drawn: list[list[list[int]]] = []
+        for row in range(len(self.streams.states)):
+            loader = self.loaders[row % len(self.loaders)]
+            with self.streams.of(row):
+                if row < len(self.loaders) or loader.generator is None:
+                    torch.empty((), dtype=torch.int64).random_(generator=loader.generator)  # the seed of its workers
+                if row < len(self.loaders) or not self.shares_order:
+                    drawn.append(list(loader.batch_sampler))
+        if self.shares_order:
+            return [torch.tensor(index) for index in drawn[0]]
+        return [torch.tensor(indices) for indices in zip(*drawn, strict=True)]
+
+
+def _check_loader(loader: Any) -> None:
+    if type(loader) is not DataLoader:
+        raise NotStackableError(f"its data come from a {type(loader).__name__}, not a DataLoader")
+    if isinstance(loader.dataset, IterableDataset) or not hasattr(loader.dataset, "__len__"):
+        raise NotStackableError("its data set can only be iterated")
+    if type(loader.batch_sampler) is not BatchSampler or type(loader.sampler) not in SAMPLERS:
+        kind = type(loader.batch_sampler if type(loader.batch_sampler) is not BatchSampler else loader.sampler)
+        raise NotStackableError(f"its DataLoader draws by a {kind.__name__}")
+    if loader.collate_fn is not default_collate:
+        raise NotStackableError("its DataLoader has a collate_fn of its own")
+    if loader.persistent_workers or loader.multiprocessing_context is not None:
+        raise NotStackableError("its DataLoader keeps workers of its own")
+
+
+def _draws_from_process(loader: Any) -> bool:
+    sampler = loader.sampler
+    return not isinstance(sampler, SequentialSampler) and sampler.generator is None
+
+
+def _examples(loader: Any) -> Any:
+    """All examples of a data set, collated as one batch.
+
+    Raises:
+        NotStackableError: reading draws random numbers, or gives other values when an example is read again.
+    """
+    dataset = loader.dataset
+    if type(dataset) is TensorDataset:
+        return [tensor.detach() for tensor in dataset.tensors]
+    with isolate_rng():
+        before = rng_state()
+        items = [dataset[index] for index in range(len(dataset))]
+        again = [dataset[index] for index in range(min(len(dataset), READ_TWICE))]
+        if not before.equals(rng_state()):
+            raise NotStackableError("reading its data draws random numbers")
+    if snapshot(items[: len(again)]) != snapshot(again):
+        raise NotStackableError("its data change from one reading to the next")
+    examples = default_collate(items)
+    _check_tensors(examples)
+    return examples
+
+
+def _check_tensors(examples: Any) -> None:
+    if isinstance(examples, Tensor):
+        return
+    if isinstance(examples, dict):
+        parts = list(examples.values())
+    elif isinstance(examples, (list, tuple)):
+        parts = list(examples)
+    else:
+        raise NotStackableError(f"its batches hold a {type(examples).__name__}")
+    for part in parts:
+        _check_tensors(part)
+
+
+def _stacked(read: Sequence[Any]) -> Any:
+    """Examples of every replica as one, (replicas, n, ...)."""
+    tensors: list[list[Tensor]] = []
+    for examples in read:
+        own: list[Tensor] = []
+        map_tensors(own.append, examples)
+        tensors.append(own)
+    if len({tuple((tensor.shape, tensor.dtype) for tensor in own) for own in tensors}) > 1:
+        raise NotStackableError("its examples differ in shape between replicas")
+    stacked = iter([torch.stack(parts) for parts in zip(*tensors, strict=True)])
+    return map_tensors(lambda _: next(stacked), read[0])
+
+
+def draws_nothing(function: Callable[[], Any]) -> tuple[Any, bool]:
+    """Call a function, and say whether it left the generators of the process as they were."""
+    before = rng_state()
+    value = function()
+    return value, before.equals(rng_state())

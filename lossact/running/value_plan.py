@@ -1,0 +1,63 @@
+"""From the measures of a condition to the functions that take them of its replicas."""
+
+from lossact.conditions.condition import Condition
+from lossact.conditions.measures import Loss, Measure, Metric
+from lossact.conditions.value_measures import Best, OfNetwork
+from lossact.errors import InputError
+from lossact.functional import is_correct
+from lossact.replicas.objective import Objective
+from lossact.training.base import ExampleSets
+from lossact.training.values import ValueFunction, ValuePlan
+
+
+def value_plan(condition: Condition, objective: Objective, examples: ExampleSets) -> ValuePlan | None:
+    """Return what is measured of a condition's replicas besides their curves; None without measures.
+
+    Args:
+        condition: whose measures they are.
+        objective: the condition's, for measures of the loss.
+        examples: (sets, n, ...) of each split that the data have.
+
+    Raises:
+        InputError: the data have no examples of a split that a measure needs.
+    """
+    if not condition.measures:
+        return None
+    sets = {
+        split: given
+        for split, given in (
+            ("training", examples.training),
+            ("validation", examples.validation),
+            ("test", examples.test if condition.data.per_replica else None),
+        )
+        if given is not None
+    }
+    for name, measure in condition.measures.items():
+        if measure.split and measure.split not in sets:
+            raise InputError(
+                f"{condition}: measures[{name!r}] is on {measure.split} examples, and its data have none; give data that "
+                "have them, or measure other examples"
+            )
+    best = {name: measure for name, measure in condition.measures.items() if isinstance(measure, Best)}
+    return ValuePlan(
+        functions={
+            name: _function_of(measure, objective) for name, measure in condition.measures.items() if name not in best
+        },
+        best={
+            name: (_function_of(measure.measure, objective), measure.mode)
+            for name, measure in best.items()
+            if isinstance(measure.measure, Measure)
+        },
+        moments=condition.measured_at,
+        examples=sets,
+    )
+
+
+def _function_of(measure: Measure, objective: Objective) -> ValueFunction:
+    if isinstance(measure, OfNetwork):
+        return ValueFunction(measure.function, "")
+    if isinstance(measure, Loss):
+        return ValueFunction(objective.mean_loss, measure.split)
+    if isinstance(measure, Metric):
+        return ValueFunction(measure.function, measure.split)
+    return ValueFunction(Objective(objective.loss, is_correct).mean_metric, measure.split)

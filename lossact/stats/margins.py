@@ -1,0 +1,52 @@
+"""The values that a mean of W is held against."""
+
+from dataclasses import dataclass
+
+from lossact.checks import check_number
+from lossact.stats.betting import MIXTURE, Bets
+
+
+@dataclass(frozen=True)
+class Margins:
+    """The two nulls of a claim about E[W], and the words for what is not supported.
+
+    Attributes:
+        support: the null of support is E[W] <= this.
+        refute: the null of refutation is E[W] >= this, greater than `support`.
+        bets: of the mixture, fixed before any data are seen.
+        refutation_labels: what REFUTED is called where the mean is shown to be below `support`, and where it is not.
+        without_undetermined: whether the shown effect leaves undetermined replicas out; else each counts one half.
+        censoring_reason: what INCONCLUSIVE is called where too many replicas leave the comparison undetermined.
+    """
+
+    support: float
+    refute: float
+    bets: Bets = MIXTURE
+    refutation_labels: tuple[str, str] = ("reversed", "at most negligibly faster")
+    censoring_reason: str = "budget too short"
+    without_undetermined: bool = False
+
+    def __post_init__(self) -> None:
+        check_number("support", self.support, above=0, below=1, hint=0.5)
+        check_number("refute", self.refute, above=self.support, below=1, hint=(1 + self.support) / 2)
+
+    @classmethod
+    def of_wins(cls, delta: float) -> "Margins":
+        """For "who is first": 1/2, and 1/2 + delta, the smallest margin that matters; delta in (0, 1/2)."""
+        check_number("delta", delta, above=0, below=0.5, hint=0.1)
+        return cls(0.5, 0.5 + delta)
+
+    @classmethod
+    def of_no_loss(cls, delta: float) -> "Margins":
+        """For "is not later by a margin that matters": 1/2 - delta, and 1/2; delta in (0, 1/2)."""
+        check_number("delta", delta, above=0, below=0.5, hint=0.1)
+        return cls(0.5 - delta, 0.5, refutation_labels=("later by more than delta", "later"))
+
+    @classmethod
+    def of_probability(cls, low: float, high: float) -> "Margins":
+        """For "happens with probability above low", refuted below high; 0 < low < high < 1.
+
+        The bets reach from (high - low) / high to 0.99: near 1 a single failure is worth a large bet.
+        """
+        bets = Bets.log_uniform(((high - low) / high, 0.99, 60, 1.0))
+        return cls(low, high, bets, refutation_labels=(f"below {low:g}", f"below {high:g}"))

@@ -1,0 +1,114 @@
+"""Recorded runs of several conditions, ready to be compared pair by pair: values, or steps to a target."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossact.stats.margins import Margins
+from lossact.stats.recorded.fixed import FixedDecision
+from lossact.stats.recorded.one_sample import median_interval
+from lossact.stats.recorded.outcome_counts import OutcomeCounts
+from lossact.stats.recorded.paired import decide_paired
+from lossact.stats.recorded.shift import Shift, hodges_lehmann
+from lossact.stats.recorded.steps import RecordedSteps, compare_recorded_steps, scores
+from lossact.stats.recorded.unpaired import decide_unpaired, outcomes_of_values, unlike
+
+
+@dataclass(frozen=True, eq=False)
+class Samples(ABC):
+    """What the conditions of a table hold.
+
+    Attributes:
+        names: of the conditions.
+        paired: whether run k of one condition belongs to run k of every other.
+    """
+
+    names: Sequence[str]
+    paired: bool
+
+    @abstractmethod
+    def decide(self, first: int, second: int, *, alpha: float, delta: float) -> FixedDecision:
+        """Decide "a run of the first condition is better than one of the second"."""
+
+    @abstractmethod
+    def advantage(self, first: int, second: int, *, alpha: float) -> Shift | None:
+        """By how much the first condition is better, positive where it is; None where ends of runs hide it."""
+
+    @abstractmethod
+    def warning(self, first: int, second: int) -> str:
+        """What to know before quoting the comparison; "" for nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class ValueSamples(Samples):
+    """One number a run.
+
+    Attributes:
+        values: (runs,) for each condition; equally many where paired.
+        lower: whether lower values are better.
+    """
+
+    values: Sequence[NDArray[np.float64]]
+    lower: bool
+
+    def _scores(self, first: int, second: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        sign = -1.0 if self.lower else 1.0
+        return sign * self.values[first], sign * self.values[second]
+
+    def decide(self, first: int, second: int, *, alpha: float, delta: float) -> FixedDecision:
+        a, b = self._scores(first, second)
+        margins = Margins.of_wins(delta)
+        if self.paired:
+            outcomes = (np.sign(a - b) + 1).astype(np.int8)
+            return decide_paired(OutcomeCounts.of(outcomes), alpha=alpha, margins=margins)
+        return decide_unpaired(outcomes_of_values(a, b), a, b, alpha=alpha, margins=margins)
+
+    def advantage(self, first: int, second: int, *, alpha: float) -> Shift | None:
+        return _shift(*self._scores(first, second), alpha=alpha, paired=self.paired)
+
+    def warning(self, first: int, second: int) -> str:
+        return "" if self.paired else unlike(*self._scores(first, second))
+
+
+@dataclass(frozen=True, eq=False)
+class StepSamples(Samples):
+    """Steps to a target; sooner is better.
+
+    Attributes:
+        steps: of each condition.
+    """
+
+    steps: Sequence[RecordedSteps]
+
+    def decide(self, first: int, second: int, *, alpha: float, delta: float) -> FixedDecision:
+        a, b = self.steps[first], self.steps[second]
+        outcomes = compare_recorded_steps(a, b, paired=self.paired)
+        margins = Margins.of_wins(delta)
+        if self.paired:
+            return decide_paired(OutcomeCounts.of(outcomes), alpha=alpha, margins=margins)
+        return decide_unpaired(outcomes, *scores(a, b), alpha=alpha, margins=margins)
+
+    def advantage(self, first: int, second: int, *, alpha: float) -> Shift | None:
+        a, b = self.steps[first], self.steps[second]
+        if not (a.reached.all() and b.reached.all()):
+            return None
+        return _shift(-a.steps.astype(np.float64), -b.steps.astype(np.float64), alpha=alpha, paired=self.paired)
+
+    def warning(self, first: int, second: int) -> str:
+        if self.paired:
+            return ""
+        first_steps, second_steps = (
+            np.where(each.reached, each.steps, each.ends + 1).astype(np.float64)
+            for each in (self.steps[first], self.steps[second])
+        )
+        return unlike(first_steps, second_steps)
+
+
+def _shift(a: NDArray[np.float64], b: NDArray[np.float64], *, alpha: float, paired: bool) -> Shift:
+    if not paired:
+        return hodges_lehmann(a, b, alpha=alpha)
+    differences = a - b
+    return Shift(float(np.median(differences)), *median_interval(differences, alpha=alpha))

@@ -1,0 +1,83 @@
+"""What the store's key holds of the process that computes, without importing torch where it can be known without."""
+
+import hashlib
+import os
+import platform
+import sys
+from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from lossact.fingerprint import syntax_digest
+
+COMPUTING_ROOMS = ("functional", "data", "models", "replicas", "training", "conditions", "running")
+PACKAGES = ("torch", "numpy", "lightning")
+# What torch asks of a CPU for its vector kernels (ATen/native/DispatchStub.cpp), as Linux names it.
+AVX2 = {"avx2", "fma"}
+AVX512 = {"avx512f", "avx512vl", "avx512bw", "avx512dq", "fma"}
+
+
+def machine_content() -> dict[str, Any]:
+    """Return the versions, the default dtype, the CPU's capability and lossact's own source, ready for JSON."""
+    torch = sys.modules.get("torch")
+    return {
+        # Modules draw their weights in it; no process that has not imported torch has changed it.
+        "default dtype": "torch.float32" if torch is None else str(torch.get_default_dtype()),
+        "cpu": cpu_capability(),
+        "versions": {package: installed_version(package) for package in PACKAGES},
+        "source": source_digest(),
+    }
+
+
+def installed_version(package: str) -> str:
+    """Return a package's version, also where it runs from a folder on the path without being installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return str(import_module(package).__version__)
+
+
+def cpu_capability() -> str:
+    """Return the name of the vector kernels that torch takes on this CPU, such as "AVX2".
+
+    torch itself is asked where it was imported, or where Linux does not list an x86 CPU's features.
+    """
+    if "torch" not in sys.modules:
+        expected = expected_capability(platform.machine(), Path("/proc/cpuinfo"))
+        if expected is not None:
+            return expected
+    import torch
+
+    return str(torch.backends.cpu.get_cpu_capability())
+
+
+def expected_capability(machine: str, cpu_info: Path) -> str | None:
+    """Return what torch will say of an x86 CPU under Linux, or None for others.
+
+    Args:
+        machine: as platform.machine() names it.
+        cpu_info: Linux's list of the CPU's features.
+    """
+    if machine not in ("x86_64", "AMD64") or not cpu_info.is_file() or "ATEN_CPU_CAPABILITY" in os.environ:
+        return None
+    for line in cpu_info.read_text().splitlines():
+        name, _, features = line.partition(":")
+        if name.strip() == "flags":
+            known = set(features.split())
+            return "AVX512" if known >= AVX512 else "AVX2" if known >= AVX2 else "DEFAULT"
+    return None
+
+
+@cache
+def source_digest(root: Path = Path(__file__).parents[1]) -> str:
+    """Return the digest of the source of lossact's computing rooms, without comments and docstrings.
+
+    Args:
+        root: the folder that holds the rooms.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(file for room in COMPUTING_ROOMS for file in (root / room).rglob("*.py")):
+        digest.update(f"{file.relative_to(root).as_posix()}\0{syntax_digest(file.read_bytes())}\0".encode())
+    return digest.hexdigest()

@@ -1,0 +1,315 @@
+"""A user's LightningModule as many replicas: its own steps run for all of them at once, under one Trainer."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from lossact.replicas.draws import CountedDraws, Moment, module_paths
+from lossact.replicas.named_tensors import Tensors, map_tensors
+from lossact.replicas.optimizers import Clipping, is_elementwise
+from lossact.replicas.passes import Stage
+from lossact.replicas.random_streams import isolate_rng, rng_state
+from lossact.training.logged_values import EpochLog, LogOptions, StepLog, step_values
+from lossact.training.stackable import NotStackableError
+
+
+class StackedLightningModule(LightningModule):
+    """R replicas of a LightningModule, as one that a Trainer fits.
+
+    Args:
+        modules: one a replica, with the weights and buffers that it starts from.
+        replicas: their indices in the experiment.
+        seed: the experiment's.
+        probe: called with this module before its first step; raises NotStackableError where it must not go on.
+
+    Attributes:
+        losses: (replicas,) what training_step returned for the latest batch.
+        step_values: by name, (replicas,) what it logged for that batch.
+        training_log, validation_log: what was logged in the present epoch.
+        draws: whether passes draw random numbers.
+        unreached: names of parameters that get no gradient.
+    """
+
+    def __init__(
+        self,
+        modules: Sequence[LightningModule],
+        replicas: Sequence[int],
+        seed: int,
+        probe: Callable[["StackedLightningModule"], None],
+    ) -> None:
+        super().__init__()
+        self.template, self.seed = modules[0], seed
+        self.probe: Callable[[StackedLightningModule], None] | None = probe
+        self.step = _Step(self.template)
+        self.paths = module_paths(self.template)
+        self.parameter_names = [name for name, _ in self.template.named_parameters()]
+        self.buffer_names = [name for name, _ in self.template.named_buffers()]
+        of_modules = [dict(module.named_parameters()) for module in modules]
+        self.stacked = nn.ParameterList(
+            nn.Parameter(
+                torch.stack([tensors[name].detach() for tensors in of_modules]),
+                requires_grad=of_modules[0][name].requires_grad,
+            )
+            for name in self.parameter_names
+        )
+        buffers_of_modules = [dict(module.named_buffers()) for module in modules]
+        for index, name in enumerate(self.buffer_names):
+            stacked = torch.stack([tensors[name].detach() for tensors in buffers_of_modules])
+            self.register_buffer(f"buffer_{index}", stacked)
+        self.register_buffer("replicas", torch.tensor(list(replicas)))
+        self.losses = torch.zeros(len(modules))
+        self.step_values: Tensors = {}
+        self.training_log, self.validation_log = EpochLog(), EpochLog()
+        self.draws = True
+        self.unreached: frozenset[str] = frozenset()
+        self.validation_batches = 0
+        self._gradients: Tensors = {}
+
+    # What the replicas hold
+
+    @property
+    def n_replicas(self) -> int:
+        """R."""
+        return len(self.losses)
+
+    @property
+    def parameters_by_name(self) -> Tensors:
+        """Parameters of all replicas, (replicas, ...) each."""
+        return dict(zip(self.parameter_names, self.stacked, strict=True))
+
+    @property
+    def buffers_by_name(self) -> Tensors:
+        """Buffers of all replicas, (replicas, ...) each."""
+        return {name: getattr(self, f"buffer_{index}") for index, name in enumerate(self.buffer_names)}
+
+    @property
+    def trained(self) -> Tensors:
+        """Parameters that get a gradient."""
+        return {
+            name: parameter
+            for name, parameter in self.parameters_by_name.items()
+            if parameter.requires_grad and name not in self.unreached
+        }
+
+    # Steps
+
+    def _probe_once(self) -> None:
+        probe, self.probe = self.probe, None
+        if probe is not None:
+            probe(self)
+
+    def training_step(self, batch: tuple[Any, bool], batch_idx: int) -> Tensor:
+        self._probe_once()
+        moment = Moment(self.seed, Stage.TRAINING, self.trainer.fit_loop.total_batch_idx)
+        gradients, losses, values, options = self.learn(*batch, batch_idx, moment, keep_buffers=True)
+        self.losses, self._gradients = losses, gradients
+        self.step_values = step_values(values, options)
+        self.training_log.add(values, options)
+        return losses.sum()
+
+    def learn(
+        self, batch: Any, shared: bool, batch_idx: int, moment: Moment, *, keep_buffers: bool
+    ) -> tuple[Tensors, Tensor, Tensors, dict[str, LogOptions]]:
+        """Run training_step of every replica with its gradient.
+
+        Returns:
+            gradients by name, losses (replicas,), logged values (replicas,) and how they were logged.
+        """
+        arguments = self.step_arguments("training_step", batch_idx)
+        options: dict[str, LogOptions] = {}
+
+        def loss_of(trained: Tensors, rest: Tensors, buffers: Tensors, batch: Any, replica: Tensor) -> Any:
+            log = StepLog(batch, in_training=True)
+            with self._drawing(moment, replica):
+                returned = self.call(self.template.training_step, {**rest, **trained, **buffers}, log, batch, arguments)
+            options.update(log.options)
+            loss = scalar_loss(returned)
+            return loss, (loss.detach(), log.values, buffers)
+
+        trained = self.trained
+        rest = {name: tensor for name, tensor in self.parameters_by_name.items() if name not in trained}
+        with torch.no_grad():
+            gradients, (losses, values, buffers) = self._map(
+                grad(loss_of, has_aux=True), batch, shared, _detached(trained), _detached(rest), self._buffer_copies()
+            )
+            if keep_buffers:
+                for name, buffer in self.buffers_by_name.items():
+                    buffer.copy_(buffers[name])
+        return gradients, losses, values, options
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        share = 1 / self.trainer.accumulate_grad_batches
+        for name, parameter in self.trained.items():
+            gradient = self._gradients[name] * share if share != 1 else self._gradients[name]
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+        self._gradients = {}
+
+    def validation_step(self, batch: tuple[Any, bool], batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._probe_once()
+        moment = Moment(self.seed, Stage.MEASUREMENT, self.validation_batches)
+        self.validation_batches += 1
+        values, options = self.measure(*batch, batch_idx, dataloader_idx, moment)
+        self.validation_log.add(values, options)
+
+    def measure(
+        self, batch: Any, shared: bool, batch_idx: int, dataloader_idx: int, moment: Moment
+    ) -> tuple[Tensors, dict[str, LogOptions]]:
+        """Run validation_step of every replica; what is logged, (replicas,) each, and how."""
+        several = isinstance(self.trainer.num_val_batches, list) and len(self.trainer.num_val_batches) > 1
+        arguments = self.step_arguments("validation_step", batch_idx)
+        if several:
+            arguments["dataloader_idx"] = dataloader_idx
+        options: dict[str, LogOptions] = {}
+
+        def run(anchor: Tensor, tensors: Tensors, buffers: Tensors, batch: Any, replica: Tensor) -> Any:
+            log = StepLog(batch, in_training=False, suffix=f"/dataloader_idx_{dataloader_idx}" if several else "")
+            with self._drawing(moment, replica), torch.no_grad():
+                self.call(self.template.validation_step, {**tensors, **buffers}, log, batch, arguments)
+            options.update(log.options)
+            return anchor, log.values
+
+        # Within a gradient, for there torch takes GRU, LSTM and RNN apart for vmap.
+        anchors = torch.zeros(self.n_replicas, device=self.device)
+        with torch.no_grad():
+            tensors = _detached(self.parameters_by_name)
+            _, values = self._map(grad(run, has_aux=True), batch, shared, anchors, tensors, self._buffer_copies())
+        return values, options
+
+    def call(
+        self, method: Callable[..., Any], tensors: Tensors, log: StepLog, batch: Any, arguments: dict[str, Any]
+    ) -> Any:
+        """Call a step of the template while it has a replica's tensors, and its log is that one."""
+        named = {f"module.{name}": tensor for name, tensor in tensors.items()}
+        logging(self.template, log)
+        with self.attention():
+            return functional_call(self.step, named, (lambda: method(batch, *arguments.values()),))
+
+    def attention(self) -> AbstractContextManager[Any]:
+        """Attention that vmap knows."""
+        # torch's fused attention on a CPU has no rule for vmap, which would call it replica by replica.
+        return sdpa_kernel(SDPBackend.MATH) if self.device.type == "cpu" else nullcontext()
+
+    def step_arguments(self, method: str, batch_idx: int) -> dict[str, Any]:
+        """Arguments beside the batch that a step of the template takes."""
+        takes_index = is_param_in_hook_signature(getattr(self.template, method), "batch_idx", min_args=2)
+        return {"batch_idx": batch_idx} if takes_index else {}
+
+    def _drawing(self, moment: Moment, replica: Tensor) -> AbstractContextManager[None]:
+        return CountedDraws(moment, replica, self.paths).active() if self.draws else nullcontext()
+
+    def _buffer_copies(self) -> Tensors:
+        return {name: buffer.clone() for name, buffer in self.buffers_by_name.items()}
+
+    def _map(self, function: Callable[..., Any], batch: Any, shared: bool, *tensors: Any) -> Any:
+        in_dims = (*(0 for _ in tensors), None if shared else 0, 0)
+        return vmap(function, in_dims)(*tensors, batch, self.replicas)
+
+    # The Trainer's hooks
+
+    def on_train_epoch_start(self) -> None:
+        self.training_log.reset()
+
+    def on_validation_epoch_start(self) -> None:
+        self.validation_log.reset()
+
+    def configure_optimizers(self) -> Any:
+        with isolate_rng():
+            before = rng_state()
+            configuration = self.template.configure_optimizers()
+            if not before.equals(rng_state()):
+                raise NotStackableError("configure_optimizers draws random numbers")
+        optimizers = list(_instances(configuration, torch.optim.Optimizer))
+        if len(optimizers) != 1:
+            raise NotStackableError(f"it has {len(optimizers)} optimizers")
+        if any(_instances(configuration, ReduceLROnPlateau)):
+            raise NotStackableError("its scheduler watches a metric, which differs between replicas")
+        self._take_over(optimizers[0])
+        return configuration
+
+    def _take_over(self, optimizer: torch.optim.Optimizer) -> None:
+        """Have an optimizer of the template's parameters move the replicas' instead; schedulers keep their optimizer.
+
+        Elementwise arithmetic does to each number of a stack what it would do to it alone.
+        """
+        if not is_elementwise(type(optimizer)):
+            raise NotStackableError(f"its optimizer {type(optimizer).__name__} does not treat each number by itself")
+        stacked = {id(tensor): self.parameters_by_name[name] for name, tensor in self.template.named_parameters()}
+        for group in optimizer.param_groups:
+            if any(id(tensor) not in stacked for tensor in group["params"]):
+                raise NotStackableError("its optimizer moves tensors that are not its parameters")
+            if any(isinstance(value, Tensor) for value in group.values()):
+                raise NotStackableError("its optimizer has tensors among its numbers")
+        state = dict(optimizer.state)
+        optimizer.state.clear()
+        for tensor, values in state.items():
+            whole = stacked[id(tensor)]
+            optimizer.state[whole] = {
+                name: value.expand(whole.shape).clone() if isinstance(value, Tensor) and name != "step" else value
+                for name, value in values.items()
+            }
+        for group in optimizer.param_groups:
+            group["params"] = [stacked[id(tensor)] for tensor in group["params"]]
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        if not gradient_clip_val:
+            return
+        moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        gradients = {str(index): parameter.grad for index, parameter in enumerate(moved) if parameter.grad is not None}
+        by_value = gradient_clip_algorithm == "value"
+        Clipping(**{"value" if by_value else "norm": gradient_clip_val}).clip(gradients)
+
+
+class _Step(nn.Module):
+    """Whatever is to be done while a module has other tensors."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, step: Callable[[], Any]) -> Any:
+        return step()
+
+
+def logging(module: LightningModule, log: StepLog) -> None:
+    """Have a module log there."""
+    module.log, module.log_dict = log.log, log.log_dict  # type: ignore[method-assign, assignment]
+
+
+def scalar_loss(returned: Any) -> Tensor:
+    """Return the loss in what training_step returned.
+
+    Raises:
+        NotStackableError: it returned none.
+    """
+    loss = returned.get("loss") if isinstance(returned, dict) else returned
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        raise NotStackableError("its training_step does not return a loss for every batch")
+    return loss.reshape(())
+
+
+def _instances(value: Any, kind: type) -> list[Any]:
+    """Objects of a kind in what configure_optimizers returned: one, or in tuples, lists and dicts."""
+    if isinstance(value, kind):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [item for part in value for item in _instances(part, kind)]
+    return []
+
+
+def _detached(tensors: Tensors) -> Tensors:
+    return map_tensors(lambda tensor: tensor.detach(), tensors)

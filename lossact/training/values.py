@@ -1,0 +1,157 @@
+"""The values of trained replicas: named numbers of what networks answer, or of the networks themselves."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lossact.errors import InputError
+from lossact.replicas.named_tensors import map_tensors
+from lossact.replicas.population import Population
+from lossact.training.loaders import Examples
+
+Values = dict[str, NDArray[np.floating[Any]]]  # by name, (replicas,) each
+
+
+@dataclass(frozen=True)
+class ValueFunction:
+    """One measure.
+
+    Attributes:
+        function: (outputs, targets) -> a number, or one an example, to be averaged; of a network, (network) -> a number.
+        split: "training", "validation" or "test"; "" for a function of the network.
+    """
+
+    function: Callable[..., Any]
+    split: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ValuePlan:
+    """What is measured of trained replicas, and when.
+
+    Attributes:
+        functions: by name.
+        best: name to the measure whose best value it is, and "max" or "min".
+        moments: numbers of updates below the budget, ascending; measures are taken then and at the end.
+        examples: (sets, n, ...) inputs and targets of each split that a measure needs.
+    """
+
+    functions: Mapping[str, ValueFunction] = field(default_factory=dict)
+    best: Mapping[str, tuple[ValueFunction, str]] = field(default_factory=dict)
+    moments: Sequence[int] = ()
+    examples: Mapping[str, Examples] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """What the values at the end are called."""
+        return [*self.functions, *self.best]
+
+
+class ValueRecorder:
+    """Takes the values of a plan while replicas train.
+
+    Args:
+        plan: what to measure, and when.
+        population: the replicas.
+    """
+
+    def __init__(self, plan: ValuePlan, population: Population) -> None:
+        self.plan, self.population = plan, population
+        self.values: Values = {}
+        self._best: dict[str, list[NDArray[np.floating[Any]]]] = {name: [] for name in plan.best}
+
+    @property
+    def names(self) -> list[str]:
+        """What the values are called, in the order of the plan."""
+        passing = [f"{name}@{moment}" for moment in self.plan.moments for name in self.plan.functions]
+        return [*passing, *self.plan.names]
+
+    def next_moment(self, update: int) -> int | None:
+        """Return the first moment at or after so many updates; None where only the end is left."""
+        return next((moment for moment in self.plan.moments if moment >= update), None)
+
+    def check(self) -> None:
+        """Take every measure of the first replica, so that a measure that fails does so before training.
+
+        Raises:
+            InputError: a measure raises, or returns something else than a number.
+        """
+        self._measure(slice(0, 1))
+
+    def record(self, update: int | None) -> None:
+        """Take every measure of all replicas.
+
+        Args:
+            update: the moment; None at the end.
+        """
+        measured = self._measure(slice(None))
+        for name in self.plan.functions:
+            self.values[name if update is None else f"{name}@{update}"] = measured[name]
+        for name, (_, mode) in self.plan.best.items():
+            self._best[name].append(measured[name])
+            if update is None:
+                with np.errstate(invalid="ignore"):
+                    self.values[name] = (np.fmax if mode == "max" else np.fmin).reduce(self._best[name])
+
+    def _measure(self, rows: slice) -> Values:
+        wanted = {**self.plan.functions, **{name: function for name, (function, _) in self.plan.best.items()}}
+        answers: dict[str, Any] = {}
+        measured: Values = {}
+        lost = self.population.diverged.cpu().tolist()
+        chosen = range(self.population.n_replicas)[rows]
+        for name, value in wanted.items():
+            if value.split and value.split not in answers:
+                answers[value.split] = self.population.outputs(self.plan.examples[value.split][0])
+            numbers = [
+                np.float64("nan") if lost[row] else self._number(name, value, row, answers.get(value.split))
+                for row in chosen
+            ]
+            kinds = {number.dtype for row, number in zip(chosen, numbers, strict=True) if not lost[row]}
+            measured[name] = np.array(numbers, dtype=np.result_type(*kinds) if kinds else np.float64)
+        return measured
+
+    def _number(self, name: str, value: ValueFunction, row: int, answers: Any) -> np.floating[Any]:
+        """One replica's value."""
+        function = copy.deepcopy(value.function) if _keeps_state(value.function) else value.function
+        try:
+            with torch.no_grad():
+                if not value.split:
+                    result = function(self.population.network_of(row))
+                else:
+                    outputs = map_tensors(lambda tensor: tensor[row], answers)
+                    targets = self.plan.examples[value.split][1]
+                    result = function(outputs, targets[row % len(targets)])
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"measure {name!r} failed with {type(error).__name__}: {error}; mend it") from error
+        return _as_number(name, result, n_examples=self._n_examples(value.split))
+
+    def _n_examples(self, split: str) -> int:
+        return self.plan.examples[split][1].shape[1] if split else 0
+
+
+def _keeps_state(function: Any) -> bool:
+    """Whether a function is an object that accumulates from call to call, as torchmetrics' are."""
+    return callable(getattr(function, "reset", None)) and callable(getattr(function, "update", None))
+
+
+def _as_number(name: str, result: Any, *, n_examples: int) -> np.floating[Any]:
+    if isinstance(result, Tensor):
+        result = result.detach().cpu()
+        if result.dtype in {torch.float16, torch.bfloat16}:
+            result = result.float()
+        result = result.numpy()
+    array = np.asarray(result)
+    if array.dtype.kind not in "buif" or array.shape not in {(), (n_examples,)}:
+        described = f"shape {array.shape}" if array.dtype.kind in "buif" else f"{result!r}"
+        raise InputError(f"measure {name!r} returned {described}; it must return one number, or one an example")
+    numbers = array if array.dtype.kind == "f" else array.astype(np.float64)
+    number: np.floating[Any] = numbers.dtype.type(numbers.mean())
+    return number

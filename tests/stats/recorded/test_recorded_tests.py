@@ -1,0 +1,186 @@
+"""The exact tests against scipy and against enumeration."""
+
+import math
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from lossact.errors import InputError
+from lossact.stats.margins import Margins
+from lossact.stats.recorded import (
+    OutcomeCounts,
+    decide_at_most,
+    decide_larger,
+    decide_paired,
+    decide_share,
+    median_interval,
+    rank_sum_p,
+    runs_needed,
+    student_t,
+)
+from lossact.stats.recorded.binomial import clopper_pearson, lower_tail, upper_tail
+from lossact.stats.recorded.ranks import MOST_ADDITIONS, is_countable, smallest_p
+
+ALPHA = 0.025
+WINS = Margins.of_wins(0.1)
+SIZES = [(1, 1), (3, 3), (4, 8), (8, 4), (5, 30), (30, 20), (40, 60)]
+
+
+@pytest.mark.parametrize(("n_first", "n_second"), SIZES)
+def test_rank_sum_without_ties_is_scipys_exact_mann_whitney(n_first: int, n_second: int) -> None:
+    rng = np.random.default_rng(n_first)
+    for _ in range(10):
+        first, second = rng.normal(0.4, 1, n_first), rng.normal(0, 1, n_second)
+        expected = stats.mannwhitneyu(first, second, alternative="greater", method="exact").pvalue
+        assert rank_sum_p(first, second) == pytest.approx(expected, rel=1e-12)
+
+
+def p_by_enumeration(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """P(sum of midranks >= observed) over all splits, one by one."""
+    doubled = np.rint(2 * stats.rankdata(np.concatenate([first, second]))).astype(int)
+    observed = doubled[: len(first)].sum()
+    sums = [sum(doubled[list(members)]) for members in combinations(range(len(doubled)), len(first))]
+    return float(np.mean([each >= observed for each in sums]))
+
+
+@pytest.mark.parametrize("n_values", [2, 3, 6])
+@pytest.mark.parametrize(("n_first", "n_second"), [(3, 4), (4, 3), (5, 5), (2, 8), (8, 2)])
+def test_rank_sum_with_ties_counts_all_splits(n_first: int, n_second: int, n_values: int) -> None:
+    rng = np.random.default_rng(n_values)
+    for _ in range(10):
+        first = rng.integers(0, n_values, n_first).astype(float)
+        second = rng.integers(0, n_values, n_second).astype(float)
+        assert rank_sum_p(first, second) == pytest.approx(p_by_enumeration(first, second), rel=1e-13)
+
+
+def test_scipys_exact_method_is_wrong_under_ties_and_ours_is_not() -> None:
+    """Otherwise the two tests above could not tell a method that ignores ties."""
+    first, second = np.array([1.0, 1, 2, 3]), np.array([0.0, 0, 1, 1])
+    ignoring = stats.mannwhitneyu(first, second, alternative="greater", method="exact").pvalue
+    assert rank_sum_p(first, second) == pytest.approx(p_by_enumeration(first, second), rel=1e-13)
+    assert rank_sum_p(first, second) != pytest.approx(ignoring, rel=0.05)
+
+
+def test_equal_values_have_p_one() -> None:
+    assert rank_sum_p(np.ones(5), np.ones(7)) == 1
+    assert smallest_p((12,), 5) == 1
+
+
+def test_counting_ends_where_it_would_take_too_long() -> None:
+    assert is_countable((1,) * 200, 100)
+    assert not is_countable((1,) * 800, 400)
+    assert MOST_ADDITIONS > 0
+    rng = np.random.default_rng(0)
+    decision = decide_larger(rng.normal(1, 1, 400), rng.normal(0, 1, 400), alpha=ALPHA)
+    assert decision.verdict == "supported"
+    assert decision.p_support > stats.mannwhitneyu(rng.normal(1, 1, 400), rng.normal(0, 1, 400)).pvalue / 2
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 30, 400])
+@pytest.mark.parametrize("probability", [0.4, 0.5, 0.6, 0.95])
+def test_binomial_tails_are_scipys(n: int, probability: float) -> None:
+    for count in range(0, n + 1, max(1, n // 7)):
+        for tail, alternative in ((upper_tail, "greater"), (lower_tail, "less")):
+            expected = stats.binomtest(count, n, probability, alternative=alternative).pvalue
+            assert tail(count, n, probability) == pytest.approx(expected, rel=1e-11, abs=1e-300)
+
+
+@pytest.mark.parametrize(("count", "n"), [(0, 5), (5, 5), (3, 10), (199, 400)])
+def test_clopper_pearson_is_scipys(count: int, n: int) -> None:
+    expected = stats.binomtest(count, n).proportion_ci(1 - 2 * ALPHA, method="exact")
+    assert clopper_pearson(count, count, n, alpha=ALPHA) == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
+def test_student_t_is_scipys() -> None:
+    values = np.random.default_rng(0).normal(3.281, 0.0013, 12)
+    below = stats.ttest_1samp(values, 3.28, alternative="less")
+    ours = student_t(values, 3.28, alpha=ALPHA)
+    assert (ours.t, ours.p_below) == pytest.approx((below.statistic, below.pvalue), rel=1e-12)
+    assert ours.p_above == pytest.approx(stats.ttest_1samp(values, 3.28, alternative="greater").pvalue, rel=1e-12)
+    interval = stats.ttest_1samp(values, 3.28).confidence_interval(1 - 2 * ALPHA)
+    assert (ours.low, ours.high) == pytest.approx((interval.low, interval.high), rel=1e-12)
+
+
+@pytest.mark.parametrize("values", [np.ones(5), np.ones(1)])
+def test_student_t_needs_a_spread(values: NDArray[np.float64]) -> None:
+    with pytest.raises(InputError, match="use the sign test"):
+        student_t(values, 0.0, alpha=ALPHA)
+
+
+def test_median_interval_is_scipys_quantile_test_inverted() -> None:
+    rng = np.random.default_rng(1)
+    for n in (6, 9, 20, 31):
+        values = np.sort(rng.normal(size=n))
+        low, high = median_interval(values, alpha=ALPHA)
+        expected = stats.quantile_test(values, q=0, p=0.5).confidence_interval(1 - 2 * ALPHA)
+        assert (low, high) == (expected.low, expected.high)
+
+
+@pytest.mark.parametrize("delta", [0.05, 0.1, 0.2])
+def test_paired_rules_are_those_of_the_specification(delta: float) -> None:
+    margins = Margins.of_wins(delta)
+    for wins, ties, losses in product(range(0, 13, 2), range(0, 7, 3), range(0, 13, 3)):
+        if wins + ties + losses == 0:
+            continue
+        decision = decide_paired(OutcomeCounts(wins, ties, losses), alpha=ALPHA, margins=margins)
+        n = wins + ties + losses
+        supported = stats.binom.sf(wins - 1, wins + losses, 0.5) <= ALPHA if wins + losses else False
+        refuted = stats.binom.cdf(wins + ties, n, 0.5 + delta) <= ALPHA
+        expected = "supported" if supported else "refuted" if refuted else "inconclusive"
+        assert decision.verdict == expected, (wins, ties, losses)
+        assert decision.low <= decision.value <= decision.high
+        if supported:
+            assert decision.low > 0.5
+        if refuted:
+            assert decision.high < 0.5 + delta
+
+
+@pytest.mark.parametrize(
+    ("counts", "verdict"),
+    [
+        (OutcomeCounts(5, 0, 0), "inconclusive"),
+        (OutcomeCounts(6, 0, 0), "supported"),
+        (OutcomeCounts(0, 0, 4), "inconclusive"),
+        (OutcomeCounts(0, 0, 5), "refuted"),
+        (OutcomeCounts(6, 0, 0, undetermined=1), "inconclusive"),
+        (OutcomeCounts(0, 0, 0, censored=60), "inconclusive"),
+        (OutcomeCounts(0, 0, 5, undetermined=3), "inconclusive"),
+    ],
+)
+def test_fewest_pairs_that_decide(counts: OutcomeCounts, verdict: str) -> None:
+    assert decide_paired(counts, alpha=ALPHA, margins=WINS).verdict == verdict
+
+
+@pytest.mark.parametrize(("n_first", "n_second"), [(4, 4), (3, 5), (2, 8), (5, 3)])
+def test_fewest_unpaired_runs_that_decide(n_first: int, n_second: int) -> None:
+    def best(n_first: int, n_second: int) -> str:
+        first, second = np.linspace(100, 101, n_first), np.linspace(0, 1, n_second)
+        return decide_larger(first, second, alpha=ALPHA).verdict
+
+    assert math.comb(n_first + n_second, n_first) >= 1 / ALPHA
+    assert best(n_first, n_second) == "supported"
+    assert best(n_first, n_second - 1) == "inconclusive"
+
+
+def test_runs_needed_can_decide_and_fewer_cannot() -> None:
+    for alpha in (0.025, 0.025 / 45, 0.001):
+        pairs, runs = runs_needed(alpha)
+        assert 0.5**pairs <= alpha < 0.5 ** (pairs - 1)
+        assert math.comb(2 * runs, runs) >= 1 / alpha > math.comb(2 * runs - 2, runs - 1)
+
+
+def test_at_most_counts_runs_at_the_constant_as_below() -> None:
+    values = np.array([3.28] * 3 + [3.27] * 3)
+    assert decide_at_most(values, 3.28, alpha=ALPHA).verdict == "supported"
+    assert decide_at_most(values, 3.27, alpha=ALPHA).verdict == "inconclusive"
+    assert decide_at_most(np.full(5, 3.3), 3.28, alpha=ALPHA).verdict == "refuted"
+
+
+def test_undetermined_runs_count_against_either_verdict() -> None:
+    assert decide_share(40, 0, 40, alpha=ALPHA, support=0.9, refute=0.95).verdict == "supported"
+    assert decide_share(40, 8, 48, alpha=ALPHA, support=0.9, refute=0.95).verdict == "inconclusive"
+    assert decide_share(20, 0, 40, alpha=ALPHA, support=0.9, refute=0.95).verdict == "refuted"
+    assert decide_share(20, 20, 40, alpha=ALPHA, support=0.9, refute=0.95).verdict == "inconclusive"

@@ -1,0 +1,69 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from lossact.cli import main
+
+CLAIMS = """
+@pytest.mark.claim("the fast one is faster")
+def test_order():
+    return ordering(fast, slow)
+
+@pytest.mark.claim("a theorem")
+def test_theorem():
+    return exact("0 = 0", deviations=lambda: [0.0], tolerance=1e-12)
+"""
+
+
+@pytest.fixture
+def claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "test_claims", raising=False)
+    file = tmp_path / "test_claims.py"
+    file.write_text(
+        "import pytest\nfrom lossact import SGD, Condition, MLPConfig, RandomImages, exact, ordering\n"
+        "def condition(name, rate):\n"
+        "    return Condition(name=name, network=MLPConfig(hidden=2, activation='sigmoid'), loss='l2',\n"
+        "        optimizer=SGD(learning_rate=rate), data=RandomImages(n_images=8, height=2, width=2), budget=6)\n"
+        "fast, slow, number = condition('fast/L2', 1.0), condition('slow', 0.01), 3\n" + CLAIMS
+    )
+    return file
+
+
+def test_a_claim_gives_curves_arrivals_and_its_order(
+    claims: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["curves", f"{claims}::test_order", "--out", str(out), "--replicas", "64"]) == 0
+    stems = ["curves_fast_L2", "curves_slow", "curves", "arrivals", "order"]
+    assert capsys.readouterr().out.split() == [str(out / f"{stem}.{kind}") for stem in stems for kind in ("png", "svg")]
+    for stem in stems:
+        assert (out / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_condition_by_its_name_gives_its_own_figures(claims: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["curves", f"{claims}::slow", "--out", str(out), "--replicas", "64", "--store", "none"]) == 0
+    assert {file.stem for file in out.iterdir()} == {"curves_slow", "arrivals"}
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ("test_claims.py::number", "test_claims.py::number must be a claim"),
+        ("test_claims.py::absent", "it is None"),
+        ("nowhere.py::slow", "there is no Python file nowhere.py"),
+        ("test_claims.py::test_nothing", "no claim there"),
+        ("test_claims.py::test_theorem", "nothing is trained there"),
+    ],
+)
+def test_what_is_no_condition_is_one_line(
+    selection: str, message: str, claims: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["curves", selection, "--out", "out"])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert not Path("out").exists()
