@@ -1,4 +1,5 @@
 import random
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
