@@ -123,6 +123,7 @@ class PreparedReplicas:
             first = self._make_module()  # once more, for a probe may leave traces in it
         probe = StepProbe(first, self.training.first_batch(), [each.first_batch() for each in self.validation])
         self.module = StackedLightningModule(self.modules, replicas, seed, probe)
+        self.streams.isolated = lambda: self.module.trainer.sanity_checking
 
     def _make_module(self) -> LightningModule:
         module = self.condition.module()
