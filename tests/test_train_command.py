@@ -159,6 +159,28 @@ def test_the_printed_config_can_be_read_back(capsys: pytest.CaptureFixture[str])
     assert yaml.safe_load(capsys.readouterr().out)["model"] == found
 
 
+@pytest.mark.parametrize(
+    ("options", "measure", "threshold"),
+    [
+        (["--model.target.at_least", "0.9"], ("Accuracy", "training"), (0.9, None)),
+        (["--model.target.measure.split", "validation"], ("Accuracy", "validation"), (1.0, None)),
+        (
+            ["--model.target.measure=Loss", "--model.target.at_least=null", "--model.target.at_most=0.1"],
+            ("Loss", "training"), (None, 0.1),
+        ),
+    ],
+)  # fmt: skip
+def test_parts_of_a_target_are_options(
+    options: list[str], measure: tuple[str, str], threshold: tuple[Any, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", config("cnn"), *options, "--print_config"])
+    target = yaml.safe_load(capsys.readouterr().out)["model"]["target"]
+    name, split = measure
+    assert target["measure"] == {"class_path": f"lossact.{name}", "init_args": {"split": split}}
+    assert (target["at_least"], target["at_most"]) == threshold
+
+
 def test_help_fits_on_a_screen_before_the_trainers_options() -> None:
     told = subprocess.run(
         [sys.executable, "-m", "lossact.cli", "fit", "--help"], capture_output=True, text=True, check=True
@@ -168,7 +190,22 @@ def test_help_fits_on_a_screen_before_the_trainers_options() -> None:
 
 ZIPPED = b"PK\x05\x06" + bytes(18)  # an archive of nothing
 STACKED = [config("mlp_sigmoid_l2"), "--model.replicas=8"]
+NEW_FORM = (
+    "a target is a measure with a threshold since lossact 0.2: in YAML target: {measure: {class_path: "
+    "lossact.Accuracy, init_args: {split: validation}}, at_least: 0.9}, as options"
+)
 BAD: dict[str, tuple[list[str], str]] = {
+    "a target that YAML reads as a truth value": (
+        [config("cnn"), "--config=on.yaml"], "are named by split: training or split: validation; see lossact fit --help"
+    ),
+    "a target of lossact 0.1": ([config("cnn"), "--config=old.yaml"], NEW_FORM),
+    "a target of lossact 0.1, as an option": ([config("cnn"), "--model.target=lossact.Loss"], NEW_FORM),
+    "both thresholds": (
+        [config("cnn"), "--model.target.at_most=0.1"], "at_least=1.0 and at_most=0.1: give exactly one of the two"
+    ),
+    "nesterov": (
+        [config("cnn"), "--model.optimizer.nestrov=true"], "'nestrov' is not accepted; see lossact fit --help"
+    ),
     "a config that is no text": (["--config=binary.yaml"], "codec can't decode"),
     "a callback that cannot be made": (
         [config("cnn"), "--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.save_top_k=-7"],
@@ -219,6 +256,8 @@ BAD: dict[str, tuple[list[str], str]] = {
 def test_bad_input_is_one_message(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("broken.yaml").write_text("model: [1, 2")
     Path("binary.yaml").write_bytes(b"\xeb\xff\x00")
+    Path("on.yaml").write_text("model: {target: {measure: {class_path: lossact.Loss, init_args: {on: validation}}}}")
+    Path("old.yaml").write_text("model: {target: {class_path: lossact.Accuracy, init_args: {at_least: 0.9}}}")
     arguments, message = BAD[case]
     told = fails(["fit", *arguments], capsys)
     assert told.startswith("lossact fit: ")
@@ -322,7 +361,8 @@ def test_a_sweep_names_options_that_fit_has(
 
 
 ENDLESS = [
-    "--model.target=lossact.Loss", "--model.target.at_most=-1", "--model.budget=1000000",
+    "--model.target.measure=lossact.Loss", "--model.target.at_least=null", "--model.target.at_most=-1",
+    "--model.budget=1000000",
     "--trainer.log_every_n_steps=1",
 ]  # fmt: skip
 

@@ -5,10 +5,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lossact import Condition, Hypothesis, MLPConfig, measured
-from lossact.experiment import default_compute_config
+from lossact import Condition, Hypothesis, MLPConfig, default_compute_config, measured, record_snapshots
 from lossact.models import MLP
-from lossact.running.snapshots import record_snapshots
 
 AT_ONCE, EVERY, FEWEST = 512, 50, 20
 

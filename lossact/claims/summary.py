@@ -16,6 +16,7 @@ class ConditionSummary:
         median_steps_to_target: updates; None where fewer than half reached the target.
         mean_restricted_steps: mean of min(T, budget), in updates.
         trials: of these replicas.
+        update_unit: what an update is, where it is not one optimizer step on one batch.
     """
 
     name: str
@@ -25,6 +26,7 @@ class ConditionSummary:
     median_steps_to_target: float | None
     mean_restricted_steps: float
     trials: Trials = field(repr=False, compare=False)
+    update_unit: str = field(default="", kw_only=True)
 
     @classmethod
     def of(cls, condition: BaseCondition, trials: Trials) -> "ConditionSummary":
@@ -36,4 +38,5 @@ class ConditionSummary:
             median_steps_to_target=trials.median_steps,
             mean_restricted_steps=float(trials.restricted_steps.mean()),
             trials=trials,
+            update_unit=condition.update_unit,
         )

@@ -29,6 +29,13 @@ from lossact.training.single import SingleNetworkModule
 from lossact.training.stacked import StackedReplicasModule
 
 MOST_REPLICAS = 1_000_000
+CLEARER = {  # messages of jsonargparse, and what is said instead
+    "Key must be a string, got: ": "the config has a key that YAML reads as a truth value, as on, off, yes and no are; "
+    "the examples of a measure are named by split: training or split: validation",
+    "Subclasses are disabled for Target": "a target is a measure with a threshold since lossact 0.2: in YAML "
+    "target: {measure: {class_path: lossact.Accuracy, init_args: {split: validation}}, at_least: 0.9}, as options "
+    "--model.target.measure.split validation --model.target.at_least 0.9",
+}
 UNLOGGED = "Early stopping conditioned on metric"  # how EarlyStopping says that nobody logs what it monitors
 
 
@@ -137,11 +144,13 @@ def _wandb_loggers(trainer: Trainer) -> list[WandbLogger]:
 
 
 class TrainingParser(LightningArgumentParser):
-    """Says what is wrong without the list of all options."""
+    """Reports a mistake in one line, without the list of all options."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         hint = "; see lossact fit --help"
-        raise InputError(message.removesuffix(hint) + hint) from None  # a class of the config has a parser of its own
+        line = " ".join(message.removesuffix(hint).split())
+        clearer = (text for part, text in CLEARER.items() if part in line)
+        raise InputError(next(clearer, line) + hint) from None  # a class of the config has a parser of its own
 
 
 class TrainingCLI(LightningCLI):

@@ -1,4 +1,4 @@
-"""What is trained: conditions, their optimisers, and the targets they are to meet."""
+"""Conditions, which say what is trained, with their optimizers, measures and targets."""
 
 from lossact.conditions.base import BaseCondition
 from lossact.conditions.condition import Condition

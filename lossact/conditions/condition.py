@@ -16,7 +16,6 @@ from lossact.models.factory import ModuleFactory
 
 LOSS_NAMES = ("cross_entropy", "hinge", "huber", "l2")
 FULL_ACCURACY = Accuracy().at_least(1.0)
-OPTIMIZERS = (SGD, Adam, AdamW)
 DATA = (RandomImages, LineImages, ImageFiles, Arrays, GeneratedData)
 
 

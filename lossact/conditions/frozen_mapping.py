@@ -1,11 +1,15 @@
-"""A mapping that cannot be changed."""
+"""A mapping that cannot be changed, for the values of frozen conditions."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 
 class FrozenMapping(Mapping[str, Any]):
-    """Named values that stay as they are."""
+    """A read-only mapping of names to values.
+
+    Args:
+        values: copied; later changes of it have no effect.
+    """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = dict(values)

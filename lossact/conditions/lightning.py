@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum
+from pathlib import PurePath
 from typing import Any, ClassVar
 
 from lossact.checks import check_signature, checked_arguments
@@ -149,16 +151,21 @@ def _option_content(name: str, value: Any) -> Any:
         return {"class": fingerprint(type(value), what), "state": to_canonical(state, what)}
     except InputError:
         kind = type(value).__name__
+        hook = ", or return it from the module's configure_callbacks" if name == "callbacks" else ""
         raise InputError(
             f"{what} holds a {kind} whose content cannot be part of the store's key; give a function that makes it, "
-            f"{{{name!r}: lambda: [{kind}(...)]}}, or return it from the module's configure_callbacks"
+            f"{{{name!r}: lambda: [{kind}(...)]}}{hook}"
         ) from None
 
 
 def _state_content(value: Any) -> Any:
-    """An attribute of a callback or a logger, with tensors and enumerations as plain values."""
+    """An attribute of a callback or a logger as plain values, as far as that is possible."""
     if isinstance(value, Enum):
         return f"{type(value).__qualname__}.{value.name}"
+    if isinstance(value, (PurePath, timedelta)):
+        return str(value)
+    if type(value).__module__.partition(".")[0] == "fsspec":  # the file system that a logger or a checkpoint writes to
+        return type(value).__qualname__
     if hasattr(value, "detach") and hasattr(value, "tolist"):  # a tensor
         return [str(value.dtype), value.detach().cpu().tolist()]
     if isinstance(value, Mapping):

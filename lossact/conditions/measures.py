@@ -1,11 +1,11 @@
-"""Measures, named numbers of a network's outputs on a split of its data; and targets, measures with a threshold."""
+"""Measures, which are numbers of a network on a split of its data, and targets, which are measures with a threshold."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lossact.checks import check_choice, check_number, check_signature, replaced_arguments
+from lossact.checks import check_choice, check_number, check_signature, checked_arguments, replaced_arguments
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint
 
@@ -19,16 +19,16 @@ _OLD_FORM = {
 
 
 class Measure(ABC):
-    """A number of a trained network: Accuracy, Loss or Metric.
+    """A number that is measured of a network: Accuracy, Loss or Metric.
 
     Attributes:
-        split: "training" or "validation", the examples that are measured.
+        split: the examples that it is measured on, "training" or "validation".
     """
 
     split: str
 
     def at_least(self, threshold: float) -> "Target":
-        """Make the target that is met when the measure reaches `threshold` from below.
+        """Make the target that is met when the measure is at least `threshold`.
 
         Args:
             threshold: a finite number; in (0, 1] for the accuracy.
@@ -42,7 +42,7 @@ class Measure(ABC):
         return Target(self, at_least=threshold)
 
     def at_most(self, threshold: float) -> "Target":
-        """Make the target that is met when the measure falls to `threshold`.
+        """Make the target that is met when the measure is at most `threshold`.
 
         Args:
             threshold: a finite number; in (0, 1] for the accuracy.
@@ -58,7 +58,7 @@ class Measure(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """What tables and logs call the measure."""
+        """The name in tables and logs."""
 
     @abstractmethod
     def content(self) -> dict[str, Any]:
@@ -72,16 +72,19 @@ class Measure(ABC):
         return f"{'validation ' if self.split == 'validation' else ''}{self.name}"
 
 
+@checked_arguments
 @dataclass(frozen=True)
 class Target:
-    """When a replica is done: a measure has reached a threshold.
+    """A measure with a threshold; a replica stops training when it meets it.
+
+    A value is compared in the precision in which it was computed: a float32 0.9 meets the threshold 0.9.
 
     Attributes:
         measure: what is measured.
-        at_least, at_most: the threshold; exactly one of the two is given.
+        at_least, at_most: the threshold; exactly one of the two.
 
     Raises:
-        InputError: the measure is none, not exactly one threshold is given, or the measure cannot take its value.
+        InputError: `measure` is not a measure, there is not exactly one threshold, or the measure never has its value.
     """
 
     measure: Measure
@@ -96,12 +99,12 @@ class Target:
 
     @property
     def threshold(self) -> float:
-        """The threshold that is given."""
+        """The threshold, whichever side it is of."""
         return threshold_of(self.at_least, self.at_most)
 
     @property
     def split(self) -> str:
-        """ "training" or "validation"."""
+        """The split of the measure."""
         return self.measure.split
 
     def content(self) -> dict[str, Any]:
@@ -113,6 +116,7 @@ class Target:
 
 
 @replaced_arguments(_OLD_FORM)
+@checked_arguments
 @dataclass(frozen=True)
 class Accuracy(Measure):
     """The share of examples that are classified correctly, in [0, 1].
@@ -146,6 +150,7 @@ class Accuracy(Measure):
 
 
 @replaced_arguments(_OLD_FORM)
+@checked_arguments
 @dataclass(frozen=True)
 class Loss(Measure):
     """The mean loss over the examples, in the units of the condition's loss.
@@ -172,6 +177,7 @@ class Loss(Measure):
 
 
 @replaced_arguments(_OLD_FORM)
+@checked_arguments
 @dataclass(frozen=True)
 class Metric(Measure):
     """A function of a network's outputs and their targets.
@@ -221,7 +227,7 @@ def check_one_side(at_least: float | None, at_most: float | None) -> None:
 
 
 def threshold_of(at_least: float | None, at_most: float | None) -> float:
-    """Return the threshold that is given."""
+    """Return the one of two thresholds that is not None."""
     threshold = at_least if at_least is not None else at_most
     assert threshold is not None
     return threshold

@@ -124,7 +124,7 @@ class Adam(RuleBasedOptimizer):
 @checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
-    """AdamW as in torch.optim.AdamW: weight decay is kept apart from the moments. The attributes are Adam's."""
+    """AdamW as torch.optim.AdamW has it: weight decay apart from the moments. Attributes are Adam's."""
 
     kind: ClassVar[str] = "adamw"
 

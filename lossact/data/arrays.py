@@ -7,12 +7,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lossact.checks import checked_arguments
 from lossact.data.dataset import Dataset, checked_dataset
 from lossact.data.source import DataSource
 from lossact.errors import DataError
 from lossact.fingerprint import fingerprint
 
 
+@checked_arguments
 @dataclass(frozen=True)
 class Arrays(DataSource):
     """One fixed set of examples; every replica trains on it, only its initial weights and its batches are its own.
@@ -55,6 +57,7 @@ class Arrays(DataSource):
         return f"{len(self._set)} fixed examples"
 
 
+@checked_arguments
 @dataclass(frozen=True)
 class GeneratedData(DataSource):
     """Examples that a function draws, fresh for every replica.

@@ -9,11 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lossact.checks import checked_arguments
 from lossact.data.dataset import Dataset
 from lossact.data.source import DataSource
 from lossact.errors import DataError
 
 
+@checked_arguments
 @dataclass(frozen=True)
 class ImageFiles(DataSource):
     """Images and labels from .npy files; every replica trains on them, only its initial weights are its own.

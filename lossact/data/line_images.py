@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lossact.checks import check_count
+from lossact.checks import check_count, checked_arguments
 from lossact.data.dataset import Dataset
 from lossact.data.source import DataSource
 from lossact.errors import InputError
@@ -13,6 +13,7 @@ from lossact.errors import InputError
 SIDE = 16
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class LineImages(DataSource):
     """A fresh set of 16x16 images for every replica, half of them labelled 1: the bar stands right of the square.

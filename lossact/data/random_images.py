@@ -5,11 +5,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lossact.checks import check_count, check_number
+from lossact.checks import check_count, check_number, checked_arguments
 from lossact.data.dataset import Dataset
 from lossact.data.source import DataSource
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class RandomImages(DataSource):
     """A fresh set of random images for every replica: the task is to memorise it.

@@ -1,4 +1,4 @@
-"""Where blocks of replicas are trained: in this process, or on a Ray cluster."""
+"""Executors, which train blocks of replicas in this process or on a Ray cluster."""
 
 from lossact.executors.base import Executor
 from lossact.executors.local import LocalExecutor

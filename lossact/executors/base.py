@@ -1,4 +1,4 @@
-"""The interface of everything that trains blocks."""
+"""The interface of executors, which train blocks of replicas."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
@@ -8,13 +8,13 @@ from lossact.training.compute_config import ComputeConfig
 
 
 class Executor(ABC):
-    """Trains blocks, in this process or elsewhere.
+    """Train blocks, in this process or on other machines.
 
-    Blocks are independent of each other and repeatable: what is lost can be trained again, in any order, beside any
-    others, and gives the same bits on equal hardware. What comes back is stored by the caller alone.
+    Blocks are independent of each other and repeatable: a lost block can be trained again, in any order and beside any
+    other blocks, with the same bits on equal hardware. Only the caller stores the trials.
 
     Attributes:
-        elsewhere: whether other machines may train, so that this one need not have what a setting asks for.
+        is_remote: whether other machines may train, so that this one need not have the device that is asked for.
     """
 
     is_remote = True
@@ -29,18 +29,21 @@ class Executor(ABC):
     ) -> Generator[TrainedBlock, None, None]:
         """Train blocks and yield each when it is done, in any order.
 
-        Closing the generator ends what still trains, and what waits is never begun.
+        Closing the generator cancels the blocks that are training, and blocks that wait are never started.
 
         Args:
-            looks: what is needed first, what is needed next if that does not decide, and so on. Each is asked for
-                only where there is room to train it: the caller may stop before the next.
-            seed: the experiment's.
-            setting: how to compute.
-            progress: told how far training is.
+            looks: the blocks of the first look, of the look after it, and so on. Ask for the next one only when there
+                is room to train it: the caller may close the generator before.
+            seed: the experiment's, >= 0.
+            compute_config: how to compute.
+            progress: called with the progress of training; None for nobody.
+
+        Yields:
+            each block that was trained.
 
         Raises:
-            TrainingError: a block failed by itself; the others that had begun were yielded before.
+            TrainingError: a block failed by itself; the other blocks that had started were yielded before.
         """
 
-    def close(self) -> None:  # noqa: B027  what has nothing to release
-        """Release what training needed; called once, at the end."""
+    def close(self) -> None:  # noqa: B027  executors without resources need not override it
+        """Release the executor's resources; called once, at the end."""

@@ -1,4 +1,4 @@
-"""Executors by the names that options use."""
+"""Executors by the names of the command line's options."""
 
 from lossact.checks import check_choice
 from lossact.executors.base import Executor
@@ -7,10 +7,16 @@ from lossact.executors.ray import RayExecutor
 
 
 def make_executor(name: str) -> Executor:
-    """The executor of that name: "local" or "ray".
+    """Make an executor.
+
+    Args:
+        name: "local" or "ray".
+
+    Returns:
+        a new executor; close it at the end.
 
     Raises:
-        InputError: there is none of that name, or it needs what is not installed.
+        InputError: the name is not known, or the executor's packages are not installed.
     """
     check_choice("executor", name, ("local", "ray"))
     if name == "local":

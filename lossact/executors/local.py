@@ -8,7 +8,7 @@ from lossact.training.compute_config import ComputeConfig
 
 
 class LocalExecutor(Executor):
-    """Trains in this process, launch after launch."""
+    """Train in this process, one group of blocks after the other."""
 
     is_remote = False
 
@@ -19,7 +19,7 @@ class LocalExecutor(Executor):
         compute_config: ComputeConfig,
         progress: ProgressCallback | None,
     ) -> Generator[TrainedBlock, None, None]:
-        """Train blocks and yield each when its launch is done."""
+        """Train blocks and yield each when its group is done."""
         from lossact.running.runner import train_jobs
 
         for jobs in looks:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lossact.checks import check_choice, check_count, check_number
+from lossact.checks import check_choice, check_count, check_number, checked_arguments
 from lossact.errors import InputError
 
 ACTIVATION_NAMES = ("gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus", "tanh")
@@ -57,6 +57,7 @@ class NetworkConfig(ABC):
         """What decides an outcome, for the store's key."""
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class MLPConfig(NetworkConfig):
     """Flatten -> Linear(features, hidden) -> activation -> Linear(hidden, 1), read as the logit of p(label = 1).
@@ -96,6 +97,7 @@ class MLPConfig(NetworkConfig):
         return f"{self.activation} MLP with {self.hidden} hidden units"
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class CNNConfig(NetworkConfig):
     """Two convolutions (stride 1, no padding), each with its activation -> Flatten -> Linear(features, 1), a logit.

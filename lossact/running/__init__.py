@@ -1,1 +1,1 @@
-"""Training in this process: from a condition to a LightningModule to trials."""
+"""Training in this process: conditions become LightningModules, and these become trials."""

@@ -1,4 +1,4 @@
-"""The unit of training: a block of replicas of a condition, on its way to its trials."""
+"""Blocks of replicas before, during and after their training."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from lossact.conditions.base import BaseCondition
 from lossact.storage.trials import Curves, Trials
 
-BlockJob = tuple[BaseCondition, int]  # a condition and the index of a block of it
+BlockJob = tuple[BaseCondition, int]  # a condition and the index of one of its blocks
 ProgressCallback = Callable[["Progress"], None]
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedBlock:
-    """One block as it comes from training.
+    """A trained block.
 
     Attributes:
         condition: what was trained.
-        first_replica: index of its first replica.
-        trials: of its replicas.
-        curves: of the replicas below the number that is kept.
+        first_replica: the index of the block's first replica.
+        trials: the outcomes of its replicas.
+        curves: the learning curves of those of its replicas whose curves are kept.
         one_at_a_time: in a few words why replicas that could have been fitted together were not; empty where they were.
     """
 
@@ -31,12 +31,12 @@ class TrainedBlock:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far training is.
+    """The progress of training.
 
     Attributes:
-        launch: what trains together.
-        text: where it is, in words.
-        finished: whether nothing follows for now.
+        launch: the blocks that train together.
+        text: the progress in words.
+        finished: whether these blocks are done.
     """
 
     launch: Sequence[BlockJob]
@@ -48,14 +48,14 @@ class Progress:
 
 
 def replica_range(launch: Sequence[BlockJob]) -> tuple[int, int]:
-    """First and last index of any replica in it, inclusive."""
+    """Return the first and the last index of any replica of a launch, both inclusive."""
     size = launch[0][0].block
     blocks = [block for _, block in launch]
     return min(blocks) * size, (max(blocks) + 1) * size - 1
 
 
 def describe(launch: Sequence[BlockJob]) -> str:
-    """What trains, in words."""
-    first, *others = dict.fromkeys(condition for condition, _ in launch)
+    """Return the conditions and replicas of a launch in words."""
+    first_condition, *others = dict.fromkeys(condition for condition, _ in launch)
     low, high = replica_range(launch)
-    return f"{first}{f' and {len(others)} more' if others else ''}, replicas {low} to {high}"
+    return f"{first_condition}{f' and {len(others)} more' if others else ''}, replicas {low} to {high}"

@@ -175,4 +175,3 @@ def _stacked(read: Sequence[Any]) -> Any:
         raise NotStackableError("its examples differ in shape between replicas")
     stacked = iter([torch.stack(parts) for parts in zip(*tensors, strict=True)])
     return map_tensors(lambda _: next(stacked), read[0])
-

@@ -22,14 +22,15 @@ LOSS = "loss"  # what training_step returns, where the module logs nothing of th
 EARLY_STOPPING = "Early stopping conditioned on metric"  # the error of a callback whose metric nobody logs
 
 
-def fit_module(condition: LightningCondition, compute_config: ComputeConfig, seed: int, replica: int) -> ReplicaOutcome:
+def fit_module(
+    condition: LightningCondition, compute_config: ComputeConfig, draws_for: tuple[int, int] | None
+) -> ReplicaOutcome:
     """Fit the module of a condition once; the generators of the process have been seeded.
 
     Args:
         condition: what to train.
         compute_config: the device and precision.
-        seed: the experiment's.
-        replica: index of the replica; what its steps draw comes from it and the seed.
+        draws_for: the experiment's seed and the replica that its steps draw for; None for draws of a plain fit.
 
     Returns:
         the outcome of the replica.
@@ -40,12 +41,13 @@ def fit_module(condition: LightningCondition, compute_config: ComputeConfig, see
     module = condition.module()
     if not isinstance(module, LightningModule):
         raise InputError(f"{condition}: module made {type(module).__name__}; it must return a LightningModule")
-    count_draws(module, seed, replica)
+    if draws_for is not None:
+        count_draws(module, *draws_for)
     data = condition.data() if condition.data is not None else None
     watcher = _Watcher(condition)
     trainer = make_trainer(condition, compute_config, watcher)
     if "max_epochs" not in condition.trainer:
-        set_max_epochs(module, trainer, condition.budget)
+        set_max_epochs(module, trainer, condition)
     source = {"datamodule": data} if isinstance(data, LightningDataModule) else {"train_dataloaders": data}
     try:
         trainer.fit(module, **source)
@@ -82,7 +84,7 @@ def _to_bytes(values: Tensor) -> bytes:
 
 def make_trainer(
     condition: LightningCondition, compute_config: ComputeConfig, watcher: Callback, **more: Any
-) -> Trainer:
+) -> "EpochAwareTrainer":
     """Make the Trainer of one replica.
 
     Raises:
@@ -106,7 +108,7 @@ def make_trainer(
         "num_sanity_val_steps": sanity_steps,
     }
     try:
-        return Trainer(
+        return EpochAwareTrainer(
             accelerator=compute_config.device,
             precision=compute_config.precision,  # type: ignore[arg-type]
             max_steps=condition.budget,
@@ -117,7 +119,37 @@ def make_trainer(
         raise InputError(f"{condition}: the Trainer does not take its options ({error})") from None
 
 
-def set_max_epochs(module: LightningModule, trainer: Trainer, budget: int) -> None:
+class EpochAwareTrainer(Trainer):
+    """A Trainer whose number of epochs cannot be read while it is unknown.
+
+    Attributes:
+        unknown_epochs: the error where it is read; empty where it is known.
+    """
+
+    unknown_epochs: str = ""
+
+    @property
+    def max_epochs(self) -> int | None:
+        """The number of epochs, -1 for no limit.
+
+        Raises:
+            InputError: it is unknown.
+        """
+        if self.unknown_epochs:
+            raise InputError(self.unknown_epochs)
+        return self.fit_loop.max_epochs
+
+    @property
+    def estimated_stepping_batches(self) -> int | float:
+        """The number of updates, which is known where that of epochs is not."""
+        unknown_epochs, self.unknown_epochs = self.unknown_epochs, ""
+        try:
+            return super().estimated_stepping_batches
+        finally:
+            self.unknown_epochs = unknown_epochs
+
+
+def set_max_epochs(module: LightningModule, trainer: EpochAwareTrainer, condition: LightningCondition) -> None:
     """Let configure_optimizers read as `trainer.max_epochs` how many epochs the budget takes.
 
     A schedule over `trainer.max_epochs` would otherwise be one over Lightning's -1, which stands for no limit.
@@ -129,8 +161,17 @@ def set_max_epochs(module: LightningModule, trainer: Trainer, budget: int) -> No
         trainer.fit_loop.setup_data()
         batches = trainer.num_training_batches
         if 0 < batches < math.inf:
-            trainer.fit_loop.max_epochs = math.ceil(budget / math.ceil(batches / trainer.accumulate_grad_batches))
-        return configure()
+            updates_per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
+            trainer.fit_loop.max_epochs = math.ceil(condition.budget / updates_per_epoch)
+            return configure()
+        trainer.unknown_epochs = (
+            f"{condition}: configure_optimizers reads trainer.max_epochs, and the training data do not tell how many "
+            'batches an epoch has; give trainer={"max_epochs": ...}, or use trainer.max_steps'
+        )
+        try:
+            return configure()
+        finally:
+            trainer.unknown_epochs = ""
 
     module.configure_optimizers = configure_optimizers  # type: ignore[method-assign]
 

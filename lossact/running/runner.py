@@ -1,4 +1,4 @@
-"""Trains blocks of replicas under the Lightning Trainer, in this process."""
+"""Train blocks of replicas under the Lightning Trainer, in this process."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from lossact.replicas.compiled import SLICE
 from lossact.running.jobs import BlockJob, Progress, ProgressCallback, TrainedBlock, describe, replica_range
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.run_digest import curve_digests
-from lossact.running.stacking import stack_replicas
+from lossact.running.stacking import replica_seed, stack_replicas
 from lossact.storage.curve_files import CURVES_KEPT
 from lossact.storage.trials import Curves, Trials
 from lossact.training.compute_config import ComputeConfig
@@ -31,7 +31,14 @@ from lossact.training.stacked import StackedOutcome, StackedReplicasModule
 def train_jobs(
     jobs: Sequence[BlockJob], seed: int, compute_config: ComputeConfig, progress: ProgressCallback | None = None
 ) -> Iterator[TrainedBlock]:
-    """Train blocks, as many at once as run fastest, and yield each when its launch is done; see `launches`."""
+    """Train blocks in groups that run fastest, and yield each block when its group is done.
+
+    Args:
+        jobs: blocks, each once.
+        seed: the experiment's, >= 0.
+        compute_config: how to compute.
+        progress: called after every chunk of updates; None for nobody.
+    """
     for launch in group_blocks(jobs, compute_config):
         yield from train_launch(launch, seed, compute_config, progress)
 
@@ -39,42 +46,46 @@ def train_jobs(
 def group_blocks(
     jobs: Sequence[BlockJob], compute_config: ComputeConfig, *, slots: int | None = None
 ) -> list[list[BlockJob]]:
-    """Blocks in groups that are trained together, those of the first replicas first.
+    """Group blocks that train together, with the blocks of the first replicas first.
 
-    Conditions that differ only in numbers that a replica can have for itself (those of the optimiser, the scale of the
-    start, the label rate) share launches. No block's trials depend on what it is launched with.
+    Conditions that differ only in hyperparameters that each replica can have for itself (those of the optimizer, the
+    scale of the initial weights, the label rate) share groups. The trials of a block do not depend on its group.
 
     Args:
-        jobs: each once.
-        setting: how to compute.
-        slots: how many groups can train side by side elsewhere, where each comes back as a whole: then there are as
-            many where there are blocks, and what is trained one by one goes block by block.
+        jobs: blocks, each once.
+        compute_config: how to compute.
+        slots: how many groups can train side by side on other machines. Then there are as many groups where there are
+            enough blocks, and each block of a condition that trains a replica at a time is a group. None for this
+            machine alone.
+
+    Returns:
+        the groups.
     """
     groups: dict[str | BaseCondition, list[BlockJob]] = {}
     for condition, block in jobs:
         together = _launched_with(condition) if isinstance(condition, Condition) else condition
         groups.setdefault(together, []).append((condition, block))
-    found = []
+    launches = []
     for group in groups.values():
         group.sort(key=lambda job: job[1])
         first, _ = group[0]
         width = _width(first, compute_config) if isinstance(first, Condition) else len(group)
         if slots is not None:
             width = min(width, max(1, len(jobs) // slots)) if isinstance(first, Condition) else 1
-        found += [group[at : at + width] for at in range(0, len(group), width)]
-    return found
+        launches += [group[at : at + width] for at in range(0, len(group), width)]
+    return launches
 
 
 def train_launch(
     launch: Sequence[BlockJob], seed: int, compute_config: ComputeConfig, progress: ProgressCallback | None = None
 ) -> Iterator[TrainedBlock]:
-    """Train the blocks of a launch.
+    """Train a group of blocks together, and yield each block when it is done.
 
     Args:
-        launch: one of those that `launches` makes.
-        seed: the experiment's.
-        setting: how to compute.
-        progress: told after every chunk of updates.
+        launch: one of the groups of `group_blocks`.
+        seed: the experiment's, >= 0.
+        compute_config: how to compute.
+        progress: called after every chunk of updates; None for nobody.
     """
     stacked = [(condition, block) for condition, block in launch if isinstance(condition, Condition)]
     try:
@@ -82,19 +93,19 @@ def train_launch(
             if stacked:
                 yield from _train_stacked(stacked, seed, compute_config, progress)
             else:
-                yield from _train_one_by_one(launch, seed, compute_config, progress)
+                yield from _train_external(launch, seed, compute_config, progress)
     except Exception as error:
         error.add_note(f"while training {describe(launch)}")
         raise
 
 
-def _train_one_by_one(
+def _train_external(
     launch: Sequence[BlockJob], seed: int, compute_config: ComputeConfig, progress: ProgressCallback | None
 ) -> Iterator[TrainedBlock]:
     from lossact.running.external import train_one
 
     _, last = replica_range(launch)
-    arrived: list[bool] = []
+    reached_so_far: list[bool] = []
     reasons: dict[BaseCondition, str] = {}  # for which replicas are fitted one at a time
     for condition, block in launch:
         assert isinstance(condition, (LightningCondition, FunctionCondition))
@@ -105,14 +116,14 @@ def _train_one_by_one(
         together = bool(runs)
         for replica in replicas:
             if not together:
-                with _undisturbed(compute_config.threads):
-                    runs.append(train_one(condition, seed, replica, compute_config))
-            arrived.append(runs[replica - replicas.start].steps is not None)
+                with _trainer_environment(compute_config.threads):
+                    own_seed = replica_seed(seed, replica)
+                    runs.append(train_one(condition, own_seed, compute_config, draws_for=(seed, replica)))
+            steps = runs[replica - replicas.start].steps
+            reached_so_far.append(steps is not None)
             if progress is not None and (not together or replica == replicas[-1]):
-                steps = runs[replica - replicas.start].steps
-                used = condition.budget if steps is None else steps
-                share = sum(arrived) / len(arrived)
-                where = _where(used, condition.budget, share)
+                updates = condition.budget if steps is None else steps
+                where = _progress_text(updates, condition.budget, sum(reached_so_far) / len(reached_so_far))
                 reason = f"; one at a time, because {reasons[condition]}" if condition in reasons else ""
                 progress(Progress(launch, where + reason, replica == last))
         yield TrainedBlock(
@@ -136,7 +147,7 @@ def _fit_together(
     from lossact.training.stackable import NotStackableError
 
     try:
-        with _undisturbed(compute_config.threads):
+        with _trainer_environment(compute_config.threads):
             return fit_stacked(condition, replicas, seed, compute_config)
     except NotStackableError as reason:
         if condition.stacked is True:
@@ -159,17 +170,17 @@ def _trials(runs: Sequence[ReplicaOutcome], budget: int) -> Trials:
 
 
 def _launched_with(condition: Condition) -> str:
-    """What conditions of one launch have in common."""
+    """The content that conditions must share to train together."""
     content = condition.content()
     content.pop("version")
-    for part, own in (("network", ("initial_scale",)), ("data", ("label_rate",))):
-        content[part] = {name: value for name, value in content[part].items() if name not in own}
+    for part, per_replica in (("network", ("initial_scale",)), ("data", ("label_rate",))):
+        content[part] = {name: value for name, value in content[part].items() if name not in per_replica}
     content["optimizer"] = condition.optimizer.launch_content
     return json.dumps(content, sort_keys=True, default=str)
 
 
 def _width(condition: Condition, compute_config: ComputeConfig) -> int:
-    """Blocks that train fastest together."""
+    """How many blocks train fastest together."""
     at_once = condition.network_config.blocks_at_once
     return max(at_once, compute_config.threads) if compute_config.compiled else at_once
 
@@ -178,7 +189,7 @@ def _train_stacked(
     launch: Sequence[tuple[Condition, int]], seed: int, compute_config: ComputeConfig, progress: ProgressCallback | None
 ) -> Iterator[TrainedBlock]:
     first, _ = launch[0]
-    # What is compiled is compiled for one width. The last job fills up what is left, and its first copy counts.
+    # A step is compiled for one width. Copies of the last job fill up the rest, and only its first copy counts.
     multiple = 1
     if compute_config.compiled and isinstance(first.network, MLPConfig):
         multiple = SLICE // first.block if compute_config.device == "cpu" else _width(first, compute_config)
@@ -191,8 +202,8 @@ def _train_stacked(
 
 
 def fit(module: StackedReplicasModule, compute_config: ComputeConfig, callback: Callback | None = None) -> None:
-    """Run the Trainer over a stacked module, quietly."""
-    with _undisturbed(compute_config.threads):
+    """Fit a stacked module, without Lightning's banners."""
+    with _trainer_environment(compute_config.threads):
         trainer = Trainer(
             accelerator=compute_config.device,
             devices=1,
@@ -218,10 +229,10 @@ class _Report(Callback):
         reach_rate = float(trainer.callback_metrics["reach_rate"])
         update, budget = pl_module.update_count, pl_module.budget
         finished = trainer.should_stop or update == budget
-        self.progress(Progress(self.launch, _where(update, budget, reach_rate), finished))
+        self.progress(Progress(self.launch, _progress_text(update, budget, reach_rate), finished))
 
 
-def _where(update: int, budget: int, reach_rate: float) -> str:
+def _progress_text(update: int, budget: int, reach_rate: float) -> str:
     return f"update {update} of {budget}, {reach_rate:.0%} reached the target"
 
 
@@ -252,12 +263,12 @@ def _split(outcome: StackedOutcome, launch: Sequence[BlockJob]) -> Iterator[Trai
 
 
 @contextmanager
-def _undisturbed(threads: int) -> Iterator[None]:
-    """A Trainer that is quiet, leaves signals alone and uses so many threads."""
-    before = torch.get_num_threads()
+def _trainer_environment(threads: int) -> Iterator[None]:
+    """Run a Trainer without banners and with its number of threads, and leave signal handlers as they were."""
+    threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         with quiet(), interruptible(), terminable():
             yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads_before)

@@ -1,8 +1,10 @@
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, dataclass, replace
+from typing import Any, ClassVar
 
 import pytest
 
-from lossact import SGD, Accuracy, MLPConfig
+import lossact
+from lossact import SGD, Accuracy, Adam, MLPConfig
 from lossact.errors import InputError
 from tests.conftest import report_condition
 
@@ -48,3 +50,65 @@ def test_bad_values_are_named(make: object, message: str) -> None:
     with pytest.raises(InputError) as error:
         make()  # type: ignore[operator]
     assert str(error.value) == message
+
+
+MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "an argument that torch's has": (
+        "Adam", {"lr": 0.1}, "Adam has no argument lr=0.1; it takes learning_rate, beta1, beta2, epsilon, weight_decay"
+    ),
+    "a misspelt argument": (
+        "AdamW", {"wieght_decay": 0.1},
+        "AdamW has no argument wieght_decay=0.1; did you mean weight_decay? It takes learning_rate, beta1, beta2, "
+        "epsilon, weight_decay",
+    ),
+    "an argument of another lossact": ("Condition", {"optimiser": 3}, "Condition has no argument optimiser=3; did you"),
+    "a missing argument": ("SGD", {}, "SGD: missing a required argument: 'learning_rate'; write arguments by name"),
+    "a measure": ("Accuracy", {"splits": "validation"}, "Accuracy has no argument splits='validation'; did you mean"),
+    "data": ("RandomImages", {"n": 3}, "RandomImages has no argument n=3; it takes n_images, height"),
+    "a network": ("MLPConfig", {"layers": 2}, "MLPConfig has no argument layers=2; it takes activation, hidden"),
+    "a function": ("FunctionCondition", {"budgets": 9}, "FunctionCondition has no argument budgets=9; did you mean"),
+    "a module": ("LightningCondition", {"modul": 9}, "LightningCondition has no argument modul=9; did you mean"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_arguments_that_do_not_exist_are_named(mistake: str) -> None:
+    name, arguments, message = MISTAKES[mistake]
+    with pytest.raises(InputError) as error:
+        getattr(lossact, name)(**arguments)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_arguments_are_given_by_name() -> None:
+    with pytest.raises(InputError, match=r"SGD: too many positional arguments; write arguments by name, as in"):
+        SGD(0.1)  # type: ignore[misc]
+
+
+class Lion(Adam):
+    """An optimizer with a rule of its own, which lossact would not use."""
+
+    kind: ClassVar[str] = "lion"
+
+    def update(self, weights: Any, gradient: Any) -> Any:
+        return weights - self.learning_rate * gradient.sign()
+
+
+class Renamed(SGD):
+    """Another name, and nothing else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slower(Adam):
+    """Another default, and one number more, which no rule reads."""
+
+    learning_rate: float = 1e-4
+    lookahead: int = 5
+
+
+@pytest.mark.parametrize(
+    "optimizer", [Lion(learning_rate=0.1), Renamed(learning_rate=0.1), Slower()], ids=["rule", "name", "number"]
+)
+def test_a_subclass_of_an_optimizer_does_not_train_as_its_parent(optimizer: Adam) -> None:
+    with pytest.raises(InputError, match=rf"^optimizer={type(optimizer).__name__}\(.* must be one of SGD, Adam, AdamW"):
+        replace(report_condition(), optimizer=optimizer)

@@ -1,4 +1,4 @@
-"""The executor that EXECUTORS.md shows how to write, on a queue that stands for submitit's."""
+"""The executor on the page docs/executors.md, on a queue that stands in for submitit's."""
 
 import pickle
 import re
@@ -15,7 +15,7 @@ from lossact import Executor, Experiment, FunctionCondition, Store
 from lossact.errors import TrainingError
 from tests.executors.test_executor import FAST, SLOW, told
 
-PAGE = Path(lossact.__file__).parent / "experiment" / "EXECUTORS.md"
+PAGE = Path(lossact.__file__).parents[1] / "docs" / "executors.md"
 
 
 class BlockJob:

@@ -29,7 +29,7 @@ ray = pytest.importorskip("ray", reason="ray is not installed; pip install 'loss
 from ray import exceptions  # noqa: E402
 
 from lossact.executors.ray.cluster import Cluster  # noqa: E402
-from lossact.executors.ray.scheduler import TaskScheduler, _failure, _Launch  # noqa: E402
+from lossact.executors.ray.scheduler import TaskScheduler, _describe_failure, _Task  # noqa: E402
 from lossact.executors.ray.submitter import TaskSubmitter  # noqa: E402
 
 __all__ = ["claims"]
@@ -295,29 +295,29 @@ def test_what_fails_in_a_later_look_leaves_the_present_one_alone(executor: RayEx
 
 
 def test_a_cluster_without_nodes_is_given_up_after_a_while(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Cluster(None, ComputeConfig(threads=THREADS))
-    assert found.slots >= 3
+    connected = Cluster(None, ComputeConfig(threads=THREADS))
+    assert connected.slots >= 3
     monkeypatch.setattr("lossact.executors.ray.cluster.COUNTED_EVERY", 0.0)
-    monkeypatch.setattr(Cluster, "_found", lambda _: [0.0, 1.0])
-    found.look()
-    assert found.slots == 0
-    traffic = TaskScheduler(iter([[(function(), 0)]]), TaskSubmitter(0, ComputeConfig(threads=THREADS), {}), None)
-    assert traffic.keep_busy(found.slots)  # what is asked for later is not forgotten
-    assert not traffic.running
+    monkeypatch.setattr(Cluster, "_resource_by_node", lambda _: [0.0, 1.0])
+    connected.refresh()
+    assert connected.slots == 0
+    scheduler = TaskScheduler(iter([[(function(), 0)]]), TaskSubmitter(0, ComputeConfig(threads=THREADS), {}), None)
+    assert scheduler.keep_busy(connected.slots)  # a look that is drawn later is not forgotten
+    assert not scheduler.running
     monkeypatch.setattr("lossact.executors.ray.cluster.NODES_WITHIN", 0.0)
     with pytest.raises(InputError, match=r"needs 2 CPU of one node, .* have 1 at most; add a node"):
-        found.look()
+        connected.refresh()
 
 
 def test_a_head_that_is_gone_is_named(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Cluster(None, ComputeConfig(threads=THREADS))
+    connected = Cluster(None, ComputeConfig(threads=THREADS))
     monkeypatch.setattr("lossact.executors.ray.cluster.COUNTED_EVERY", 0.0)
-    found.head = "127.0.0.1:9"
-    found.look()
-    assert not found.reachable
+    connected.head = "127.0.0.1:9"
+    connected.refresh()
+    assert not connected.reachable
     monkeypatch.setattr("lossact.executors.ray.cluster.HEAD_BACK_WITHIN", 0.0)
     with pytest.raises(ConnectionError, match=r"the head at 127.0.0.1:9 is gone \(.*refused\)"):
-        found.look()
+        connected.refresh()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nonsense", "127.0.0.1:99999999"])
@@ -329,10 +329,10 @@ def test_an_address_without_a_cluster_is_named_at_once(address: str, monkeypatch
             stored(executor, [function()], 2)
 
 
-def test_out_of_memory_is_told() -> None:
+def test_out_of_memory_names_the_block() -> None:
     error = exceptions.OutOfMemoryError("Task was killed due to the node running low on memory.")
-    told = _failure(error, _Launch([(function(), 3)], 0))
-    assert str(told).startswith("function, replicas 6 to 7: ran out of memory, and Ray ended it; train less at once")
+    failure = _describe_failure(error, _Task([(function(), 3)], 0))
+    assert str(failure).startswith("function, replicas 6 to 7: ran out of memory, and Ray ended it; train less at once")
 
 
 def test_verdicts_through_ray_are_those_of_this_process(claims: Claims, cluster: Any) -> None:

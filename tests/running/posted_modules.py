@@ -1,6 +1,7 @@
 """LightningModules as people write them, each with its data, to be fitted stacked and one at a time."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -68,12 +69,15 @@ class Scheduled(Classifier):
     """Batch norm, NAdam with decay of weights alone, and a cosine schedule by step."""
 
     def __init__(self) -> None:
-        super().__init__(lambda: nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)))
+        # No bias before the norm: its gradient is rounding alone, which NAdam would scale up.
+        inner = partial(nn.Linear, 6, 5, bias=False)
+        super().__init__(lambda: nn.Sequential(inner(), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)))
 
     def configure_optimizers(self) -> Any:
         decayed = [parameter for parameter in self.parameters() if parameter.ndim > 1]
         others = [parameter for parameter in self.parameters() if parameter.ndim <= 1]
-        optimizer = torch.optim.NAdam([{"params": decayed, "weight_decay": 0.1}, {"params": others}], lr=0.03)
+        groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": 0.1}, {"params": others}]
+        optimizer = torch.optim.NAdam(groups, lr=0.03)
         scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -126,7 +130,7 @@ class Tagger(Classifier):
 class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second = (nn.Conv1d(2, 2, 3, padding=1) for _ in range(2))
+        self.first, self.second = (nn.Conv1d(2, 2, 3, padding=1, bias=False) for _ in range(2))
         self.norm, self.head = nn.BatchNorm1d(2), nn.Linear(6, 2)
 
     def forward(self, inputs: Tensor) -> Tensor:

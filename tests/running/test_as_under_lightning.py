@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from lightning.pytorch.callbacks import EarlyStopping, StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from lossact import LightningCondition
 from lossact.errors import InputError
@@ -130,6 +130,76 @@ def test_a_budget_within_an_epoch_is_kept() -> None:
     assert rates[-1] == 0.25  # the second of two epochs
 
 
+class Endless(IterableDataset[Any]):
+    """Points without a length."""
+
+    def __iter__(self) -> Any:
+        return iter(points().dataset)
+
+
+def endless() -> DataLoader[Any]:
+    return DataLoader(Endless(), batch_size=4)
+
+
+@pytest.mark.parametrize("kind", [ByEpoch, CosineByEpoch])
+def test_a_schedule_over_unknown_epochs_is_an_error(kind: type[Regression]) -> None:
+    with pytest.raises(InputError, match=r"own: configure_optimizers reads trainer.max_epochs, .*\"max_epochs\": ...}"):
+        train(lambda: kind([]), data=endless)
+    expected: list[float] = []
+    fit_alone(lambda: kind(expected), endless, max_epochs=EPOCHS)
+    rates: list[float] = []
+    train(lambda: kind(rates), data=endless, trainer={"max_epochs": EPOCHS})
+    assert rates == expected
+
+
+class Plateau(Regression):
+    """Its learning rate falls where validation no longer improves."""
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val_loss", nn.functional.mse_loss(self.line(batch[0]), batch[1]))
+
+    def val_dataloader(self) -> Any:
+        return points()
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.9)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=0.9)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": "val_loss"}}
+
+
+class ManualSchedule(Regression):
+    """Steps its schedule by hand at the end of each epoch."""
+
+    def __init__(self, rates: list[float]) -> None:
+        super().__init__(rates)
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
+        loss = super().training_step(batch, batch_idx)
+        optimizer: Any = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        if self.trainer.is_last_batch:
+            schedule: Any = self.lr_schedulers()
+            schedule.step()
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.5)
+        epochs = self.trainer.max_epochs or 0
+        return [optimizer], [torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=epochs)]
+
+
+@pytest.mark.parametrize("kind", [Plateau, ManualSchedule])
+def test_schedules_by_a_metric_or_by_hand_are_those_of_a_plain_fit(kind: type[Regression]) -> None:
+    expected: list[float] = []
+    fit_alone(lambda: kind(expected), points, max_epochs=EPOCHS)
+    rates: list[float] = []
+    train(lambda: kind(rates))
+    assert rates == expected
+    assert len(set(rates)) > 5
+
+
 class SkipsEverySecond(Regression):
     def __init__(self, rates: list[float]) -> None:
         super().__init__(rates)
@@ -244,6 +314,34 @@ def test_one_descent_takes_as_many_updates_however_many_optimizers_share_it() ->
         for repeats in (1, 2)
     }
     assert set(steps.values()) == {automatic.steps}
+
+
+class Twice(torch.optim.SGD):
+    """Two steps on one batch, the loss computed before each, as in sharpness-aware minimization."""
+
+    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+        loss = closure()
+        super().step()
+        closure()
+        super().step()
+        return loss
+
+
+class StepsTwice(Regression):
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        self.rates[-1] = float(loss.detach())
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        return Twice(self.parameters(), lr=0.2)
+
+
+def test_the_first_of_several_losses_on_a_batch_is_the_one_before_its_update() -> None:
+    losses: list[float] = []
+    outcome = train(lambda: StepsTwice(losses), at_most=0.05)
+    assert outcome.steps == next(k for k, loss in enumerate(losses[::2]) if loss <= 0.05)
+    assert outcome.steps > 0
 
 
 @pytest.mark.parametrize("optimizers", [1, 2])

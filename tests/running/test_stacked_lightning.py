@@ -15,6 +15,7 @@ from lossact.replicas.random_streams import isolate_rng
 from lossact.running.counted_steps import count_draws
 from lossact.running.external import train_one
 from lossact.running.lightning_fit import make_trainer, set_max_epochs
+from lossact.running.outcome import ReplicaOutcome
 from lossact.running.runner import train_jobs
 from lossact.running.stacked_fit import PreparedReplicas, fit_stacked
 from lossact.running.stacking import replica_seed
@@ -32,7 +33,7 @@ Row = dict[str, Any]
 
 
 def condition(module: Any, data: Any = posted.Rows, **changes: Any) -> LightningCondition:
-    given = {"metric": "loss", "at_most": -1.0, "budget": BUDGET, "trainer": {}} | changes
+    given: dict[str, Any] = {"metric": "loss", "at_most": -1.0, "budget": BUDGET, "trainer": {}} | changes
     return LightningCondition(module=module, data=data, **given)
 
 
@@ -99,7 +100,7 @@ def recorded_alone(given: LightningCondition, replica: int) -> list[Row]:
         data = given.data() if given.data is not None else None
         trainer = make_trainer(given, DOUBLE, recorder)
         if "max_epochs" not in given.trainer:
-            set_max_epochs(module, trainer, given.budget)
+            set_max_epochs(module, trainer, given)
         source = {"datamodule": data} if isinstance(data, LightningDataModule) else {"train_dataloaders": data}
         trainer.fit(module, **source)
     return recorder.rows
@@ -112,9 +113,13 @@ def recorded_stacked(given: LightningCondition) -> list[list[Row]]:
         prepared = PreparedReplicas(given, REPLICAS, 0)
         trainer = make_trainer(given, DOUBLE, recorder, inference_mode=False)
         if "max_epochs" not in given.trainer:
-            set_max_epochs(prepared.module, trainer, given.budget)
+            set_max_epochs(prepared.module, trainer, given)
         trainer.fit(prepared.module, prepared.training, prepared.validation or None)
     return recorder.rows
+
+
+def fitted_alone(given: LightningCondition, replica: int) -> ReplicaOutcome:
+    return train_one(given, replica_seed(0, replica), DOUBLE, draws_for=(0, replica))
 
 
 def assert_equal_rows(stacked: list[Row], alone: list[Row]) -> None:
@@ -195,7 +200,7 @@ def test_the_target_is_met_after_as_many_updates_as_alone(metric: str) -> None:
     sense: dict[str, Any] = {"at_least": 0.8} if metric == "val_acc" else {"at_most": 0.6}
     given = condition(module, metric=metric, budget=20, **{"at_most": None, **sense})
     together = fit_stacked(given, REPLICAS, 0, DOUBLE)
-    alone = [train_one(given, 0, replica, DOUBLE) for replica in REPLICAS]
+    alone = [fitted_alone(given, replica) for replica in REPLICAS]
     assert [outcome.steps for outcome in together] == [outcome.steps for outcome in alone]
     assert [outcome.diverged for outcome in together] == [outcome.diverged for outcome in alone]
 
@@ -221,7 +226,7 @@ def test_auto_fits_one_at_a_time_and_keeps_the_reason_where_it_must() -> None:
 
 
 def test_stacked_true_makes_it_an_error_and_false_never_tries() -> None:
-    with pytest.raises(InputError, match="cannot be fitted together, because it branches .* leave stacked=True out"):
+    with pytest.raises(InputError, match=r"cannot be fitted together, because it branches .* leave stacked=True out"):
         list(train_jobs([(condition(posted.Branching, stacked=True), 0)], 0, DOUBLE))
     given = condition(posted.Classifier, stacked=False, budget=1)
     (block,) = train_jobs([(given, 0)], 0, DOUBLE)
@@ -238,7 +243,9 @@ def test_the_mode_is_part_of_the_content() -> None:
 
 
 def test_a_metric_that_nobody_logs_is_an_error() -> None:
-    with pytest.raises(InputError, match=r"metric='nothing' was never logged in 2 updates; the module logged train_loss"):
+    with pytest.raises(
+        InputError, match=r"metric='nothing' was never logged in 2 updates; the module logged train_loss"
+    ):
         fit_stacked(condition(posted.Classifier, metric="nothing", budget=2), REPLICAS, 0, DOUBLE)
 
 
@@ -251,7 +258,7 @@ def test_the_generators_of_the_process_go_on() -> None:
 def diverging() -> LightningModule:
     class Exploding(posted.Classifier):
         def configure_optimizers(self) -> Any:
-            return torch.optim.SGD(self.parameters(), lr=1e300)
+            return torch.optim.SGD(self.parameters(), lr=1e308)
 
     return Exploding(lambda: nn.Linear(6, 2))
 
@@ -259,5 +266,5 @@ def diverging() -> LightningModule:
 def test_a_metric_that_stops_being_finite_is_a_replica_that_diverged() -> None:
     given = condition(diverging, metric="train_loss", at_most=1e-9, budget=5)
     together = fit_stacked(given, REPLICAS, 0, DOUBLE)
-    alone = [train_one(given, 0, replica, DOUBLE) for replica in REPLICAS]
+    alone = [fitted_alone(given, replica) for replica in REPLICAS]
     assert [outcome.diverged for outcome in together] == [outcome.diverged for outcome in alone] == [True, True]

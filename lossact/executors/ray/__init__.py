@@ -1,4 +1,4 @@
-"""Blocks on Ray: the executor, the scheduler of its tasks, what is sent to workers, and what a worker does."""
+"""Training on Ray: the executor, its scheduler and submitter, and the task that runs on a worker."""
 
 from lossact.executors.ray.executor import RayExecutor
 

@@ -1,4 +1,4 @@
-"""What a Ray cluster can run, and whether it is still there."""
+"""The capacity of a Ray cluster, and whether its head still answers."""
 
 import socket
 import time
@@ -8,63 +8,65 @@ import ray
 from lossact.errors import InputError
 from lossact.training.compute_config import ComputeConfig
 
-COUNTED_EVERY = 1.0  # seconds between two looks at what the cluster has
-ANSWERS_WITHIN = 5.0  # seconds until an address that does not answer is given up
-HEAD_BACK_WITHIN = 20.0  # seconds that a head may be away; Ray itself ends this process after 60
-NODES_WITHIN = 60.0  # seconds that a cluster may be without any node that can train
+COUNTED_EVERY = 1.0  # seconds between two counts of the cluster's resources
+ANSWERS_WITHIN = 5.0  # seconds to wait for an address to answer
+HEAD_BACK_WITHIN = 20.0  # seconds that the head may be unreachable; Ray itself ends this process after 60
+NODES_WITHIN = 60.0  # seconds that the cluster may be without any node that can train
 
 
 class Cluster:
-    """What the cluster can run, looked at now and then.
+    """The cluster that this process is connected to, with its capacity as of the last count.
 
     Args:
-        address: of the cluster that this process is connected with, as the user gave it, or None.
-        setting: how to compute.
+        address: the cluster's address as the user gave it, or None.
+        compute_config: how to compute.
 
     Attributes:
-        slots: how many tasks it can run at once.
+        slots: how many tasks the cluster can run at once.
         reachable: whether its head answers.
 
     Raises:
-        InputError: none of its nodes has what a task asks for.
-        ConnectionError: its head does not answer.
+        InputError: no node has the resources of a task.
+        ConnectionError: the head does not answer.
     """
 
     def __init__(self, address: str | None, compute_config: ComputeConfig) -> None:
-        self.resource, self.each = ("GPU", 1) if compute_config.device == "cuda" else ("CPU", compute_config.threads)
-        self.head: str = address if address and _place(address) else ray.get_runtime_context().gcs_address
+        self.resource, self.per_task = (
+            ("GPU", 1) if compute_config.device == "cuda" else ("CPU", compute_config.threads)
+        )
+        self.head: str = address if address and _host_and_port(address) else ray.get_runtime_context().gcs_address
         self.reachable = True
-        self.looked_at = self.heard_from = self.able_at = time.monotonic()
-        self._hear()
-        self.slots = self._count()
+        self.counted_at = self.answered_at = self.had_slots_at = time.monotonic()
+        self._check_head()
+        self.slots = self._count_slots()
         if not self.slots:
-            raise self._lacks()
+            raise self._no_capacity()
 
-    def look(self) -> None:
-        """Count anew, a second after the last time or later.
+    def refresh(self) -> None:
+        """Count the slots again, at most once a second.
 
         Raises:
-            InputError: for a minute no node has had what a task asks for.
-            ConnectionError: its head has not answered for so long that Ray would soon end this process.
+            InputError: no node has had the resources of a task for a minute.
+            ConnectionError: the head has not answered for so long that Ray would soon end this process.
         """
         now = time.monotonic()
-        if now - self.looked_at < COUNTED_EVERY:
+        if now - self.counted_at < COUNTED_EVERY:
             return
-        self.looked_at = now
+        self.counted_at = now
         try:
-            self._hear()
+            self._check_head()
         except ConnectionError:
-            if now - self.heard_from > HEAD_BACK_WITHIN:
+            if now - self.answered_at > HEAD_BACK_WITHIN:
                 raise
             return
-        self.heard_from = now
-        self.slots = self._count()
+        self.answered_at = now
+        self.slots = self._count_slots()
         if self.slots:
-            self.able_at = now
-        elif now - self.able_at > NODES_WITHIN:
-            raise self._lacks()
+            self.had_slots_at = now
+        elif now - self.had_slots_at > NODES_WITHIN:
+            raise self._no_capacity()
 
-    def _hear(self) -> None:
+    def _check_head(self) -> None:
         try:
             check_reachable(self.head)
         except OSError as error:
@@ -72,30 +74,33 @@ class Cluster:
             raise ConnectionError(f"the head at {self.head} is gone ({error})") from None
         self.reachable = True
 
-    def _count(self) -> int:
-        return sum(int(number // self.each) for number in self._found())
+    def _count_slots(self) -> int:
+        return sum(int(amount // self.per_task) for amount in self._resource_by_node())
 
-    def _found(self) -> list[float]:
-        """How much each node has of what is needed."""
+    def _resource_by_node(self) -> list[float]:
+        """How much of the resource each node has."""
         return [node["Resources"].get(self.resource, 0.0) for node in ray.nodes() if node["Alive"]]
 
-    def _lacks(self) -> InputError:
-        most = max(self._found(), default=0.0)
+    def _no_capacity(self) -> InputError:
+        most = max(self._resource_by_node(), default=0.0)
         return InputError(
-            f"a block needs {self.each} {self.resource} of one node, and the Ray cluster's nodes have {most:g} at "
+            f"a block needs {self.per_task} {self.resource} of one node, and the Ray cluster's nodes have {most:g} at "
             "most; add a node that has them"
         )
 
 
-def _place(address: str) -> tuple[str, int] | None:
-    """Host and port of an address that has both."""
+def _host_and_port(address: str) -> tuple[str, int] | None:
+    """Split an address into host and port; None where it does not have both."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    known = host and port.isdigit() and 0 < int(port) < 1 << 16
-    return (host.strip("[]"), int(port)) if known else None
+    is_complete = host and port.isdigit() and 0 < int(port) < 1 << 16
+    return (host.strip("[]"), int(port)) if is_complete else None
 
 
 def check_reachable(address: str) -> None:
-    """Raise OSError where nobody answers at an address that has a host and a port."""
-    place = _place(address)
-    if place is not None:
-        socket.create_connection(place, timeout=ANSWERS_WITHIN).close()
+    """Raise OSError where an address has a host and a port, and nothing listens there."""
+    port = address.rpartition(":")[2]
+    if ":" in address and port.isdigit() and not 0 < int(port) < 1 << 16:
+        raise OSError(f"port {port} must be from 1 to 65535")
+    host_and_port = _host_and_port(address)
+    if host_and_port is not None:
+        socket.create_connection(host_and_port, timeout=ANSWERS_WITHIN).close()

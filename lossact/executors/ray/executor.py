@@ -1,4 +1,4 @@
-"""The executor whose workers are Ray's: of a cluster, or of a Ray of this machine's own."""
+"""The executor that trains on Ray: on a cluster, or on a private Ray of this machine."""
 
 import os
 import shutil
@@ -13,28 +13,28 @@ from lossact.requirements import check_extra
 from lossact.running.jobs import BlockJob, ProgressCallback, TrainedBlock
 from lossact.training.compute_config import ComputeConfig
 
-ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # else other machines could reach it, and have it run code
-UNLESS_SET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # else Ray reports how it is used
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns that this will be so
+ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # otherwise other machines could reach it and run code in it
+DEFAULT_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # otherwise Ray reports how it is used
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # otherwise Ray warns that this will become the default
 }
 
 
 class RayExecutor(Executor):
-    """Trains each launch of blocks as a Ray task.
+    """Train each group of blocks as a Ray task.
 
-    A task asks for as many CPU cores as the setting has threads, and for a GPU where the setting's device is cuda.
-    There are as many launches as the cluster has room for, where there are as many blocks. Twice as many are under way
-    at most, so that this process holds little however many blocks there are. A launch whose worker or node is lost is
-    trained again, up to three times in all; one that fails by itself is not.
+    A task reserves as many CPU cores as the compute configuration has threads, and a GPU where its device is cuda.
+    Blocks are grouped so that every slot of the cluster has a task. At most two tasks a slot are submitted at once, so
+    that this process needs little memory however many blocks there are. If a worker or a node is lost, its task is run
+    again, up to three times in all; a task that fails by itself is not.
 
-    Workers need lossact and the packages of this process in equal versions. Functions and classes of the user's travel
-    with the task, and arrays of 64 KiB or more once to each node, where they cannot be written to.
+    Workers need the same versions of lossact and its packages as this process. The user's functions and classes travel
+    with the task; arrays of 64 KiB or more travel once to each node, where they are read-only.
 
     Args:
-        address: of a cluster; by default RAY_ADDRESS, else the one that this process is connected with, else none: then
-            Ray starts on this machine with the first block, reachable from it alone where nobody imported ray before,
-            and ends with `close`.
+        address: the cluster's address. By default RAY_ADDRESS, else the cluster that this process is connected to, else
+            a private Ray: it starts on this machine with the first block and ends with `close`. Other machines cannot
+            reach it, unless ray was imported before.
 
     Raises:
         InputError: ray is not installed.
@@ -55,33 +55,33 @@ class RayExecutor(Executor):
         compute_config: ComputeConfig,
         progress: ProgressCallback | None,
     ) -> Generator[TrainedBlock, None, None]:
-        """Train blocks and yield each when it is done, in any order.
+        """Train blocks and yield each when it is done, in any order; see Executor.train.
 
         Raises:
-            InputError: there is no cluster, or none of its nodes has what a task asks for.
-            TrainingError: a block failed by itself, or was lost too often, or Ray is gone.
+            InputError: there is no cluster, or no node has the resources of a task.
+            TrainingError: a block failed by itself or was lost too often, or Ray does not answer.
         """
         self._connect()
         from lossact.executors.ray.cluster import COUNTED_EVERY, Cluster
         from lossact.executors.ray.scheduler import TaskScheduler
         from lossact.executors.ray.submitter import TaskSubmitter
 
-        with _failures_told():
+        with _ray_errors_as_training_errors():
             cluster = Cluster(self.address, compute_config)
-            sender = TaskSubmitter(seed, compute_config, self._sent)
-            self._sent = sender.arrays
-            traffic = TaskScheduler(looks, sender, progress)
+            submitter = TaskSubmitter(seed, compute_config, self._sent)
+            self._sent = submitter.arrays
+            scheduler = TaskScheduler(looks, submitter, progress)
             try:
-                while traffic.keep_busy(cluster.slots):
-                    yield from traffic.arrivals(within=COUNTED_EVERY)
-                    cluster.look()
+                while scheduler.keep_busy(cluster.slots):
+                    yield from scheduler.finished_blocks(within=COUNTED_EVERY)
+                    cluster.refresh()
             finally:
-                traffic.cancel(reachable=cluster.reachable)
-        if traffic.failure is not None:
-            raise traffic.failure
+                scheduler.cancel(reachable=cluster.reachable)
+        if scheduler.failure is not None:
+            raise scheduler.failure
 
     def close(self) -> None:
-        """Leave the cluster; a Ray that was started here ends."""
+        """Disconnect from the cluster, and stop a private Ray."""
         if self._connected:
             import ray
 
@@ -92,7 +92,7 @@ class RayExecutor(Executor):
             self._folder = None
 
     def _connect(self) -> None:
-        for name, value in (UNLESS_SET | (ON_LOOPBACK if self.address is None else {})).items():
+        for name, value in (DEFAULT_ENVIRONMENT | (ON_LOOPBACK if self.address is None else {})).items():
             os.environ.setdefault(name, value)
         import ray
 
@@ -100,16 +100,16 @@ class RayExecutor(Executor):
 
         if ray.is_initialized():
             return
-        if self._unreachable is not None:  # for the claims that follow
+        if self._unreachable is not None:  # later claims need not wait for the same address again
             raise self._unreachable
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         try:
             if self.address is None:
-                # Sockets lie in it, whose paths must be short.
+                # It holds sockets, whose paths must be short.
                 self._folder = tempfile.mkdtemp(prefix="lossact-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)
                 ray.init("local", _temp_dir=self._folder, include_dashboard=False, **quiet)
             else:
-                check_reachable(self.address)  # Ray would try for a quarter of an hour
+                check_reachable(self.address)  # Ray itself would try for a quarter of an hour
                 ray.init(self.address, **quiet)
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             self.close()
@@ -123,8 +123,8 @@ class RayExecutor(Executor):
 
 
 @contextmanager
-def _failures_told() -> Iterator[None]:
-    """What Ray itself fails of, in words."""
+def _ray_errors_as_training_errors() -> Iterator[None]:
+    """Turn errors of Ray itself into one-line TrainingErrors."""
     import ray
 
     try:

@@ -1,4 +1,4 @@
-"""What travels to Ray's workers: conditions with the user's functions by value, and large arrays once."""
+"""Serialization of conditions for Ray's workers: the user's functions by value, large arrays apart."""
 
 import hashlib
 import io
@@ -14,14 +14,20 @@ from lossact.conditions.base import BaseCondition
 from lossact.errors import InputError
 from lossact.fingerprint import users_modules
 
-LARGE = 1 << 16  # bytes of an array that does not travel with every task
+LARGE = 1 << 16  # bytes from which on an array does not travel with every task
 
 
 def serialize(condition: BaseCondition) -> tuple[bytes, dict[str, Any]]:
-    """A condition without its large arrays, and these by digest.
+    """Pickle a condition without its large arrays.
+
+    Args:
+        condition: what to send.
+
+    Returns:
+        the pickled condition, and its large arrays by digest.
 
     Raises:
-        InputError: it holds what cannot travel.
+        InputError: the condition holds an object that cannot be pickled.
     """
     file, arrays = io.BytesIO(), dict[str, Any]()
     try:
@@ -35,7 +41,7 @@ def serialize(condition: BaseCondition) -> tuple[bytes, dict[str, Any]]:
 
 
 def deserialize(content: bytes, arrays: Mapping[str, Any]) -> BaseCondition:
-    """The condition that was packed."""
+    """Restore a condition from what `serialize` returned."""
     condition = _Unpickler(io.BytesIO(content), arrays).load()
     assert isinstance(condition, BaseCondition)
     return condition
@@ -66,7 +72,7 @@ class _Unpickler(pickle.Unpickler):
 
 @contextmanager
 def _by_value() -> Iterator[None]:
-    """What the user's own modules define travels whole: a worker need not find them."""
+    """Pickle what the user's modules define by value, so that workers need not import them."""
     modules = users_modules()
     for module in modules:
         cloudpickle.register_pickle_by_value(module)

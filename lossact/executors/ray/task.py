@@ -1,6 +1,6 @@
-"""What a Ray worker does: train a launch and hand back its blocks.
+"""The task of a Ray worker: train some blocks and return their trials.
 
-Heavy imports wait until nothing can cut them off.
+Heavy imports run where an interrupt cannot stop them halfway.
 """
 
 import signal
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskPayload:
-    """What a task is sent, beside large arrays.
+    """What is sent to a task, apart from large arrays.
 
     Attributes:
-        conditions: each pickled, arrays left out.
-        blocks: which condition, and the index of a block of it.
-        seed, setting: as `train_launch` takes them.
-        machine: what the caller's own machine is, as far as keys of trials hold it.
-        path: where the caller finds modules.
+        conditions: each pickled without its large arrays.
+        blocks: (index of a condition, index of a block of it) each.
+        seed, compute_config: as `train_launch` takes them.
+        machine: the part of the store's key that describes the driver's process.
+        path: the driver's sys.path.
     """
 
     conditions: Sequence[bytes]
@@ -38,70 +38,74 @@ class TaskPayload:
     path: Sequence[str]
 
 
-def run_task(errand: TaskPayload, digests: Sequence[str], *arrays: Any) -> "list[tuple[Trials, Curves]]":
-    """Train the blocks of an errand.
+def run_task(payload: TaskPayload, digests: Sequence[str], *arrays: Any) -> "list[tuple[Trials, Curves]]":
+    """Train the blocks of a task.
 
     Args:
-        errand: what to train.
-        digests: of the arrays.
-        *arrays: those that its conditions leave out.
+        payload: what to train.
+        digests: the digests of the arrays.
+        *arrays: the large arrays of the conditions.
+
+    Returns:
+        trials and curves of each block, in the order of the payload.
 
     Raises:
-        InputError: trials of this machine would not be those of the caller's.
-        TrainingError: training raised something else.
+        InputError: this worker would not compute the same trials as the driver.
+        TrainingError: training raised any other error.
     """
-    with _whole():
-        sys.path += [folder for folder in errand.path if folder not in sys.path]
+    with _delay_interrupts():
+        sys.path += [folder for folder in payload.path if folder not in sys.path]
         from lossact.errors import LossactError, TrainingError
         from lossact.executors.ray.serialization import deserialize
         from lossact.running.jobs import describe
         from lossact.running.runner import train_launch
         from lossact.storage.key import machine_content
 
-        _check_alike(machine_content(), errand.machine)
-        found = dict(zip(digests, arrays, strict=True))
-        conditions = [deserialize(one, found) for one in errand.conditions]
-    launch = [(conditions[which], block) for which, block in errand.blocks]
+        _check_same_machine(machine_content(), payload.machine)
+        by_digest = dict(zip(digests, arrays, strict=True))
+        conditions = [deserialize(content, by_digest) for content in payload.conditions]
+    launch = [(conditions[index], block) for index, block in payload.blocks]
     try:
-        return [(block.trials, block.curves) for block in train_launch(launch, errand.seed, errand.compute_config)]
+        return [(block.trials, block.curves) for block in train_launch(launch, payload.seed, payload.compute_config)]
     except LossactError:
         raise
-    except (Exception, SystemExit) as error:  # Ray would take an exit for a worker that was lost
-        why = f"{type(error).__name__}: {error}\n{_frames(error)}"
+    except (Exception, SystemExit) as error:  # Ray would take an exit for a lost worker
+        why = f"{type(error).__name__}: {error}\n{_users_frames(error)}"
         raise TrainingError(f"{describe(launch)}: {why.strip()}") from None
 
 
-def _frames(error: BaseException) -> str:
-    """Where it was raised, from where lossact was left on."""
+def _users_frames(error: BaseException) -> str:
+    """The part of the traceback that lies in the user's code."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = max(k for k, frame in enumerate(frames) if Path(frame.filename).is_relative_to(Path(__file__).parents[1]))
-    return "".join(traceback.format_list(frames[own + 1 :]))
+    last = max(k for k, frame in enumerate(frames) if Path(frame.filename).is_relative_to(Path(__file__).parents[2]))
+    return "".join(traceback.format_list(frames[last + 1 :]))
 
 
-def _check_alike(here: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+def _check_same_machine(worker: Mapping[str, Any], driver: Mapping[str, Any]) -> None:
+    """Raise InputError where a worker's part of the store's key is not the driver's."""
     from lossact.errors import InputError
 
-    for what in here:
-        if here[what] != there[what]:
+    for part in worker:
+        if worker[part] != driver[part]:
             raise InputError(
-                f"a Ray worker's {what} is {here[what]}, that of this process {there[what]}; trials are the same only "
-                "on equal machines with equal packages: install the same on both, and start the run on a machine like "
-                "the workers"
+                f"a Ray worker's {part} is {worker[part]}, that of this process {driver[part]}; trials are the same "
+                "only on equal machines with equal packages: install the same on both, and start the run on a machine "
+                "like the workers"
             )
 
 
 @contextmanager
-def _whole() -> Iterator[None]:
-    """An interrupt waits until the end, so that no module stays half imported for the tasks that follow."""
-    interrupted: list[int] = []
+def _delay_interrupts() -> Iterator[None]:
+    """Let an interrupt wait until the end, so that no module stays half imported for later tasks."""
+    interrupts: list[int] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
-        interrupted.append(number)
+    def record(number: int, frame: FrameType | None) -> None:
+        interrupts.append(number)
 
-    handler = signal.signal(signal.SIGINT, note)
+    handler = signal.signal(signal.SIGINT, record)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-    if interrupted:
+    if interrupts:
         raise KeyboardInterrupt
