@@ -85,7 +85,7 @@ def test_the_page_computes_what_python_computes(probed: dict[str, Any]) -> None:
             }
             for name, function in functions.items():
                 z, shown = np.array([row for row in probed["meshes"][f"{activation} {loss} {name}"] if row]).T
-                expected = function(torch.from_numpy(z.copy())).numpy()
+                expected = function(torch.from_numpy(z.copy())).numpy()  # type: ignore[no-untyped-call]
                 # Beside a pole or a kink the two may round to different sides.
                 close = np.isclose(shown, expected, rtol=1e-5, atol=1e-7)
                 assert close.mean() > 0.97, (activation, loss, name)
