@@ -1,5 +1,6 @@
 """The page, in a browser, from disk and without a network."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -66,7 +67,7 @@ def probed(page: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     dom = browse(probe.as_uri() + "#quantity=loss", tmp_path_factory.mktemp("probe"), flags=WEBGL, width=1280, dom=True)
     match = re.search(r'<pre id="probe">(.*?)</pre>', dom, re.DOTALL)
     assert match, dom[-2000:]
-    found: dict[str, Any] = json.loads(match[1])
+    found: dict[str, Any] = json.loads(html.unescape(match[1]))
     assert "error" not in found, found["error"]
     return found
 
