@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lossact.functional import Grid
@@ -91,7 +91,7 @@ def run(parsed: argparse.Namespace) -> None:
 
 def _around(grid: "Grid", parsed: argparse.Namespace) -> "Grid":
     """Return the grid with ranges that hold every start of a descent, where the user gave none."""
-    ranges = {}
+    ranges: dict[str, Any] = {}
     for k, name in enumerate("wb"):
         low, high = getattr(grid, name)
         starts = [start[k] for start in parsed.descent]

@@ -187,7 +187,7 @@ def _with_edges(knots: Tensor, values_at: _Function, limit: float | None) -> tup
     for k in torch.nonzero(shown[1:] != shown[:-1]).flatten().tolist():
         inner, outer = (knots[k], knots[k + 1]) if shown[k] else (knots[k + 1], knots[k])
         edges.append(_bisected(inner, outer, is_shown))
-    knots = torch.cat((knots, torch.tensor(edges, dtype=torch.float64))).unique()
+    knots = torch.cat((knots, torch.tensor(edges, dtype=torch.float64))).sort().values
     return knots, is_shown(knots)
 
 

@@ -27,6 +27,10 @@ from lossact.replicas.random_streams import DRAWS, RNGState, isolate_rng, rng_st
 COMPLEX = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
+class SharedDrawError(InputError):
+    """A pass draws what stacked replicas would share."""
+
+
 @dataclass(frozen=True)
 class Moment:
     """When something is drawn.
@@ -147,7 +151,7 @@ class _DrawingMode(TorchFunctionMode):
         if drawing is None or (named.get("generator") is not None and not self.levels):
             return func(*args, **named)
         if named.get("generator") is not None:
-            raise InputError(
+            raise SharedDrawError(
                 "network draws from a torch.Generator that it holds, which stacked replicas would share; leave "
                 "generator= out"
             )
@@ -165,7 +169,7 @@ class _DrawingMode(TorchFunctionMode):
         number: float = 0.0,
     ) -> Tensor:
         if _vmap_levels() != self.levels:
-            raise InputError(
+            raise SharedDrawError(
                 "network draws within a torch.func.vmap that it calls; draw before it, and hand the numbers in"
             )
         dtype = dtype or torch.get_default_dtype()

@@ -4,7 +4,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -24,7 +24,7 @@ N_SINGLE_RUNS = 3
 
 _PAGE_COLOURS = {colour.light: f"var(--{name})" for name, colour in css_variables().items()}
 _PAGE_COLOURS[INK.light] = "currentColor"
-_STYLE = STYLE | {"font.size": 9, "axes.labelsize": 9, "lines.linewidth": 1.6}
+_STYLE: Any = STYLE | {"font.size": 9, "axes.labelsize": 9, "lines.linewidth": 1.6}
 
 
 def series(k: int) -> dict[str, str]:

@@ -5,6 +5,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
+from cycler import cycler
 
 from lossact.palette import INK, LINE, PAPER, SERIES
 
@@ -12,14 +13,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "axes.edgecolor": INK.light, "axes.labelcolor": INK.light, "xtick.color": INK.light, "ytick.color": INK.light,
     "text.color": INK.light, "axes.titlecolor": INK.light, "figure.facecolor": PAPER.light,
     "axes.facecolor": PAPER.light, "savefig.facecolor": PAPER.light, "grid.color": LINE.light,
     "axes.spines.top": False, "axes.spines.right": False, "font.family": "sans-serif", "font.size": 11,
     "axes.titlesize": 13, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.labelsize": 11,
     "figure.titlesize": 15, "figure.titleweight": "bold", "legend.frameon": False, "lines.linewidth": 2.0,
-    "axes.prop_cycle": mpl.cycler(color=[colour.light for colour in SERIES]), "hatch.linewidth": 0.7,
+    "axes.prop_cycle": cycler(color=[colour.light for colour in SERIES]), "hatch.linewidth": 0.7,
     "hatch.color": LINE.light, "svg.fonttype": "none", "svg.hashsalt": "lossact", "path.simplify_threshold": 0.5,
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from torch import linspace as torch_linspace
 
@@ -118,7 +118,8 @@ def _brightness(shown: Mesh, ticks: NDArray[np.float64]) -> NDArray[np.float64]:
     z, values = shown.z.numpy(), shown.values.numpy()
     with np.errstate(invalid="ignore", divide="ignore"):
         slope = np.diff(values) / (ticks[-1] - ticks[0]) * np.ptp(z[np.isfinite(z)]) / np.diff(z)
-    return 1 - SHADE * np.clip(np.nan_to_num(np.arctan(slope) / (np.pi / 2)), 0, 1)
+    brightness: NDArray[np.float64] = 1 - SHADE * np.clip(np.nan_to_num(np.arctan(slope) / (np.pi / 2)), 0, 1)
+    return brightness
 
 
 def _mark_gap(axes: Any, shown: Mesh, gap: Gap, floor: float, *, small: bool) -> None:

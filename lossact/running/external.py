@@ -9,20 +9,24 @@ from lossact.replicas.random_streams import isolate_rng
 from lossact.running.function_call import call_function
 from lossact.running.lightning_fit import fit_module
 from lossact.running.outcome import ReplicaOutcome
-from lossact.running.stacking import replica_seed
 from lossact.training.compute_config import ComputeConfig
 
 
 def train_one(
-    condition: LightningCondition | FunctionCondition, seed: int, replica: int, compute_config: ComputeConfig
+    condition: LightningCondition | FunctionCondition,
+    replica_seed: int,
+    compute_config: ComputeConfig,
+    *,
+    draws_for: tuple[int, int] | None = None,
 ) -> ReplicaOutcome:
     """Train one replica, and leave the random number generators of the process as they were.
 
     Args:
         condition: what to train.
-        seed: the experiment's.
-        replica: index of the replica.
+        replica_seed: the seed of Python's, numpy's and torch's generators, in [0, 2^32).
         compute_config: the device and precision.
+        draws_for: the experiment's seed and the replica that the steps of a LightningModule draw for; None for those
+            of a plain fit.
 
     Returns:
         the outcome of the replica.
@@ -31,8 +35,7 @@ def train_one(
         InputError: the module, its logged metrics or the function's result are not what the condition describes.
     """
     with torch.random.fork_rng(), isolate_rng():  # on GPUs, and on the CPU
-        own_seed = replica_seed(seed, replica)  # of Python's, numpy's and torch's generators
-        seed_everything(own_seed, verbose=False)
+        seed_everything(replica_seed, verbose=False)
         if isinstance(condition, LightningCondition):
-            return fit_module(condition, compute_config, seed, replica)
-        return call_function(condition, own_seed)
+            return fit_module(condition, compute_config, draws_for)
+        return call_function(condition, replica_seed)

@@ -28,10 +28,15 @@ READ_TWICE = 32  # examples that are read again, to see whether they change
 
 
 class ReplicaStreams:
-    """The generators of the process as each replica has them, in a fit of its own."""
+    """The generators of the process as each replica has them, in a fit of its own.
+
+    Attributes:
+        isolated: whether draws leave no trace at present, as in a Trainer's sanity check.
+    """
 
     def __init__(self) -> None:
         self.states: list[RNGState] = []
+        self.isolated: Callable[[], bool] = lambda: False
 
     def begin(self) -> None:
         """Add a replica, whose generators stand where those of the process do."""
@@ -43,7 +48,8 @@ class ReplicaStreams:
         with isolate_rng():
             set_rng_state(self.states[row])
             yield
-            self.states[row] = rng_state()
+            if not self.isolated():
+                self.states[row] = rng_state()
 
 
 class StackedLoader:
@@ -169,10 +175,3 @@ def _stacked(read: Sequence[Any]) -> Any:
         raise NotStackableError("its examples differ in shape between replicas")
     stacked = iter([torch.stack(parts) for parts in zip(*tensors, strict=True)])
     return map_tensors(lambda _: next(stacked), read[0])
-
-
-def draws_nothing(function: Callable[[], Any]) -> tuple[Any, bool]:
-    """Call a function, and say whether it left the generators of the process as they were."""
-    before = rng_state()
-    value = function()
-    return value, before.equals(rng_state())

@@ -22,14 +22,15 @@ LOSS = "loss"  # what training_step returns, where the module logs nothing of th
 EARLY_STOPPING = "Early stopping conditioned on metric"  # the error of a callback whose metric nobody logs
 
 
-def fit_module(condition: LightningCondition, compute_config: ComputeConfig, seed: int, replica: int) -> ReplicaOutcome:
+def fit_module(
+    condition: LightningCondition, compute_config: ComputeConfig, draws_for: tuple[int, int] | None
+) -> ReplicaOutcome:
     """Fit the module of a condition once; the generators of the process have been seeded.
 
     Args:
         condition: what to train.
         compute_config: the device and precision.
-        seed: the experiment's.
-        replica: index of the replica; what its steps draw comes from it and the seed.
+        draws_for: the experiment's seed and the replica that its steps draw for; None for draws of a plain fit.
 
     Returns:
         the outcome of the replica.
@@ -40,7 +41,8 @@ def fit_module(condition: LightningCondition, compute_config: ComputeConfig, see
     module = condition.module()
     if not isinstance(module, LightningModule):
         raise InputError(f"{condition}: module made {type(module).__name__}; it must return a LightningModule")
-    count_draws(module, seed, replica)
+    if draws_for is not None:
+        count_draws(module, *draws_for)
     data = condition.data() if condition.data is not None else None
     watcher = _Watcher(condition)
     trainer = make_trainer(condition, compute_config, watcher)

@@ -135,22 +135,18 @@ class StepProbe:
             self._run(stacked)
 
     def _run(self, stacked: StackedLightningModule) -> None:
-        trainer = stacked.trainer
-        module = trainer.precision_plugin.convert_module(self.module).to(stacked.device)
+        module, trainer = self.module, stacked.trainer
+        trainer.precision_plugin.convert_module(module).to(stacked.device)
         module.trainer = trainer
-        for part, like in zip(module.modules(), stacked.template.modules(), strict=True):
-            part.training = like.training
+        modes = [part.training for part in stacked.template.modules()]
+        _set_modes(stacked.template, [part.training for part in module.modules()])  # not those of a sanity check
         draws = self._training_draws(stacked, module)
-        if not _has_validation(module):
-            stacked.draws = draws
-            return
-        modes = {part: part.training for part in stacked.template.modules()}
-        module.eval()
-        stacked.template.eval()
-        for index, (batch, shared) in enumerate(self.validation):
-            draws = self._validation_draws(stacked, module, _placed(stacked, batch), shared, index) or draws
-        for part, training in modes.items():
-            part.training = training
+        if type(module).validation_step is not LightningModule.validation_step:
+            module.eval()
+            stacked.template.eval()
+            for index, (batch, shared) in enumerate(self.validation):
+                draws = self._validation_draws(stacked, module, _placed(stacked, batch), shared, index) or draws
+        _set_modes(stacked.template, modes)
         stacked.draws = draws
 
     def _training_draws(self, stacked: StackedLightningModule, module: LightningModule) -> bool:
@@ -260,5 +256,6 @@ def _placed(stacked: StackedLightningModule, batch: Any) -> Any:
     return trainer.precision_plugin.convert_input(trainer.strategy.batch_to_device(batch, stacked.device))
 
 
-def _has_validation(module: LightningModule) -> bool:
-    return type(module).validation_step is not LightningModule.validation_step
+def _set_modes(module: nn.Module, modes: Sequence[bool]) -> None:
+    for part, training in zip(module.modules(), modes, strict=True):
+        part.training = training

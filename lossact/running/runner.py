@@ -20,7 +20,7 @@ from lossact.replicas.compiled import SLICE
 from lossact.running.jobs import BlockJob, Progress, ProgressCallback, TrainedBlock, describe, replica_range
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.run_digest import curve_digests
-from lossact.running.stacking import stack_replicas
+from lossact.running.stacking import replica_seed, stack_replicas
 from lossact.storage.curve_files import CURVES_KEPT
 from lossact.storage.trials import Curves, Trials
 from lossact.training.compute_config import ComputeConfig
@@ -117,13 +117,13 @@ def _train_external(
         for replica in replicas:
             if not together:
                 with _trainer_environment(compute_config.threads):
-                    runs.append(train_one(condition, seed, replica, compute_config))
-            reached_so_far.append(runs[replica - replicas.start].steps is not None)
+                    own_seed = replica_seed(seed, replica)
+                    runs.append(train_one(condition, own_seed, compute_config, draws_for=(seed, replica)))
+            steps = runs[replica - replicas.start].steps
+            reached_so_far.append(steps is not None)
             if progress is not None and (not together or replica == replicas[-1]):
-                steps = runs[replica - replicas.start].steps
-                used = condition.budget if steps is None else steps
-                reach_rate = sum(reached_so_far) / len(reached_so_far)
-                where = _progress_text(used, condition.budget, reach_rate)
+                updates = condition.budget if steps is None else steps
+                where = _progress_text(updates, condition.budget, sum(reached_so_far) / len(reached_so_far))
                 reason = f"; one at a time, because {reasons[condition]}" if condition in reasons else ""
                 progress(Progress(launch, where + reason, replica == last))
         yield TrainedBlock(

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.seed import seed_everything
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 
 from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
+from lossact.replicas.draws import SharedDrawError
 from lossact.replicas.random_streams import isolate_rng, rng_state
 from lossact.running.lightning_data import ReplicaStreams, StackedLoader
 from lossact.running.lightning_fit import LOSS, make_trainer, set_max_epochs
@@ -23,10 +25,19 @@ from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_lightning import StackedLightningModule
 
 # What a module's own code may raise when its tensors are those of all replicas.
-FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, AssertionError)
+FAILURES = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    IndexError,
+    KeyError,
+    AttributeError,
+    AssertionError,
+    MisconfigurationException,
+)
 REASONS = {
-    ".item()": "it calls .item() on a tensor",
     "data-dependent control flow": "it branches on a tensor's value",
+    ".item()": "it calls .item() on a tensor",
     "randomness error mode": "it draws by a function that has no counter",
 }
 LONGEST = 80  # characters of a reason
@@ -54,6 +65,8 @@ def fit_stacked(
     with torch.random.fork_rng(), isolate_rng():
         try:
             return _fit(condition, replicas, seed, compute_config)
+        except SharedDrawError:
+            raise NotStackableError("it draws from a generator of its own, or within a vmap") from None
         except InputError:
             raise
         except FAILURES as error:
@@ -123,6 +136,7 @@ class PreparedReplicas:
             first = self._make_module()  # once more, for a probe may leave traces in it
         probe = StepProbe(first, self.training.first_batch(), [each.first_batch() for each in self.validation])
         self.module = StackedLightningModule(self.modules, replicas, seed, probe)
+        self.streams.isolated = lambda: self.module.trainer.sanity_checking
 
     def _make_module(self) -> LightningModule:
         module = self.condition.module()

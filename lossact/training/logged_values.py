@@ -126,8 +126,9 @@ class EpochLog:
             if not option.on_epoch:
                 continue
             weight = options[name].batch_size if option.reduction == "mean" else 1
-            if name not in self._totals:
-                self._totals[name], self._weights[name] = value * weight, weight
+            if name not in self._totals:  # summed in no less than the precision of the Trainer, as Lightning does
+                wide = torch.promote_types(value.dtype, torch.get_default_dtype())
+                self._totals[name], self._weights[name] = (value * weight).to(wide), weight
             elif option.reduction in EXTREMES:
                 self._totals[name] = EXTREMES[option.reduction](self._totals[name], value)
             else:

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
-from lossact.replicas.named_tensors import Tensors, map_tensors
+from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.optimizers import Clipping, is_elementwise
 from lossact.replicas.passes import Stage
 from lossact.replicas.random_streams import isolate_rng, rng_state
@@ -37,6 +37,8 @@ class StackedLightningModule(LightningModule):
         draws: whether passes draw random numbers.
         unreached: names of parameters that get no gradient.
     """
+
+    replicas: Tensor
 
     def __init__(
         self,
@@ -312,4 +314,4 @@ def _instances(value: Any, kind: type) -> list[Any]:
 
 
 def _detached(tensors: Tensors) -> Tensors:
-    return map_tensors(lambda tensor: tensor.detach(), tensors)
+    return {name: tensor.detach() for name, tensor in tensors.items()}

@@ -220,7 +220,7 @@ def test_what_makes_no_module_is_named(network: Any, message: str) -> None:
 
 def test_a_value_that_cannot_be_told_is_named() -> None:
     with pytest.raises(InputError, match="whose content cannot be read for the store"):
-        condition(partial(with_dropout, object()))
+        condition(partial(with_dropout, (rate for rate in (0.1, 0.2))))
 
 
 def test_edited_code_and_other_arguments_have_other_keys() -> None:

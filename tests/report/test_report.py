@@ -196,7 +196,7 @@ def test_a_browser_opens_the_folder_without_errors_or_requests(
     page = tmp_path / "report" / "index.html"
     assert (page.parent / "report.md").exists()
     text = read(page).text
-    assert "pytest . -k test_true --claims-seed 5" in text  # whose family nobody declared
+    assert f"pytest {file.name}::test_true --claims-seed 5" in text
     assert "Accuracy: median and 80% band of 256 replicas" in text
     assert opened(page, tmp_path) == ([], set())
     # What would be seen if there were something to see:
@@ -222,7 +222,7 @@ def test_a_claim_that_crashes_is_in_the_report(
     text = read(tmp_path / "report" / "index.html").text
     assert f"Not decided: {file.name}::test_crash (" in text
     assert "RuntimeError" in text
-    assert "pytest . -k test_true --claims-alpha 0.0123456789" in text
+    assert f"pytest {file.name}::test_true --claims-alpha 0.0123456789" in text
     assert "not decided: " in (tmp_path / "report" / "report.md").read_text()
 
 

@@ -1,5 +1,6 @@
 """The page, in a browser, from disk and without a network."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -66,7 +67,7 @@ def probed(page: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     dom = browse(probe.as_uri() + "#quantity=loss", tmp_path_factory.mktemp("probe"), flags=WEBGL, width=1280, dom=True)
     match = re.search(r'<pre id="probe">(.*?)</pre>', dom, re.DOTALL)
     assert match, dom[-2000:]
-    found: dict[str, Any] = json.loads(match[1])
+    found: dict[str, Any] = json.loads(html.unescape(match[1]))
     assert "error" not in found, found["error"]
     return found
 
@@ -85,7 +86,7 @@ def test_the_page_computes_what_python_computes(probed: dict[str, Any]) -> None:
             }
             for name, function in functions.items():
                 z, shown = np.array([row for row in probed["meshes"][f"{activation} {loss} {name}"] if row]).T
-                expected = function(torch.from_numpy(z.copy())).numpy()
+                expected = function(torch.from_numpy(z.copy())).numpy()  # type: ignore[no-untyped-call]
                 # Beside a pole or a kink the two may round to different sides.
                 close = np.isclose(shown, expected, rtol=1e-5, atol=1e-7)
                 assert close.mean() > 0.97, (activation, loss, name)

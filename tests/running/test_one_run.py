@@ -241,7 +241,9 @@ def in_order() -> DataLoader[Any]:
 
 
 def lightning(module: Any, data: Any = batches, *, at_most: float = 0.05) -> LightningCondition:
-    return LightningCondition(module=module, data=data, metric="train_loss", at_most=at_most, budget=12, name="own")
+    return LightningCondition(
+        module=module, data=data, metric="train_loss", at_most=at_most, budget=12, stacked=False, name="own"
+    )
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec.*")

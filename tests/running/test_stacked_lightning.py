@@ -1,0 +1,270 @@
+"""Replicas of a LightningModule that are fitted at once are those that are fitted one at a time."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
+from torch import Tensor, nn
+
+from lossact import LightningCondition
+from lossact.errors import InputError
+from lossact.replicas.random_streams import isolate_rng
+from lossact.running.counted_steps import count_draws
+from lossact.running.external import train_one
+from lossact.running.lightning_fit import make_trainer, set_max_epochs
+from lossact.running.outcome import ReplicaOutcome
+from lossact.running.runner import train_jobs
+from lossact.running.stacked_fit import PreparedReplicas, fit_stacked
+from lossact.running.stacking import replica_seed
+from lossact.training.compute_config import ComputeConfig
+from lossact.training.stackable import NotStackableError
+from lossact.training.stacked_lightning import StackedLightningModule
+from tests.running import posted_modules as posted
+
+DOUBLE = ComputeConfig(precision="64-true", threads=1)
+REPLICAS = (0, 5)
+BUDGET = 7
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec.*")
+
+Row = dict[str, Any]
+
+
+def condition(module: Any, data: Any = posted.Rows, **changes: Any) -> LightningCondition:
+    given: dict[str, Any] = {"metric": "loss", "at_most": -1.0, "budget": BUDGET, "trainer": {}} | changes
+    return LightningCondition(module=module, data=data, **given)
+
+
+class Recorder(Callback):
+    """Everything of the fit of one module: after each batch, and after each validation."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        self.rows.append(
+            {
+                "loss": float(outputs["loss"]) * trainer.accumulate_grad_batches,
+                "rate": [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups],
+                "step": trainer.global_step,
+                "logged": {
+                    name: float(value) for name, value in trainer.callback_metrics.items() if not name.startswith("val")
+                },
+                **{name: tensor.detach().clone() for name, tensor in pl_module.state_dict().items()},
+            }
+        )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            logged = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val")}
+            self.rows.append({"validation": logged, "step": trainer.global_step})
+
+
+class StackedRecorder(Callback):
+    """The same of stacked replicas, for each."""
+
+    def __init__(self) -> None:
+        self.rows: list[list[Row]] = [[] for _ in REPLICAS]
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, StackedLightningModule)
+        tensors = {**pl_module.parameters_by_name, **pl_module.buffers_by_name}
+        for index, rows in enumerate(self.rows):
+            rows.append(
+                {
+                    "loss": float(pl_module.losses[index]),
+                    "rate": [group["lr"] for group in trainer.optimizers[0].param_groups],
+                    "step": trainer.global_step,
+                    "logged": {name: float(value[index]) for name, value in pl_module.step_values.items()},
+                    **{name: tensor[index].detach().clone() for name, tensor in tensors.items()},
+                }
+            )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, StackedLightningModule)
+        if not trainer.sanity_checking:
+            for index, rows in enumerate(self.rows):
+                values = {name: float(v[index]) for name, v in pl_module.validation_log.reduced().items()}
+                rows.append({"validation": values, "step": trainer.global_step})
+
+
+def recorded_alone(given: LightningCondition, replica: int) -> list[Row]:
+    """The rows of a fit of its own."""
+    recorder = Recorder()
+    with isolate_rng():
+        seed_everything(replica_seed(0, replica), verbose=False)
+        module = given.module()
+        count_draws(module, 0, replica)
+        data = given.data() if given.data is not None else None
+        trainer = make_trainer(given, DOUBLE, recorder)
+        if "max_epochs" not in given.trainer:
+            set_max_epochs(module, trainer, given)
+        source = {"datamodule": data} if isinstance(data, LightningDataModule) else {"train_dataloaders": data}
+        trainer.fit(module, **source)
+    return recorder.rows
+
+
+def recorded_stacked(given: LightningCondition) -> list[list[Row]]:
+    """The rows of each replica, fitted at once."""
+    recorder = StackedRecorder()
+    with isolate_rng():
+        prepared = PreparedReplicas(given, REPLICAS, 0)
+        trainer = make_trainer(given, DOUBLE, recorder, inference_mode=False)
+        if "max_epochs" not in given.trainer:
+            set_max_epochs(prepared.module, trainer, given)
+        trainer.fit(prepared.module, prepared.training, prepared.validation or None)
+    return recorder.rows
+
+
+def fitted_alone(given: LightningCondition, replica: int) -> ReplicaOutcome:
+    return train_one(given, replica_seed(0, replica), DOUBLE, draws_for=(0, replica))
+
+
+def assert_equal_rows(stacked: list[Row], alone: list[Row]) -> None:
+    assert len(stacked) == len(alone)
+    for row, expected in zip(stacked, alone, strict=True):
+        assert row.keys() == expected.keys()
+        for name, value in expected.items():
+            if isinstance(value, Tensor):
+                torch.testing.assert_close(row[name], value, rtol=1e-9, atol=1e-9)
+            elif name == "logged":  # epoch's values stay in callback_metrics for later batches
+                for logged, number in row[name].items():
+                    assert number == pytest.approx(value[logged], rel=1e-9, abs=1e-9)
+            else:
+                assert row[name] == pytest.approx(value, rel=1e-9, abs=1e-9)
+
+
+STACKED: dict[str, LightningCondition] = {
+    "classifier": condition(posted.Classifier),
+    "data drawn for each": condition(posted.Classifier, posted.Drawn),
+    "schedule by step": condition(posted.Scheduled),
+    "schedule by epoch": condition(posted.ByEpoch),
+    "schedule over all updates": condition(posted.OneCycle),
+    "state before the first step": condition(posted.Accumulators),
+    "autoencoder, a dict returned": condition(posted.Autoencoder),
+    "gru tagger": condition(posted.Tagger),
+    "residual network": condition(partial(posted.Classifier, posted.Residual)),
+    "transformer with dropout": condition(partial(posted.Classifier, posted.Encoder)),
+    "variational autoencoder": condition(posted.Variational),
+    "dict batches": condition(posted.OfDicts, posted.Named),
+    "several validation loaders": condition(posted.OfSeveralLoaders, posted.SeveralLoaders),
+    "loss weighted by a buffer": condition(posted.Weighted),
+    "reads the trainer": condition(posted.ReadsTheTrainer),
+    "clipping by norm, accumulation": condition(
+        posted.Classifier, trainer={"gradient_clip_val": 0.1, "accumulate_grad_batches": 2}
+    ),
+    "clipping by value": condition(
+        posted.Classifier, trainer={"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}
+    ),
+    "few epochs": condition(posted.Classifier, trainer={"max_epochs": 2}),
+    "validation within an epoch": condition(posted.Classifier, trainer={"val_check_interval": 2}),
+    "part of the batches": condition(posted.Classifier, trainer={"limit_train_batches": 2, "num_sanity_val_steps": 1}),
+}
+
+
+@pytest.mark.parametrize("name", STACKED)
+def test_replicas_fitted_at_once_are_those_fitted_alone(name: str) -> None:
+    stacked = recorded_stacked(STACKED[name])
+    alone = [recorded_alone(STACKED[name], replica) for replica in REPLICAS]
+    for rows, expected in zip(stacked, alone, strict=True):
+        assert_equal_rows(rows, expected)
+    assert stacked[0][0]["loss"] != stacked[1][0]["loss"]
+
+
+ONE_AT_A_TIME: list[tuple[LightningCondition, str]] = [
+    (condition(posted.WatchesItsMetric), "its scheduler watches a metric"),
+    (condition(posted.WithMetricObjects), "it holds a torchmetrics object, accuracy"),
+    (condition(posted.Appending), "it defines on_validation_epoch_end"),
+    (condition(posted.Remembering), "its training_step changes self.newest"),
+    (condition(posted.TwoOptimizers), "it optimizes manually"),
+    (condition(posted.ReadsNumbers), r"it calls \.item\(\)"),
+    (condition(posted.Branching), "it branches on a tensor's value"),
+    (condition(posted.Clamping), "it defines on_train_batch_end"),
+    (condition(posted.ByCurvature), "its optimizer LBFGS"),
+    (condition(posted.Classifier, posted.Augmented), "reading its data draws random numbers"),
+    (condition(posted.Classifier, trainer={"callbacks": Callback}), "its Trainer has the option callbacks"),
+]
+
+
+@pytest.mark.parametrize(("given", "reason"), ONE_AT_A_TIME, ids=[reason for _, reason in ONE_AT_A_TIME])
+def test_why_replicas_are_fitted_one_at_a_time_is_said(given: LightningCondition, reason: str) -> None:
+    with pytest.raises(NotStackableError, match=reason):
+        fit_stacked(given, REPLICAS, 0, DOUBLE)
+
+
+@pytest.mark.parametrize("metric", ["train_loss", "train_loss_epoch", "val_loss", "val_acc", "loss"])
+def test_the_target_is_met_after_as_many_updates_as_alone(metric: str) -> None:
+    module: Any = posted.Weighted if metric == "loss" else posted.Scheduled
+    sense: dict[str, Any] = {"at_least": 0.8} if metric == "val_acc" else {"at_most": 0.6}
+    given = condition(module, metric=metric, budget=20, **{"at_most": None, **sense})
+    together = fit_stacked(given, REPLICAS, 0, DOUBLE)
+    alone = [fitted_alone(given, replica) for replica in REPLICAS]
+    assert [outcome.steps for outcome in together] == [outcome.steps for outcome in alone]
+    assert [outcome.diverged for outcome in together] == [outcome.diverged for outcome in alone]
+
+
+def test_bits_do_not_depend_on_the_replicas_that_were_fitted_before() -> None:
+    given = condition(partial(posted.Classifier, posted.Encoder), metric="train_loss", at_most=0.5, budget=6)
+    (alone,) = train_jobs([(given, 1)], 0, DOUBLE)
+    both = list(train_jobs([(given, 0), (given, 1)], 0, DOUBLE))
+    assert both[1].first_replica == alone.first_replica == 16
+    assert both[1].trials.steps.tolist() == alone.trials.steps.tolist()
+    assert both[1].trials.run_digests is not None
+    assert alone.trials.run_digests is not None
+    assert np.array_equal(both[1].trials.run_digests, alone.trials.run_digests)
+
+
+def test_auto_fits_one_at_a_time_and_keeps_the_reason_where_it_must() -> None:
+    given = condition(posted.Branching, metric="train_loss", at_most=0.1, budget=1)
+    (block,) = train_jobs([(given, 0)], 0, DOUBLE)
+    assert block.one_at_a_time == "it branches on a tensor's value"
+    assert len(block.trials) == 16
+    (stacked,) = train_jobs([(condition(posted.Classifier, budget=1), 0)], 0, DOUBLE)
+    assert stacked.one_at_a_time == ""
+
+
+def test_stacked_true_makes_it_an_error_and_false_never_tries() -> None:
+    with pytest.raises(InputError, match=r"cannot be fitted together, because it branches .* leave stacked=True out"):
+        list(train_jobs([(condition(posted.Branching, stacked=True), 0)], 0, DOUBLE))
+    given = condition(posted.Classifier, stacked=False, budget=1)
+    (block,) = train_jobs([(given, 0)], 0, DOUBLE)
+    assert len(block.trials) == 2
+    assert block.one_at_a_time == ""
+
+
+def test_the_mode_is_part_of_the_content() -> None:
+    modes: list[Any] = ["auto", True, False]
+    contents = [condition(posted.Classifier, stacked=mode).content()["stacked"] for mode in modes]
+    assert contents == modes
+    with pytest.raises(InputError, match="stacked='yes' must be 'auto', True or False"):
+        condition(posted.Classifier, stacked="yes")
+
+
+def test_a_metric_that_nobody_logs_is_an_error() -> None:
+    with pytest.raises(
+        InputError, match=r"metric='nothing' was never logged in 2 updates; the module logged train_loss"
+    ):
+        fit_stacked(condition(posted.Classifier, metric="nothing", budget=2), REPLICAS, 0, DOUBLE)
+
+
+def test_the_generators_of_the_process_go_on() -> None:
+    before = torch.get_rng_state()
+    fit_stacked(condition(partial(posted.Classifier, posted.Encoder), budget=1), REPLICAS, 0, DOUBLE)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def diverging() -> LightningModule:
+    class Exploding(posted.Classifier):
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=1e308)
+
+    return Exploding(lambda: nn.Linear(6, 2))
+
+
+def test_a_metric_that_stops_being_finite_is_a_replica_that_diverged() -> None:
+    given = condition(diverging, metric="train_loss", at_most=1e-9, budget=5)
+    together = fit_stacked(given, REPLICAS, 0, DOUBLE)
+    alone = [fitted_alone(given, replica) for replica in REPLICAS]
+    assert [outcome.diverged for outcome in together] == [outcome.diverged for outcome in alone] == [True, True]
