@@ -1,5 +1,4 @@
 import random
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
