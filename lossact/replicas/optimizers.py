@@ -170,7 +170,7 @@ class TorchStackedOptimizer(StackedOptimizer):
         return self.optimizer.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state)
+        _load_bit_for_bit(self.optimizer, state)
 
 
 class TorchUnstackedOptimizers(StackedOptimizer):
@@ -216,7 +216,18 @@ class TorchUnstackedOptimizers(StackedOptimizer):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for row, optimizer in enumerate(self.optimizers):
-            optimizer.load_state_dict(state[str(row)])
+            _load_bit_for_bit(optimizer, state[str(row)])
+
+
+def _load_bit_for_bit(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load a state as torch does, and undo its casts: it turns all of a parameter's state into that one's dtype."""
+    optimizer.load_state_dict(state)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, saved in state["state"].items():
+        loaded = optimizer.state[parameters[index]]
+        for name, value in saved.items():
+            if isinstance(value, Tensor) and loaded[name].dtype != value.dtype:
+                loaded[name] = value.to(loaded[name].device, copy=True)
 
 
 @dataclass(frozen=True)

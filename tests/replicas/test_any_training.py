@@ -72,6 +72,7 @@ def train_alone(
     """What is measured before each update and after the last, of one network with torch's own optimiser."""
     data = one.data.sample(replica_generator(0, replica, DATA))
     x, y = torch.from_numpy(data.inputs), torch.from_numpy(data.targets)
+    assert one.target is not None
     shown = data.validation if one.target.split == "validation" else data
     assert shown is not None
     with torch.random.fork_rng():
