@@ -150,6 +150,7 @@ __all__ = [
     "Snapshot",
     "Store",
     "Target",
+    "TorchOptimizer",
     "Verdict",
     "__version__",
     "default_compute_config",

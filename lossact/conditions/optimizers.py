@@ -112,10 +112,6 @@ class Adam(RuleBasedOptimizer):
         check_number("epsilon", self.epsilon, above=0, at_most=FLOAT32_LIMIT, hint=1e-8)
         check_number("weight_decay", self.weight_decay, at_least=0, at_most=FLOAT32_LIMIT, hint=0.01)
 
-    @property
-    def rule_name(self) -> str:
-        return "nesterov" if self.nesterov else "sgd"
-
     def content(self) -> dict[str, Any]:
         """Return everything that decides an outcome, ready for JSON."""
         return {"kind": self.kind, **asdict(self)}

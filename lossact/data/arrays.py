@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lossact.checks import checked_arguments
-from lossact.data.dataset import Dataset, checked_dataset
+from lossact.data.dataset import Dataset, checked_dataset, input_arrays
 from lossact.data.source import DataSource
 from lossact.errors import DataError
 from lossact.fingerprint import fingerprint
@@ -20,7 +20,9 @@ class Arrays(DataSource):
     """One fixed set of examples; every replica trains on it, only its initial weights and its batches are its own.
 
     Args:
-        inputs: (n, ...) array or tensor; integers stay integers, all else becomes the setting's floating type.
+        inputs: (n, ...) array or tensor; integers stay integers, all else becomes the setting's floating type. For a
+            network of several inputs a tuple of arrays, which are its positional arguments, or a dict of arrays, which
+            are its keyword arguments.
         targets: (n, ...), likewise: integers for classes.
         validation: (inputs, targets) of examples that are only measured.
 
@@ -40,7 +42,7 @@ class Arrays(DataSource):
         one = checked_dataset(self.inputs, self.targets, self.validation, name="data")
         digest = hashlib.sha256()
         for part in (one, one.validation) if one.validation else (one,):
-            for array in (part.inputs, part.targets):
+            for array in (*input_arrays(part.inputs), part.targets):
                 digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
         object.__setattr__(self, "_set", one)
         object.__setattr__(self, "digest", digest.hexdigest())

@@ -1,5 +1,6 @@
 """The value every data source yields."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +15,13 @@ class Dataset:
     """Inputs with one target each.
 
     Attributes:
-        inputs: (n, ...); images are (n, height, width) float64.
+        inputs: (n, ...); images are (n, height, width) float64. A network of several inputs has a tuple or dict of
+            arrays.
         targets: (n, ...); (n,) float64 in {0, 1} for a network with one logit.
         validation: examples that are only measured, or None.
     """
 
-    inputs: NDArray[Any]
+    inputs: Any
     targets: NDArray[Any]
     validation: "Dataset | None" = None
 
@@ -38,23 +40,41 @@ def checked_dataset(inputs: Any, targets: Any, validation: Any = None, *, name: 
     Raises:
         DataError: they are no numbers, not finite, empty, or of unequal lengths.
     """
-    inputs, targets = (_numbers(array, f"{name}: {what}") for array, what in ((inputs, "inputs"), (targets, "targets")))
-    if inputs.ndim < 2 or 0 in inputs.shape:
-        raise DataError(f"{name}: inputs have shape {inputs.shape}; (examples, features, ...) with no zero is needed")
-    if len(inputs) != len(targets):
-        raise DataError(f"{name}: {len(inputs)} inputs and {len(targets)} targets; one target an input is needed")
+    targets = _numbers(targets, f"{name}: targets")
+    inputs = _checked_inputs(inputs, len(targets), name)
     if validation is None:
         return Dataset(inputs, targets)
     if not isinstance(validation, (tuple, list)) or len(validation) != 2:
         raise DataError(f"{name}: validation must be a pair (inputs, targets)")
     held_out = checked_dataset(*validation, name=f"{name}: validation")
-    for what, one, other in (("inputs", inputs, held_out.inputs), ("targets", targets, held_out.targets)):
+    pairs = zip(input_arrays(inputs), input_arrays(held_out.inputs), strict=True)
+    for what, one, other in (*(("inputs", *pair) for pair in pairs), ("targets", targets, held_out.targets)):
         if one.shape[1:] != other.shape[1:] or one.dtype != other.dtype:
             raise DataError(
                 f"{name}: validation {what} are {other.dtype} of shape {other.shape[1:]} each, those of training "
                 f"{one.dtype} of shape {one.shape[1:]}; make them alike"
             )
     return Dataset(inputs, targets, held_out)
+
+
+def input_arrays(inputs: Any) -> list[NDArray[Any]]:
+    """Return the arrays of a network's inputs, in order; of a dict, by name."""
+    if isinstance(inputs, Mapping):
+        return [inputs[name] for name in sorted(inputs)]
+    return list(inputs) if isinstance(inputs, tuple) else [inputs]
+
+
+def _checked_inputs(inputs: Any, n_targets: int, name: str) -> Any:
+    if isinstance(inputs, Mapping):
+        return {part: _checked_inputs(array, n_targets, f"{name}: {part}") for part, array in inputs.items()}
+    if isinstance(inputs, tuple) and all(hasattr(array, "shape") for array in inputs):
+        return tuple(_checked_inputs(array, n_targets, f"{name}: part {k}") for k, array in enumerate(inputs))
+    array = _numbers(inputs, f"{name}: inputs")
+    if array.ndim < 2 or 0 in array.shape:
+        raise DataError(f"{name}: inputs have shape {array.shape}; (examples, features, ...) with no zero is needed")
+    if len(array) != n_targets:
+        raise DataError(f"{name}: {len(array)} inputs and {n_targets} targets; one target an input is needed")
+    return array
 
 
 def _numbers(array: Any, name: str) -> NDArray[Any]:

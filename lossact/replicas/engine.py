@@ -100,8 +100,8 @@ def make_step(
     """The function that measures every replica and then moves those that still train.
 
     (parameters, optimizer_state, reached, diverged, inputs, targets, gradient_scale, *values)
-    -> (parameters, optimizer_state, reached, diverged, loss, metric). Loss and metric are those before the update. A resting
-    replica keeps its parameters, so what is measured of it stays as it was.
+    -> (parameters, optimizer_state, reached, diverged, loss, metric). Loss and metric are those before the update. A
+    resting replica keeps its parameters, so what is measured of it stays as it was.
 
     Args:
         network: the stacked network.

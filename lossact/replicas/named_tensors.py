@@ -31,6 +31,11 @@ def map_tensors(function: Callable[[Tensor], Any], inputs: Inputs) -> Any:
     return inputs
 
 
+def row_of(inputs: Inputs, row: int) -> Inputs:
+    """Return one replica's part of inputs or targets (sets, ...), sets = replicas or 1 (shared by all)."""
+    return map_tensors(lambda tensor: tensor[row % len(tensor)], inputs)
+
+
 def first_tensor(inputs: Inputs) -> Tensor:
     """Return the first tensor of a network's inputs."""
     while not isinstance(inputs, Tensor):

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torchmetrics
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -91,10 +92,28 @@ def averaged_as_torch_does(loss: Function) -> Function:
         reduced = copy.copy(loss)
         reduced.reduction = "mean"
         return reduced
-    if isinstance(loss, partial) and loss.func in (functional.cross_entropy, functional.nll_loss):
-        if loss.keywords.get("reduction") == "none":
-            return partial(loss.func, *loss.args, **{**loss.keywords, "reduction": "mean"})
+    known = isinstance(loss, partial) and loss.func in (functional.cross_entropy, functional.nll_loss)
+    if isinstance(loss, partial) and known and loss.keywords.get("reduction") == "none":
+        return partial(loss.func, *loss.args, **{**loss.keywords, "reduction": "mean"})
     return loss
+
+
+@dataclass(frozen=True)
+class OfOneBatch:
+    """A torchmetrics metric as a function of one batch, which keeps nothing of the batches before.
+
+    Attributes:
+        metric: the metric.
+    """
+
+    metric: torchmetrics.Metric
+
+    def __call__(self, outputs: Any, targets: Tensor) -> Tensor:
+        self.metric.to(targets.device).reset()
+        self.metric.update(outputs, targets)
+        value: Tensor = self.metric.compute()
+        self.metric.reset()
+        return value
 
 
 def check_learnable(loss: Tensor) -> None:

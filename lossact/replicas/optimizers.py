@@ -130,8 +130,11 @@ class TorchRecipe:
 
     def make(self, tensors: Tensors) -> torch.optim.Optimizer:
         """Make the optimiser of tensors by name."""
-        groups = [{"params": [tensors[name] for name in names], **own} for names, own in self.groups]
-        return self.kind(groups or list(tensors.values()), **self.arguments)
+        groups: list[Any] = [
+            {"params": [tensors[name] for name in names], **arguments} for names, arguments in self.groups
+        ]
+        make: Callable[..., torch.optim.Optimizer] = self.kind
+        return make(groups or list(tensors.values()), **self.arguments)
 
 
 def is_elementwise(kind: type) -> bool:
@@ -155,8 +158,8 @@ class TorchStackedOptimizer(StackedOptimizer):
     def step(self, gradients: Tensors, rests: Tensor, closure: Closure) -> None:
         tensors = []
         for leaf in self.moving.values():
-            state = [one for one in self.optimizer.state.get(leaf, {}).values() if isinstance(one, Tensor)]
-            tensors += [leaf.detach(), *(one for one in state if one.shape[:1] == leaf.shape[:1])]
+            state = [value for value in self.optimizer.state.get(leaf, {}).values() if isinstance(value, Tensor)]
+            tensors += [leaf.detach(), *(value for value in state if value.shape[:1] == leaf.shape[:1])]
         put_back = keep_resting(tensors, rests)
         for name, leaf in self.moving.items():
             leaf.grad = gradients[name]
@@ -244,8 +247,8 @@ class Clipping:
 
     def clip_one(self, parameters: Iterable[Tensor]) -> None:
         """Clip the gradients of one network's parameters in place."""
-        moving = [parameter for parameter in parameters if parameter.grad is not None]
-        self.clip({str(k): parameter.grad.unsqueeze(0) for k, parameter in enumerate(moving)})  # views
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self.clip({str(k): gradient.unsqueeze(0) for k, gradient in enumerate(gradients)})  # views
 
 
 NO_CLIPPING = Clipping()

@@ -151,22 +151,25 @@ def metric_stacks(networks: StackedModule, inputs: Inputs, targets: Tensor) -> b
     Raises:
         InputError: network or loss cannot be stacked; the message names the part.
     """
-    data = map_tensors(lambda tensor: tensor.unsqueeze(0), (inputs, targets))
+    batch, answers = map_tensors(lambda tensor: tensor.unsqueeze(0), (inputs, targets))
     context = PassContext(Stage.TRAINING, 0)
+    measures = networks.objective.metric is not None
     with torch.no_grad():
-        networks.metric_stacks = False
+        networks.metric_stacks = not measures
         with _naming_part(networks.module) as path:
             try:
-                networks.learn(*data, context, rows=slice(0, 1))
-                networks.measure(*data, context)
+                networks.learn(batch, answers, context, rows=slice(0, 1))
+                networks.measure(batch, answers, context)
             except FAILURES as error:
                 raise InputError(
                     f"{path.part} cannot be stacked by torch.func.vmap ({first_line(error)}); {ONE_AT_A_TIME}, or "
                     "write it in operations that torch.func.vmap knows"
                 ) from None
         networks.metric_stacks = True
+        if not measures:
+            return True
         try:
-            networks.learn(*data, context, rows=slice(0, 1))
+            networks.learn(batch, answers, context, rows=slice(0, 1))
         except FAILURES:
             return False
     return True

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.modules import eval_mode, layers_of, trained_names
-from lossact.replicas.named_tensors import Inputs, Tensors, map_tensors, n_sets
+from lossact.replicas.named_tensors import Inputs, Tensors, map_tensors, n_sets, row_of
 from lossact.replicas.objective import Objective
 from lossact.replicas.passes import LearningPass, PassContext, Stage, run_pass
 
@@ -114,7 +114,7 @@ class StackedModule:
             loss = self.objective.mean_loss(outputs, targets)
             if not self.metric_stacks:
                 return loss, loss, outputs
-            return loss, self.objective.mean_metric(outputs, targets) if self.objective.metric else loss, None
+            return loss, self.objective.mean_metric(outputs, targets) if self.objective.metric else loss, ()
 
         network = partial(self._call, tensors)
         with self._drawing(replica, context):
@@ -154,7 +154,7 @@ class StackedModule:
             return metric
         values = []
         for row in range(len(metric)):
-            answer = map_tensors(lambda tensor, row=row: tensor[row].detach(), outputs)
+            answer = row_of(map_tensors(torch.Tensor.detach, outputs), row)
             values.append(self.objective.mean_metric(answer, targets[row % len(targets)]))
         return torch.stack(values)
 

@@ -1,6 +1,6 @@
 """Modules side by side, each run by itself: slower, but anything a forward pass does stays its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lossact.replicas.draws import Moment, PlainPass, module_paths
 from lossact.replicas.modules import eval_mode, trained_names
-from lossact.replicas.named_tensors import Inputs, map_tensors
+from lossact.replicas.named_tensors import Inputs, Tensors, row_of
 from lossact.replicas.objective import Objective, check_learnable
 from lossact.replicas.passes import LearningPass, PassContext, Stage, run_pass
 
@@ -27,8 +27,6 @@ class UnstackedModules:
         seed: the experiment's; what a pass draws comes from it, the replica and the moment.
     """
 
-    layers: dict[str, list[str]] = {}  # one more forward pass would draw random numbers and change buffers
-
     def __init__(self, modules: Sequence[nn.Module], objective: Objective, replicas: Sequence[int], seed: int) -> None:
         self.modules, self.objective = list(modules), objective
         self.replicas = torch.tensor(list(replicas))
@@ -41,17 +39,16 @@ class UnstackedModules:
         """One ordinary network, of the shapes that each has."""
         return self.modules[0]
 
+    @property
+    def layers(self) -> dict[str, list[str]]:
+        """None: one more forward pass would draw random numbers and change what a module holds."""
+        return {}
+
     def _share(self) -> None:
         """Have each module's parameters and buffers be rows of stacked tensors."""
-        of_modules = [(dict(module.named_parameters()), dict(module.named_buffers())) for module in self.modules]
-        self.parameters, self.buffers = (
-            {name: torch.stack([tensors[name].detach() for tensors in by_name]) for name in by_name[0]}
-            for by_name in zip(*of_modules, strict=True)
-        )
-        for row, tensors_of_module in enumerate(of_modules):
-            for stacked, tensors in zip((self.parameters, self.buffers), tensors_of_module, strict=True):
-                for name, tensor in tensors.items():
-                    tensor.data = stacked[name][row]
+        parameters = [dict(module.named_parameters()) for module in self.modules]
+        buffers = [dict(module.named_buffers()) for module in self.modules]
+        self.parameters, self.buffers = _rows_of_stacked(parameters), _rows_of_stacked(buffers)
 
     def to(self, device: torch.device) -> None:
         """Move everything to a device."""
@@ -115,14 +112,14 @@ class UnstackedModules:
         answers = []
         for row, module in enumerate(self.modules):
             with eval_mode(module), self._drawing(row, PREDICTION), torch.no_grad():
-                own = map_tensors(lambda tensor, row=row: tensor[row % len(tensor)], inputs)
+                own = row_of(inputs, row)
                 answers.append(
                     run_pass(module, own, lambda outputs: outputs, replica=self.replicas[row], context=PREDICTION)
                 )
         return _stack_alike(answers)
 
     def _run(self, row: int, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:
-        own_inputs, own_targets = map_tensors(lambda tensor: tensor[row % len(tensor)], (inputs, targets))
+        own_inputs, own_targets = row_of((inputs, targets), row)
         loss, metric = run_pass(
             self.modules[row],
             own_inputs,
@@ -136,6 +133,15 @@ class UnstackedModules:
         """Random numbers of one replica's pass."""
         moment = Moment(self.seed, context.stage, context.batch_index)
         return PlainPass(moment, int(self.replicas[row]), self.paths[row]).active()
+
+
+def _rows_of_stacked(by_name: Sequence[Mapping[str, Tensor]]) -> Tensors:
+    """Stack tensors by name, and have the given ones be the rows of the stacked ones."""
+    stacked = {name: torch.stack([tensors[name].detach() for tensors in by_name]) for name in by_name[0]}
+    for row, tensors in enumerate(by_name):
+        for name, tensor in tensors.items():
+            tensor.data = stacked[name][row]
+    return stacked
 
 
 def _stack_alike(answers: Sequence[Any]) -> Any:

@@ -9,8 +9,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lossact.conditions.condition import Condition
 from lossact.replicas.flat_population import FlatPopulation
+from lossact.running.examples import DTYPES, data_sets, stacked_arrays
 from lossact.running.runner import fit
-from lossact.running.stacking import DTYPES, data_sets, stacked_arrays, stacked_training
+from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.stacked import StackedReplicasModule
 

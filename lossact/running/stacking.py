@@ -1,18 +1,19 @@
-"""Builds the LightningModule of many replicas: their data, their networks and starts, and the numbers of each."""
+"""Build the LightningModule of many replicas: their data, their networks, their optimiser and their start."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+import torchmetrics
 from numpy.typing import NDArray
 from torch import nn
 
 from lossact.checks import EMPTY
 from lossact.conditions.condition import Condition
 from lossact.conditions.measures import Loss, Metric, Target
-from lossact.conditions.optimizers import Optimizer, TorchOptimizer
-from lossact.data import Dataset, GeneratedData
+from lossact.conditions.optimizers import Optimizer, RuleBasedOptimizer, TorchOptimizer
 from lossact.errors import InputError
 from lossact.functional import is_correct
 from lossact.models import plain_network
@@ -25,7 +26,7 @@ from lossact.replicas.modules import cast_module, freeze, make_modules
 from lossact.replicas.named_population import NamedPopulation
 from lossact.replicas.named_tensors import Tensors, first_tensor, map_tensors
 from lossact.replicas.network import image_sides, stacked_network
-from lossact.replicas.objective import Objective
+from lossact.replicas.objective import Objective, OfOneBatch
 from lossact.replicas.optimizers import (
     Clipping,
     RuleOptimizer,
@@ -39,24 +40,28 @@ from lossact.replicas.passes import Networks
 from lossact.replicas.population import Population
 from lossact.replicas.probe import check_alike, check_stackable, metric_stacks, probe
 from lossact.replicas.random_streams import (
-    DATA,
     ORDER,
     TEST,
     WEIGHTS,
-    isolate_rng,
     replica_generator,
-    sample_for_replica,
 )
 from lossact.replicas.stacked_module import StackedModule
 from lossact.replicas.unstacked_modules import UnstackedModules
 from lossact.replicas.update_rules import UPDATE_RULES, UpdateRule
+from lossact.running.examples import (
+    DTYPES,
+    ReplicaKey,
+    as_trained,
+    check_targets,
+    checked_batch_size,
+    data_sets,
+    stacked_arrays,
+    validation_sets,
+)
 from lossact.training.base import ExampleSets, MeasurementPlan, RunDescription
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.loaders import Examples
 from lossact.training.stacked import StackedReplicasModule
-
-ReplicaKey = tuple[Condition, int]  # a condition that replicas may be stacked of, and a replica of it
-DTYPES = {"32-true": torch.float32, "64-true": torch.float64, "bf16-mixed": torch.float32}  # of the parameters
 
 
 def stacked_training(
@@ -97,15 +102,15 @@ def stack_replicas(
     dtype = DTYPES[compute_config.precision]
     condition, _ = members[0]
     sets = data_sets(members, seed)
-    training = stacked_arrays(sets, dtype)
-    _check_targets(condition, training[1])
+    training = as_trained(condition, stacked_arrays(sets, dtype), dtype)
+    check_targets(condition, training[1])
     held_out = validation_sets(members, seed, sets)
-    validation = None if held_out is None else stacked_arrays(held_out, dtype)
+    validation = None if held_out is None else as_trained(condition, stacked_arrays(held_out, dtype), dtype)
     if validation is not None and condition.target.split == "validation":
-        _check_targets(condition, validation[1])
+        check_targets(condition, validation[1])
     test = None
     if fresh_test_data and condition.data.per_replica:
-        test = stacked_arrays(data_sets(members, seed, TEST), dtype)
+        test = as_trained(condition, stacked_arrays(data_sets(members, seed, TEST), dtype), dtype)
     examples = ExampleSets(training=training, validation=validation, test=test)
     batches = None
     n_examples = training[1].shape[1]
@@ -137,32 +142,14 @@ def plan_of(condition: Condition, *, curves_of: int = 0) -> MeasurementPlan:
     )
 
 
-def _check_targets(condition: Condition, targets: torch.Tensor) -> None:
-    """Losses with a name are of the sigmoid of one logit."""
-    if isinstance(condition.loss, str) and (targets.ndim != 2 or not ((targets == 0) | (targets == 1)).all()):
-        raise InputError(
-            f"{condition}: loss={condition.loss!r} needs targets of shape (examples,) in {{0, 1}}; those of the data "
-            f"have shape {tuple(targets.shape[1:])}, from {targets.min():g} to {targets.max():g}; "
-            "for others give a function (outputs, targets) -> losses"
-        )
-
-
-def checked_batch_size(condition: Condition, n_examples: int) -> int | None:
-    """The condition's batch size.
-
-    Raises:
-        InputError: there are fewer examples.
-    """
-    if condition.batch_size is not None and condition.batch_size > n_examples:
-        raise InputError(f"{condition}: batch_size={condition.batch_size} must be at most the {n_examples} examples")
-    return condition.batch_size
-
-
 def objective_of(condition: Condition) -> Objective:
     """Loss and metric that the condition names."""
     measure = condition.target.measure
     if isinstance(measure, Metric):
-        return Objective(condition.loss, measure.function)
+        function = measure.function
+        return Objective(
+            condition.loss, OfOneBatch(function) if isinstance(function, torchmetrics.Metric) else function
+        )
     return Objective(condition.loss, is_correct if condition.measures_accuracy else None)
 
 
@@ -185,7 +172,7 @@ def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples
         assert not isinstance(config, ModuleFactory)
         image_shape = tuple(inputs.shape[2:])
         starts = [_flat_start(condition, image_shape, seed, replica) for condition, replica in members]
-        rule = UPDATE_RULES[condition.optimizer.rule_name]
+        rule = _rule_of(condition.optimizer)
         return FlatPopulation(
             stacked_network(config, image_shape, str(condition.loss)),
             torch.from_numpy(np.stack(starts)).to(dtype),
@@ -204,12 +191,17 @@ def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples
         if recipe is not None:
             kind = TorchStackedOptimizer if recipe.elementwise else TorchUnstackedOptimizers
             return kind(recipe, parameters)
-        rule = UPDATE_RULES[condition.optimizer.rule_name]
-        return RuleOptimizer(rule, parameters, _hyperparameters(rule, optimizers, dtype))
+        rule = _rule_of(condition.optimizer)
+        return RuleOptimizer(rule, parameters, list(_hyperparameters(rule, optimizers, dtype)))
 
     return NamedPopulation(
         networks, make_optimizer, bias_gradient_scale=bias_gradient_scale, clipping=clipping_of(condition)
     )
+
+
+def _rule_of(optimizer: Optimizer) -> UpdateRule:
+    assert isinstance(optimizer, RuleBasedOptimizer)
+    return UPDATE_RULES[optimizer.rule_name]
 
 
 def _hyperparameters(rule: UpdateRule, optimizers: Sequence[Optimizer], dtype: torch.dtype) -> torch.Tensor:
@@ -247,6 +239,11 @@ def _networks(members: Sequence[ReplicaKey], seed: int, training: Examples, dtyp
         modules, objective, replicas, changing=report.changed_buffers, draws_by=seed if report.draws else None
     )
     networks.metric_stacks = metric_stacks(networks, *shown)
+    if not networks.metric_stacks:
+        warnings.warn(
+            f"metric {condition.metric_name} is measured replica by replica, for torch.func.vmap does not take it",
+            stacklevel=2,
+        )
     return networks
 
 
@@ -319,7 +316,7 @@ def _flat_start(condition: Condition, image_shape: tuple[int, ...], seed: int, r
 
 
 def plain_networks(members: Sequence[ReplicaKey], seed: int, image_shape: tuple[int, ...]) -> list[nn.Module]:
-    """Each replica's network as a module of its own, with the weights that it starts from, in double precision."""
+    """Make each replica's network as a module of its own, with the weights that it starts from, in double precision."""
     config = members[0][0].network_config
     if isinstance(config, ModuleFactory):
         return make_modules(config, [_torch_seed(seed, replica, WEIGHTS) for _, replica in members])
@@ -331,46 +328,6 @@ def plain_networks(members: Sequence[ReplicaKey], seed: int, image_shape: tuple[
         )
         networks.append(network)
     return networks
-
-
-def data_sets(members: Sequence[ReplicaKey], seed: int, stream: int = DATA) -> list[Dataset]:
-    """Each replica's data, or the one set that all share."""
-    drawn = members if members[0][0].data.per_replica else members[:1]
-    if isinstance(members[0][0].data, GeneratedData):
-        with isolate_rng():
-            return [sample_for_replica(condition.data.sample, seed, replica, stream) for condition, replica in drawn]
-    return [condition.data.sample(replica_generator(seed, replica, stream)) for condition, replica in drawn]
-
-
-def validation_sets(
-    members: Sequence[ReplicaKey], seed: int, sets: Sequence[Dataset] | None = None
-) -> list[Dataset] | None:
-    """What each replica is only measured on, or None where the data have none.
-
-    Raises:
-        InputError: they have none, and the target is about them.
-    """
-    sets = data_sets(members, seed) if sets is None else sets
-    held_out = [one.validation for one in sets if one.validation is not None]
-    if len(held_out) == len(sets):
-        return held_out
-    condition, _ = members[0]
-    if condition.target.split == "validation":
-        raise InputError(f"{condition}: its target is on validation data, and its data have none")
-    return None
-
-
-def stacked_arrays(sets: Sequence[Dataset], dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (sets, n, ...) and labels (sets, n, ...); integers stay what they are."""
-    stacked = []
-    for name in ("inputs", "targets"):
-        arrays = [getattr(each, name) for each in sets]
-        if len({(array.shape, array.dtype) for array in arrays}) > 1:
-            shapes = sorted({str(array.shape) for array in arrays})
-            raise InputError(f"data: {name} of replicas have shapes {', '.join(shapes)}; all replicas must share one")
-        tensor = torch.from_numpy(np.stack(arrays))
-        stacked.append(tensor.to(dtype) if tensor.is_floating_point() else tensor)
-    return stacked[0], stacked[1]
 
 
 def replica_seed(seed: int, replica: int) -> int:

@@ -17,18 +17,21 @@ from lossact.replicas.minibatches import Minibatches
 from lossact.replicas.modules import cast_module
 from lossact.replicas.named_tensors import first_tensor, map_tensors
 from lossact.replicas.random_streams import ORDER, TEST, replica_generator
-from lossact.running.stacking import (
+from lossact.running.examples import (
     ReplicaKey,
+    check_targets,
     checked_batch_size,
-    clipping_of,
     data_sets,
+    stacked_arrays,
+    validation_sets,
+)
+from lossact.running.stacking import (
+    clipping_of,
     objective_of,
     plain_networks,
     plan_of,
     stack_replicas,
-    stacked_arrays,
     torch_recipe,
-    validation_sets,
 )
 from lossact.storage.curve_files import CURVES_KEPT
 from lossact.storage.trials import Trials
@@ -79,6 +82,7 @@ def _single(condition: Condition, replica: int, seed: int, metadata: Mapping[str
     member: list[ReplicaKey] = [(condition, replica)]
     dtype = torch.float64
     training = _only(stacked_arrays(data_sets(member, seed), dtype))
+    check_targets(condition, training[1].unsqueeze(0))
     held_out = validation_sets(member, seed)
     test = None
     if condition.data.per_replica:
@@ -143,5 +147,5 @@ def torch_optimizer(optimizer: Optimizer, network: nn.Module) -> torch.optim.Opt
         arguments["betas"] = arguments.pop("beta1"), arguments.pop("beta2")
         arguments["eps"] = arguments.pop("epsilon")
     assert isinstance(optimizer, RuleBasedOptimizer)
-    made: torch.optim.Optimizer = KINDS[optimizer.kind](network.parameters(), **arguments)
-    return made
+    kind: type[torch.optim.Optimizer] = KINDS[optimizer.kind]
+    return kind(network.parameters(), **arguments)

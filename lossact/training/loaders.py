@@ -48,14 +48,14 @@ class UpdateBatches:
         return self.budget + 1
 
     def __iter__(self) -> Iterator[Examples]:
-        inputs, targets = self.examples
         orders = self.batches() if self.batches is not None else None
         first = self.seen()
         for at in range(self.budget + 1):
             index = None if orders is None else orders.next()[0]
             if at >= first:
-                yield (
-                    self.examples
-                    if index is None
-                    else (map_tensors(lambda tensor: tensor[index], inputs), targets[index])
-                )
+                yield self.examples if index is None else _at(self.examples, index)
+
+
+def _at(examples: Examples, index: Tensor) -> Examples:
+    inputs, targets = examples
+    return map_tensors(lambda tensor: tensor[index], inputs), targets[index]

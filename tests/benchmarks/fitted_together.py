@@ -2,8 +2,8 @@
 
     python tests/benchmarks/fitted_together.py --json PATH
 
-Both are timed in turns, in one process. Rows: {"module", "seconds_together", "seconds_one_at_a_time", "ratio", "reason"},
-for 64 replicas; one at a time some are fitted, and the time of one is multiplied.
+Both are timed in turns, in one process. Rows, for 64 replicas: {"module", "seconds_together", "seconds_one_at_a_time",
+"ratio", "reason"}. One block of 16 is fitted together and one replica alone in each turn, and their times are multiplied.
 """
 
 import argparse

@@ -1,8 +1,11 @@
 """Replica-steps a second of lossact and of what else one could use, interleaved in one run.
 
     python tests/benchmarks/throughput.py --json throughput.json
+    python tests/benchmarks/throughput.py --networks
+    python tests/benchmarks/throughput.py --networks --device cuda
 
-A replica-step is one forward, backward and update of one network on its whole batch of 64 images. Everything is warmed
+A replica-step is one forward, backward and update of one network on its whole batch (64 images; 128
+examples for users' networks). Everything is warmed
 up first (compilers included, reported apart), then all engines of a workload run in turn, several times; medians count.
 """
 
@@ -22,17 +25,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from lossact import SGD, Accuracy, CNNConfig, Condition, ImageFiles, LineImages, MLPConfig, RandomImages
+from lossact import SGD, CNNConfig, Condition, ImageFiles, LineImages, Loss, MLPConfig, RandomImages
 from lossact.models import CNN, MLP
-from lossact.replicas.engine import StoppingCriterion
 from lossact.replicas.random_streams import DATA, replica_generator
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.benchmarks import peers
+from tests.benchmarks import networks, peers
 
+NEVER = Loss().at_most(-1.0)  # nobody rests
 THREADS = torch.get_num_threads()
 # Multiplications and additions of one replica-step: forward, gradients of the weights, of the hidden layer.
 MLP_FLOP = 2 * 64 * (2 * (16 * 4 + 4) + 4)
@@ -51,27 +54,26 @@ class Engine:
 
 def mlp_condition(data: RandomImages | ImageFiles) -> Condition:
     return Condition(
-        network=MLPConfig(activation="sigmoid"), loss="l2", data=data, budget=1000, target=Accuracy().at_least(1.0),
+        network=MLPConfig(activation="sigmoid"), loss="l2", data=data, budget=1000, target=NEVER,
         optimizer=SGD(learning_rate=0.1, momentum=0.99, weight_decay=5e-4),
     )  # fmt: skip
 
 
 CNN_CONDITION = Condition(
-    network=CNNConfig(activation="relu"), loss="cross_entropy", data=LineImages(), budget=1000,
+    network=CNNConfig(activation="relu"), loss="cross_entropy", data=LineImages(), budget=1000, target=NEVER,
     optimizer=SGD(learning_rate=0.01, momentum=0.99, weight_decay=5e-4),
 )  # fmt: skip
 
 
-def lossact(condition: Condition, replicas: int, compiled: bool, updates: int) -> float:
+def lossact(condition: Condition, replicas: int, compiled: bool, updates: int, *, device: str = "cpu") -> float:
     """Through the Trainer, launch by launch, every replica training to the end of its budget."""
-    compute_config = ComputeConfig(threads=THREADS, compiled=compiled)
+    compute_config = ComputeConfig(device=device, threads=THREADS, compiled=compiled)
     condition = replace(condition, budget=updates)
     width = max(condition.network_config.blocks_at_once, THREADS if compiled else 1)
     at_once = min(replicas, condition.block * width)
     seconds = 0.0
     for first in range(0, replicas, at_once):
         module = stacked_training(condition, 0, range(first, first + at_once), compute_config)
-        module.criterion = StoppingCriterion(2.0)  # nobody rests
         begin = time.perf_counter()
         fit(module, compute_config)
         seconds += time.perf_counter() - begin
@@ -80,7 +82,7 @@ def lossact(condition: Condition, replicas: int, compiled: bool, updates: int) -
 
 def data_of(condition: Condition, n: int) -> tuple[torch.Tensor, torch.Tensor]:
     sets = [condition.data.sample(replica_generator(0, r, DATA)) for r in range(n)]
-    images, labels = (np.stack([getattr(one, name) for one in sets]) for name in ("images", "labels"))
+    images, labels = (np.stack([getattr(one, name) for one in sets]) for name in ("inputs", "targets"))
     return torch.from_numpy(images).float(), torch.from_numpy(labels).float()
 
 
@@ -121,6 +123,43 @@ def cnn_engines(n: int) -> list[Engine]:
     return engines
 
 
+def network_engines(name: str, n: int, device: str) -> list[Engine]:
+    """Engines for a user's network."""
+    updates = 10 if device == "cpu" else 60
+    engines = [
+        Engine("lossact", n, partial(networks.by_lossact, name, n, device), updates),
+        Engine("torch.func.vmap", n, partial(networks.by_vmap, name, n, device), updates),
+        Engine("torch loop, one at a time", 1, partial(networks.one_at_a_time, name, device), updates),
+    ]
+    if device == "cuda":
+        graph = partial(networks.by_vmap, name, n, device, graph=True)
+        engines += [
+            Engine("torch.func.vmap, CUDA graph", n, graph, updates),
+            Engine("torch.func.vmap, compiled, CUDA graph", n, partial(graph, compiled=True), updates),
+            Engine(
+                "torch loop, one at a time, CUDA graph", 1,
+                partial(networks.one_at_a_time, name, device, graph=True), updates,
+            ),
+        ]  # fmt: skip
+    return engines
+
+
+def built_in_engines(device: str) -> list[tuple[str, list[Engine]]]:
+    """lossact's built-in networks alone, eager and compiled, on a device."""
+    workloads = []
+    for condition, name, sizes, updates in (
+        (mlp_condition(RandomImages()), "MLP, data per replica", (512, 4096, 32768), 400),
+        (CNN_CONDITION, "CNN, data per replica", (16, 256, 1024), 40),
+    ):
+        for n in sizes:
+            engines = [
+                Engine(label, n, partial(lossact, condition, n, compiled, device=device), updates)
+                for label, compiled in (("lossact", False), ("lossact, compiled", True))
+            ]
+            workloads.append((name, engines))
+    return workloads
+
+
 def matrix_product_rate() -> float:
     """FLOP/s of a large float32 matrix product on this machine, now."""
     a = torch.randn(2048, 2048)
@@ -132,8 +171,8 @@ def matrix_product_rate() -> float:
     return 2 * 2048**3 / statistics.median(seconds)
 
 
-def measure(workload: str, engines: list[Engine], flop: int, repeats: int) -> list[dict[str, float | str | int]]:
-    """Rows for one workload, and a line of text for each."""
+def measure(workload: str, engines: list[Engine], flop: int | None, repeats: int) -> list[dict[str, float | str | int]]:
+    """Rows for one workload, and a line of text for each; without `flop` rates are not held against the machine's."""
     first: list[float] = []
     for engine in engines:
         begin = time.perf_counter()
@@ -142,29 +181,28 @@ def measure(workload: str, engines: list[Engine], flop: int, repeats: int) -> li
     seconds: list[list[float]] = [[] for _ in engines]
     rates: list[float] = []
     for _ in range(repeats):
-        rates.append(matrix_product_rate())
+        if flop is not None:
+            rates.append(matrix_product_rate())
         for engine, each in zip(engines, seconds, strict=True):
             each.append(engine.run(engine.updates))
     rows: list[dict[str, float | str | int]] = []
     medians = [statistics.median(each) for each in seconds]
     fastest = min(m for m, e in zip(medians, engines, strict=True) if e.name.startswith("lossact"))
     for engine, median, begin in zip(engines, medians, first, strict=True):
-        share = flop / median / statistics.median(rates)
-        print(
-            f"{workload:22} {engine.name:36} {engine.replicas:5} {1 / median:12,.0f}/s  "
-            f"lossact x{median / fastest:8.2f}  {flop / median / 1e9:7.2f} GFLOP/s  {share:4.0%}  first {begin:5.1f} s",
-            flush=True,
-        )
-        rows.append(
-            {
-                "workload": workload,
-                "engine": engine.name,
-                "replicas": engine.replicas,
-                "replica_steps_per_second": 1 / median,
-                "matrix_product_share": share,
-                "first_call_seconds": begin,
-            }
-        )
+        row: dict[str, float | str | int] = {
+            "workload": workload,
+            "engine": engine.name,
+            "replicas": engine.replicas,
+            "replica_steps_per_second": 1 / median,
+            "first_call_seconds": begin,
+        }
+        line = f"{workload:22} {engine.name:38} {engine.replicas:5}"
+        line += f" {1 / median:12,.0f}/s  lossact x{median / fastest:6.2f}"
+        if flop is not None:
+            row["matrix_product_share"] = flop / median / statistics.median(rates)
+            line += f"  {flop / median / 1e9:7.2f} GFLOP/s  {row['matrix_product_share']:4.0%}"
+        print(f"{line}  first {begin:5.1f} s", flush=True)
+        rows.append(row)
     return rows
 
 
@@ -174,12 +212,23 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows here")
     parser.add_argument("--repeats", type=int, default=5, help="interleaved repeats (default: 5)")
     parser.add_argument("--replicas", type=int, nargs="*", default=[64, 512, 2048, 4096], help="of the MLP")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: cpu)")
+    parser.add_argument("--networks", action="store_true", help="users' networks alone, beside plain torch")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     if not peers.HAS_JAX:
         print("jax is not installed; its engines are left out")
     rows = []
+    if arguments.networks or arguments.device == "cuda":
+        for name, (_, _, sizes) in networks.NETWORKS.items():
+            for n in sizes[arguments.device]:
+                rows += measure(name, network_engines(name, n, arguments.device), None, arguments.repeats)
+        if arguments.device == "cuda" and not arguments.networks:
+            for name, engines in built_in_engines(arguments.device):
+                rows += measure(name, engines, None, arguments.repeats)
+        write(rows, arguments.json)
+        return
     shared = mlp_condition(one_data_set())
     for n in arguments.replicas:
         rows += measure(
@@ -188,8 +237,12 @@ def main() -> None:
         rows += measure("MLP, one data set", mlp_engines(shared, n), MLP_FLOP, arguments.repeats)
     for n in (16, 64):
         rows += measure("CNN, data per replica", cnn_engines(n), CNN_FLOP, arguments.repeats)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+    write(rows, arguments.json)
+
+
+def write(rows: list[dict[str, float | str | int]], path: Path | None) -> None:
+    if path is not None:
+        path.write_text(json.dumps(rows, indent=2) + "\n")
 
 
 def one_data_set() -> ImageFiles:

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lossact import Accuracy, Condition, ImageFiles, MLPConfig, RandomImages
-from lossact.replicas.engine import StoppingCriterion, make_step
-from lossact.replicas.modules import StackedModule
 from lossact.replicas.objective import Objective
-from lossact.replicas.update_rules import UPDATE_RULES
+from lossact.replicas.passes import PassContext, Stage
+from lossact.replicas.stacked_module import StackedModule
 from lossact.running.jobs import TrainedBlock
 from lossact.running.runner import fit, train_jobs
 from lossact.running.snapshots import record_snapshots
 from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
 from tests.conftest import PAIRS, report_condition, train_blocks, with_sgd
+from tests.replicas.test_stacked_mlp import network_of, start_of
 
 SINGLE = ComputeConfig(threads=2)
 
@@ -88,8 +88,9 @@ def test_shared_data_equal_the_same_data_for_each(shared_images: ImageFiles) -> 
     double = ComputeConfig(precision="64-true", threads=1)
     module = stacked_training(condition, 0, range(5), double)
     many = module.inputs.expand(5, -1, -1).contiguous(), module.targets.expand(5, -1).contiguous()
-    shared = module.network.loss_and_gradient(module.start, module.inputs, module.targets)
-    each = module.network.loss_and_gradient(module.start, *many)
+    network = network_of(module)
+    shared = network.loss_and_gradient(start_of(module), module.inputs, module.targets)
+    each = network.loss_and_gradient(start_of(module), *many)
     for a, b in zip(shared, each, strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12, atol=1e-15)
 
@@ -145,9 +146,9 @@ def test_a_sick_replica_leaves_its_neighbours_alone() -> None:
     condition = report_condition(budget=200)
     healthy = stacked_training(condition, 0, range(64), SINGLE, curves_of=64)
     sick = stacked_training(condition, 0, range(64), SINGLE, curves_of=64)
-    sick.start[10, 0] = torch.inf
-    sick.start[20, 7] = torch.nan
-    sick.numbers[0, 30] = 1e30
+    start_of(sick)[10, 0] = torch.inf
+    start_of(sick)[20, 7] = torch.nan
+    sick.population.hyperparameters.values[0][30] = 1e30  # type: ignore[attr-defined]
     for module in (healthy, sick):
         fit(module, SINGLE)
     a, b = healthy.outcome(), sick.outcome()
@@ -195,8 +196,10 @@ def test_the_fit_ends_when_all_are_done() -> None:
 @pytest.mark.parametrize("updates_per_step", [1, 7, 1000])
 def test_chunks_change_nothing(updates_per_step: int) -> None:
     condition = report_condition(budget=30)
-    whole, parts = (stacked_training(condition, 0, range(64), SINGLE, curves_of=64) for _ in range(2))
-    parts.updates_per_step = updates_per_step
+    whole, parts = (
+        stacked_training(condition, 0, range(64), SINGLE, curves_of=64, updates_per_step=chunk)
+        for chunk in (None, updates_per_step)
+    )
     for module in (whole, parts):
         fit(module, SINGLE)
     np.testing.assert_array_equal(whole.outcome().loss, parts.outcome().loss)
@@ -223,9 +226,12 @@ def test_compiled_slices_equal_a_loop_of_eager_steps(replicas: int) -> None:
     condition = report_condition(budget=260)
     compute_config = ComputeConfig(precision="64-true", threads=2)
     eager, sliced = (
-        stacked_training(condition, 0, range(replicas), compute_config, curves_of=replicas) for _ in range(2)
-    )
-    sliced.compiled, sliced.updates_per_step = True, 250
+        stacked_training(
+            condition, 0, range(replicas), replace(compute_config, compiled=compiled), curves_of=replicas,
+            updates_per_step=250,
+        )
+        for compiled in (False, True)
+    )  # fmt: skip
     for module in (eager, sliced):
         fit(module, compute_config)
     assert eager.outcome().reached.sum() > 0
@@ -262,7 +268,7 @@ def test_watching_shows_the_same_weights_compiled_and_eager() -> None:
         torch.testing.assert_close(a.parameters, b.parameters, rtol=1e-9, atol=1e-12)
     module = stacked_training(replace(condition, budget=8), 0, range(4), ComputeConfig(precision="64-true", threads=1))
     fit(module, ComputeConfig(precision="64-true", threads=1))
-    torch.testing.assert_close(module.state.parameters, eager[1].parameters)
+    torch.testing.assert_close(start_of(module), eager[1].parameters)
 
 
 @settings(max_examples=12, deadline=None, derandomize=True)
@@ -285,8 +291,9 @@ def test_any_launch_gives_each_replica_what_it_gets_alone(
     compute_config = ComputeConfig(precision=precision, threads=1)
 
     def losses(chosen: list[int]) -> np.ndarray:
-        module = stacked_training(condition, 0, chosen, compute_config, curves_of=len(chosen))
-        module.updates_per_step = updates_per_step
+        module = stacked_training(
+            condition, 0, chosen, compute_config, curves_of=len(chosen), updates_per_step=updates_per_step
+        )
         fit(module, compute_config)
         return module.outcome().loss
 
@@ -297,11 +304,13 @@ def test_any_launch_gives_each_replica_what_it_gets_alone(
 
 
 def test_networks_do_not_outlive_their_launch() -> None:
-    """Compiled steps are kept by the network; what a user's modules hold must not be."""
+    """What a user's modules hold is freed with them."""
     module = nn.Sequential(nn.Flatten(1), nn.Linear(16, 1), nn.Flatten(0))
-    network = StackedModule(module, Objective("l2"), torch.zeros(2, 4, 4), torch.zeros(2))
+    network = StackedModule([module], Objective("l2"), [0])
     gone = weakref.ref(network)
-    make_step(network, UPDATE_RULES["sgd"], StoppingCriterion(1.0), compiled=False)
-    del network
+    data = torch.zeros(1, 2, 4, 4), torch.zeros(1, 2)
+    network.learn(*data, PassContext(Stage.TRAINING, 0))
+    network.measure(*data, PassContext(Stage.MEASUREMENT, 0))
+    del network, module
     gc.collect()
     assert gone() is None

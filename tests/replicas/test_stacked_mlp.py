@@ -4,18 +4,33 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy, mse_loss
 
 from lossact import SGD, Condition, RandomImages
 from lossact.models import MLP, MLPConfig
+from lossact.replicas.flat_population import FlatPopulation
+from lossact.replicas.network import StackedNetwork
 from lossact.replicas.random_streams import DATA, WEIGHTS, replica_generator
 from lossact.running.runner import fit, train_jobs
 from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
+from lossact.training.stacked import StackedReplicasModule
 from tests.conftest import PAIRS, report_condition, with_sgd
 
 DOUBLE = ComputeConfig(precision="64-true", threads=1)
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {"l2": mse_loss, "cross_entropy": binary_cross_entropy}
+
+
+def start_of(module: StackedReplicasModule) -> Tensor:
+    """(replicas, size) parameters of a built-in network that was not trained yet."""
+    assert isinstance(module.population, FlatPopulation)
+    return module.population.state.parameters
+
+
+def network_of(module: StackedReplicasModule) -> StackedNetwork:
+    assert isinstance(module.population, FlatPopulation)
+    return module.population.network
 
 
 def train_alone(condition: Condition, replica: int) -> tuple[list[float], int | None]:
@@ -92,8 +107,8 @@ def test_hyperparameters_of_each_replica_equal_those_of_networks_trained_alone()
 def test_gradient_equals_autograd(activation: str, loss: str) -> None:
     condition = report_condition(activation, loss)
     module = stacked_training(condition, 4, range(7), DOUBLE)
-    parameters = (3 * module.start).requires_grad_()
-    losses, accuracy, gradient = module.network.loss_and_gradient(parameters, module.inputs, module.targets)
+    parameters = (3 * start_of(module)).requires_grad_()
+    losses, accuracy, gradient = network_of(module).loss_and_gradient(parameters, module.inputs, module.targets)
     (expected,) = torch.autograd.grad(losses.sum(), parameters)
     torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-14)
     assert losses.shape == accuracy.shape == (7,)
@@ -102,14 +117,14 @@ def test_gradient_equals_autograd(activation: str, loss: str) -> None:
 def test_conditions_share_data_and_initial_weights() -> None:
     modules = [stacked_training(report_condition(a, loss), 9, [3, 4], DOUBLE) for a, loss in PAIRS]
     for other in modules[1:]:
-        assert torch.equal(other.start, modules[0].start)
+        assert torch.equal(start_of(other), start_of(modules[0]))
         assert torch.equal(other.inputs, modules[0].inputs)
         assert torch.equal(other.targets, modules[0].targets)
 
 
 def test_initial_weights_have_the_stated_variance() -> None:
     module = stacked_training(report_condition(), 0, range(2000), DOUBLE)
-    hidden, hidden_bias, out, out_bias = torch.split(module.start, [64, 4, 4, 1], dim=1)
+    hidden, hidden_bias, out, out_bias = torch.split(start_of(module), [64, 4, 4, 1], dim=1)
     # The standard error of a variance estimated from n normal draws is variance x sqrt(2 / n).
     assert abs(hidden.var() - 2 / 20) < 4 * 2 / 20 * (2 / hidden.numel()) ** 0.5
     assert abs(out.var() - 2 / 5) < 4 * 2 / 5 * (2 / out.numel()) ** 0.5

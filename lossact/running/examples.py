@@ -1,0 +1,104 @@
+"""The examples of replicas: drawn or shared, checked against the condition, stacked as tensors."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lossact.conditions.condition import Condition
+from lossact.conditions.measures import Accuracy
+from lossact.data import Dataset, GeneratedData
+from lossact.errors import InputError
+from lossact.replicas.random_streams import DATA, isolate_rng, replica_generator, sample_for_replica
+from lossact.training.loaders import Examples
+
+ReplicaKey = tuple[Condition, int]  # a condition that replicas may be stacked of, and a replica of it
+DTYPES = {"32-true": torch.float32, "64-true": torch.float64, "bf16-mixed": torch.float32}  # of the parameters
+
+
+def data_sets(members: Sequence[ReplicaKey], seed: int, stream: int = DATA) -> list[Dataset]:
+    """Each replica's data, or the one set that all share."""
+    drawn = members if members[0][0].data.per_replica else members[:1]
+    if isinstance(members[0][0].data, GeneratedData):
+        with isolate_rng():
+            return [sample_for_replica(condition.data.sample, seed, replica, stream) for condition, replica in drawn]
+    return [condition.data.sample(replica_generator(seed, replica, stream)) for condition, replica in drawn]
+
+
+def validation_sets(
+    members: Sequence[ReplicaKey], seed: int, sets: Sequence[Dataset] | None = None
+) -> list[Dataset] | None:
+    """What each replica is only measured on, or None where the data have none.
+
+    Raises:
+        InputError: they have none, and the target is about them.
+    """
+    sets = data_sets(members, seed) if sets is None else sets
+    held_out = [dataset.validation for dataset in sets if dataset.validation is not None]
+    if len(held_out) == len(sets):
+        return held_out
+    condition, _ = members[0]
+    if condition.target.split == "validation":
+        raise InputError(f"{condition}: its target is on validation data, and its data have none")
+    return None
+
+
+def stacked_arrays(sets: Sequence[Dataset], dtype: torch.dtype) -> Examples:
+    """Inputs (sets, n, ...) and targets (sets, n, ...); integers stay what they are."""
+    first = sets[0].inputs
+    if isinstance(first, Mapping):
+        inputs: Any = {name: _stacked([each.inputs[name] for each in sets], "inputs", dtype) for name in first}
+    elif isinstance(first, tuple):
+        inputs = tuple(_stacked(list(part), "inputs", dtype) for part in zip(*(s.inputs for s in sets), strict=True))
+    else:
+        inputs = _stacked([each.inputs for each in sets], "inputs", dtype)
+    return inputs, _stacked([each.targets for each in sets], "targets", dtype)
+
+
+def _stacked(arrays: Sequence[NDArray[Any]], name: str, dtype: torch.dtype) -> torch.Tensor:
+    if len({(array.shape, array.dtype) for array in arrays}) > 1:
+        shapes = sorted({str(array.shape) for array in arrays})
+        raise InputError(f"data: {name} of replicas have shapes {', '.join(shapes)}; all replicas must share one")
+    tensor = torch.from_numpy(np.stack(arrays))
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def as_trained(condition: Condition, examples: Examples, dtype: torch.dtype) -> Examples:
+    """Built-in networks take real inputs; users' networks take integers as they are."""
+    if not condition.uses_closed_form_gradients:
+        return examples
+    inputs, targets = examples
+    if not isinstance(inputs, torch.Tensor):
+        raise InputError(f"{condition}: a built-in network takes one array of inputs; its data have several")
+    return inputs.to(dtype), targets.to(dtype)
+
+
+def check_targets(condition: Condition, targets: torch.Tensor) -> None:
+    """Raise InputError where the targets do not fit a loss that has a name, or do not say what accuracy is."""
+    if isinstance(condition.loss, str) and (targets.ndim != 2 or not ((targets == 0) | (targets == 1)).all()):
+        raise InputError(
+            f"{condition}: loss={condition.loss!r} needs targets of shape (examples,) in {{0, 1}}; those of the data "
+            f"have shape {tuple(targets.shape[1:])}, from {targets.min():g} to {targets.max():g}; "
+            "for others give a function (outputs, targets) -> losses"
+        )
+    if isinstance(condition.target.measure, Accuracy) and targets.ndim == 3 and targets.shape[2] > 1:
+        shares = targets.double().sum(2)
+        if not torch.allclose(shares, torch.ones_like(shares)):
+            raise InputError(
+                f"{condition}: accuracy is not defined, for targets of shape {tuple(targets.shape[1:])} hold several "
+                "labels an example; say what counts: Metric(f) with f(outputs, targets) = "
+                "((outputs > 0) == (targets > 0.5)).double().mean() is the share of labels that are right"
+            )
+
+
+def checked_batch_size(condition: Condition, n_examples: int) -> int | None:
+    """The condition's batch size.
+
+    Raises:
+        InputError: there are fewer examples.
+    """
+    if condition.batch_size is not None and condition.batch_size > n_examples:
+        raise InputError(f"{condition}: batch_size={condition.batch_size} must be at most the {n_examples} examples")
+    return condition.batch_size
