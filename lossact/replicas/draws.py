@@ -115,6 +115,11 @@ class PlainPass:
         self._seed = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
         self._state: RNGState | None = None
 
+    @property
+    def draws(self) -> bool:
+        """Whether something was drawn by the counter; else its backward draws nothing either."""
+        return self._draws.any
+
     @contextmanager
     def active(self) -> Iterator[None]:
         """Draw for the pass within; the generators of the process go on afterwards as if nothing had been drawn."""

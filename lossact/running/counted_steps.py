@@ -39,7 +39,7 @@ def count_draws(module: LightningModule, seed: int, replica: int) -> None:
 
     @wraps(backward)
     def counted_backward(*args: Any, **kwargs: Any) -> None:
-        if not module.automatic_optimization:  # within training_step
+        if not module.automatic_optimization or not passes[Stage.TRAINING].draws:  # within training_step, or no matter
             backward(*args, **kwargs)
             return
         with passes[Stage.TRAINING].active():  # a checkpoint runs parts of the step again
