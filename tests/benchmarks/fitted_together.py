@@ -2,9 +2,9 @@
 
     python tests/benchmarks/fitted_together.py --json PATH
 
-CPU seconds, in turns, in one process, on one thread: a block of 16 is fitted together, then one replica alone, then one by
-a plain Trainer, and their times are multiplied. Rows, for 64 replicas: {"module", "together", "one_at_a_time", "plain_fits",
-"ratio", "ratio_to_plain_fits", "reason"}.
+CPU seconds on one thread, in turns, in one process: a block of 16 is fitted together, then one replica alone, then one
+by a plain Trainer, and their times are multiplied. Rows, for 64 replicas: {"module", "together", "one_at_a_time",
+"plain_fits", "ratio", "ratio_to_plain_fits", "reason"}.
 """
 
 import argparse
