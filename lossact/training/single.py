@@ -97,7 +97,8 @@ class SingleNetworkModule(ReplicasModule):
         return self.newest_pass.active()
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        with nullcontext() if self.newest_pass is None else self.newest_pass.active():
+        draws = self.newest_pass is not None and self.newest_pass.draws
+        with self.newest_pass.active() if self.newest_pass is not None and draws else nullcontext():
             super().backward(loss, *args, **kwargs)
 
     def training_step(self, batch: Examples, batch_idx: int) -> Tensor:
