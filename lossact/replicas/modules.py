@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from lossact.errors import InputError
 from lossact.models.factory import ModuleFactory
@@ -59,7 +59,7 @@ def _check_made(factory: ModuleFactory, module: object) -> None:
     if not isinstance(module, nn.Module):
         raise InputError(f"network {factory} made {type(module).__name__}; it must return an nn.Module")
     for name, part in module.named_modules():
-        if any(isinstance(tensor, UninitializedTensorMixin) for tensor in part._parameters.values()):
+        if any(tensor is not None and is_lazy(tensor) for tensor in part._parameters.values()):
             raise InputError(
                 f"network {factory}: {name or 'it'} is a {type(part).__name__} whose shape is not known yet; give its "
                 "input size, or run the network once on an example inside the factory, before it is returned"
@@ -92,7 +92,8 @@ def cast_module(module: nn.Module, dtype: torch.dtype) -> nn.Module:
             return tensor.to(complex_dtype)
         return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
-    return module._apply(cast)  # module.to(dtype) would drop imaginary parts
+    module._apply(cast)  # type: ignore[no-untyped-call]  # module.to(dtype) would drop imaginary parts
+    return module
 
 
 def unwrap_compiled(module: nn.Module) -> nn.Module:

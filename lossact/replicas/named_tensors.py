@@ -50,6 +50,11 @@ def n_sets(inputs: Inputs) -> int:
     return len(first_tensor(inputs))
 
 
+def select_row(inputs: Inputs, row: int) -> Inputs:
+    """Return a replica's part of tensors (sets, ...), sets = replicas or 1 (shared by all)."""
+    return map_tensors(lambda tensor: tensor[row % len(tensor)], inputs)
+
+
 def call_with(function: Callable[..., Any], inputs: Inputs) -> Any:
     """Call a network with its inputs: a tuple as positional arguments, a dict as keyword arguments."""
     if isinstance(inputs, tuple):

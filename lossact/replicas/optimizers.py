@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,7 @@ class RuleOptimizer(StackedOptimizer):
         hyperparameters: (replicas,) each, in the order of the rule's hyperparameter names.
     """
 
-    def __init__(self, rule: UpdateRule, parameters: Tensors, hyperparameters: Sequence[Tensor]) -> None:
+    def __init__(self, rule: UpdateRule, parameters: Tensors, hyperparameters: Iterable[Tensor]) -> None:
         self.rule = rule
         device = next(iter(parameters.values())).device
         # What is 0 for all changes nothing, and a pass over all numbers is saved.
@@ -130,7 +130,7 @@ class TorchRecipe:
 
     def make(self, tensors: Tensors) -> torch.optim.Optimizer:
         """Make the optimiser of tensors by name."""
-        groups = [{"params": [tensors[name] for name in names], **own} for names, own in self.groups]
+        groups: list[Any] = [{"params": [tensors[name] for name in names], **own} for names, own in self.groups]
         return self.kind(groups or list(tensors.values()), **self.arguments)
 
 
@@ -244,8 +244,8 @@ class Clipping:
 
     def clip_one(self, parameters: Iterable[Tensor]) -> None:
         """Clip the gradients of one network's parameters in place."""
-        moving = [parameter for parameter in parameters if parameter.grad is not None]
-        self.clip({str(k): parameter.grad.unsqueeze(0) for k, parameter in enumerate(moving)})  # views
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self.clip({str(k): gradient.unsqueeze(0) for k, gradient in enumerate(gradients)})  # views
 
 
 NO_CLIPPING = Clipping()

@@ -1,6 +1,6 @@
 """Modules side by side, each run by itself: slower, but anything a forward pass does stays its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lossact.replicas.draws import Moment, PlainPass, module_paths
 from lossact.replicas.modules import eval_mode, trained_names
-from lossact.replicas.named_tensors import Inputs, map_tensors
+from lossact.replicas.named_tensors import Inputs, Tensors, select_row
 from lossact.replicas.objective import Objective, check_learnable
 from lossact.replicas.passes import LearningPass, PassContext, Stage, run_pass
 
@@ -46,15 +46,8 @@ class UnstackedModules:
 
     def _share(self) -> None:
         """Have each module's parameters and buffers be rows of stacked tensors."""
-        of_modules = [(dict(module.named_parameters()), dict(module.named_buffers())) for module in self.modules]
-        self.parameters, self.buffers = (
-            {name: torch.stack([tensors[name].detach() for tensors in by_name]) for name in by_name[0]}
-            for by_name in zip(*of_modules, strict=True)
-        )
-        for row, tensors_of_module in enumerate(of_modules):
-            for stacked, tensors in zip((self.parameters, self.buffers), tensors_of_module, strict=True):
-                for name, tensor in tensors.items():
-                    tensor.data = stacked[name][row]
+        self.parameters = _shared([dict(module.named_parameters()) for module in self.modules])
+        self.buffers = _shared([dict(module.named_buffers()) for module in self.modules])
 
     def to(self, device: torch.device) -> None:
         """Move everything to a device."""
@@ -118,14 +111,14 @@ class UnstackedModules:
         answers = []
         for row, module in enumerate(self.modules):
             with eval_mode(module), self._drawing(row, PREDICTION), torch.no_grad():
-                own = map_tensors(lambda tensor, row=row: tensor[row % len(tensor)], inputs)
+                own = select_row(inputs, row)
                 answers.append(
                     run_pass(module, own, lambda outputs: outputs, replica=self.replicas[row], context=PREDICTION)
                 )
         return _stack_alike(answers)
 
     def _run(self, row: int, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:
-        own_inputs, own_targets = map_tensors(lambda tensor: tensor[row % len(tensor)], (inputs, targets))
+        own_inputs, own_targets = select_row((inputs, targets), row)
         loss, metric = run_pass(
             self.modules[row],
             own_inputs,
@@ -139,6 +132,15 @@ class UnstackedModules:
         """Random numbers of one replica's pass."""
         moment = Moment(self.seed, context.stage, context.batch_index)
         return PlainPass(moment, int(self.replicas[row]), self.paths[row]).active()
+
+
+def _shared(of_modules: Sequence[Mapping[str, Tensor]]) -> Tensors:
+    """Stack modules' tensors by name, and have each module's be its rows of them."""
+    stacked = {name: torch.stack([tensors[name].detach() for tensors in of_modules]) for name in of_modules[0]}
+    for row, tensors in enumerate(of_modules):
+        for name, tensor in tensors.items():
+            tensor.data = stacked[name][row]
+    return stacked
 
 
 def _stack_alike(answers: Sequence[Any]) -> Any:

@@ -141,6 +141,7 @@ class AdamRule:
         assert learning_rate is not None
         assert beta1 is not None
         assert beta2 is not None
+        assert epsilon is not None
         first, second, count = state
         count.add_(1)
         if weight_decay is not None and self.decoupled:

@@ -14,7 +14,7 @@ from torch import nn
 from lossact.checks import EMPTY
 from lossact.conditions.condition import Condition
 from lossact.conditions.measures import Loss, Metric, Target
-from lossact.conditions.optimizers import Optimizer, TorchOptimizer
+from lossact.conditions.optimizers import Optimizer, RuleBasedOptimizer, TorchOptimizer
 from lossact.data import GeneratedData
 from lossact.errors import InputError
 from lossact.functional import is_correct
@@ -186,7 +186,7 @@ def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples
         assert not isinstance(config, ModuleFactory)
         image_shape = tuple(inputs.shape[2:])
         starts = [_flat_start(condition, image_shape, seed, replica) for condition, replica in members]
-        rule = UPDATE_RULES[condition.optimizer.rule_name]
+        rule = _rule_of(condition)
         return FlatPopulation(
             stacked_network(config, image_shape, str(condition.loss)),
             torch.from_numpy(np.stack(starts)).to(dtype),
@@ -205,12 +205,17 @@ def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples
         if recipe is not None:
             kind = TorchStackedOptimizer if recipe.elementwise else TorchUnstackedOptimizers
             return kind(recipe, parameters)
-        rule = UPDATE_RULES[condition.optimizer.rule_name]
+        rule = _rule_of(condition)
         return RuleOptimizer(rule, parameters, _hyperparameters(rule, optimizers, dtype))
 
     return NamedPopulation(
         networks, make_optimizer, bias_gradient_scale=bias_gradient_scale, clipping=clipping_of(condition)
     )
+
+
+def _rule_of(condition: Condition) -> UpdateRule:
+    assert isinstance(condition.optimizer, RuleBasedOptimizer)
+    return UPDATE_RULES[condition.optimizer.rule_name]
 
 
 def _hyperparameters(rule: UpdateRule, optimizers: Sequence[Optimizer], dtype: torch.dtype) -> torch.Tensor:

@@ -74,7 +74,8 @@ class ResNetish(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         for block in self.blocks:
-            conv1, norm1, conv2, norm2, shortcut = block  # type: ignore[misc]
+            assert isinstance(block, nn.ModuleList)
+            conv1, norm1, conv2, norm2, shortcut = block
             x = shortcut(x) + norm2(conv2(torch.relu(norm1(conv1(torch.relu(x))))))
         logits: Tensor = self.head(x.mean((2, 3)))
         return logits
@@ -160,7 +161,7 @@ def _seconds(step: Callable[[], Any], device: str, updates: int, *, graph: bool)
     for _ in range(3):
         step()
     if graph:
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             step()

@@ -137,14 +137,9 @@ def network_engines(name: str, n: int, device: str) -> list[Engine]:
             ("compiled, CUDA graph", {"compiled": True, "graph": True}),
         ):
             engines.append(
-                Engine(
-                    f"torch.func.vmap, {label}",
-                    n,
-                    lambda u, o=options: networks.by_vmap(name, n, device, u, **o),
-                    updates,
-                )
+                Engine(f"torch.func.vmap, {label}", n, partial(networks.by_vmap, name, n, device, **options), updates)
             )
-        graph = lambda u: networks.one_at_a_time(name, device, u, graph=True)  # noqa: E731
+        graph = partial(networks.one_at_a_time, name, device, graph=True)
         engines.append(Engine("torch loop, one at a time, CUDA graph", 1, graph, updates))
     return engines
 

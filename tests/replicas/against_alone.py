@@ -79,7 +79,7 @@ def check_equal_to_alone(
                 return value
 
             if closure:
-                value = optimizer.step(evaluate)  # type: ignore[arg-type]
+                value: Any = optimizer.step(evaluate)  # type: ignore[arg-type]
             else:
                 value = evaluate()
                 optimizer.step()

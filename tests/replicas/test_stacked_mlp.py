@@ -27,6 +27,12 @@ def start_of(module: StackedReplicasModule) -> Tensor:
     return module.population.state.parameters
 
 
+def gradients_of(module: StackedReplicasModule, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss, accuracy and gradient by the closed forms of a built-in network, at other parameters than its own."""
+    assert isinstance(module.population, FlatPopulation)
+    return module.population.network.loss_and_gradient(parameters, module.inputs, module.targets)
+
+
 def train_alone(condition: Condition, replica: int) -> tuple[list[float], int | None]:
     """One network in a plain torch loop with autograd and torch's own optimiser: loss curve and steps to target."""
     one = condition.data.sample(replica_generator(0, replica, DATA))
@@ -102,7 +108,7 @@ def test_gradient_equals_autograd(activation: str, loss: str) -> None:
     condition = report_condition(activation, loss)
     module = stacked_training(condition, 4, range(7), DOUBLE)
     parameters = (3 * start_of(module)).requires_grad_()
-    losses, accuracy, gradient = module.population.network.loss_and_gradient(parameters, module.inputs, module.targets)
+    losses, accuracy, gradient = gradients_of(module, parameters)
     (expected,) = torch.autograd.grad(losses.sum(), parameters)
     torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-14)
     assert losses.shape == accuracy.shape == (7,)
