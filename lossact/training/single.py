@@ -21,7 +21,7 @@ from lossact.training.loaders import Examples, UpdateBatches
 
 
 class SingleNetworkModule(ReplicasModule):
-    """Training of one network until it meets its goal: what StackedTraining does to many, one at a time.
+    """Training of one network until it meets its goal: what StackedReplicasModule does to many, one at a time.
 
     Args:
         network: maps (batch, ...) inputs to outputs.
