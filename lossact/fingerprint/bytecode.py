@@ -40,8 +40,11 @@ def span(code: CodeType) -> tuple[tuple[int, int], tuple[int, int]] | None:
         if instruction.opname in WITHOUT_POSITION or place is None:
             continue
         if None not in (place.lineno, place.col_offset, place.end_lineno, place.end_col_offset):
-            starts.append((int(place.lineno or 0), int(place.col_offset or 0)))
-            ends.append((int(place.end_lineno or 0), int(place.end_col_offset or 0)))
+            start = (int(place.lineno or 0), int(place.col_offset or 0))
+            end = (int(place.end_lineno or 0), int(place.end_col_offset or 0))
+            if start < end:  # the return of a lambda stands at column 0 to 0
+                starts.append(start)
+                ends.append(end)
     return (min(starts), max(ends)) if starts else None
 
 

@@ -263,7 +263,8 @@ class Reader:
         nodes = pinned_source(file).function_nodes(code)
         self.nodes.setdefault(file, []).extend(nodes)
         self.names.setdefault(file, set()).update(chain[0] for chain in global_chains(code))
-        return [tree_digest(node) for node in nodes]
+        digests = [tree_digest(node) for node in nodes]
+        return digests if len(nodes) == 1 else [*digests, code_digest(code)]
 
     def chains(self, chains: Iterable[Chain], names: Mapping[str, Any], *, lenient: bool) -> dict[str, Any]:
         """Return the content of global values as they are now, and of what is read from user's modules among them."""
