@@ -2,6 +2,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ def train_blocks(
     yield from train_jobs([(condition, block) for block in blocks], seed, compute_config)
 
 
-def with_sgd(condition: Condition, **changes: float) -> Condition:
+def with_sgd(condition: Condition, **changes: Any) -> Condition:
     """The condition with other numbers of its optimiser."""
     assert isinstance(condition.optimizer, SGD)
     return replace(condition, optimizer=replace(condition.optimizer, **changes))

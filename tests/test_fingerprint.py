@@ -359,8 +359,9 @@ def test_names_are_those_of_global_values(typed: bool, tmp_path: Path, monkeypat
     def functions(*, w: int = 1, size: int = 3) -> dict[str, Any]:
         if not typed:
             script = module(tmp_path, monkeypatch, a_file=SELF_AND_GLOBAL.format(w=1, size=3))("a_file")
-            script.w, script.D, script.cells["D"][0] = w, np.arange(size), np.arange(size)
-            return vars(script)
+            names = vars(script)
+            names["w"], names["D"], names["cells"]["D"][0] = w, np.arange(size), np.arange(size)
+            return names
         notebook = ModuleType("__main__")
         notebook.__spec__ = None
         exec(SELF_AND_GLOBAL.format(w=w, size=size), vars(notebook))
@@ -390,7 +391,9 @@ def test_what_a_function_is_does_not_depend_on_the_process() -> None:
     assert len(prints) == 1
 
 
-@pytest.mark.parametrize("unreadable", [Lock(), (x for x in ()), sys.stdout, sqlite3.connect(":memory:")])
+@pytest.mark.parametrize(
+    "unreadable", [Lock(), (number for number in range(0)), sys.stdout, sqlite3.connect(":memory:")]
+)
 def test_what_cannot_be_read_is_named(unreadable: Any) -> None:
     for function in (partial(scaled, unreadable), holding(unreadable), holding([{"a": unreadable}])):
         with pytest.raises(InputError, match=r"network holds <.*whose content cannot be read for the store's key; use"):

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def module_of(file: Path) -> str:
 MODULES = {module_of(file): file for file in FILES}
 
 
-def imported_modules(file: Path) -> set[str]:
+@cache
+def imported_modules(file: Path) -> frozenset[str]:
     """lossact's own modules that a file imports anywhere in it: at the top, within functions, for types alone."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
@@ -46,7 +48,7 @@ def imported_modules(file: Path) -> set[str]:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
                 names.add(full if full in MODULES else str(node.module))
-    return {name for name in names if name.partition(".")[0] == "lossact"} - {"lossact"}
+    return frozenset(name for name in names if name.startswith("lossact."))
 
 
 def reachable(start: str) -> set[str]:

@@ -205,9 +205,8 @@ def lead_of_cross_entropy(seed: int, replicas: int) -> NDArray[np.float64]:
     import torch
 
     from lossact.functional import descend
-    from lossact.replicas.random_streams import SAMPLE, replica_generator
 
-    draws = [replica_generator(seed, replica, SAMPLE) for replica in range(replicas)]
+    draws = [np.random.default_rng((seed, replica)) for replica in range(replicas)]
     w, b = torch.from_numpy(2 * np.stack([draw.standard_normal(2) for draw in draws])).T
     y = torch.from_numpy(np.array([float(draw.integers(2)) for draw in draws]))
     errors = [

@@ -181,9 +181,9 @@ class EquivalentIn(ValueHypothesis):
 def higher(measure: str, condition: BaseCondition, *, than: BaseCondition, by: float = 0.0) -> Higher:
     """Claim that a measure of one condition is above that of another in most replicas.
 
-    The claim is about P(A - B > by) + P(A - B = by) / 2 for the values A and B of one replica. It is SUPPORTED where that
-    is shown to exceed 1/2, and REFUTED where it is shown to be below 1/2 + delta. A replica that diverged loses to one
-    that did not. Nothing is assumed about the distribution of the values.
+    The claim is about P(A - B > by) + P(A - B = by) / 2 for the values A and B of one replica. It is SUPPORTED where
+    that is shown to exceed 1/2, and REFUTED where it is shown to be below 1/2 + delta. A replica that diverged loses to
+    one that did not. Nothing is assumed about the distribution of the values.
 
     Args:
         measure: the name of a measure of both conditions, such as "accuracy", or "accuracy@100" after 100 updates.

@@ -135,7 +135,7 @@ class Condition(BaseCondition):
 
     @property
     def watched(self) -> Measure:
-        """What is measured of each update: the target's measure, else the accuracy where a measure is, else the loss."""
+        """Measure taken at each update: the target's, else the accuracy where a measure is one, else the loss."""
         if self.target is not None:
             return self.target.measure
         return Accuracy() if any(isinstance(measure, Accuracy) for measure in self.measures.values()) else Loss()

@@ -9,7 +9,7 @@ from lossact.data.dataset import Dataset
 
 
 class DataSource(ABC):
-    """Examples to train on, fresh per replica or fixed: RandomImages, LineImages, ImageFiles, Arrays or Drawn.
+    """Examples to train on, fresh per replica or fixed: RandomImages, LineImages, ImageFiles, Arrays or GeneratedData.
 
     Attributes:
         per_replica: whether each replica draws a set of its own.

@@ -4,10 +4,10 @@ import re
 
 
 def printable(text: str) -> str:
-    """Text whose characters a terminal shows, and does not obey."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    """Return text with control characters escaped, so that a terminal only shows it."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
+    """Return text on one line, escaped so that Markdown shows it unchanged."""
     return re.sub(r"([\\`*_{}\[\]<>#|~&@!$])", r"\\\1", " ".join(text.split()))

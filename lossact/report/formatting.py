@@ -7,11 +7,6 @@ from lossact.claims.result import ClaimResult
 from lossact.claims.verdict_summary import ConditionCounts, Estimate, SingleRunAgreement
 
 
-def printable(text: str) -> str:
-    """Return text with control characters escaped, so that a terminal only shows it."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
-
-
 def short_name(result: ClaimResult) -> str:
     """Return the claim's name without file and prefix."""
     return result.id.rpartition("::")[2].removeprefix("test_")

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 
 from lossact.claims.result import ClaimResult
+from lossact.report.escaping import plain
 from lossact.report.files import write_whole
 from lossact.report.formatting import bounds, counted, families, family_level, reached, story, value
 from lossact.report.run_info import RunInfo
@@ -77,8 +78,3 @@ def _details(result: ClaimResult, run: RunInfo) -> list[str]:
 def _code(text: str) -> list[str]:
     fence = "`" * (1 + max([2, *(len(run) for run in re.findall("`+", text))]))
     return [fence, " ".join(text.split()), fence]
-
-
-def plain(text: str) -> str:
-    """Return text on one line, escaped so that Markdown shows it unchanged."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~&@!$])", r"\\\1", " ".join(text.split()))

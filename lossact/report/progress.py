@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from lossact.report.formatting import printable
+from lossact.report.escaping import printable
 
 if TYPE_CHECKING:
     import pytest

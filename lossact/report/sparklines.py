@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lossact.report.formatting import printable, share
+from lossact.report.escaping import printable
+from lossact.report.formatting import share
 from lossact.report.stored import StoredCondition
 from lossact.stats.bands import bands, cumulative_incidence
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from lossact.claims.result import ClaimResult
 from lossact.palette import TERMINAL
+from lossact.report.escaping import printable
 from lossact.report.formatting import (
     bounds,
     decided,
     family_level,
-    printable,
     reached,
     short_name,
     story,

@@ -35,8 +35,8 @@ def value_plan(condition: Condition, objective: Objective, examples: ExampleSets
     for name, measure in condition.measures.items():
         if measure.split and measure.split not in sets:
             raise InputError(
-                f"{condition}: measures[{name!r}] is on {measure.split} examples, and its data have none; give data that "
-                "have them, or measure other examples"
+                f"{condition}: measures[{name!r}] is on {measure.split} examples, and its data have none; give data "
+                "that have them, or measure other examples"
             )
     best = {name: measure for name, measure in condition.measures.items() if isinstance(measure, Best)}
     return ValuePlan(

@@ -23,7 +23,7 @@ class ValueFunction:
     """One measure.
 
     Attributes:
-        function: (outputs, targets) -> a number, or one an example, to be averaged; of a network, (network) -> a number.
+        function: (outputs, targets) -> a number, or one an example, to be averaged; or (network) -> a number.
         split: "training", "validation" or "test"; "" for a function of the network.
     """
 

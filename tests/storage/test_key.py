@@ -4,6 +4,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -126,9 +127,13 @@ def test_rooms_that_compute_are_those_that_training_imports() -> None:
     assert ast.literal_eval(run.stdout) - passive == set(COMPUTING_ROOMS)
 
 
+def normal_around(mean: float) -> Callable[[np.random.Generator], float]:
+    return lambda generator: generator.normal(mean, 1)
+
+
 def test_what_wrapped_functions_hold_is_in_the_key_of_their_numbers(tmp_path: Path) -> None:
     """Two claims about two functions of one shape have two answers, and stores of the old form answer none."""
-    claims = [sampled(lambda g, mean=mean: g.normal(mean, 1), 0) for mean in (0.25, -1.0)]
+    claims = [sampled(normal_around(mean), 0) for mean in (0.25, -1.0)]
     loops = [[sample_for_replica(claim_mean, 0, replica, SAMPLE) > 0 for replica in range(192)] for claim_mean in DRAWS]
     with Store(tmp_path) as store:
         old: dict[str, Any] = {"function": {"name": "lossact.claims.effects.sampled.<locals>.draws"}, "files": []}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from lossact import Experiment, FunctionCondition, Store
 from lossact.errors import InputError, StoreError
@@ -321,7 +322,7 @@ def test_numbers_come_back_and_stores_of_older_forms_take_them(
 @pytest.mark.parametrize("replicas", [1, 16])
 def test_values_come_back_in_the_type_they_were_computed_in(replicas: int, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
-    values = {
+    values: dict[str, NDArray[np.floating[Any]]] = {
         "accuracy": generator.random(replicas).astype(np.float32),
         "loss@100": generator.normal(size=replicas),
         "undefined": np.full(replicas, np.nan),

@@ -1,4 +1,4 @@
-"""Claims about how a small network of one's own learns to tell three clouds of points apart."""
+"""Claims about how fast a small network learns to classify points of three classes."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,15 @@ from lossact import SGD, Accuracy, Adam, Condition, GeneratedData, faster
 
 
 def clouds(generator):
-    """150 points of three classes to learn from, and 150 to be judged by: fresh for every replica."""
+    """Return 150 training and 150 validation points, new ones for each replica."""
 
     def draw():
         classes = generator.integers(0, 3, 150)
         centres = np.array([[0.0, 1.5], [1.3, -0.8], [-1.3, -0.8]])
         return centres[classes] + 0.5 * generator.standard_normal((150, 2)), classes
 
-    return *draw(), draw()
+    inputs, targets = draw()
+    return inputs, targets, draw()
 
 
 def network():
@@ -31,21 +32,21 @@ def condition(name, optimizer):
     return Condition(
         name=name,
         network=network,
-        loss=cross_entropy,  # one loss an example
+        loss=cross_entropy,  # one value per example
         optimizer=optimizer,
         data=GeneratedData(clouds),
         batch_size=30,
         target=Accuracy(split="validation").at_least(0.9),
-        budget=200,  # updates
+        budget=200,  # at most this many updates
     )
 
 
-@pytest.mark.claim("Adam at a learning rate of 0.01 is faster than plain gradient descent at 0.01")
+@pytest.mark.claim("Adam is faster than gradient descent, both with a learning rate of 0.01")
 def test_adam_is_faster():
     return faster(condition("Adam", Adam(learning_rate=0.01)), than=condition("SGD", SGD(learning_rate=0.01)))
 
 
-@pytest.mark.claim("momentum makes it faster", recorded="supported")  # fails where another verdict is measured
+@pytest.mark.claim("momentum makes gradient descent faster", recorded="supported")  # fails on any other verdict
 def test_momentum_is_faster():
     momentum = condition("momentum 0.9", SGD(learning_rate=0.01, momentum=0.9))
     return faster(momentum, than=condition("SGD", SGD(learning_rate=0.01)))
