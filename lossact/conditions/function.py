@@ -22,8 +22,8 @@ class FunctionCondition(ExternalCondition):
             the metric's curve: its value before any update and after each, at most budget + 1 numbers, which are
             compared with the threshold. The seed is an integer in [0, 2^32). Python's, numpy's and torch's generators
             have been seeded with it.
-        measures: names of the numbers that `train` returns as a dict, such as ("accuracy", "loss"). Where it also counts
-            updates to a target, the dict has them as "steps", None where the target was not met.
+        measures: names of the numbers that `train` returns as a dict, such as ("accuracy", "loss"). Where it also
+            counts updates to a target, the dict has them as "steps", None where the target was not met.
         config: further keyword arguments of `train`.
         equal_steps: True says that the training has no randomness in its steps. Replicas that compute exactly the same
             are an error otherwise, because a function that ignores its seed does that. It changes no outcome, and is
@@ -59,6 +59,11 @@ class FunctionCondition(ExternalCondition):
     def value_names(self) -> tuple[str, ...]:
         """What the measured values of its trials are called."""
         return tuple(self.measures)
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a threshold says when a replica has arrived; with measures `train` may still count updates to one."""
+        return not self.measures or self.at_least is not None or self.at_most is not None
 
     @property
     def seed_advice(self) -> str:

@@ -99,8 +99,8 @@ class Target:
         self.measure.check_threshold("at_least" if self.at_most is None else "at_most", self.threshold)
         if self.measure.split not in TARGET_SPLITS:
             raise InputError(
-                f"a target on {self.measure.split} examples would choose by them when training ends; measure a target on "
-                "training or validation examples, and the test examples with measures="
+                f"a target on {self.measure.split} examples would choose by them when training ends; measure a target "
+                "on training or validation examples, and the test examples with measures="
             )
 
     @property
