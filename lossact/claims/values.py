@@ -18,7 +18,7 @@ from lossact.claims.measured_values import (
 )
 from lossact.claims.verdict_summary import Estimate
 from lossact.conditions import BaseCondition
-from lossact.stats import ClaimEvidence, Comparison, Margins, MedianWithinEvidence, Outcome, Outcomes
+from lossact.stats import ClaimEvidence, Comparison, Decision, Margins, MedianWithinEvidence, Outcome, Outcomes
 from lossact.stats.values import is_single
 from lossact.storage import Trials
 
@@ -91,6 +91,14 @@ class Higher(ValueHypothesis):
             lower=self.is_lower,
             margins=(-self.by if self.is_lower else self.by,),
         )
+
+    def warnings(self, decision: Decision, trials: Sequence[Trials]) -> list[str]:
+        if decision.verdict != "supported" or 2 * decision.ties < decision.replicas:
+            return []
+        equal = f"differ by {self.by:g}" if self.by else "are equal"
+        return [
+            f"the values {equal} in {decision.ties} of {decision.replicas} replicas; the median difference is at ties"
+        ]
 
     def __repr__(self) -> str:
         by = f"by more than {self.by:g} " if self.by else ""
