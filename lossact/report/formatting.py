@@ -81,7 +81,7 @@ def unreached(result: ClaimResult) -> str:
 
 
 def beside_the_verdict(result: ClaimResult) -> list[str]:
-    """Return what is measured beside the verdict: differences in their own units, and the effect between independent runs."""
+    """Return what is measured beside the verdict, in its own unit, and the effect between independent runs."""
     summary = result.verdict
     parts = [] if summary.difference is None else [str(summary.difference)]
     if summary.unpaired_effect is not None:
