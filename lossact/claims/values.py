@@ -101,7 +101,7 @@ class Higher(ValueHypothesis):
         ]
 
     def __repr__(self) -> str:
-        by = f"by more than {self.by:g} " if self.by else ""
+        by = f"more than {self.by:g} " if self.by else ""
         return f"{self.measure} of {self.condition} is {by}{'below' if self.is_lower else 'above'} that of {self.than}"
 
 
