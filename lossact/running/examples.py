@@ -40,7 +40,7 @@ def validation_sets(
     if len(held_out) == len(sets):
         return held_out
     condition, _ = members[0]
-    if "validation" in {measure.split for measure in (condition.watched, *condition.measures.values())}:
+    if condition.watched.split == "validation":
         raise InputError(f"{condition}: its target is on validation data, and its data have none")
     return None
 

@@ -132,7 +132,7 @@ def stack_replicas(
         replace(
             plan_of(condition, curves_of=curves_of),
             trains_to_budget=bool(condition.measures),
-            values=value_plan(condition, objective_of(condition), examples),
+            values=value_plan(members, seed, objective_of(condition), examples),
         ),
         batches=batches,
         budget=condition.budget,
