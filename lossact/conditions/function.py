@@ -18,7 +18,7 @@ class FunctionCondition(ExternalCondition):
     """A training function, called once for each replica.
 
     Attributes:
-        train: (seed, **config) -> the number of updates after which the target was met, or None where it was not; or
+        train: `(seed, **config)` -> the number of updates after which the target was met, or None where it was not; or
             the metric's curve: its value before any update and after each, at most budget + 1 numbers, which are
             compared with the threshold. The seed is an integer in [0, 2^32). Python's, numpy's and torch's generators
             have been seeded with it.
