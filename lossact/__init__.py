@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from lossact.fingerprint import file_digest
     from lossact.models.config import CNNConfig, MLPConfig
     from lossact.models.factory import ModuleFactory
+    from lossact.replication import Replicas, replicate
     from lossact.running.snapshots import Snapshot, record_snapshots
     from lossact.storage import Store
     from lossact.training.compute_config import ComputeConfig
@@ -137,6 +138,10 @@ _ROOMS = {
         "MLPConfig",
     ),
     "lossact.models.factory": ("ModuleFactory",),
+    "lossact.replication": (
+        "Replicas",
+        "replicate",
+    ),
     "lossact.running.snapshots": (
         "Snapshot",
         "record_snapshots",
@@ -180,6 +185,7 @@ __all__ = [
     "RandomImages",
     "RayExecutor",
     "RecordedRuns",
+    "Replicas",
     "Snapshot",
     "Store",
     "Target",
@@ -212,6 +218,7 @@ __all__ = [
     "reaches",
     "read_runs",
     "record_snapshots",
+    "replicate",
     "sampled",
     "slowest",
 ]

@@ -40,6 +40,10 @@ class Experiment:
         curves: whether the first replicas' learning curves are stored as well.
         progress: told how far training is.
         executor: where to train; by default in this process.
+
+    Attributes:
+        trained_replicas: how many were trained, and not read from the store.
+        one_at_a_time: why replicas of a LightningCondition were fitted one at a time, in a few words.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Experiment:
         self.progress = progress
         self.executor = LocalExecutor() if executor is None else executor
         self.trained_replicas = 0
+        self.one_at_a_time: dict[BaseCondition, str] = {}
         self._retrain, self._curves = retrain, curves
         self._retrained: set[str] = set()
 
@@ -206,6 +211,8 @@ class Experiment:
         curves = block.curves if self._curves else None
         self.store.add(*contents[block.condition], block.first_replica, block.trials, curves)
         self.trained_replicas += len(block.trials)
+        if block.one_at_a_time:
+            self.one_at_a_time[block.condition] = block.one_at_a_time
         return block.condition, block.first_replica // block.condition.block
 
 

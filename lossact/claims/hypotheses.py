@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lossact.claims.verdict_summary import Estimate
-from lossact.conditions import BaseCondition
+from lossact.conditions import BaseCondition, Condition
 from lossact.errors import ClaimError
 from lossact.experiment import Experiment
 from lossact.stats import ClaimEvidence, Comparison, Decision, Margins, PairwiseEvidence, compare_steps
@@ -21,11 +21,13 @@ class Hypothesis(ABC):
         effect_name: what the reported value is.
         is_ordering: whether a single run of each condition can show the claimed order.
         is_pair: whether it compares the first of its two conditions with the second by their updates to the target.
+        needs_target: whether it is about updates to a target, which all of its conditions must have.
     """
 
     effect_name: str = "win probability"
     is_ordering: bool = False
     is_pair: bool = False
+    needs_target: bool = False
 
     @property
     @abstractmethod
@@ -40,12 +42,14 @@ class Hypothesis(ABC):
         """Return what the first `replicas` show, given each condition's trials of them."""
         return self.comparisons(trials)
 
-    def check(self) -> None:  # noqa: B027  most hypotheses have nothing to try
+    def check(self) -> None:
         """Try what can be tried before anything is trained.
 
         Raises:
             ClaimError: it would fail after training.
         """
+        if self.needs_target:
+            check_targets(self.conditions)
 
     def margins(self, delta: float) -> Margins:
         """Return what the effect is held against, given the smallest margin over 1/2 that matters."""
@@ -93,6 +97,16 @@ def check_conditions(conditions: Sequence[BaseCondition]) -> None:
     for condition in conditions:
         if not isinstance(condition, BaseCondition):
             raise ClaimError(f"{condition!r} is not a condition; make one with lossact.Condition(...)")
+
+
+def check_targets(conditions: Sequence[BaseCondition]) -> None:
+    """Raise ClaimError where one has no target that it could reach."""
+    for condition in conditions:
+        if isinstance(condition, Condition) and not condition.has_target:
+            raise ClaimError(
+                f"{condition} has no target to reach; give it target=, or claim something about its measures, as "
+                "lossact.higher does"
+            )
 
 
 def check_sequence(of: Sequence[BaseCondition]) -> None:

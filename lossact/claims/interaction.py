@@ -22,6 +22,7 @@ class Interaction(Hypothesis):
     then_later: BaseCondition
 
     effect_name = "probability of a larger gap"
+    needs_target = True
 
     def __post_init__(self) -> None:
         check_comparable(self.conditions)

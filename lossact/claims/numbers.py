@@ -86,8 +86,6 @@ class Exceeds(NumberClaim):
         return self._compare(self.measure(*trials), len(trials[0]))
 
     def check(self) -> None:
-        if any(getattr(condition, "measures", None) for condition in self.of):
-            return  # made-up trials would lack the values
         made_up = [_made_up_trials(condition, k) for k, condition in enumerate(self.of)]
         try:
             returned = self.measure(*made_up)
@@ -102,11 +100,12 @@ class Exceeds(NumberClaim):
 
 
 def _made_up_trials(condition: BaseCondition, stream: int) -> Trials:
-    """Trials of which three quarters reached the target, at any update."""
+    """Trials of which three quarters reached the target, at any update, with values in [0, 1)."""
     rng = np.random.default_rng(stream)
     reached = np.arange(TRIED) % 4 != stream % 4
     steps = np.where(reached, rng.integers(0, condition.budget + 1, TRIED), 0)
-    return Trials(steps, reached, np.zeros(TRIED, bool), condition.budget)
+    values = {name: rng.random(TRIED) for name in condition.value_names}
+    return Trials(steps, reached, np.zeros(TRIED, bool), condition.budget, values=values)
 
 
 @dataclass(frozen=True, repr=False)
@@ -148,8 +147,9 @@ def exceeds(
     """Claim that a number of each replica exceeds a margin in more than half of the replicas.
 
     Args:
-        measure: takes the Trials of each condition, returns (replicas,) numbers; NaN where a replica has none, which
-            counts against both verdicts. What varies within a replica is summed up within it, never pooled.
+        measure: takes the Trials of each condition, with their `steps` and `values["accuracy"]`, and returns
+            (replicas,) numbers; NaN where a replica has none, which counts against both verdicts. What varies within a
+            replica is summed up within it, never pooled.
         margin: what the numbers are held against.
         of: the conditions, in the order in which `measure` takes them.
         name: of the number, for tables; by default the function's.

@@ -17,6 +17,7 @@ class Ordering(Hypothesis):
 
     effect_name = "smallest pairwise win probability"
     is_ordering = True
+    needs_target = True
 
     def __post_init__(self) -> None:
         check_comparable(self.order)
@@ -41,6 +42,7 @@ class AgainstOthers(Hypothesis):
     others: tuple[BaseCondition, ...]
 
     effect_name = "smallest pairwise win probability"
+    needs_target = True
 
     def __post_init__(self) -> None:
         check_comparable(self.conditions)

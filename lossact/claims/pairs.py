@@ -27,6 +27,7 @@ class Faster(Hypothesis):
     ratio: float = 1.0
 
     is_pair = True
+    needs_target = True
 
     def __post_init__(self) -> None:
         check_number("ratio", self.ratio, above=0, hint=2)
@@ -56,6 +57,7 @@ class NotWorse(Hypothesis):
     than: BaseCondition
 
     is_pair = True
+    needs_target = True
 
     def __post_init__(self) -> None:
         check_comparable(self.conditions)
@@ -83,6 +85,7 @@ class Equivalent(Hypothesis):
     other: BaseCondition
 
     is_pair = True
+    needs_target = True
 
     def __post_init__(self) -> None:
         check_comparable(self.conditions)

@@ -21,6 +21,7 @@ class Reaches(Hypothesis):
     high: float
 
     effect_name = "probability"
+    needs_target = True
 
     def __post_init__(self) -> None:
         check_conditions(self.conditions)

@@ -42,7 +42,7 @@ class ConditionSummary:
             mean_restricted_steps=float(trials.restricted_steps.mean()),
             trials=trials,
             update_unit=condition.update_unit,
-            has_target=condition.has_target,
+            has_target=condition.has_target or bool(trials.reached.any()),
         )
 
     @property

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossact.checks import check_number
-from lossact.claims.hypotheses import Hypothesis, check_comparable, check_sequence
-from lossact.claims.values import ValueHypothesis, check_measured, compare_measured, median_difference
+from lossact.claims.hypotheses import Hypothesis, check_comparable, check_sequence, check_targets
+from lossact.claims.measured_values import check_measured, compare_measured, measured_values, median_difference
+from lossact.claims.values import ValueHypothesis
 from lossact.claims.verdict_summary import Estimate
 from lossact.conditions import BaseCondition
 from lossact.conditions.value_measures import STEPS
@@ -49,11 +50,13 @@ class Highest(ValueHypothesis):
         ]
 
     def estimate(self, trials: Sequence[Trials], alpha: float) -> Estimate:
-        """Return the median difference to the condition that comes nearest."""
+        """Return the median difference to the condition against which the claim holds least."""
         estimates = [
-            median_difference(self.measure, trials[0], other, alpha, lower=self.is_lowest) for other in trials[1:]
+            median_difference(self.measure, self.conditions, trials, alpha, j=other, lower=self.is_lowest)
+            for other in range(1, len(trials))
         ]
-        return min(estimates, key=lambda estimate: abs(estimate.value))
+        sign = -1 if self.is_lowest else 1
+        return min(estimates, key=lambda each: -np.inf if np.isnan(each.value) else sign * each.value)
 
     def __repr__(self) -> str:
         word = "lowest" if self.is_lowest else "highest"
@@ -76,6 +79,8 @@ class Trend(Hypothesis):
         check_comparable(self.ordered)
         if self.measure != STEPS:
             check_measured(self.measure, self.ordered)
+        for number in self.settings:
+            check_number("settings", number, hint="[(1, a), (2, b)]")
         if any(after <= before for before, after in zip(self.settings, self.settings[1:], strict=False)):
             raise ClaimError(f"settings {self.settings} must increase; order the conditions by them")
 
@@ -91,6 +96,10 @@ class Trend(Hypothesis):
             censoring_reason="too many replicas have no value",
         )
 
+    def check(self) -> None:
+        if self.measure == STEPS:
+            check_targets(self.ordered)
+
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
         values, censored = self._values(trials)
         outcomes = compare_trend(values, margin=self.margin, censored=censored)
@@ -102,17 +111,32 @@ class Trend(Hypothesis):
         if self.measure == STEPS:
             steps = [sign * np.where(each.reached, each.steps, each.budget + 1) for each in trials]
             return steps, [~each.reached for each in trials]
-        return [
-            np.where(each.diverged, np.nan, sign * each.values[self.measure].astype(np.float64)) for each in trials
-        ], None
+        columns = [measured_values(self.measure, *each) for each in zip(self.ordered, trials, strict=True)]
+        return [np.where(lost, np.nan, sign * values) for values, lost in columns], None
+
+    def estimate(self, trials: Sequence[Trials], alpha: float) -> Estimate | None:
+        """Return the median difference between the ends, last setting minus first; None for updates to the target."""
+        if self.measure == STEPS:
+            return None
+        ends = f"median difference, {self.settings[-1]:g} minus {self.settings[0]:g},"
+        return median_difference(
+            self.measure, self.ordered, trials, alpha, i=len(trials) - 1, j=0, lower=self.falls, name=ends
+        )
+
+    @property
+    def budget(self) -> int | None:
+        """The updates after which the measure is taken."""
+        return self.ordered[0].budget if self.measure == STEPS else self.ordered[0].measured_after(self.measure)
 
     def warnings(self, decision: Decision, trials: Sequence[Trials]) -> list[str]:
         values, _ = self._values(trials)
         shares = []
         for k in range(len(values) - 1):
             before, after = values[k], values[k + 1]
-            share = np.mean((after > before) + 0.5 * (after == before))
-            shares.append(f"{self.settings[k]:g} to {self.settings[k + 1]:g}: {share:.2f}")
+            known = ~(np.isnan(before) | np.isnan(after))
+            steps = (after > before)[known] + 0.5 * (after == before)[known]
+            share = f"{steps.mean():.2f}" if len(steps) else "unknown"
+            shares.append(f"{self.settings[k]:g} to {self.settings[k + 1]:g}: {share}")
         return [
             "a trend overall, not every step; probability that the claim holds between neighbouring settings: "
             + ", ".join(shares)
@@ -198,7 +222,7 @@ def decreases(measure: str, settings: Sequence[tuple[float, BaseCondition]], *, 
 
 
 def _trend(measure: str, settings: Sequence[tuple[float, BaseCondition]], margin: int, *, falls: bool) -> Trend:
-    pairs = list(settings)
+    pairs = list(settings) if isinstance(settings, Sequence) else [settings]
     if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
         raise ClaimError(f"settings={settings!r} must be pairs of a number and a condition, [(1, a), (2, b), ...]")
     check_number("margin", margin, at_least=0, at_most=max(0, len(pairs) * (len(pairs) - 1) // 2 - 1), hint=0)

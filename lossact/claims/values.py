@@ -9,11 +9,17 @@ from numpy.typing import NDArray
 
 from lossact.checks import check_number
 from lossact.claims.hypotheses import Hypothesis, check_comparable, check_conditions
+from lossact.claims.measured_values import (
+    check_measured,
+    compare_measured,
+    measured_values,
+    median_difference,
+    median_estimate,
+)
 from lossact.claims.verdict_summary import Estimate
 from lossact.conditions import BaseCondition
-from lossact.errors import ClaimError
-from lossact.stats import ClaimEvidence, Comparison, Margins, MedianWithinEvidence, Outcome, Outcomes
-from lossact.stats.values import compare_values, differences, median_sequence, rank_boundary
+from lossact.stats import ClaimEvidence, Comparison, Decision, Margins, MedianWithinEvidence, Outcome, Outcomes
+from lossact.stats.values import is_single
 from lossact.storage import Trials
 
 
@@ -43,8 +49,7 @@ class ValueHypothesis(Hypothesis):
     @property
     def budget(self) -> int | None:
         """The updates after which the measure is taken."""
-        _, _, moment = self.measure.partition("@")
-        return int(moment) if moment else self.conditions[0].budget
+        return self.conditions[0].measured_after(self.measure)
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,10 +83,25 @@ class Higher(ValueHypothesis):
         return [compare_measured(self.measure, self.conditions, trials, 0, 1, by=self.by, lower=self.is_lower)]
 
     def estimate(self, trials: Sequence[Trials], alpha: float) -> Estimate:
-        return median_difference(self.measure, trials[0], trials[1], alpha, lower=self.is_lower)
+        return median_difference(
+            self.measure,
+            self.conditions,
+            trials,
+            alpha,
+            lower=self.is_lower,
+            margins=(-self.by if self.is_lower else self.by,),
+        )
+
+    def warnings(self, decision: Decision, trials: Sequence[Trials]) -> list[str]:
+        if decision.verdict != "supported" or 2 * decision.ties < decision.replicas:
+            return []
+        equal = f"differ by {self.by:g}" if self.by else "are equal"
+        return [
+            f"the values {equal} in {decision.ties} of {decision.replicas} replicas; the median difference is at ties"
+        ]
 
     def __repr__(self) -> str:
-        by = f"by more than {self.by:g} " if self.by else ""
+        by = f"more than {self.by:g} " if self.by else ""
         return f"{self.measure} of {self.condition} is {by}{'below' if self.is_lower else 'above'} that of {self.than}"
 
 
@@ -111,11 +131,11 @@ class AtLeast(ValueHypothesis):
         )
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
-        values = trials[0].values[self.measure]
-        threshold = values.dtype.type(self.value)  # 0.9 is 0.9 in the type in which the value was computed
+        values, lost = measured_values(self.measure, self.condition, trials[0])
+        threshold = self._thresholds(values)
         holds = values <= threshold if self.is_at_most else values >= threshold
         outcomes = np.select(
-            [trials[0].diverged, np.isnan(values), holds],
+            [lost, np.isnan(values), holds],
             [Outcome.LOSS, Outcome.UNDETERMINED, Outcome.WIN],
             Outcome.LOSS,
         )
@@ -123,8 +143,13 @@ class AtLeast(ValueHypothesis):
 
     def estimate(self, trials: Sequence[Trials], alpha: float) -> Estimate:
         worst = np.inf if self.is_at_most else -np.inf
-        values = np.where(trials[0].diverged, worst, trials[0].values[self.measure].astype(np.float64))
-        return _median("median", values, alpha, unit=self.measure)
+        values, lost = measured_values(self.measure, self.condition, trials[0])
+        values = np.where(values == self._thresholds(values), self.value, values)
+        return median_estimate("median", np.where(lost, worst, values), alpha, measure=self.measure, unit=self.measure)
+
+    def _thresholds(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The threshold in the type in which each value was computed, where 0.9 is 0.9."""
+        return np.where(is_single(values), np.float64(np.float32(self.value)), self.value)
 
     def __repr__(self) -> str:
         return f"{self.measure} of {self.condition} is at {'most' if self.is_at_most else 'least'} {self.value:g}"
@@ -157,7 +182,7 @@ class EquivalentIn(ValueHypothesis):
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
         def beyond(i: int, j: int) -> Outcomes:
             """Whether the value of one exceeds that of the other minus the margin; equality counts."""
-            outcomes = _compare(self.measure, trials[i], trials[j], by=-self.within)
+            outcomes = compare_measured(self.measure, self.conditions, trials, i, j, by=-self.within).outcomes
             return np.where(outcomes == Outcome.TIE, Outcome.WIN, outcomes).astype(np.int8)
 
         return [
@@ -172,7 +197,7 @@ class EquivalentIn(ValueHypothesis):
         return ()
 
     def estimate(self, trials: Sequence[Trials], alpha: float) -> Estimate:
-        return median_difference(self.measure, trials[0], trials[1], alpha)
+        return median_difference(self.measure, self.conditions, trials, alpha, margins=(-self.within, self.within))
 
     def __repr__(self) -> str:
         return f"{self.measure} of {self.condition} and {self.other} differs by at most {self.within:g}"
@@ -273,52 +298,3 @@ def equivalent_in(measure: str, condition: BaseCondition, other: BaseCondition, 
         InputError: the margin is not a number > 0.
     """
     return EquivalentIn(measure, condition, other, within)
-
-
-def check_measured(measure: str, conditions: Sequence[BaseCondition]) -> None:
-    """Raise ClaimError unless every condition has the measure."""
-    for condition in conditions:
-        names = condition.value_names
-        if measure not in names:
-            has = f"it has {', '.join(names)}" if names else "it has none; give it measures="
-            raise ClaimError(f"measure={measure!r} is not a measure of {condition}; {has}")
-
-
-def compare_measured(
-    measure: str,
-    conditions: Sequence[BaseCondition],
-    trials: Sequence[Trials],
-    i: int,
-    j: int,
-    *,
-    by: float = 0.0,
-    lower: bool = False,
-) -> Comparison:
-    """Return what the replicas show about condition i above (or below) condition j."""
-    name = f"{conditions[i]} {'below' if lower else 'above'} {conditions[j]}"
-    return Comparison(name, _compare(measure, trials[i], trials[j], by=by, lower=lower))
-
-
-def _compare(measure: str, first: Trials, second: Trials, *, by: float, lower: bool = False) -> Outcomes:
-    a, b = first.values[measure], second.values[measure]
-    epsilon = float(max(np.finfo(a.dtype).eps, np.finfo(b.dtype).eps))
-    return compare_values(a, b, first.diverged, second.diverged, by=by, higher=not lower, epsilon=epsilon)
-
-
-def median_difference(measure: str, first: Trials, second: Trials, alpha: float, *, lower: bool = False) -> Estimate:
-    """Return the median difference of a measure, first minus second, with its confidence sequence.
-
-    Args:
-        measure: its name.
-        first, second: trials of both conditions over the same replicas.
-        alpha: error probability of a side.
-        lower: whether smaller values are better, so that a replica that diverged is at the larger end.
-    """
-    sign = -1 if lower else 1
-    a, b = (sign * trials.values[measure].astype(np.float64) for trials in (first, second))
-    return _median("median difference", sign * differences(a, b, first.diverged, second.diverged), alpha, unit=measure)
-
-
-def _median(name: str, numbers: NDArray[np.float64], alpha: float, *, unit: str) -> Estimate:
-    sequence = median_sequence(numbers, rank_boundary(len(numbers), alpha=alpha), alpha=alpha)
-    return Estimate(name, sequence.value, sequence.low, sequence.high, sequence.level, unit)

@@ -22,6 +22,7 @@ class Estimate:
         value, low, high: the estimate and its bounds; infinite where there is no bound.
         level: joint coverage of the bounds, in (0, 1].
         unit: of value and bounds, "" for a probability.
+        measure: what was measured, "" where it is no measure of trained networks.
     """
 
     name: str
@@ -30,15 +31,24 @@ class Estimate:
     high: float
     level: float
     unit: str = ""
+    measure: str = ""
 
     def __str__(self) -> str:
-        numbers = f"{self.value:.4g}, {self.level:.1%} confidence sequence [{self.low:.4g}, {self.high:.4g}]"
-        return f"{self.name} of {self.unit} {numbers}" if self.unit else f"{self.name} {numbers}"
+        sign = "+" if "difference" in self.name else ""
+        unit = f" {self.unit}" if self.unit not in {"", self.measure} else ""
+        numbers = (
+            f"{self.value:{sign}.4g}{unit} [{self.low:.4g}, {self.high:.4g}], {self.level:.1%} confidence sequence"
+        )
+        of = self.measure or self.unit
+        return f"{self.name} of {of} {numbers}" if of else f"{self.name} {numbers}"
 
     def to_json(self) -> dict[str, Any]:
-        """The fields by name; a number that is not finite is None, and an empty unit is left out."""
+        """The fields by name; a number that is not finite is None, and empty words are left out."""
         numbers = {"value": _finite(self.value), "low": _finite(self.low), "high": _finite(self.high)}
-        return {"name": self.name, **numbers, "level": self.level} | ({"unit": self.unit} if self.unit else {})
+        words = {"unit": self.unit, "measure": self.measure}
+        return {"name": self.name, **numbers, "level": self.level} | {
+            name: word for name, word in words.items() if word
+        }
 
 
 @dataclass(frozen=True)

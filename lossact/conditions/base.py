@@ -27,6 +27,14 @@ class BaseCondition(ABC):
     def value_names(self) -> tuple[str, ...]:
         return ()
 
+    def measured_after(self, value_name: str) -> int:
+        """Return the number of updates after which a value is taken."""
+        return self.budget
+
+    def is_share(self, value_name: str) -> bool:
+        """Return whether a value is an accuracy, whose differences are given in points, hundredths of 1."""
+        return False
+
     @property
     def has_target(self) -> bool:
         """Whether a threshold says when a replica has arrived."""

@@ -8,7 +8,7 @@ from lossact.checks import check_choice, check_count, check_number, check_signat
 from lossact.conditions.base import BaseCondition
 from lossact.conditions.measures import Accuracy, Loss, Measure, Metric, Target
 from lossact.conditions.optimizers import SGD, Adam, AdamW, Optimizer, RuleBasedOptimizer, TorchOptimizer
-from lossact.conditions.value_measures import checked_measures, checked_moments, value_names
+from lossact.conditions.value_measures import Best, checked_measures, checked_moments, value_names
 from lossact.data import Arrays, DataSource, GeneratedData, ImageFiles, LineImages, RandomImages
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint
@@ -144,6 +144,17 @@ class Condition(BaseCondition):
     def value_names(self) -> tuple[str, ...]:
         """What the values of its trials are called."""
         return value_names(self.measures, self.measured_at)
+
+    def measured_after(self, value_name: str) -> int:
+        """Return the number of updates after which a value is taken; "accuracy@100" is taken after 100."""
+        _, _, moment = value_name.partition("@")
+        return int(moment) if moment else self.budget
+
+    def is_share(self, value_name: str) -> bool:
+        """Return whether a value is an accuracy."""
+        name, _, _ = value_name.partition("@")
+        measure = self.measures[name]
+        return isinstance(measure.measure if isinstance(measure, Best) else measure, Accuracy)
 
     @property
     def measures_test_examples(self) -> bool:

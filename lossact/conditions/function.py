@@ -61,6 +61,11 @@ class FunctionCondition(ExternalCondition):
         return tuple(self.measures)
 
     @property
+    def has_target(self) -> bool:
+        """Whether a threshold says when a replica has arrived; with measures `train` may still count updates to one."""
+        return not self.measures or self.at_least is not None or self.at_most is not None
+
+    @property
     def seed_advice(self) -> str:
         """How to make replicas differ."""
         return (

@@ -23,7 +23,7 @@ STACKED_BLOCK = (
 @checked_arguments
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LightningCondition(ExternalCondition):
-    """A LightningModule, fitted once for each replica until a metric that it logs meets the target.
+    """A LightningModule, fitted for each replica until a metric that it logs meets the target.
 
     The fit is Lightning's own: schedulers, callbacks, gradient accumulation and manual optimization behave as under any
     Trainer. An update is a training_step in which an optimizer took a step; several optimizers or several steps in one

@@ -69,14 +69,14 @@ def advance_in_slices(
 
     def advance_slice(rows: slice) -> None:
         # The compiler's products want the numbers of each replica side by side, also where replicas share them.
-        data = [_rows(one, rows, replicas) for one in (inputs, targets)]
+        data = [_rows(tensor, rows, replicas) for tensor in (inputs, targets)]
         # No shared storage.
-        of_each = [one[rows].clone() for one in (h.gradient_scale, *h.values)]
+        per_replica = [tensor[rows].clone() for tensor in (h.gradient_scale, *h.values)]
         now = [tensor[rows] for tensor in before]
         with torch.no_grad():
             for at in range(0, n_updates, MOST_UPDATES):
                 n = min(MOST_UPDATES, n_updates - at)
-                *now, loss, metric = loop(torch.tensor(n), *now, *data, *of_each)
+                *now, loss, metric = loop(torch.tensor(n), *now, *data, *per_replica)
                 losses[at : at + n, rows], metrics[at : at + n, rows] = loss[:n], metric[:n]
             for tensor, moved in zip(after, now, strict=True):
                 tensor[rows] = moved

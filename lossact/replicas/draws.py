@@ -113,7 +113,23 @@ class PlainPass:
         self._draws = CountedDraws(moment, torch.tensor(replica), paths)
         text = f"{moment.seed}/{moment.stage}/{moment.batch}/{replica}".encode()
         self._seed = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
+        self._began: RNGState | None = None
         self._state: RNGState | None = None
+
+    @property
+    def draws(self) -> bool:
+        """Whether something was drawn by the counter; else its backward draws nothing either."""
+        return self._draws.any
+
+    @property
+    def draws_nothing(self) -> bool:
+        """Whether nothing was drawn, by the counter or from the generators of the process."""
+        return (
+            not self._draws.any
+            and self._began is not None
+            and self._state is not None
+            and (self._began.equals(self._state))
+        )
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -121,6 +137,7 @@ class PlainPass:
         with isolate_rng():
             if self._state is None:
                 seed_rng(self._seed)
+                self._began = rng_state()
             else:
                 set_rng_state(self._state)
             with self._draws.active():

@@ -1,6 +1,5 @@
 """Replicas of a built-in network: flat parameters (replicas, size), gradients in closed form, steps that compile."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,6 @@ from torch.func import functional_call, vmap
 from lossact.errors import InputError
 from lossact.replicas.compiled import advance_in_slices
 from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion, advance, make_step
-from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.population import Population
 from lossact.replicas.update_rules import UpdateRule
@@ -44,8 +42,7 @@ class FlatPopulation(Population):
         scale = torch.where(network.bias_mask(), bias_gradient_scale.unsqueeze(1), 1.0)
         self.hyperparameters = Hyperparameters(tuple(hyperparameters.unsqueeze(2)), scale.to(start.dtype))
         self.state = ReplicaState.start(start, rule)
-        self._advance: Callable[..., tuple[Tensor, Tensor]] | None = None
-        self._in_slices = False
+        self.compiled = self._in_slices = False
 
     @property
     def reached(self) -> Tensor:  # type: ignore[override]
@@ -65,7 +62,7 @@ class FlatPopulation(Population):
         self.hyperparameters = Hyperparameters(tuple(v.to(device) for v in h.values), h.gradient_scale.to(device))
         self.compiled = compiled and not measures_apart
         # Autocast ends where another thread begins.
-        self._in_slices = self.compiled and device.type == "cpu" and isinstance(self.network, StackedMLP) and not mixed
+        self._in_slices = self.compiled and device.type == "cpu" and self.network.compiles_in_slices and not mixed
 
     def arrange(self, inputs: Tensor) -> Tensor:
         return self.network.arrange_inputs(inputs)

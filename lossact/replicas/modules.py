@@ -13,7 +13,7 @@ from lossact.replicas.random_streams import isolate_rng, seed_rng
 
 
 def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module]:
-    """One module a seed, its weights drawn by its own initialisation under that seed.
+    """Make one module a seed, its weights drawn by its own initialisation under that seed.
 
     Raises:
         InputError: the factory makes something else, or modules of different shapes.
@@ -30,14 +30,14 @@ def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module
         raise InputError(f"network {factory} has no parameters; there is nothing to train")
     seen: set[int] = set()
     for module in modules:
-        own = {id(one): name for name, one in _tensors(module)}
-        shared = next((name for one, name in own.items() if one in seen), None)
+        names = {id(tensor): name for name, tensor in _tensors(module)}
+        shared = next((name for identity, name in names.items() if identity in seen), None)
         if shared is not None:
             raise InputError(
                 f"network {factory} gives several replicas the same {shared!r}; have it make new ones each time "
                 "(copy.deepcopy of what is loaded once, say)"
             )
-        seen |= own.keys()
+        seen |= names.keys()
     if any(other != shapes[0] for other in shapes):
         raise InputError(
             f"network {factory} makes modules of different shapes, or with other parameters fixed; replicas must share "
@@ -59,7 +59,7 @@ def _check_made(factory: ModuleFactory, module: object) -> None:
     if not isinstance(module, nn.Module):
         raise InputError(f"network {factory} made {type(module).__name__}; it must return an nn.Module")
     for name, part in module.named_modules():
-        if any(tensor is not None and is_lazy(tensor) for tensor in part._parameters.values()):
+        if any(is_lazy(tensor) for tensor in part._parameters.values()):
             raise InputError(
                 f"network {factory}: {name or 'it'} is a {type(part).__name__} whose shape is not known yet; give its "
                 "input size, or run the network once on an example inside the factory, before it is returned"

@@ -140,7 +140,7 @@ class NamedPopulation(Population):
         with torch.no_grad():
             for name, tensor in (*self._shown.named_parameters(), *self._shown.named_buffers()):
                 tensor.copy_(held[name][row])
-        return self._shown
+        return self._shown.eval()
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -31,6 +31,11 @@ def map_tensors(function: Callable[[Tensor], Any], inputs: Inputs) -> Any:
     return inputs
 
 
+def row_of(inputs: Inputs, row: int) -> Inputs:
+    """Return one replica's part of inputs or targets (sets, ...), sets = replicas or 1 (shared by all)."""
+    return map_tensors(lambda tensor: tensor[row % len(tensor)], inputs)
+
+
 def tensors_in(inputs: Inputs) -> list[Tensor]:
     """List every tensor of a network's inputs, in order."""
     tensors: list[Tensor] = []
@@ -48,11 +53,6 @@ def first_tensor(inputs: Inputs) -> Tensor:
 def n_sets(inputs: Inputs) -> int:
     """Return how many sets of examples there are: one a replica, or 1 that all share."""
     return len(first_tensor(inputs))
-
-
-def select_row(inputs: Inputs, row: int) -> Inputs:
-    """Return a replica's part of tensors (sets, ...), sets = replicas or 1 (shared by all)."""
-    return map_tensors(lambda tensor: tensor[row % len(tensor)], inputs)
 
 
 def call_with(function: Callable[..., Any], inputs: Inputs) -> Any:

@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,7 @@ class RuleOptimizer(StackedOptimizer):
         hyperparameters: (replicas,) each, in the order of the rule's hyperparameter names.
     """
 
-    def __init__(self, rule: UpdateRule, parameters: Tensors, hyperparameters: Iterable[Tensor]) -> None:
+    def __init__(self, rule: UpdateRule, parameters: Tensors, hyperparameters: Sequence[Tensor]) -> None:
         self.rule = rule
         device = next(iter(parameters.values())).device
         # What is 0 for all changes nothing, and a pass over all numbers is saved.
@@ -130,8 +130,11 @@ class TorchRecipe:
 
     def make(self, tensors: Tensors) -> torch.optim.Optimizer:
         """Make the optimiser of tensors by name."""
-        groups: list[Any] = [{"params": [tensors[name] for name in names], **own} for names, own in self.groups]
-        return self.kind(groups or list(tensors.values()), **self.arguments)
+        groups: list[Any] = [
+            {"params": [tensors[name] for name in names], **arguments} for names, arguments in self.groups
+        ]
+        make: Callable[..., torch.optim.Optimizer] = self.kind
+        return make(groups or list(tensors.values()), **self.arguments)
 
 
 def is_elementwise(kind: type) -> bool:
@@ -155,8 +158,8 @@ class TorchStackedOptimizer(StackedOptimizer):
     def step(self, gradients: Tensors, rests: Tensor, closure: Closure) -> None:
         tensors = []
         for leaf in self.moving.values():
-            state = [one for one in self.optimizer.state.get(leaf, {}).values() if isinstance(one, Tensor)]
-            tensors += [leaf.detach(), *(one for one in state if one.shape[:1] == leaf.shape[:1])]
+            state = [value for value in self.optimizer.state.get(leaf, {}).values() if isinstance(value, Tensor)]
+            tensors += [leaf.detach(), *(value for value in state if value.shape[:1] == leaf.shape[:1])]
         put_back = keep_resting(tensors, rests)
         for name, leaf in self.moving.items():
             leaf.grad = gradients[name]
@@ -167,7 +170,7 @@ class TorchStackedOptimizer(StackedOptimizer):
         return self.optimizer.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state)
+        _load_bit_for_bit(self.optimizer, state)
 
 
 class TorchUnstackedOptimizers(StackedOptimizer):
@@ -213,7 +216,18 @@ class TorchUnstackedOptimizers(StackedOptimizer):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for row, optimizer in enumerate(self.optimizers):
-            optimizer.load_state_dict(state[str(row)])
+            _load_bit_for_bit(optimizer, state[str(row)])
+
+
+def _load_bit_for_bit(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load a state as torch does, and undo its casts: it turns all of a parameter's state into that one's dtype."""
+    optimizer.load_state_dict(state)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, saved in state["state"].items():
+        loaded = optimizer.state[parameters[index]]
+        for name, value in saved.items():
+            if isinstance(value, Tensor) and loaded[name].dtype != value.dtype:
+                loaded[name] = value.to(loaded[name].device, copy=True)
 
 
 @dataclass(frozen=True)

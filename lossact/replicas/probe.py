@@ -151,15 +151,15 @@ def metric_stacks(networks: StackedModule, inputs: Inputs, targets: Tensor) -> b
     Raises:
         InputError: network or loss cannot be stacked; the message names the part.
     """
-    inputs, targets = map_tensors(lambda tensor: tensor.unsqueeze(0), (inputs, targets))
+    batch, answers = map_tensors(lambda tensor: tensor.unsqueeze(0), (inputs, targets))
     context = PassContext(Stage.TRAINING, 0)
     measures = networks.objective.metric is not None
     with torch.no_grad():
         networks.metric_stacks = not measures
         with _naming_part(networks.module) as path:
             try:
-                networks.learn(inputs, targets, context, rows=slice(0, 1))
-                networks.measure(inputs, targets, context)
+                networks.learn(batch, answers, context, rows=slice(0, 1))
+                networks.measure(batch, answers, context)
             except FAILURES as error:
                 raise InputError(
                     f"{path.part} cannot be stacked by torch.func.vmap ({first_line(error)}); {ONE_AT_A_TIME}, or "
@@ -169,7 +169,7 @@ def metric_stacks(networks: StackedModule, inputs: Inputs, targets: Tensor) -> b
         if not measures:
             return True
         try:
-            networks.learn(inputs, targets, context, rows=slice(0, 1))
+            networks.learn(batch, answers, context, rows=slice(0, 1))
         except FAILURES:
             return False
     return True

@@ -19,6 +19,7 @@ SAMPLE = 3
 ORDER = 4
 TEST = 5
 DRAWS = 6
+MEASURE = 7
 
 
 def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generator:
@@ -31,8 +32,8 @@ def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generat
         seed: the experiment's, >= 0.
         replica: index >= 0.
         stream: DATA, WEIGHTS, FORWARD (what a forward pass draws), SAMPLE (what a claim draws without training),
-            ORDER (which examples make a batch), TEST (data that are only looked at) or DRAWS (what passes draw by a
-            counter).
+            ORDER (which examples make a batch), TEST (data that are only looked at), DRAWS (what passes draw by a
+            counter) or MEASURE (what a measure of trained networks draws).
 
     Reference: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
     """

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.modules import eval_mode, layers_of, trained_names
-from lossact.replicas.named_tensors import Inputs, Tensors, map_tensors, n_sets, select_row
+from lossact.replicas.named_tensors import Inputs, Tensors, map_tensors, n_sets, row_of
 from lossact.replicas.objective import Objective
 from lossact.replicas.passes import LearningPass, PassContext, Stage, run_pass
 
@@ -154,7 +154,7 @@ class StackedModule:
             return metric
         values = []
         for row in range(len(metric)):
-            answer = map_tensors(torch.Tensor.detach, select_row(outputs, row))
+            answer = row_of(map_tensors(torch.Tensor.detach, outputs), row)
             values.append(self.objective.mean_metric(answer, targets[row % len(targets)]))
         return torch.stack(values)
 

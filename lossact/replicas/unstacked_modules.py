@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lossact.replicas.draws import Moment, PlainPass, module_paths
 from lossact.replicas.modules import eval_mode, trained_names
-from lossact.replicas.named_tensors import Inputs, Tensors, select_row
+from lossact.replicas.named_tensors import Inputs, Tensors, row_of
 from lossact.replicas.objective import Objective, check_learnable
 from lossact.replicas.passes import LearningPass, PassContext, Stage, run_pass
 
@@ -46,8 +46,9 @@ class UnstackedModules:
 
     def _share(self) -> None:
         """Have each module's parameters and buffers be rows of stacked tensors."""
-        self.parameters = _shared([dict(module.named_parameters()) for module in self.modules])
-        self.buffers = _shared([dict(module.named_buffers()) for module in self.modules])
+        parameters = [dict(module.named_parameters()) for module in self.modules]
+        buffers = [dict(module.named_buffers()) for module in self.modules]
+        self.parameters, self.buffers = _rows_of_stacked(parameters), _rows_of_stacked(buffers)
 
     def to(self, device: torch.device) -> None:
         """Move everything to a device."""
@@ -111,14 +112,14 @@ class UnstackedModules:
         answers = []
         for row, module in enumerate(self.modules):
             with eval_mode(module), self._drawing(row, PREDICTION), torch.no_grad():
-                own = select_row(inputs, row)
+                own = row_of(inputs, row)
                 answers.append(
                     run_pass(module, own, lambda outputs: outputs, replica=self.replicas[row], context=PREDICTION)
                 )
         return _stack_alike(answers)
 
     def _run(self, row: int, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:
-        own_inputs, own_targets = select_row((inputs, targets), row)
+        own_inputs, own_targets = row_of((inputs, targets), row)
         loss, metric = run_pass(
             self.modules[row],
             own_inputs,
@@ -134,10 +135,10 @@ class UnstackedModules:
         return PlainPass(moment, int(self.replicas[row]), self.paths[row]).active()
 
 
-def _shared(of_modules: Sequence[Mapping[str, Tensor]]) -> Tensors:
-    """Stack modules' tensors by name, and have each module's be its rows of them."""
-    stacked = {name: torch.stack([tensors[name].detach() for tensors in of_modules]) for name in of_modules[0]}
-    for row, tensors in enumerate(of_modules):
+def _rows_of_stacked(by_name: Sequence[Mapping[str, Tensor]]) -> Tensors:
+    """Stack tensors by name, and have the given ones be the rows of the stacked ones."""
+    stacked = {name: torch.stack([tensors[name].detach() for tensors in by_name]) for name in by_name[0]}
+    for row, tensors in enumerate(by_name):
         for name, tensor in tensors.items():
             tensor.data = stacked[name][row]
     return stacked

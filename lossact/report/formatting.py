@@ -76,9 +76,9 @@ def unreached(result: ClaimResult) -> str:
 
 
 def beside_the_verdict(result: ClaimResult) -> list[str]:
-    """Return what is measured beside the verdict: the effect between independent runs, and in updates."""
+    """Return what is measured beside the verdict, in its own unit, and the effect between independent runs."""
     summary = result.verdict
-    parts = []
+    parts = [] if summary.difference is None else [str(summary.difference)]
     if summary.unpaired_effect is not None:
         parts.append(f"between independent runs the win probability is {_estimate(summary.unpaired_effect, 3)}")
     if summary.mean_difference is not None:

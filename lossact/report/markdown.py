@@ -56,8 +56,11 @@ def _row(result: ClaimResult) -> str:
 def _details(result: ClaimResult, run: RunInfo) -> list[str]:
     verdict = result.verdict
     notes = [verdict.reason, verdict.sample, *result.warnings]
-    if verdict.conditions:
-        notes.append("reached the target: " + ", ".join(map(reached, verdict.conditions)))
+    if verdict.difference is not None:
+        notes.append(str(verdict.difference))
+    with_target = [condition for condition in verdict.conditions if condition.has_target]
+    if with_target:
+        notes.append("reached the target: " + ", ".join(map(reached, with_target)))
     if verdict.single_run_agreement:
         notes.append(story(verdict.single_run_agreement))
     return [

@@ -262,16 +262,17 @@ def _log_verdicts(run: Any, results: Sequence[ClaimResult], ids: Mapping[str, st
 
     columns = [
         "claim", "statement", "source", "verdict", "recorded", "effect", "value", "low", "high", "replicas",
-        "conditions", "condition_runs",
+        "conditions", "condition_runs", "difference",
     ]  # fmt: skip
     rows: list[list[Any]] = []
     for result in results:
         effect = result.verdict.effect.to_json()
-        reached = ", ".join(f"{c.name} {c.reached}/{c.replicas}" for c in result.verdict.conditions)
+        reached = ", ".join(f"{c.name} {c.reached}/{c.replicas}" for c in result.verdict.conditions if c.has_target)
+        difference = "" if result.verdict.difference is None else str(result.verdict.difference)
         runs = ", ".join(ids[key] for _, key in result.keys if key in ids)
         rows.append(
             [result.id, result.statement, result.source, result.name, result.recorded, effect["name"], effect["value"],
-             effect["low"], effect["high"], result.verdict.replicas, reached, runs]
+             effect["low"], effect["high"], result.verdict.replicas, reached, runs, difference]
         )  # fmt: skip
     _log_table(run, "verdicts", columns, rows)
     if any(not result.exact for result in results):

@@ -1,6 +1,7 @@
 """A LightningModule in a fit of its own, whose steps draw as those of stacked replicas do."""
 
-from functools import wraps
+from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any
 
 from lightning.pytorch import LightningModule
@@ -18,31 +19,39 @@ def count_draws(module: LightningModule, seed: int, replica: int) -> None:
         replica: index of the replica.
     """
     paths = module_paths(module)
-    passes: dict[Stage, PlainPass] = {}
+    newest: dict[Stage, PlainPass] = {}
+    quiet: set[Stage] = set()  # stages whose first step drew nothing, as in a plain fit from then on
     training_step, validation_step, backward = module.training_step, module.validation_step, module.backward
     validation_batches = 0
 
+    def run(stage: Stage, batch: int, step: Callable[[], Any]) -> Any:
+        if stage in quiet:
+            return step()
+        first = stage not in newest
+        newest[stage] = PlainPass(Moment(seed, stage, batch), replica, paths)
+        with newest[stage].active():
+            returned = step()
+        if first and newest[stage].draws_nothing:
+            quiet.add(stage)
+        return returned
+
     @wraps(training_step)
     def counted_training_step(*args: Any, **kwargs: Any) -> Any:
-        moment = Moment(seed, Stage.TRAINING, module.trainer.fit_loop.total_batch_idx)
-        passes[Stage.TRAINING] = PlainPass(moment, replica, paths)
-        with passes[Stage.TRAINING].active():
-            return training_step(*args, **kwargs)
+        batch = module.trainer.fit_loop.total_batch_idx
+        return run(Stage.TRAINING, batch, partial(training_step, *args, **kwargs))
 
     @wraps(validation_step)
     def counted_validation_step(*args: Any, **kwargs: Any) -> Any:
         nonlocal validation_batches
-        moment = Moment(seed, Stage.MEASUREMENT, validation_batches)
         validation_batches += 1
-        with PlainPass(moment, replica, paths).active():
-            return validation_step(*args, **kwargs)
+        return run(Stage.MEASUREMENT, validation_batches - 1, partial(validation_step, *args, **kwargs))
 
     @wraps(backward)
     def counted_backward(*args: Any, **kwargs: Any) -> None:
-        if not module.automatic_optimization:  # within training_step
-            backward(*args, **kwargs)
-            return
-        with passes[Stage.TRAINING].active():  # a checkpoint runs parts of the step again
+        if module.automatic_optimization and newest[Stage.TRAINING].draws:
+            with newest[Stage.TRAINING].active():  # a checkpoint runs parts of the step again
+                backward(*args, **kwargs)
+        else:
             backward(*args, **kwargs)
 
     module.training_step = counted_training_step  # type: ignore[method-assign]

@@ -36,11 +36,11 @@ def validation_sets(
         InputError: they have none, and the target is about them.
     """
     sets = data_sets(members, seed) if sets is None else sets
-    held_out = [one.validation for one in sets if one.validation is not None]
+    held_out = [dataset.validation for dataset in sets if dataset.validation is not None]
     if len(held_out) == len(sets):
         return held_out
     condition, _ = members[0]
-    if "validation" in {measure.split for measure in (condition.watched, *condition.measures.values())}:
+    if condition.watched.split == "validation":
         raise InputError(f"{condition}: its target is on validation data, and its data have none")
     return None
 

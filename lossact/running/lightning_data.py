@@ -70,10 +70,13 @@ class StackedLoader:
         if len(lengths) > 1:
             raise NotStackableError("its data sets differ in length between replicas")
         self.loaders, self.streams = loaders, streams
-        self.shares_examples = len({id(loader.dataset) for loader in loaders}) == 1
-        read = [_examples(loader) for loader in (loaders[:1] if self.shares_examples else loaders)]
+        same = len({id(loader.dataset) for loader in loaders}) == 1
+        read = [_examples(loader) for loader in (loaders[:1] if same else loaders)]
+        self.shares_examples = all(_equal(each, read[0]) for each in read[1:])
         self.examples = read[0] if self.shares_examples else _stacked(read)
-        self.shares_order = self.shares_examples and len(loaders) == 1 and not _draws_from_process(loaders[0])
+        sequential = all(isinstance(loader.sampler, SequentialSampler) for loader in loaders)
+        one_order = sequential or (len(loaders) == 1 and loaders[0].sampler.generator is not None)
+        self.shares_order = self.shares_examples and one_order
 
     def __len__(self) -> int:
         return len(self.loaders[0])
@@ -124,11 +127,6 @@ def _check_loader(loader: Any) -> None:
         raise NotStackableError("its DataLoader keeps workers of its own")
 
 
-def _draws_from_process(loader: Any) -> bool:
-    sampler = loader.sampler
-    return not isinstance(sampler, SequentialSampler) and sampler.generator is None
-
-
 def _examples(loader: Any) -> Any:
     """All examples of a data set, collated as one batch.
 
@@ -164,13 +162,20 @@ def _check_tensors(examples: Any) -> None:
         _check_tensors(part)
 
 
+def _leaves(examples: Any) -> list[Tensor]:
+    leaves: list[Tensor] = []
+    map_tensors(leaves.append, examples)
+    return leaves
+
+
+def _equal(examples: Any, others: Any) -> bool:
+    pairs = zip(_leaves(examples), _leaves(others), strict=True)
+    return all(left.dtype == right.dtype and torch.equal(left, right) for left, right in pairs)
+
+
 def _stacked(read: Sequence[Any]) -> Any:
     """Examples of every replica as one, (replicas, n, ...)."""
-    tensors: list[list[Tensor]] = []
-    for examples in read:
-        own: list[Tensor] = []
-        map_tensors(own.append, examples)
-        tensors.append(own)
+    tensors = [_leaves(examples) for examples in read]
     if len({tuple((tensor.shape, tensor.dtype) for tensor in own) for own in tensors}) > 1:
         raise NotStackableError("its examples differ in shape between replicas")
     stacked = iter([torch.stack(parts) for parts in zip(*tensors, strict=True)])

@@ -33,7 +33,7 @@ OF_DATA_MODULES = {
     "predict_dataloader",
 }
 OPTIONS = {
-    "accumulate_grad_batches", "benchmark", "check_val_every_n_epoch", "detect_anomaly", "deterministic",
+    "accumulate_grad_batches", "benchmark", "check_val_every_n_epoch", "deterministic",
     "enable_checkpointing", "enable_model_summary", "enable_progress_bar", "gradient_clip_algorithm",
     "gradient_clip_val", "limit_train_batches", "limit_val_batches", "log_every_n_steps", "logger", "max_epochs",
     "num_sanity_val_steps", "val_check_interval",

@@ -18,6 +18,7 @@ from lossact.errors import InputError
 from lossact.models.config import MLPConfig
 from lossact.replicas.compiled import SLICE
 from lossact.running.jobs import BlockJob, Progress, ProgressCallback, TrainedBlock, describe, replica_range
+from lossact.running.measure_check import check_measures
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.run_digest import curve_digests
 from lossact.running.stacking import replica_seed, stack_replicas
@@ -39,7 +40,10 @@ def train_jobs(
         compute_config: how to compute.
         progress: called after every chunk of updates; None for nobody.
     """
-    for launch in group_blocks(jobs, compute_config):
+    launches = group_blocks(jobs, compute_config)
+    if len(launches) > 1:  # a single one is checked when it begins
+        check_measures([launch[0] for launch in launches], seed, compute_config)
+    for launch in launches:
         yield from train_launch(launch, seed, compute_config, progress)
 
 

@@ -35,9 +35,10 @@ FAILURES = (
     AssertionError,
     MisconfigurationException,
 )
+READS_VALUES = "it calls .item() or branches on a tensor's value"
 REASONS = {
-    "data-dependent control flow": "it branches on a tensor's value",
-    ".item()": "it calls .item() on a tensor",
+    "data-dependent control flow": READS_VALUES,
+    ".item()": READS_VALUES,
     "randomness error mode": "it draws by a function that has no counter",
 }
 LONGEST = 80  # characters of a reason

@@ -1,4 +1,4 @@
-"""Builds the LightningModule of many replicas: their data, their networks and starts, and the numbers of each."""
+"""Build the LightningModule of many replicas: their data, their networks, their optimiser and their start."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -132,7 +132,7 @@ def stack_replicas(
         replace(
             plan_of(condition, curves_of=curves_of),
             trains_to_budget=bool(condition.measures),
-            values=value_plan(condition, objective_of(condition), examples),
+            values=value_plan(members, seed, objective_of(condition), examples),
         ),
         batches=batches,
         budget=condition.budget,
@@ -186,7 +186,7 @@ def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples
         assert not isinstance(config, ModuleFactory)
         image_shape = tuple(inputs.shape[2:])
         starts = [_flat_start(condition, image_shape, seed, replica) for condition, replica in members]
-        rule = _rule_of(condition)
+        rule = _rule_of(condition.optimizer)
         return FlatPopulation(
             stacked_network(config, image_shape, str(condition.loss)),
             torch.from_numpy(np.stack(starts)).to(dtype),
@@ -205,17 +205,17 @@ def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples
         if recipe is not None:
             kind = TorchStackedOptimizer if recipe.elementwise else TorchUnstackedOptimizers
             return kind(recipe, parameters)
-        rule = _rule_of(condition)
-        return RuleOptimizer(rule, parameters, _hyperparameters(rule, optimizers, dtype))
+        rule = _rule_of(condition.optimizer)
+        return RuleOptimizer(rule, parameters, list(_hyperparameters(rule, optimizers, dtype)))
 
     return NamedPopulation(
         networks, make_optimizer, bias_gradient_scale=bias_gradient_scale, clipping=clipping_of(condition)
     )
 
 
-def _rule_of(condition: Condition) -> UpdateRule:
-    assert isinstance(condition.optimizer, RuleBasedOptimizer)
-    return UPDATE_RULES[condition.optimizer.rule_name]
+def _rule_of(optimizer: Optimizer) -> UpdateRule:
+    assert isinstance(optimizer, RuleBasedOptimizer)
+    return UPDATE_RULES[optimizer.rule_name]
 
 
 def _hyperparameters(rule: UpdateRule, optimizers: Sequence[Optimizer], dtype: torch.dtype) -> torch.Tensor:
@@ -328,7 +328,7 @@ def _flat_start(condition: Condition, image_shape: tuple[int, ...], seed: int, r
 
 
 def plain_networks(members: Sequence[ReplicaKey], seed: int, image_shape: tuple[int, ...]) -> list[nn.Module]:
-    """Each replica's network as a module of its own, with the weights that it starts from, in double precision."""
+    """Make each replica's network as a module of its own, with the weights that it starts from, in double precision."""
     config = members[0][0].network_config
     if isinstance(config, ModuleFactory):
         return make_modules(config, [_torch_seed(seed, replica, WEIGHTS) for _, replica in members])

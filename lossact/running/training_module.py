@@ -150,5 +150,5 @@ def torch_optimizer(optimizer: Optimizer, network: nn.Module) -> torch.optim.Opt
         arguments["betas"] = arguments.pop("beta1"), arguments.pop("beta2")
         arguments["eps"] = arguments.pop("epsilon")
     assert isinstance(optimizer, RuleBasedOptimizer)
-    made: torch.optim.Optimizer = KINDS[optimizer.kind](network.parameters(), **arguments)
-    return made
+    kind: type[torch.optim.Optimizer] = KINDS[optimizer.kind]
+    return kind(network.parameters(), **arguments)

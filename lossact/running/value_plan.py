@@ -1,26 +1,33 @@
 """From the measures of a condition to the functions that take them of its replicas."""
 
-from lossact.conditions.condition import Condition
+from collections.abc import Sequence
+
 from lossact.conditions.measures import Loss, Measure, Metric
 from lossact.conditions.value_measures import Best, OfNetwork
 from lossact.errors import InputError
 from lossact.functional import is_correct
 from lossact.replicas.objective import Objective
+from lossact.replicas.random_streams import MEASURE, replica_generator
+from lossact.running.examples import ReplicaKey
 from lossact.training.base import ExampleSets
 from lossact.training.values import ValueFunction, ValuePlan
 
 
-def value_plan(condition: Condition, objective: Objective, examples: ExampleSets) -> ValuePlan | None:
+def value_plan(
+    members: Sequence[ReplicaKey], seed: int, objective: Objective, examples: ExampleSets
+) -> ValuePlan | None:
     """Return what is measured of a condition's replicas besides their curves; None without measures.
 
     Args:
-        condition: whose measures they are.
+        members: conditions that share their measures, and replica indices.
+        seed: the experiment's.
         objective: the condition's, for measures of the loss.
         examples: (sets, n, ...) of each split that the data have.
 
     Raises:
         InputError: the data have no examples of a split that a measure needs.
     """
+    condition, _ = members[0]
     if not condition.measures:
         return None
     sets = {
@@ -50,14 +57,15 @@ def value_plan(condition: Condition, objective: Objective, examples: ExampleSets
         },
         moments=condition.measured_at,
         examples=sets,
+        seeds=[int(replica_generator(seed, replica, MEASURE).integers(2**63)) for _, replica in members],
     )
 
 
 def _function_of(measure: Measure, objective: Objective) -> ValueFunction:
     if isinstance(measure, OfNetwork):
-        return ValueFunction(measure.function, "")
+        return ValueFunction(measure.function, "", may_draw=True)
     if isinstance(measure, Loss):
         return ValueFunction(objective.mean_loss, measure.split)
     if isinstance(measure, Metric):
-        return ValueFunction(measure.function, measure.split)
+        return ValueFunction(measure.function, measure.split, may_draw=True)
     return ValueFunction(Objective(objective.loss, is_correct).mean_metric, measure.split)

@@ -125,19 +125,19 @@ class ReplicasModule(LightningModule, ABC):
 
     def check_origin(self, checkpoint: Mapping[str, Any]) -> None:
         """Raise InputError where a checkpoint is of another network or loss, or would go on to another budget."""
-        saved, own = (metadata.get("condition") for metadata in (checkpoint.get("about", {}), self.metadata))
-        if saved is None or own is None:
+        saved, current = (metadata.get("condition") for metadata in (checkpoint.get("about", {}), self.metadata))
+        if saved is None or current is None:
             return
         for what in ("network", "loss"):
-            if _weightless(saved[what]) != _weightless(own[what]):
+            if _weightless(saved[what]) != _weightless(current[what]):
                 raise InputError(
-                    f"the checkpoint's {what} is {saved[what]}, that of the config {own[what]}; give the config that "
-                    "it was made with"
+                    f"the checkpoint's {what} is {saved[what]}, that of the config {current[what]}; give the config "
+                    "that it was made with"
                 )
-        if self.trainer.state.fn == "fit" and saved["budget"] != own["budget"]:
+        if self.trainer.state.fn == "fit" and saved["budget"] != current["budget"]:
             raise InputError(
-                f"the checkpoint is of a run of {saved['budget']} updates, the config's budget is {own['budget']}; a "
-                "fit goes on to the budget that it began with"
+                f"the checkpoint is of a run of {saved['budget']} updates, the config's budget is {current['budget']}; "
+                "a fit goes on to the budget that it began with"
             )
 
 
@@ -145,6 +145,6 @@ def _weightless(content: Any) -> Any:
     """What is left of it when weights are read, and not drawn; nothing of functions, which may have been edited."""
     if not isinstance(content, Mapping):
         return content
-    if any(isinstance(one, Mapping) for one in content.values()):
+    if any(isinstance(value, Mapping) for value in content.values()):
         return None
-    return {name: one for name, one in content.items() if name != "initial_scale"}
+    return {name: value for name, value in content.items() if name != "initial_scale"}

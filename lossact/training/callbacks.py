@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
+from lossact.errors import InputError
 from lossact.stats.bands import bands
 from lossact.training.base import ReplicasModule
 from lossact.training.single import SingleNetworkModule
@@ -54,12 +55,12 @@ class UpdatesBar(ProgressBar):
         self.last = time.monotonic()
         update, budget = pl_module.update_count, pl_module.budget
         metrics = self.get_metrics(trainer, pl_module)
-        told = [
+        shown = [
             f"{name} {value:.3g}" for name, value in metrics.items() if isinstance(value, float) and name != "update"
         ]
         done = self.WIDTH * update // budget
         bar = "\u2588" * done + "\u2591" * (self.WIDTH - done)
-        line = f"{bar} update {update:,} of {budget:,}, {', '.join(told)}"
+        line = f"{bar} update {update:,} of {budget:,}, {', '.join(shown)}"
         print(f"\r\033[K{line[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
 
 
@@ -115,6 +116,10 @@ class PredictionFile(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         assert isinstance(pl_module, ReplicasModule)
+        if not isinstance(outputs, torch.Tensor):
+            raise InputError(
+                f"the network returns a {type(outputs).__name__}; a file of predictions holds one tensor of outputs"
+            )
         outputs, targets = outputs.double().cpu(), batch[1].double().cpu()
         if isinstance(pl_module, SingleNetworkModule):
             outputs, targets = outputs.unsqueeze(0), targets.unsqueeze(0)

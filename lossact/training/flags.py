@@ -24,14 +24,14 @@ def check_flags(trainer: Trainer) -> None:
         "overfit_batches": (t.overfit_batches != 0, "there is no loader of examples"),
         "limit_train_batches": (trainer.limit_train_batches != 1.0, "the budget says how many updates"),
         "fast_dev_run": (bool(t.fast_dev_run), "a small budget is a quick run"),
-        "max_time": (any(isinstance(one, Timer) for one in t.callbacks), "the budget says how many updates"),
+        "max_time": (any(isinstance(callback, Timer) for callback in t.callbacks), "the budget says how many updates"),
         "strategy": (not isinstance(trainer.strategy, SingleDeviceStrategy), "one process holds all replicas"),
         "devices": (trainer.num_devices * trainer.num_nodes != 1, "replicas train on one device"),
         "precision": (trainer.precision not in PRECISIONS, f"replicas take {', '.join(PRECISIONS)}"),
     }
-    found = [f"{flag} ({reason})" for flag, (given, reason) in refused.items() if given]
-    if found:
+    refusals = [f"{flag} ({reason})" for flag, (given, reason) in refused.items() if given]
+    if refusals:
         raise InputError(
-            f"stacked replicas cannot take the Trainer's {', '.join(found)}; leave out what is named, or train one "
+            f"stacked replicas cannot take the Trainer's {', '.join(refusals)}; leave out what is named, or train one "
             "network with replicas=1"
         )

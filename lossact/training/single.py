@@ -21,7 +21,7 @@ from lossact.training.loaders import Examples, UpdateBatches
 
 
 class SingleNetworkModule(ReplicasModule):
-    """Training of one network until it meets its goal: what StackedReplicasModule does to many, one at a time.
+    """Training of one network until it meets its criterion: what StackedReplicasModule does to many, one at a time.
 
     Args:
         network: maps (batch, ...) inputs to outputs.
@@ -36,7 +36,7 @@ class SingleNetworkModule(ReplicasModule):
         description: which replica this is, and of what.
 
     Attributes:
-        steps_to_target: updates that had been applied when the goal was first met, or None.
+        steps_to_target: updates that had been applied when the criterion was first met, or None.
         diverged: whether the loss stopped being finite.
         losses, metrics: one value before each update, and one after the last.
     """
@@ -73,10 +73,10 @@ class SingleNetworkModule(ReplicasModule):
     @property
     def layers(self) -> dict[str, list[nn.Parameter]]:
         """Name of a part with parameters of its own to them."""
-        found: dict[str, list[nn.Parameter]] = {}
+        layers: dict[str, list[nn.Parameter]] = {}
         for name, parameter in self.network.named_parameters():
-            found.setdefault(name.rpartition(".")[0] or name, []).append(parameter)
-        return found
+            layers.setdefault(name.rpartition(".")[0] or name, []).append(parameter)
+        return layers
 
     def forward(self, inputs: Inputs) -> Any:
         return call_with(self.network, inputs)
@@ -97,7 +97,8 @@ class SingleNetworkModule(ReplicasModule):
         return self.newest_pass.active()
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        with nullcontext() if self.newest_pass is None else self.newest_pass.active():
+        draws = self.newest_pass is not None and self.newest_pass.draws
+        with self.newest_pass.active() if self.newest_pass is not None and draws else nullcontext():
             super().backward(loss, *args, **kwargs)
 
     def training_step(self, batch: Examples, batch_idx: int) -> Tensor:
@@ -154,7 +155,7 @@ class SingleNetworkModule(ReplicasModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         for layer, parameters in self.layers.items():
-            gradients = [one.grad.norm() for one in parameters if one.grad is not None]
+            gradients = [parameter.grad.norm() for parameter in parameters if parameter.grad is not None]
             if gradients:
                 self.log(f"gradient_norm/{layer}", torch.stack(gradients).norm())
 
@@ -191,8 +192,10 @@ class SingleNetworkModule(ReplicasModule):
         checkpoint["run"] = {name: getattr(self, name) for name in self.KEPT}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        found, own = checkpoint["state_dict"], self.state_dict()
-        if "run" not in checkpoint or {n: p.shape for n, p in found.items()} != {n: p.shape for n, p in own.items()}:
+        saved, current = checkpoint["state_dict"], self.state_dict()
+        if "run" not in checkpoint or {n: p.shape for n, p in saved.items()} != {
+            n: p.shape for n, p in current.items()
+        }:
             raise InputError("the checkpoint is of another network; give the config that it was made with")
         self.check_origin(checkpoint)
         for name in self.KEPT:

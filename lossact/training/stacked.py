@@ -278,8 +278,8 @@ class StackedReplicasModule(ReplicasModule):
 
     def _values(self) -> Values:
         """The values, NaN for what was not measured because all replicas diverged before."""
-        unknown = np.full(self.population.n_replicas, np.nan)
-        return {name: self.recorder.values.get(name, unknown) for name in self.recorder.names}
+        taken = self.recorder.values
+        return {name: taken[name] if name in taken else self.recorder.undefined(name) for name in self.recorder.names}
 
 
 def _whole_curve(parts: list[Tensor], length: int) -> NDArray[np.floating[Any]]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from lossact.errors import InputError
 from lossact.replicas.named_tensors import map_tensors
 from lossact.replicas.population import Population
+from lossact.replicas.random_streams import isolate_rng, seed_rng
 from lossact.training.loaders import Examples
 
 Values = dict[str, NDArray[np.floating[Any]]]  # by name, (replicas,) each
@@ -25,10 +26,12 @@ class ValueFunction:
     Attributes:
         function: (outputs, targets) -> a number, or one an example, to be averaged; or (network) -> a number.
         split: "training", "validation" or "test"; "" for a function of the network.
+        may_draw: whether the function is a user's, which may draw random numbers.
     """
 
     function: Callable[..., Any]
     split: str
+    may_draw: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,12 +43,14 @@ class ValuePlan:
         best: name to the measure whose best value it is, and "max" or "min".
         moments: numbers of updates below the budget, ascending; measures are taken then and at the end.
         examples: (sets, n, ...) inputs and targets of each split that a measure needs.
+        seeds: (replicas,) what random numbers that measures draw are seeded with, in [0, 2^63).
     """
 
     functions: Mapping[str, ValueFunction] = field(default_factory=dict)
     best: Mapping[str, tuple[ValueFunction, str]] = field(default_factory=dict)
     moments: Sequence[int] = ()
     examples: Mapping[str, Examples] = field(default_factory=dict)
+    seeds: Sequence[int] = ()
 
     @property
     def names(self) -> list[str]:
@@ -65,6 +70,7 @@ class ValueRecorder:
         self.plan, self.population = plan, population
         self.values: Values = {}
         self._best: dict[str, list[NDArray[np.floating[Any]]]] = {name: [] for name in plan.best}
+        self._types: dict[str, np.dtype[Any]] = {}  # of each measure's values, also where all replicas diverged
 
     @property
     def names(self) -> list[str]:
@@ -82,7 +88,7 @@ class ValueRecorder:
         Raises:
             InputError: a measure raises, or returns something else than a number.
         """
-        self._measure(slice(0, 1))
+        self._types = {name: values.dtype for name, values in self._measure(slice(0, 1)).items()}
 
     def record(self, update: int | None) -> None:
         """Take every measure of all replicas.
@@ -99,7 +105,16 @@ class ValueRecorder:
                 with np.errstate(invalid="ignore"):
                     self.values[name] = (np.fmax if mode == "max" else np.fmin).reduce(self._best[name])
 
+    def undefined(self, name: str) -> NDArray[np.floating[Any]]:
+        """Return NaN for each replica, in the type of a measure's values."""
+        measure, _, _ = name.partition("@")
+        return np.full(self.population.n_replicas, np.nan, dtype=self._types.get(measure, np.dtype(np.float64)))
+
     def _measure(self, rows: slice) -> Values:
+        with isolate_rng():
+            return self._measure_rows(rows)
+
+    def _measure_rows(self, rows: slice) -> Values:
         wanted = {**self.plan.functions, **{name: function for name, (function, _) in self.plan.best.items()}}
         answers: dict[str, Any] = {}
         measured: Values = {}
@@ -107,25 +122,34 @@ class ValueRecorder:
         chosen = range(self.population.n_replicas)[rows]
         for name, value in wanted.items():
             if value.split and value.split not in answers:
-                answers[value.split] = self.population.outputs(self.plan.examples[value.split][0])
+                inputs, targets = self.plan.examples[value.split]
+                inputs = map_tensors(self._on_device, inputs)
+                answers[value.split] = self.population.outputs(inputs), self._on_device(targets)
             numbers = [
                 np.float64("nan") if lost[row] else self._number(name, value, row, answers.get(value.split))
                 for row in chosen
             ]
             kinds = {number.dtype for row, number in zip(chosen, numbers, strict=True) if not lost[row]}
-            measured[name] = np.array(numbers, dtype=np.result_type(*kinds) if kinds else np.float64)
+            measured[name] = np.array(
+                numbers, dtype=np.result_type(*kinds) if kinds else self._types.get(name, np.dtype(np.float64))
+            )
         return measured
+
+    def _on_device(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.population.diverged.device)
 
     def _number(self, name: str, value: ValueFunction, row: int, answers: Any) -> np.floating[Any]:
         """One replica's value."""
         function = copy.deepcopy(value.function) if _keeps_state(value.function) else value.function
+        if value.may_draw:
+            seed_rng(self.plan.seeds[row])
         try:
             with torch.no_grad():
                 if not value.split:
                     result = function(self.population.network_of(row))
                 else:
-                    outputs = map_tensors(lambda tensor: tensor[row], answers)
-                    targets = self.plan.examples[value.split][1]
+                    outputs, targets = answers
+                    outputs = map_tensors(lambda tensor: tensor[row], outputs)
                     result = function(outputs, targets[row % len(targets)])
         except InputError:
             raise
@@ -149,9 +173,10 @@ def _as_number(name: str, result: Any, *, n_examples: int) -> np.floating[Any]:
             result = result.float()
         result = result.numpy()
     array = np.asarray(result)
-    if array.dtype.kind not in "buif" or array.shape not in {(), (n_examples,)}:
+    if array.dtype.kind not in "buif" or array.shape not in {(), (n_examples or None,)}:
         described = f"shape {array.shape}" if array.dtype.kind in "buif" else f"{result!r}"
-        raise InputError(f"measure {name!r} returned {described}; it must return one number, or one an example")
+        rule = "one number, or one an example" if n_examples else "one number"
+        raise InputError(f"measure {name!r} returned {described}; it must return {rule}")
     numbers = array if array.dtype.kind == "f" else array.astype(np.float64)
     number: np.floating[Any] = numbers.dtype.type(numbers.mean())
     return number

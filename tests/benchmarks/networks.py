@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -74,8 +74,7 @@ class ResNetish(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         for block in self.blocks:
-            assert isinstance(block, nn.ModuleList)
-            conv1, norm1, conv2, norm2, shortcut = block
+            conv1, norm1, conv2, norm2, shortcut = cast(nn.ModuleList, block)
             x = shortcut(x) + norm2(conv2(torch.relu(norm1(conv1(torch.relu(x))))))
         logits: Tensor = self.head(x.mean((2, 3)))
         return logits

@@ -127,20 +127,20 @@ def network_engines(name: str, n: int, device: str) -> list[Engine]:
     """Engines for a user's network."""
     updates = 10 if device == "cpu" else 60
     engines = [
-        Engine("lossact", n, lambda u: networks.by_lossact(name, n, device, u), updates),
-        Engine("torch.func.vmap", n, lambda u: networks.by_vmap(name, n, device, u), updates),
-        Engine("torch loop, one at a time", 1, lambda u: networks.one_at_a_time(name, device, u), updates),
+        Engine("lossact", n, partial(networks.by_lossact, name, n, device), updates),
+        Engine("torch.func.vmap", n, partial(networks.by_vmap, name, n, device), updates),
+        Engine("torch loop, one at a time", 1, partial(networks.one_at_a_time, name, device), updates),
     ]
     if device == "cuda":
-        for label, options in (
-            ("CUDA graph", {"graph": True}),
-            ("compiled, CUDA graph", {"compiled": True, "graph": True}),
-        ):
-            engines.append(
-                Engine(f"torch.func.vmap, {label}", n, partial(networks.by_vmap, name, n, device, **options), updates)
-            )
-        graph = partial(networks.one_at_a_time, name, device, graph=True)
-        engines.append(Engine("torch loop, one at a time, CUDA graph", 1, graph, updates))
+        graph = partial(networks.by_vmap, name, n, device, graph=True)
+        engines += [
+            Engine("torch.func.vmap, CUDA graph", n, graph, updates),
+            Engine("torch.func.vmap, compiled, CUDA graph", n, partial(graph, compiled=True), updates),
+            Engine(
+                "torch loop, one at a time, CUDA graph", 1,
+                partial(networks.one_at_a_time, name, device, graph=True), updates,
+            ),
+        ]  # fmt: skip
     return engines
 
 

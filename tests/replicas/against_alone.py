@@ -83,7 +83,7 @@ def check_equal_to_alone(
             else:
                 value = evaluate()
                 optimizer.step()
-            np.testing.assert_allclose(losses[0, row].item(), float(value), rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(losses[0, row].item(), value.item(), rtol=1e-9, atol=1e-12)
             compare_tensors(population.networks.parameters, dict(network.named_parameters()), row)
             compare_tensors(population.networks.buffers, dict(network.named_buffers()), row)
 

@@ -72,7 +72,8 @@ def train_alone(
     """What is measured before each update and after the last, of one network with torch's own optimiser."""
     data = one.data.sample(replica_generator(0, replica, DATA))
     x, y = torch.from_numpy(data.inputs), torch.from_numpy(data.targets)
-    shown = data.validation if one.watched.split == "validation" else data
+    assert one.target is not None
+    shown = data.validation if one.target.split == "validation" else data
     assert shown is not None
     with torch.random.fork_rng():
         torch.manual_seed(int(replica_generator(0, replica, WEIGHTS).integers(2**63)))
@@ -296,8 +297,7 @@ X, Y = np.zeros((6, 2)), np.zeros(6, np.int64)
         ),
         (
             lambda: condition(Adam(), loss=lambda outputs, targets: outputs[:, targets.max().item()]),
-            r"cannot be stacked by torch.func.vmap \(vmap: .*\); train it one at a time with "
-            r"Condition\(stacked=False\)",
+            r"cannot be stacked by torch.func.vmap \(vmap: .*\); train it one at a time with Condition\(stacked=F",
         ),
         (lambda: condition(Adam(), batch_size=41), r"batch_size=41 must be at most the 40 examples"),
         (

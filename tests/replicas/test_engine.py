@@ -20,7 +20,7 @@ from lossact.running.snapshots import record_snapshots
 from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
 from tests.conftest import PAIRS, report_condition, train_blocks, with_sgd
-from tests.replicas.test_stacked_mlp import start_of
+from tests.replicas.test_stacked_mlp import network_of, start_of
 
 SINGLE = ComputeConfig(threads=2)
 
@@ -88,7 +88,7 @@ def test_shared_data_equal_the_same_data_for_each(shared_images: ImageFiles) -> 
     double = ComputeConfig(precision="64-true", threads=1)
     module = stacked_training(condition, 0, range(5), double)
     many = module.inputs.expand(5, -1, -1).contiguous(), module.targets.expand(5, -1).contiguous()
-    network = module.population.network  # type: ignore[attr-defined]
+    network = network_of(module)
     shared = network.loss_and_gradient(start_of(module), module.inputs, module.targets)
     each = network.loss_and_gradient(start_of(module), *many)
     for a, b in zip(shared, each, strict=True):

@@ -180,7 +180,7 @@ def test_a_loss_that_draws_random_numbers_is_not_stacked() -> None:
     given = Condition(
         network=Holding, loss=of_noise, optimizer=SGD(learning_rate=0.1), data=condition(Holding).data, budget=9
     )
-    with pytest.raises(InputError, match="network, loss or metric draws random numbers"):
+    with pytest.raises(InputError, match="network, loss or metric draws from numpy's or Python's generators"):
         stacked_training(given, 0, [0, 1], DOUBLE)
 
 

@@ -16,7 +16,7 @@ from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
 from tests.conftest import PAIRS, train_blocks
-from tests.replicas.test_stacked_mlp import gradients_of, start_of
+from tests.replicas.test_stacked_mlp import network_of, start_of
 
 DOUBLE = ComputeConfig(precision="64-true", threads=2)
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {"l2": mse_loss, "cross_entropy": binary_cross_entropy}
@@ -66,7 +66,7 @@ def test_the_band_is_a_convolution_and_unband_its_adjoint(
 def test_gradient_equals_autograd_of_the_plain_network(activation: str, loss: str) -> None:
     condition = cnn_condition(activation, loss, budget=10)
     module = stacked_training(condition, 0, [0, 3], DOUBLE)
-    losses, accuracy, gradient = gradients_of(module, start_of(module))
+    losses, accuracy, gradient = network_of(module).loss_and_gradient(start_of(module), module.inputs, module.targets)
     for row, replica in enumerate([0, 3]):
         network, inputs, targets = alone(condition, replica)
         p = network(inputs).sigmoid()

@@ -10,6 +10,7 @@ from torch.nn.functional import binary_cross_entropy, mse_loss
 from lossact import SGD, Condition, RandomImages
 from lossact.models import MLP, MLPConfig
 from lossact.replicas.flat_population import FlatPopulation
+from lossact.replicas.network import StackedNetwork
 from lossact.replicas.random_streams import DATA, WEIGHTS, replica_generator
 from lossact.running.runner import fit, train_jobs
 from lossact.running.stacking import stacked_training
@@ -27,10 +28,9 @@ def start_of(module: StackedReplicasModule) -> Tensor:
     return module.population.state.parameters
 
 
-def gradients_of(module: StackedReplicasModule, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss, accuracy and gradient by the closed forms of a built-in network, at other parameters than its own."""
+def network_of(module: StackedReplicasModule) -> StackedNetwork:
     assert isinstance(module.population, FlatPopulation)
-    return module.population.network.loss_and_gradient(parameters, module.inputs, module.targets)
+    return module.population.network
 
 
 def train_alone(condition: Condition, replica: int) -> tuple[list[float], int | None]:
@@ -108,7 +108,7 @@ def test_gradient_equals_autograd(activation: str, loss: str) -> None:
     condition = report_condition(activation, loss)
     module = stacked_training(condition, 4, range(7), DOUBLE)
     parameters = (3 * start_of(module)).requires_grad_()
-    losses, accuracy, gradient = gradients_of(module, parameters)
+    losses, accuracy, gradient = network_of(module).loss_and_gradient(parameters, module.inputs, module.targets)
     (expected,) = torch.autograd.grad(losses.sum(), parameters)
     torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-14)
     assert losses.shape == accuracy.shape == (7,)

@@ -81,8 +81,8 @@ class Filter(nn.Module):
         self.weight = nn.Parameter(torch.randn(3, dtype=torch.cfloat))
 
     def forward(self, x: Tensor) -> Tensor:
-        filtered: Tensor = torch.fft.irfft(torch.fft.rfft(x) * self.weight, n=4)
-        return filtered
+        out: Tensor = torch.fft.irfft(torch.fft.rfft(x) * self.weight, n=4)
+        return out
 
 
 class TwoOutputs(nn.Module):

@@ -56,7 +56,8 @@ class Points(LightningDataModule):
 def condition(rate: float = 0.1, **changes: Any) -> LightningCondition:
     given: dict[str, Any] = {
         "module": partial(Line, rate), "data": Points, "metric": "train_loss", "at_most": 0.05, "budget": 60,
-        "stacked": False, "name": f"rate {rate}",
+        "stacked": False,
+        "name": f"rate {rate}",
     }  # fmt: skip
     return LightningCondition(**given | changes)
 

@@ -1,7 +1,6 @@
 """Evidence about values: against brute force, exact sums and scipy."""
 
 import math
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,13 @@ from lossact.errors import InputError
 from lossact.stats import Outcome
 from lossact.stats.betting import Counts, log_evidence
 from lossact.stats.values import (
-    bounded_mean,
     compare_trend,
     compare_values,
     differences,
     median_sequence,
-    normal_mean,
     rank_boundary,
     trend_scores,
 )
-from lossact.stats.values.mean import EFFECTS, log_t_mixture
 
 ALPHA = 0.025
 NONE = np.zeros(4, dtype=bool)
@@ -117,47 +113,6 @@ def test_support_for_a_median_implies_its_lower_bound() -> None:
         assert supported == (median_sequence(difference, boundary, alpha=ALPHA).low > 0)
 
 
-def test_bounded_evidence_of_signs_is_that_of_counts() -> None:
-    difference = np.random.default_rng(2).choice([-1.0, 0.0, 1.0], 50)
-    wins, ties = np.cumsum(difference == 1), np.cumsum(difference == 0)
-    counts = Counts.of(wins, ties, np.arange(1, 51) - wins - ties)
-    found = bounded_mean(difference, by=0, value_range=1, alpha=ALPHA)
-    np.testing.assert_allclose(found.log_support, log_evidence(counts, 0.5), atol=1e-9)
-
-
-def test_bounded_evidence_is_a_martingale_at_its_null() -> None:
-    # Expectation over all sequences of three outcomes with mean 0, by enumeration.
-    outcomes, chances = [-1.0, 0.2, 0.6], [0.25, 0.5, 0.25]
-    assert np.dot(outcomes, chances) == pytest.approx(0)
-    total = 0.0
-    for sequence in product(range(3), repeat=3):
-        evidence = bounded_mean([outcomes[k] for k in sequence], by=0, value_range=1, alpha=ALPHA).log_support[-1]
-        total += math.prod(chances[k] for k in sequence) * math.exp(evidence)
-    assert total == pytest.approx(1, abs=1e-12)
-
-
-@pytest.mark.parametrize("n", [2, 3, 10, 100])
-@pytest.mark.parametrize("mean", [-0.5, 0.0, 0.3])
-def test_t_ratios_are_those_of_the_noncentral_t(n: int, mean: float) -> None:
-    from scipy.stats import nct, t
-
-    numbers = np.random.default_rng(n).normal(mean, 1, n)
-    statistic = math.sqrt(n) * numbers.mean() / numbers.std(ddof=1)
-    correlation = numbers.sum() / math.sqrt(n * (numbers**2).sum())
-    ratios = [nct.pdf(statistic, n - 1, effect * math.sqrt(n)) / t.pdf(statistic, n - 1) for effect in EFFECTS]
-    found = log_t_mixture(np.array([correlation]), np.array([n]))[0]
-    assert found == pytest.approx(math.log(np.mean(ratios)), abs=1e-7)
-
-
-def test_a_normal_mean_has_bounds_around_it_that_scale() -> None:
-    numbers = np.random.default_rng(5).normal(1, 1, 60)
-    bound = normal_mean(numbers, by=0, alpha=ALPHA)
-    assert 0 < bound.low < bound.value < bound.high
-    assert bound.log_support.max() >= -math.log(ALPHA)
-    thousandfold = normal_mean(1000 * numbers, by=0, alpha=ALPHA)
-    np.testing.assert_allclose([thousandfold.low, thousandfold.high], [1000 * bound.low, 1000 * bound.high], rtol=1e-6)
-
-
 def test_a_trend_counts_pairs_that_rise() -> None:
     values = [np.array([1.0, 3.0, 2.0, math.nan]), np.array([2.0, 2.0, 2.0, 1.0]), np.array([3.0, 1.0, 2.0, 2.0])]
     np.testing.assert_array_equal(trend_scores(values), [3, -3, 0, math.nan])
@@ -174,11 +129,7 @@ def test_censored_pairs_make_refutation_harder_and_nothing_else() -> None:
     assert compare_trend(falling, margin=5, censored=censored) == Outcome.LOSS
 
 
-def test_means_that_nothing_bounds_are_refused() -> None:
-    with pytest.raises(InputError, match="do not lie within the range 1; declare the range"):
-        bounded_mean([0.0, 2.0], by=0, value_range=1, alpha=ALPHA)
-    with pytest.raises(InputError, match="must be finite to test their mean"):
-        normal_mean([0.0, math.inf], by=0, alpha=ALPHA)
+def test_values_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(InputError, match=r"lengths .* differ"):
         compare_values([1.0], [1.0, 2.0], NONE[:1], NONE[:2])
     with pytest.raises(InputError, match="make no trend"):

@@ -14,8 +14,21 @@ from lossact.stats.calibration.exact import exact_table, verdicts_table
 from lossact.stats.calibration.families import family_table, map_table, same_condition_table
 from lossact.stats.calibration.power import power_table
 from lossact.stats.calibration.recorded import recorded_table
+from lossact.stats.calibration.values import value_table
 
-TABLES = ("exact", "verdicts", "errors", "coverage", "orderings", "power", "families", "maps", "recorded", "same")
+TABLES = (
+    "exact",
+    "verdicts",
+    "errors",
+    "coverage",
+    "orderings",
+    "power",
+    "families",
+    "maps",
+    "recorded",
+    "values",
+    "same",
+)
 
 
 def main() -> None:
@@ -42,6 +55,7 @@ def main() -> None:
             "maps": partial(map_table, pool, 20 if short else 1_000),
         }
         makers["recorded"] = partial(recorded_table, pool, 200 if short else 5_000)
+        makers["values"] = partial(value_table, pool, many)
         if arguments.trials is not None:
             makers["same"] = partial(same_condition_table, pool, 100 if short else 2000, arguments.trials)
         for make in (maker for name, maker in makers.items() if name in arguments.only):

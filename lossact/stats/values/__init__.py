@@ -1,20 +1,17 @@
-"""Evidence about values reached: differences in a measure's own unit, shares above a threshold, means and trends."""
+"""Evidence about values reached: differences in a measure's own unit, shares above a threshold, and trends."""
 
-from lossact.stats.values.comparing import compare_values, differences
-from lossact.stats.values.mean import BoundedMean, NormalMean, bounded_mean, normal_mean
+from lossact.stats.values.comparing import compare_values, differences, is_single, rounding_of
 from lossact.stats.values.median import MedianSequence, median_sequence, rank_boundary
 from lossact.stats.values.trend import compare_trend, trend_scores
 
 __all__ = [
-    "BoundedMean",
     "MedianSequence",
-    "NormalMean",
-    "bounded_mean",
     "compare_trend",
     "compare_values",
     "differences",
+    "is_single",
     "median_sequence",
-    "normal_mean",
     "rank_boundary",
+    "rounding_of",
     "trend_scores",
 ]

@@ -1,5 +1,7 @@
 """Compare the values that two conditions reached, replica by replica."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -18,7 +20,7 @@ def compare_values(
     *,
     by: float = 0.0,
     higher: bool = True,
-    epsilon: float = 0.0,
+    epsilon: ArrayLike = 0.0,
 ) -> Outcomes:
     """Decide for each replica whether A's value exceeds B's by more than `by`.
 
@@ -31,7 +33,7 @@ def compare_values(
         diverged_a, diverged_b: (replicas,).
         by: the margin, in the measure's unit.
         higher: whether larger values are better; False compares -A with -B.
-        epsilon: machine epsilon of the type in which the measure was computed, 0 for exact numbers.
+        epsilon: machine epsilon of the type in which each replica's values were computed, 0 for exact numbers.
 
     Returns:
         (replicas,) Outcome values.
@@ -45,11 +47,31 @@ def compare_values(
         raise InputError(f"lengths {sorted(lengths)} of the two conditions' replicas differ; pair them by index first")
     sign = 1 if higher else -1
     excess = differences(sign * a, sign * b, diverged_a, diverged_b) - by
-    rounding = TIE_ULPS * epsilon * np.fmax(np.fmax(np.abs(a), np.abs(b)), abs(by))
+    rounding = TIE_ULPS * np.asarray(epsilon) * np.fmax(np.fmax(np.abs(a), np.abs(b)), abs(by))
     tie = np.abs(excess) <= rounding
     cases = [np.isnan(excess), tie, excess > 0]
     outcomes = [Outcome.UNDETERMINED, Outcome.TIE, Outcome.WIN]
     return np.select(cases, outcomes, Outcome.LOSS).astype(np.int8)
+
+
+def is_single(values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Return which numbers single precision holds exactly: a function that computes in it may return Python floats."""
+    with np.errstate(over="ignore"):
+        same: NDArray[np.bool_] = values.astype(np.float32) == values
+    return same
+
+
+def rounding_of(values: NDArray[np.floating[Any]]) -> Floats:
+    """Return the machine epsilon of the type in which each number was computed.
+
+    Args:
+        values: (replicas,).
+
+    Returns:
+        (replicas,): single precision's where a number is exactly one of that, else that of the array's type.
+    """
+    own = np.finfo(values.dtype).eps
+    return np.where(is_single(values), np.fmax(own, np.finfo(np.float32).eps), own).astype(np.float64)
 
 
 def differences(

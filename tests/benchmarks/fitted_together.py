@@ -1,0 +1,120 @@
+"""How much faster replicas of LightningModules are fitted together than one at a time.
+
+    python tests/benchmarks/fitted_together.py --json PATH
+
+CPU seconds on one thread, in turns, in one process: a block of 16 is fitted together, then one replica alone, then one
+by a plain Trainer, and their times are multiplied. Rows, for 64 replicas: {"module", "together", "one_at_a_time",
+"plain_fits", "ratio", "ratio_to_plain_fits", "reason"}.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from lightning.pytorch.demos.boring_classes import BoringDataModule, DemoModel
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lossact import LightningCondition
+from lossact.running.external import train_one
+from lossact.running.stacked_fit import fit_stacked
+from lossact.running.stacking import replica_seed
+from lossact.training.compute_config import ComputeConfig
+from lossact.training.quiet import quiet
+from lossact.training.stackable import NotStackableError
+from tests.running import posted_modules as posted
+
+REPLICAS, BLOCK, UPDATES, ROUNDS = 64, 16, 100, 3
+
+
+def rows() -> tuple[Tensor, Tensor]:
+    inputs = torch.randn(640, 20, generator=torch.Generator().manual_seed(0))
+    return inputs, inputs[:, :3].argmax(1)
+
+
+class Rows(posted.Rows):
+    def train_dataloader(self) -> Any:
+        inputs, targets = rows()
+        return DataLoader(TensorDataset(inputs[:512], targets[:512]), batch_size=32, shuffle=True)
+
+    def val_dataloader(self) -> Any:
+        inputs, targets = rows()
+        return DataLoader(TensorDataset(inputs[512:], targets[512:]), batch_size=128)
+
+
+class Normed(posted.Scheduled):
+    """Batch norm, NAdam, a cosine schedule, validation and logged metrics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Sequential(nn.Linear(20, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 3))
+
+
+class WithDropout(Normed):
+    def __init__(self) -> None:
+        super().__init__()
+        self.network.insert(3, nn.Dropout(0.2))  # type: ignore[operator]
+
+
+MODULES: dict[str, tuple[Callable[[], Any], Any]] = {
+    "Lightning's DemoModel": (DemoModel, BoringDataModule),
+    "batch norm, NAdam, schedule, validation": (Normed, Rows),
+    "the same with dropout": (WithDropout, Rows),
+}
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    start = time.process_time()
+    with quiet():
+        work()
+    return time.process_time() - start
+
+
+def measured(name: str, module: Callable[[], Any], data: Any, config: ComputeConfig) -> dict[str, Any]:
+    condition = LightningCondition(module=module, data=data, metric="loss", at_most=-1.0, budget=UPDATES)
+
+    def alone(replica: int, *, counted: bool) -> None:
+        train_one(condition, replica_seed(0, replica), config, draws_for=(0, replica) if counted else None)
+
+    together, one_at_a_time, plain, reason = [], [], [], ""
+    for turn in range(ROUNDS):
+        try:
+            together.append(seconds(partial(fit_stacked, condition, range(BLOCK), turn, config)) * REPLICAS / BLOCK)
+        except NotStackableError as error:
+            reason = str(error)
+        one_at_a_time.append(seconds(partial(alone, turn, counted=True)) * REPLICAS)
+        plain.append(seconds(partial(alone, turn, counted=False)) * REPLICAS)
+    both = median(together or one_at_a_time)
+    return {
+        "module": name,
+        "together": round(both, 1),
+        "one_at_a_time": round(median(one_at_a_time), 1),
+        "plain_fits": round(median(plain), 1),
+        "ratio": round(median(one_at_a_time) / both, 1),
+        "ratio_to_plain_fits": round(median(plain) / both, 1),
+        "reason": reason,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="where the rows go, too")
+    arguments = parser.parse_args()
+    config = ComputeConfig(threads=1)
+    torch.set_num_threads(config.threads)
+    results = []
+    for name, made in MODULES.items():
+        results.append(measured(name, *made, config))
+        print(results[-1], flush=True)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
