@@ -28,7 +28,7 @@ class Condition(BaseCondition):
     Attributes:
         network: a built-in network, or a function that makes an nn.Module.
         loss: "cross_entropy", "l2", "huber" or "hinge", of the sigmoid of one logit an example; or a function
-            (outputs, targets) -> one loss an example. Averaged over the batch.
+            (outputs, targets) -> one loss an example, which are averaged, or one number for the batch.
         optimizer: how weights move: SGD, Adam, AdamW or TorchOptimizer.
         data: the training data, drawn for each replica or shared by all.
         budget: the most updates, >= 1.

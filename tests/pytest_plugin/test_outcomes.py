@@ -18,7 +18,11 @@ def test_unrecorded_claims_pass_where_supported_and_fail_elsewhere(claims: Claim
         ["no verdict is recorded, measured REFUTED", "REFUTED (reversed): hard reaches*before easy"]
     )
     run.stdout.fnmatch_lines(
-        ["*= claims: claims =*", "each claim at alpha 0.025 a side by itself, not corrected*", "SUPPORTED* 64  true"]
+        [
+            "*= claims: claims =*",
+            "each claim at alpha 0.025 a side by itself, not corrected*",
+            "SUPPORTED* 64  true (reached by nobody: hard)",
+        ]
     )
 
 
@@ -35,9 +39,9 @@ def test_a_record_that_does_not_hold_fails_just_that_claim(claims: Claims, verdi
     run.stdout.fnmatch_lines(
         [
             f"recorded {verdict.upper()}, measured SUPPORTED",
-            "SUPPORTED: easy reaches the target before hard",
+            "SUPPORTED (hard reached the target in none of 64 replicas): easy reaches the target before hard",
             "win probability *confidence sequence*",
-            "evidence: support *, refute *; either needs 80",
+            "evidence: support *, refute *; either needs 40",
             "easy before hard: * wins, * ties, * losses",
         ]
     )
