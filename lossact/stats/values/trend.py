@@ -62,4 +62,5 @@ def compare_trend(
         (highest < margin, Outcome.LOSS),
     ]
     conditions, outcomes = zip(*cases, strict=True)
-    return np.select(list(conditions), list(outcomes), Outcome.UNDETERMINED).astype(np.int8)
+    compared: Outcomes = np.select(list(conditions), list(outcomes), Outcome.UNDETERMINED).astype(np.int8)
+    return compared
