@@ -327,7 +327,7 @@ def test_a_number_of_values_is_tried_before_anything_is_trained(experiment: Expe
 
 
 def test_many_ties_are_said_beside_a_supported_claim() -> None:
-    a = np.r_[np.ones(30), np.zeros(90)]
+    a = np.tile([0.0, 0.0, 0.0, 1.0], 30)
     verdict = verdict_on(higher("m", A, than=B), trials(a), trials(np.zeros(120)))
     assert verdict.name == "supported"
     assert verdict.difference is not None
@@ -337,7 +337,9 @@ def test_many_ties_are_said_beside_a_supported_claim() -> None:
 
 def test_claims_about_values_of_recorded_runs_point_to_the_command(tmp_path: Path) -> None:
     table = tmp_path / "runs.csv"
-    table.write_text("optimizer,run,loss\n" + "".join(f"{name},{k},{k}\n" for name in "ab" for k in range(4)))
+    table.write_text(
+        "optimizer,run,loss\n" + "".join(f"{name},{k},{k + len(name)}\n" for name in ("a", "bb") for k in range(4))
+    )
     a, b = read_runs(table, condition="optimizer", run="run", value="loss").values()
     with pytest.raises(LossactError, match="was recorded, and claims about recorded runs are about steps to a target"):
         higher("loss", a, than=b)
