@@ -293,14 +293,14 @@ def test_claims_about_values_after_some_updates_and_numbers_of_values(experiment
         (lambda: higher("m", A, than=B, by=math.nan), "by=nan must be >= 0"),
         (lambda: at_least("m", A, math.inf), "value=inf must be a finite number"),
         (lambda: equivalent_in("m", A, B, within=0), "within=0 must be > 0"),
-        (lambda: highest("m", A, of=B), "of=B must be a sequence of conditions"),
+        (lambda: highest("m", A, of=B), "of=B must be a sequence of conditions"),  # type: ignore[arg-type]
         (lambda: highest("m", A, of=[A]), "must be at least two"),
         (lambda: increases("m", [(1, A)]), "must be at least two"),
         (lambda: increases("m", [(2, A), (1, B)]), "must increase"),
         (lambda: increases("m", [(math.nan, A), (1, B)]), "settings=nan must be a finite number"),
-        (lambda: increases("m", [("a", A), ("b", B)]), "settings='a' must be a finite number"),
-        (lambda: increases("m", [A, B]), "must be pairs of a number and a condition"),
-        (lambda: increases("m", 5), "must be pairs of a number and a condition"),
+        (lambda: increases("m", [("a", A), ("b", B)]), "settings='a' must be a finite number"),  # type: ignore[list-item]
+        (lambda: increases("m", [A, B]), "must be pairs of a number and a condition"),  # type: ignore[list-item]
+        (lambda: increases("m", 5), "must be pairs of a number and a condition"),  # type: ignore[arg-type]
         (lambda: increases("m", [(1, A), (2, B)], margin=1), "margin=1 must be >= 0 and <= 0"),
         (lambda: higher("steps", A, than=B), "'steps' is not a measure of A"),
     ],

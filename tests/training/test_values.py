@@ -62,7 +62,8 @@ def spectral_norm(module: nn.Module) -> Tensor:
     module.train()  # a measure may leave the module it is given in any mode
     weight = module[0].weight
     assert isinstance(weight, Tensor)
-    return torch.linalg.matrix_norm(weight, 2)
+    norm: Tensor = torch.linalg.matrix_norm(weight, 2)
+    return norm
 
 
 CALIBRATION = torchmetrics.CalibrationError(task="multiclass", num_classes=3, n_bins=4)
@@ -278,16 +279,16 @@ def test_a_measure_of_nothing_but_nan_is_an_error(experiment: Experiment) -> Non
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: replace(CONDITION, measures=["accuracy"]), r"measures=\['accuracy'\] must be a dict of names"),
+        (lambda: replace(CONDITION, measures=["accuracy"]), r"measures=\['accuracy'\] must be a dict of names"),  # type: ignore[arg-type]
         (lambda: replace(CONDITION, measures={"a@b": Loss()}), "'a@b' cannot be a measure's name"),
         (lambda: replace(CONDITION, measures={"steps": Loss()}), "'steps' cannot be a measure's name"),
         (lambda: replace(CONDITION, measures={"": Loss()}), "'' cannot be a measure's name"),
         (lambda: replace(CONDITION, measures={"a": Best("val_acc")}), r"must be Accuracy, Loss, Metric"),
-        (lambda: replace(CONDITION, measures={"a": Loss().at_most(1)}), r"must be Accuracy, Loss, Metric"),
+        (lambda: replace(CONDITION, measures={"a": Loss().at_most(1)}), r"must be Accuracy, Loss, Metric"),  # type: ignore[dict-item]
         (lambda: Best(Best(Loss())), "must be a measure, or the name of a logged value"),
         (lambda: Best(Loss(), "least"), "mode='least' is not known; choose one of max, min"),
         (lambda: replace(CONDITION, measured_at=(9,)), "measured_at=9 must be an integer >= 0 and <= 8"),
-        (lambda: replace(CONDITION, measured_at=4), "measured_at=4 must be numbers of updates"),
+        (lambda: replace(CONDITION, measured_at=4), "measured_at=4 must be numbers of updates"),  # type: ignore[arg-type]
         (lambda: replace(CONDITION, measured_at=(4, 4)), "names an update twice"),
         (lambda: replace(CONDITION, measures={}, measured_at=(4,)), "without measures"),
         (lambda: Accuracy(split="test").at_least(0.9), "a target on test examples would choose by them"),

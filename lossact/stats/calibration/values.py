@@ -55,7 +55,7 @@ def _skewed(rng: np.random.Generator, n: int, *, shift: float = 0.0) -> Differen
 def _accuracies(rng: np.random.Generator, n: int) -> Differences:
     """Of two accuracies on 100 examples, in the floats in which they come."""
     first, second = rng.binomial(100, 0.9, (2, n)) / 100
-    return first - second
+    return np.asarray(first - second)
 
 
 def _tied(rng: np.random.Generator, n: int) -> Differences:
