@@ -18,6 +18,7 @@ from lossact import (
     Loss,
     MLPConfig,
     RandomImages,
+    Store,
     replicate,
 )
 from lossact.errors import LossactError
@@ -59,8 +60,8 @@ def test_networks_curves_and_values_are_of_the_same_runs() -> None:
 
 
 def test_rows_hold_what_claims_would_have_trained() -> None:
-    experiment = Experiment(seed=4, compute_config=DOUBLE)
-    (trials,) = experiment.trials([CONDITION], CONDITION.block)
+    with Store(None) as store:
+        (trials,) = Experiment(seed=4, store=store, compute_config=DOUBLE).trials([CONDITION], CONDITION.block)
     rows = replicate(CONDITION, replicas=CONDITION.block, seed=4, compute_config=DOUBLE).rows()
     for k, row in enumerate(rows):
         assert list(row) == ["replica", "steps_to_target", "diverged", "loss@3", "accuracy@3", "loss", "accuracy"]
@@ -78,7 +79,7 @@ def test_a_built_in_network_comes_with_its_weights() -> None:
     for replica, module in enumerate(runs.networks):
         images = condition.data.sample(replica_generator(0, replica, DATA))
         logits = module(torch.from_numpy(images.inputs))
-        loss = 0.5 * (logits.sigmoid() - torch.from_numpy(images.targets)).square().mean()
+        loss = (logits.sigmoid() - torch.from_numpy(images.targets)).square().mean()
         assert loss.item() == pytest.approx(runs.trials.values["loss"][replica], rel=1e-9)
 
 

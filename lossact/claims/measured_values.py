@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossact.claims.verdict_summary import Estimate
-from lossact.conditions import BaseCondition
+from lossact.conditions import BaseCondition, RecordedRuns
 from lossact.errors import ClaimError
 from lossact.stats import Comparison, Outcome
 from lossact.stats.values import compare_values, differences, median_sequence, rank_boundary, rounding_of
@@ -18,6 +18,11 @@ POINTS = "points"  # the unit of differences of accuracies: hundredths
 def check_measured(measure: str, conditions: Sequence[BaseCondition]) -> None:
     """Raise ClaimError unless every condition has the measure."""
     for condition in conditions:
+        if isinstance(condition, RecordedRuns):
+            raise ClaimError(
+                f"{condition} was recorded, and claims about recorded runs are about steps to a target, as "
+                "lossact.faster makes them; `lossact compare` compares recorded values"
+            )
         names = condition.value_names
         if measure not in names:
             has = f"it has {', '.join(names)}" if names else "it has none; give it measures="

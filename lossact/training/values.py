@@ -1,6 +1,7 @@
 """The values of trained replicas: named numbers of what networks answer, or of the networks themselves."""
 
 import copy
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 from lossact.errors import InputError
 from lossact.replicas.named_tensors import map_tensors
 from lossact.replicas.population import Population
-from lossact.replicas.random_streams import isolate_rng, seed_rng
+from lossact.replicas.random_streams import isolate_rng
 from lossact.training.loaders import Examples
 
 Values = dict[str, NDArray[np.floating[Any]]]  # by name, (replicas,) each
@@ -142,7 +143,7 @@ class ValueRecorder:
         """One replica's value."""
         function = copy.deepcopy(value.function) if _keeps_state(value.function) else value.function
         if value.may_draw:
-            seed_rng(self.plan.seeds[row])
+            _seed(self.plan.seeds[row])
         try:
             with torch.no_grad():
                 if not value.split:
@@ -159,6 +160,15 @@ class ValueRecorder:
 
     def _n_examples(self, split: str) -> int:
         return self.plan.examples[split][1].shape[1] if split else 0
+
+
+def _seed(seed: int) -> None:
+    """Seed what a measure may draw from. torch.manual_seed would format a stack for each device that is not in use."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(seed)
 
 
 def _keeps_state(function: Any) -> bool:

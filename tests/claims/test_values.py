@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,14 @@ from lossact import (
     lower,
     lowest,
     map_claim,
+    read_runs,
 )
+from lossact.claims.result import ClaimResult
 from lossact.claims.verdict_summary import VerdictSummary
 from lossact.errors import LossactError
+from lossact.report.folder import write_folder
+from lossact.report.run_info import RunInfo
+from lossact.report.table import verdict_table
 from lossact.stats import Decider, Outcome
 from lossact.stats.betting import Counts, log_evidence
 from lossact.storage import Trials
@@ -311,3 +317,49 @@ def test_claims_about_steps_of_conditions_without_target_are_refused(
     with pytest.raises(LossactError, match="fast has no target to reach; give it target=, or claim something about"):
         evaluate(make(), experiment=experiment)
     assert experiment.trained_replicas == 0
+
+
+def test_a_number_of_values_is_tried_before_anything_is_trained(experiment: Experiment) -> None:
+    claim = exceeds(lambda fast: fast.values["recall"], 0.5, of=[FAST])
+    with pytest.raises(LossactError, match="failed on made-up trials, before anything was trained: KeyError: 'recall'"):
+        evaluate(claim, experiment=experiment)
+    assert experiment.trained_replicas == 0
+
+
+def test_many_ties_are_said_beside_a_supported_claim() -> None:
+    a = np.tile([0.0, 0.0, 0.0, 1.0], 30)
+    verdict = verdict_on(higher("m", A, than=B), trials(a), trials(np.zeros(120)))
+    assert verdict.name == "supported"
+    assert verdict.difference is not None
+    assert (verdict.difference.low, verdict.difference.value) == (0, 0)
+    assert "the values are equal in 90 of 120 replicas" in verdict.warnings[-1]
+
+
+def test_claims_about_values_of_recorded_runs_point_to_the_command(tmp_path: Path) -> None:
+    table = tmp_path / "runs.csv"
+    table.write_text(
+        "optimizer,run,loss\n" + "".join(f"{name},{k},{k + len(name)}\n" for name in ("a", "bb") for k in range(4))
+    )
+    a, b = read_runs(table, condition="optimizer", run="run", value="loss").values()
+    with pytest.raises(LossactError, match="was recorded, and claims about recorded runs are about steps to a target"):
+        higher("loss", a, than=b)
+
+
+def test_reports_give_the_difference_in_its_unit(tmp_path: Path) -> None:
+    a, b = (trials(np.full(20, value, np.float32), name="accuracy") for value in (0.75, 0.5))
+    verdict = verdict_on(higher("accuracy", FAST, than=SLOW), a, b)
+    result = ClaimResult(
+        id="test_values.py::test_claim", statement="fast is better", source="", recorded=None, family="values",
+        family_size=1, family_declared=False, family_folder="", decides=False, verdict=verdict.summary(),
+        sentence=repr(verdict.hypothesis), p_value=0.01, warnings=verdict.warnings, keys=(),
+    )  # fmt: skip
+    shown = "+25 points [25, 25]"
+    write_folder(tmp_path, [result], {}, RunInfo())
+    markdown = (tmp_path / "report.md").read_text().replace("\\", "")
+    assert shown in markdown
+    assert "reached the target" not in markdown
+    assert shown in (tmp_path / "index.html").read_text()
+    (content,) = json.loads((tmp_path / "verdicts.json").read_text())["claims"]
+    assert (content["difference"]["measure"], content["difference"]["unit"]) == ("accuracy", "points")
+    lines = verdict_table([result], alpha=0.025, delta=0.1, setting="cpu", width=200)
+    assert shown in "\n".join(line.text for line in lines)

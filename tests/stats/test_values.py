@@ -1,7 +1,6 @@
 """Evidence about values: against brute force, exact sums and scipy."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -80,10 +79,10 @@ def test_median_bounds_miss_no_more_often_than_promised() -> None:
     ],
 )
 def test_a_replica_says_who_is_higher(a: float, b: float, diverged_a: bool, diverged_b: bool, outcome: Outcome) -> None:
-    how: dict[str, Any] = {"by": 0.01, "epsilon": float(np.finfo(np.float32).eps)}
+    epsilon = float(np.finfo(np.float32).eps)
     marks = np.array([diverged_a]), np.array([diverged_b])
-    assert compare_values([a], [b], *marks, **how) == outcome
-    assert compare_values([-a], [-b], *marks, higher=False, **how) == outcome
+    assert compare_values([a], [b], *marks, by=0.01, epsilon=epsilon) == outcome
+    assert compare_values([-a], [-b], *marks, higher=False, by=0.01, epsilon=epsilon) == outcome
 
 
 def test_hundredths_apart_are_ties() -> None:
