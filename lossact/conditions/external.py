@@ -1,11 +1,13 @@
 """The base class of conditions that are trained a replica at a time: LightningModules and training functions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from lossact.checks import check_count
 from lossact.conditions.base import BaseCondition
 from lossact.conditions.measures import check_one_side
+from lossact.conditions.value_measures import checked_value_names
 from lossact.replicas.threshold import meets
 
 BUDGET_HINT = 1000
@@ -16,12 +18,14 @@ class ExternalCondition(BaseCondition):
     """A condition whose replicas train one after the other.
 
     Attributes:
+        measures: names of the numbers that training ends with.
         at_least, at_most: the threshold of the target's metric.
         budget: the most updates, >= 1.
         version: change it to have trials trained anew for a reason that lossact cannot see, such as a new data file.
         name: the name in tables.
     """
 
+    measures: Sequence[str] = ()
     at_least: float | None = None
     at_most: float | None = None
     budget: int
@@ -32,6 +36,12 @@ class ExternalCondition(BaseCondition):
         if self.at_least is not None or self.at_most is not None:
             check_one_side(self.at_least, self.at_most)
         check_count("budget", self.budget, hint=BUDGET_HINT)
+        object.__setattr__(self, "measures", checked_value_names(self.measures))
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """What the measured values of its trials are called."""
+        return tuple(self.measures)
 
     @property
     def block(self) -> int:

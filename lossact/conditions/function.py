@@ -1,13 +1,12 @@
 """A condition whose replicas are calls of a training function."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lossact.checks import check_signature, checked_arguments
 from lossact.conditions.external import ExternalCondition
 from lossact.conditions.frozen_mapping import FrozenMapping
-from lossact.conditions.value_measures import checked_value_names
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint, to_canonical
 
@@ -40,25 +39,18 @@ class FunctionCondition(ExternalCondition):
     train: Callable[..., Any]
     config: Mapping[str, Any] = field(default_factory=dict)
     equal_steps: bool = False
-    measures: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.config, Mapping) or not all(isinstance(name, str) for name in self.config):
             raise InputError(f"config={self.config!r} must be a dict of names to values; try {{'slowness': 2}}")
         call = ", ".join(("seed", *(f"{name}=..." for name in self.config)))
         check_signature("train", self.train, like=f"train({call})", values=1, named=self.config)
-        object.__setattr__(self, "measures", checked_value_names(self.measures))
         if not isinstance(self.equal_steps, bool):
             raise InputError(f"equal_steps={self.equal_steps!r} must be True or False")
         super().__post_init__()
         object.__setattr__(self, "config", FrozenMapping(self.config))
         object.__setattr__(self, "name", self.name or getattr(self.train, "__name__", "train"))
         self.content()
-
-    @property
-    def value_names(self) -> tuple[str, ...]:
-        """What the measured values of its trials are called."""
-        return tuple(self.measures)
 
     @property
     def has_target(self) -> bool:

@@ -36,8 +36,11 @@ class LightningCondition(ExternalCondition):
         data: () -> LightningDataModule or DataLoader; None where the module has its own. Called for each replica, after
             its seed was set.
         metric: the name under which the module logs the target's metric. Where nothing of the name "loss" is logged,
-            "loss" is what training_step returns.
-        at_least, at_most: the threshold; exactly one of the two.
+            "loss" is what training_step returns. None where there are measures and no target.
+        at_least, at_most: the metric's threshold; exactly one of the two.
+        measures: names of logged metrics, such as ("val_acc",), whose newest values count when the budget is spent.
+            With measures, replicas train to their budget, whether or not they meet a target on the way, and an epoch
+            that the budget cuts short is validated.
         budget: the most updates, >= 1.
         trainer: options of the Trainer, such as {"gradient_clip_val": 1.0} or {"max_epochs": 10}. Without max_epochs,
             `trainer.max_epochs` is the number of epochs that the budget takes. A function is called once for each
@@ -53,7 +56,7 @@ class LightningCondition(ExternalCondition):
 
     module: Callable[[], Any]
     data: Callable[[], Any] | None = None
-    metric: str
+    metric: str | None = None
     trainer: Mapping[str, Any] = field(default_factory=dict)
     stacked: bool | str = "auto"
 
@@ -73,10 +76,11 @@ class LightningCondition(ExternalCondition):
         check_signature("module", self.module, like="module()")
         if self.data is not None:
             check_signature("data", self.data, like="data()")
-        if not isinstance(self.metric, str) or not self.metric:
-            raise InputError(f"metric={self.metric!r} must be the name of a logged metric; try 'val_loss'")
         super().__post_init__()
-        check_one_side(self.at_least, self.at_most)
+        if self.has_target or not self.measures:
+            if not isinstance(self.metric, str) or not self.metric:
+                raise InputError(f"metric={self.metric!r} must be the name of a logged metric; try 'val_loss'")
+            check_one_side(self.at_least, self.at_most)
         if self.stacked not in (True, False, "auto") or isinstance(self.stacked, int) != isinstance(self.stacked, bool):
             raise InputError(f"stacked={self.stacked!r} must be 'auto', True or False; try 'auto'")
         if not isinstance(self.trainer, Mapping):
@@ -86,6 +90,11 @@ class LightningCondition(ExternalCondition):
         object.__setattr__(self, "trainer", FrozenMapping(self.trainer))
         object.__setattr__(self, "name", self.name or getattr(self.module, "__name__", "module"))
         self.content()
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a threshold of a metric says when a replica has arrived."""
+        return not (self.metric is None and self.at_least is None and self.at_most is None)
 
     @property
     def block(self) -> int:
@@ -112,6 +121,7 @@ class LightningCondition(ExternalCondition):
             "module": fingerprint(self.module, "module"),
             "data": None if self.data is None else fingerprint(self.data, "data"),
             "metric": self.metric,
+            "measures": list(self.measures),
             "stacked": self.stacked,
             "trainer": {name: _option_content(name, value) for name, value in sorted(self.trainer.items())},
         }

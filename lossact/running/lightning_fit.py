@@ -1,6 +1,7 @@
 """Fit a user's LightningModule for one replica, as Lightning does, and watch its metric."""
 
 import math
+from collections.abc import Iterable
 from functools import wraps
 from typing import Any
 
@@ -57,14 +58,22 @@ def fit_module(
         if not str(error).startswith(EARLY_STOPPING):
             raise
         raise InputError(f"{condition}: {error}") from None
-    if watcher.latest is None:
-        logged = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
-        raise InputError(
-            f"{condition}: metric={condition.metric!r} was never logged in {watcher.updates} updates; "
-            f"the module logged {logged}"
-        )
-    diverged = watcher.steps is None and not np.isfinite(watcher.latest)
-    return ReplicaOutcome(watcher.steps, diverged, _digest(module, watcher))
+    logged = trainer.callback_metrics
+    if condition.has_target and watcher.latest is None:
+        raise never_logged(condition, f"metric={condition.metric!r}", watcher.updates, logged)
+    for name in condition.measures:
+        if name not in logged:
+            raise never_logged(condition, f"measures: {name!r}", watcher.updates, logged)
+    values = {name: float(logged[name]) for name in condition.measures}
+    diverged = watcher.steps is None and watcher.latest is not None and not np.isfinite(watcher.latest)
+    diverged = diverged or not all(map(np.isfinite, values.values()))
+    return ReplicaOutcome(watcher.steps, diverged, _digest(module, watcher), values)
+
+
+def never_logged(condition: LightningCondition, what: str, updates: int, logged: Iterable[str]) -> InputError:
+    """Return the error of a metric that the module does not log."""
+    names = ", ".join(sorted(logged)) or "nothing"
+    return InputError(f"{condition}: {what} was never logged in {updates} updates; the module logged {names}")
 
 
 def _digest(module: LightningModule, watcher: "_Watcher") -> int:
@@ -214,7 +223,7 @@ class _Watcher(Callback):
         if pl_module.automatic_optimization and self.loss_before is None:
             self.loss_before = loss.detach() * trainer.accumulate_grad_batches
             if self._is_logged(trainer, "training_step"):
-                self.metric_before = trainer.callback_metrics.get(self.condition.metric)
+                self.metric_before = trainer.callback_metrics.get(self.condition.metric or "")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         self._count(trainer)
@@ -230,6 +239,7 @@ class _Watcher(Callback):
             self._look(trainer, self.updates_before)
         if not pl_module.automatic_optimization:
             self._stop_manual_optimization(trainer)
+        stop_at_budget(trainer, self.condition, self.updates)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
@@ -276,7 +286,7 @@ class _Watcher(Callback):
         return any(result.meta.name == self.condition.metric for result in results.values())
 
     def _look(self, trainer: Trainer, updates: int) -> None:
-        value = trainer.callback_metrics.get(self.condition.metric)
+        value = trainer.callback_metrics.get(self.condition.metric or "")
         if value is not None:
             self._compare(trainer, value, updates)
 
@@ -287,8 +297,14 @@ class _Watcher(Callback):
         self.history.append((updates, self.latest))
         if self.condition.met_by(value) and updates <= self.condition.budget:
             self.steps = updates
-            trainer.should_stop = True
+            trainer.should_stop = trainer.should_stop or not self.condition.measures
 
 
 def _set_max_steps(trainer: Trainer, steps: int) -> None:
     trainer.fit_loop.epoch_loop.max_steps = steps
+
+
+def stop_at_budget(trainer: Trainer, condition: LightningCondition, updates: int) -> None:
+    """Stop where measures are due: a Trainer that is told to stop validates first, one at its max_steps does not."""
+    if condition.measures and updates >= condition.budget:
+        trainer.should_stop = True

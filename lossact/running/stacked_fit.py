@@ -15,7 +15,7 @@ from lossact.errors import InputError
 from lossact.replicas.draws import SharedDrawError
 from lossact.replicas.random_streams import isolate_rng, rng_state
 from lossact.running.lightning_data import ReplicaStreams, StackedLoader
-from lossact.running.lightning_fit import LOSS, make_trainer, set_max_epochs
+from lossact.running.lightning_fit import LOSS, make_trainer, never_logged, set_max_epochs, stop_at_budget
 from lossact.running.lightning_stackability import StepProbe, check_data_module, check_modules, check_options
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.run_digest import run_digest
@@ -188,6 +188,7 @@ class StackedWatcher(Callback):
         n_replicas = module.n_replicas
         self.steps = np.full(n_replicas, -1, dtype=np.int64)
         self.latest: np.ndarray[Any, Any] | None = None
+        self.newest: dict[str, Tensor] = {}  # of everything that was logged, (replicas,) each
         self.history: list[list[tuple[int, float]]] = [[] for _ in range(n_replicas)]
         self.updates = self.updates_before = 0
         self.counts_returned_loss = self.validation_logs_metric = False
@@ -202,6 +203,8 @@ class StackedWatcher(Callback):
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self.updates = trainer.global_step
         metric = self.condition.metric
+        self.newest |= self.module.step_values
+        stop_at_budget(trainer, self.condition, self.updates)
         if metric == LOSS and not self.validation_logs_metric and metric not in self.module.training_log.names:
             self.counts_returned_loss = True
             self._compare(trainer, self.module.losses, self.updates_before)
@@ -212,6 +215,7 @@ class StackedWatcher(Callback):
         if trainer.sanity_checking:
             return
         values = self.module.validation_log.reduced()
+        self.newest |= values
         metric = self.condition.metric
         if metric in values:
             if self.counts_returned_loss or metric in self.module.training_log.names:
@@ -220,6 +224,7 @@ class StackedWatcher(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         values = self.module.training_log.reduced()
+        self.newest |= values
         if self.condition.metric in values:
             self._compare(trainer, values[self.condition.metric], self.updates)
         last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs > 0
@@ -235,22 +240,25 @@ class StackedWatcher(Callback):
         self.latest = numbers if self.latest is None else np.where(open_before, numbers, self.latest)
         if updates <= self.condition.budget:
             self.steps[open_before & met] = updates
-        if (self.steps >= 0).all():
+        if (self.steps >= 0).all() and not self.condition.measures:
             trainer.should_stop = True
 
     def outcomes(self, trainer: Trainer) -> list[ReplicaOutcome]:
         """The outcome of each replica, after the fit."""
-        if self.latest is None:
-            names = self.module.training_log.names | self.module.validation_log.names
-            raise InputError(
-                f"{self.condition}: metric={self.condition.metric!r} was never logged in {self.updates} updates; "
-                f"the module logged {', '.join(sorted(names)) or 'nothing'}"
-            )
+        condition, names = self.condition, self.module.training_log.names | self.module.validation_log.names
+        if condition.has_target and self.latest is None:
+            raise never_logged(condition, f"metric={condition.metric!r}", self.updates, names)
+        for name in condition.measures:
+            if name not in self.newest:
+                raise never_logged(condition, f"measures: {name!r}", self.updates, names)
+        values = {name: self.newest[name].double().cpu().numpy() for name in condition.measures}
         tensors = {**self.module.parameters_by_name, **self.module.buffers_by_name}
         outcomes = []
         for row, steps in enumerate(self.steps.tolist()):
             weights = [tensor[row].detach().cpu().numpy().tobytes() for tensor in tensors.values()]
-            diverged = steps < 0 and not np.isfinite(self.latest[row])
+            diverged = steps < 0 and self.latest is not None and not np.isfinite(self.latest[row])
+            own = {name: float(numbers[row]) for name, numbers in values.items()}
+            diverged = diverged or not all(map(np.isfinite, own.values()))
             digest = run_digest(steps, self.history[row], *weights)
-            outcomes.append(ReplicaOutcome(None if steps < 0 else steps, bool(diverged), digest))
+            outcomes.append(ReplicaOutcome(None if steps < 0 else steps, bool(diverged), digest, own))
         return outcomes
