@@ -53,7 +53,7 @@ def test_the_answer_alone_is_on_standard_output(tmp_path: Path, capsys: pytest.C
     assert main(["map", f"{file}::test_loud", *axes, "--out", str(tmp_path / "maps")]) == 0
     printed = capsys.readouterr()
     assert "trains" in printed.err
-    assert [line.partition(" ")[0] for line in printed.out.splitlines()[:4]] == ["quick", "4", "256", "most"]
+    assert [line.partition(" ")[0] for line in printed.out.splitlines()[:4]] == ["quick", "4", "128", "most"]
     assert all(line.startswith(str(tmp_path)) for line in printed.out.splitlines()[4:])
 
 

@@ -129,13 +129,22 @@ def composed_statements(tree: ast.Module) -> list[str]:
     return composed
 
 
+SCHEMA = ast.parse((SOURCES_ROOT / "storage" / "schema.py").read_text())
+
+
+def with_schema(tree: ast.Module) -> ast.Module:
+    """A file after the statements of the store's schema, where it imports them."""
+    imported = any(isinstance(node, ast.ImportFrom) and node.module == "lossact.storage.schema" for node in tree.body)
+    return ast.Module([*SCHEMA.body, *tree.body], []) if imported else tree
+
+
 def test_sql_is_never_put_together_from_values() -> None:
     """Statements are constants of the source; values are bound."""
     statements = 0
     for source in SOURCES:
         tree = ast.parse(source.read_text())
         statements += sum(_last(call) in {"execute", "executemany", "executescript"} for call in calls(tree))
-        assert composed_statements(tree) == [], source
+        assert composed_statements(with_schema(tree)) == [], source
     assert statements >= 10
 
 

@@ -110,7 +110,7 @@ def look_sizes(block: int, limit: int, *, at_least: int = 1) -> list[int]:
 
 def _check_start(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) -> None:
     for condition, outcomes in zip(conditions, trials, strict=True):
-        if outcomes.reached.all() and not outcomes.steps.any():
+        if len(outcomes) >= FEWEST_EQUAL_RUNS and outcomes.reached.all() and not outcomes.steps.any():
             raise ClaimError(
                 f"{condition}: all {len(outcomes)} replicas met the target before any update; choose one that is not "
                 "met at the start"

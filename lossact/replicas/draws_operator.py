@@ -46,7 +46,7 @@ def draw(
         )
     else:
         rows = tensor_draw(replicas, key_words, stream_words, n, kind, number=number, dtype=dtype)
-    return rows.reshape(*replica.shape, *shape)
+    return rows.reshape((*replica.shape, *shape))
 
 
 @draw.register_fake

@@ -93,7 +93,7 @@ class _Curves:
 
     def in_order(self, keys: tuple[str, ...], replicas: int) -> Charts:
         """Return the claimed order of the conditions beside the measured one."""
-        if not self.conditions.keys() >= set(keys):
+        if not keys or not self.conditions.keys() >= set(keys):
             return []
         chart = order_chart([self.conditions[key].first(replicas) for key in keys])
         return [("The claimed order, and the measured one by the mean rank within a replica", chart)]

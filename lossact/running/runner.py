@@ -201,7 +201,8 @@ def _train_stacked(
     filled = [*launch, *[launch[-1]] * (-len(launch) % multiple)]
     members = [(condition, block * first.block + k) for condition, block in filled for k in range(first.block)]
     kept = sum(replica < CURVES_KEPT for _, replica in members[: len(launch) * first.block])
-    module = stack_replicas(members, seed, compute_config, curves_of=kept)
+    with quiet():
+        module = stack_replicas(members, seed, compute_config, curves_of=kept)
     fit(module, compute_config, _Report(launch, progress) if progress else None)
     yield from _split(module.outcome(), launch)
 

@@ -1,5 +1,6 @@
 """What a LightningCondition takes for its Trainer, and what of it is in the store's key."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +36,7 @@ class Holding(Callback):
     """Its content cannot be written down."""
 
     def __init__(self) -> None:
-        self.held = object()
+        self.held = threading.Lock()
 
 
 def test_options_of_equal_content_are_equal_conditions() -> None:

@@ -318,7 +318,7 @@ X, Y = np.zeros((6, 2)), np.zeros(6, np.int64)
         (lambda: GeneratedData(3), r"draw=3 must be a function"),  # type: ignore[arg-type]
         (lambda: Loss().at_most(float("nan")), r"at_most=nan must be a finite number"),
         (lambda: Metric("accuracy").at_least(1), r"must be a function"),  # type: ignore[arg-type]
-        (lambda: Accuracy(split="test").at_least(0.5), r"split='test' is not known; choose one of training, val"),
+        (lambda: Accuracy(split="test").at_least(0.5), r"a target on test examples would choose by them"),
         (lambda: Adam(beta1=1.0), r"beta1=1.0 must be >= 0 and < 1"),
         (lambda: condition(Adam(), batch_size=0), r"batch_size=0 must be an integer >= 1"),
         (lambda: condition("adam"), r"optimizer='adam' must be one of SGD, Adam, AdamW"),

@@ -151,7 +151,7 @@ ROWS: dict[str, tuple[Callable[[], nn.Module], Callable[..., Tensor], Any, Any]]
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated", "ignore:There is a performance drop")
 @pytest.mark.parametrize("stacked", [True, False], ids=["stacked", "side by side"])
 @pytest.mark.parametrize("name", ROWS)
 def test_replicas_equal_the_network_trained_alone(name: str, stacked: bool) -> None:
@@ -160,6 +160,7 @@ def test_replicas_equal_the_network_trained_alone(name: str, stacked: bool) -> N
     check_equal_to_alone(condition, make, lambda outputs, targets: loss(outputs, targets).mean())
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*")  # torch's compiler runs into it itself
 def test_a_compiled_network_trains_as_the_one_within() -> None:
     def plain() -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(20, 3))

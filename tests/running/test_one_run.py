@@ -27,6 +27,7 @@ from lossact.errors import ClaimError, InputError, LossactError
 from lossact.executors.local import LocalExecutor
 from lossact.running.function_call import reads_seed
 from lossact.running.run_digest import NO_EVIDENCE, curve_digests
+from lossact.storage import FEWEST_EQUAL_RUNS
 
 ONE_RUN = r"the first 8 replicas computed exactly the same, so they are one run that ignores its seed"
 REPLICAS = 16
@@ -111,9 +112,9 @@ def test_a_function_that_ignores_its_seed_is_an_error(
         with pytest.raises(ClaimError, match=f"^{train.__name__}: {ONE_RUN}; .*equal_steps=True"):
             decide(experiment, *pair)
     allowed = FunctionCondition(train=train, budget=60, equal_steps=True, **target)  # type: ignore[arg-type]
-    trained = experiment.trained_replicas
-    assert decide(experiment, allowed, other).decision.replicas == REPLICAS
-    assert experiment.trained_replicas == trained  # equal_steps changes no outcome, and no key
+    verdict = decide(experiment, allowed, other)
+    assert verdict.name != "inconclusive"
+    assert experiment.trained_replicas == 2 * verdict.decision.replicas  # equal_steps changes no outcome, and no key
     assert allowed == one_run
 
 
@@ -159,8 +160,7 @@ def test_replicas_that_only_look_alike_are_decided(
     experiment: Experiment, train: Any, target: dict[str, float]
 ) -> None:
     alike = FunctionCondition(train=train, budget=60, **target)  # type: ignore[arg-type]
-    verdict = decide(experiment, FunctionCondition(train=honest, budget=60), alike)
-    assert verdict.decision.replicas == REPLICAS
+    assert decide(experiment, FunctionCondition(train=honest, budget=60), alike).name != "inconclusive"
 
 
 def test_what_functions_read_of_their_seed() -> None:
@@ -272,7 +272,7 @@ def test_lightning_modules_that_only_look_alike_are_decided(
     experiment: Experiment, module: Any, at_most: float
 ) -> None:
     conditions = lightning(module, at_most=at_most), lightning(lambda: Regression(learning_rate=0.01), at_most=at_most)
-    assert decide(experiment, *conditions).decision.replicas == REPLICAS
+    assert decide(experiment, *conditions).decision.replicas >= FEWEST_EQUAL_RUNS
 
 
 # Networks
@@ -341,11 +341,12 @@ class SeededNoise(nn.Module):
         return self.line(inputs) * (1 + 0.1 * torch.rand(()))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("curves", [True, False])
-def test_networks_that_draw_the_same_noise_are_an_error(experiment: Experiment, curves: bool) -> None:
-    experiment = Experiment(store=experiment.store, compute_config=experiment.compute_config, curves=curves)
-    with pytest.raises(ClaimError, match=f"^own: {ONE_RUN}; leave seeds to lossact"):
-        decide(experiment, trained(SeededNoise, stacked=False), trained(network))
+def test_noise_after_a_seed_of_its_own_differs_by_replica(experiment: Experiment) -> None:
+    """What a forward pass draws comes from a counter, whatever seed the pass sets; stacked it must not set one."""
+    verdict = decide(experiment, trained(SeededNoise, stacked=False), trained(network))
+    assert verdict.decision.replicas >= FEWEST_EQUAL_RUNS
+    with pytest.raises(InputError, match="which stacked replicas would share"):
+        decide(experiment, trained(SeededNoise), trained(network))
 
 
 def test_curves_that_hardly_move_are_no_evidence() -> None:

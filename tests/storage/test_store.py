@@ -2,6 +2,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -356,7 +357,7 @@ def test_numbers_are_found_once(experiment: Experiment) -> None:
     assert asked == [3, 5]
     with pytest.raises(InputError, match=r"measure finds other numbers for the first 5 replicas when 6 are asked for"):
         experiment.numbers(measure, lambda known, n: np.full(n, 7.0), 6)
-    unknown = object()
+    unknown = threading.Lock()
 
     def holding(seed: int, replicas: int) -> list[float]:
         return [float(unknown is None)] * replicas
