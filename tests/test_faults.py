@@ -92,7 +92,7 @@ def test_a_full_disk_stops_the_run_with_one_error_and_the_next_goes_on(claims: C
             "HARD", "condition('hard', budget=250, target=1.0)"
         )
     )
-    told = run(claims)
+    told = run(claims, "--claims-min-replicas=512")
     assert "No space left on device); make room or give another directory; what it holds stays good" in told
     assert "no claim can be decided: store" in told
     assert "Traceback" not in told
@@ -100,7 +100,7 @@ def test_a_full_disk_stops_the_run_with_one_error_and_the_next_goes_on(claims: C
     with Store(small_disk) as store:
         stored = store.count()
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
-    assert "effect" in run(claims)
+    assert "effect" in run(claims, "--claims-min-replicas=512")
     with Store(small_disk) as store:
         assert store.count() == 1024 > stored
 

@@ -42,7 +42,7 @@ def test_a_million_trials_answer_from_the_store(tmp_path: Path) -> None:
                 store.add(experiment.key(condition), content, first, trials, None)
         assert store.count() == TRIALS
     size = sum(file.stat().st_size for file in (tmp_path / ".lossact").rglob("*") if file.is_file())
-    assert size < 15.5 * TRIALS  # the README says some 15 MB for a million
+    assert size < 17.5 * TRIALS  # docs/options.md says about 17 MB for a million
     (tmp_path / "test_claims.py").write_text(CLAIMS)
     command = [sys.executable, "-m", "pytest", "-q", "--claims-json=verdicts.json", "-p", "no:cacheprovider"]
     root = str(Path(__file__).parents[1])

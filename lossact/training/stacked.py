@@ -153,7 +153,7 @@ class StackedReplicasModule(ReplicasModule):
 
     def _note_gradient(self) -> None:
         if self.plan.curves_of and self.population.layer_names and len(self.gradient_norms) < len(self.chunks):
-            self.gradient_norms.append(self.gradient_norm(self.plan.curves_of))
+            self.gradient_norms.append(self.gradient_norm(min(self.plan.curves_of, self.population.n_replicas)))
 
     def _take(self, n_updates: int) -> None:
         if self.measures_apart:

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -167,8 +166,8 @@ def takes_too_much(seed: int) -> int:
 class Open:
     """What can be described and not sent."""
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
+    def __reduce__(self) -> Any:
+        raise TypeError("cannot pickle '_thread.lock' object")
 
     def content(self) -> str:
         return "open"
