@@ -253,7 +253,7 @@ def test_what_is_trained_is_in_the_key() -> None:
         (lambda: condition(budget=0), r"budget=0 must be an integer >= 1"),
         (lambda: condition(trainer={"max_steps": 5}), r"'max_steps': ...} cannot be given: it is set by"),
         (lambda: condition(trainer={"no_such": 5}), r"the Trainer does not take its options .*no_such"),
-        (lambda: condition(module=partial(Line, rate=LOCK)), r"module holds <unlocked .* content cannot be read"),  # type: ignore[arg-type]
+        (lambda: condition(module=partial(Line, rate=LOCK)), r"module holds <unlocked .* content cannot be read"),
         (lambda: condition(module=lambda seed: 3), r"module=<lambda>\(seed\) cannot be called as module\(\)"),
         (lambda: FunctionCondition(train=3, budget=9), r"train=3 must be a function"),  # type: ignore[arg-type]
         (lambda: FunctionCondition(train=lambda: 3, budget=9), r"train=<lambda>\(\) cannot be called as train\(seed\)"),
