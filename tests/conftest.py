@@ -1,4 +1,5 @@
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -96,3 +97,10 @@ def double() -> ComputeConfig:
 @pytest.fixture
 def experiment(tmp_path: Path) -> Experiment:
     return Experiment(store=Store(tmp_path / "store"), compute_config=ComputeConfig(threads=1))
+
+
+@pytest.fixture(autouse=True)
+def no_claims_of_another_test() -> Iterator[None]:
+    """Forget the file of claims that a test wrote, for the next one's has the same name and another folder."""
+    yield
+    sys.modules.pop("test_claims", None)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lossact.claims.verdict_summary import Estimate
-from lossact.conditions import BaseCondition, FunctionCondition
+from lossact.conditions import BaseCondition, FunctionCondition, RecordedRuns
 from lossact.errors import ClaimError
 from lossact.experiment import Experiment
 from lossact.stats import ClaimEvidence, Comparison, Decision, Margins, PairwiseEvidence, compare_steps
@@ -102,7 +102,7 @@ def check_conditions(conditions: Sequence[BaseCondition]) -> None:
 def check_targets(conditions: Sequence[BaseCondition]) -> None:
     """Raise ClaimError where one has no target that it could reach."""
     for condition in conditions:
-        if not isinstance(condition, FunctionCondition) and not condition.has_target:
+        if not isinstance(condition, (FunctionCondition, RecordedRuns)) and not condition.has_target:
             raise ClaimError(
                 f"{condition} has no target to reach; give it target=, or claim something about its measures, as "
                 "lossact.higher does"
