@@ -115,6 +115,16 @@ def check_sequence(of: Sequence[BaseCondition]) -> None:
         raise ClaimError(f"of={of} must be a sequence of conditions; try of=[{of}]")
 
 
+def other_conditions(condition: BaseCondition, of: Sequence[BaseCondition]) -> tuple[BaseCondition, ...]:
+    """Return the conditions that one is compared with, itself left out.
+
+    Raises:
+        ClaimError: `of` is one condition, not a sequence of them.
+    """
+    check_sequence(of)
+    return tuple(other for other in of if other != condition)
+
+
 def as_numbers(returned: ArrayLike, name: str) -> NDArray[np.float64]:
     """Return what a user's function returned as an array of numbers of any shape.
 

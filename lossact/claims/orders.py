@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lossact.claims.hypotheses import Hypothesis, check_comparable, check_sequence, compare_pair
+from lossact.claims.hypotheses import Hypothesis, check_comparable, compare_pair, other_conditions
 from lossact.conditions import BaseCondition
 from lossact.stats import Comparison
 from lossact.storage import Trials
@@ -114,7 +114,7 @@ def fastest(condition: BaseCondition, *, of: Sequence[BaseCondition]) -> Fastest
     >>> fastest(method("a"), of=[method("a"), method("b"), method("c")])
     a is the fastest of a, b, c
     """
-    return Fastest(condition, _others(condition, of))
+    return Fastest(condition, other_conditions(condition, of))
 
 
 def slowest(condition: BaseCondition, *, of: Sequence[BaseCondition]) -> Slowest:
@@ -136,9 +136,4 @@ def slowest(condition: BaseCondition, *, of: Sequence[BaseCondition]) -> Slowest
     >>> slowest(method("a"), of=[method("b"), method("c")])
     a is the slowest of a, b, c
     """
-    return Slowest(condition, _others(condition, of))
-
-
-def _others(condition: BaseCondition, of: Sequence[BaseCondition]) -> tuple[BaseCondition, ...]:
-    check_sequence(of)
-    return tuple(other for other in of if other != condition)
+    return Slowest(condition, other_conditions(condition, of))

@@ -67,8 +67,7 @@ class NotWorse(Hypothesis):
         return (self.condition, self.than)
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
-        pair = compare_pair(self.conditions, trials, 0, 1)
-        return [Comparison(pair.name, censored_as_undetermined(pair.outcomes))]
+        return [_compare_leaving_censored_open(self.conditions, trials)]
 
     def margins(self, delta: float) -> Margins:
         return Margins.of_no_loss(delta)
@@ -95,8 +94,7 @@ class Equivalent(Hypothesis):
         return (self.condition, self.other)
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
-        pair = compare_pair(self.conditions, trials, 0, 1)
-        return [Comparison(pair.name, censored_as_undetermined(pair.outcomes))]
+        return [_compare_leaving_censored_open(self.conditions, trials)]
 
     def evidence(self, comparisons: Sequence[Comparison], delta: float) -> ClaimEvidence:
         return EquivalenceEvidence(delta)
@@ -125,6 +123,12 @@ def _crossing_curves(hypothesis: Hypothesis, decision: Decision, trials: Sequenc
         f"{abs(difference.value):.1f} [{low:.1f}, {high:.1f}] updates {'more' if more else 'less'} than {b} on average "
         f"within {first.budget}; the curves cross"
     ]
+
+
+def _compare_leaving_censored_open(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) -> Comparison:
+    """Return who is first, where a replica in which neither reaches the target counts against both verdicts."""
+    pair = compare_pair(conditions, trials, 0, 1)
+    return Comparison(pair.name, censored_as_undetermined(pair.outcomes))
 
 
 def faster(condition: BaseCondition, *, than: BaseCondition, ratio: float = 1.0) -> Faster:

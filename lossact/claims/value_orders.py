@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossact.checks import check_number
-from lossact.claims.hypotheses import Hypothesis, check_comparable, check_sequence, check_targets
+from lossact.claims.hypotheses import Hypothesis, check_comparable, check_targets, other_conditions
 from lossact.claims.measured_values import check_measured, compare_measured, measured_values, median_difference
 from lossact.claims.values import ValueHypothesis
 from lossact.claims.verdict_summary import Estimate
@@ -162,7 +162,7 @@ def highest(measure: str, condition: BaseCondition, *, of: Sequence[BaseConditio
     Raises:
         ClaimError: the conditions cannot be compared, or do not have the measure.
     """
-    return Highest(measure, condition, _others(condition, of))
+    return Highest(measure, condition, other_conditions(condition, of))
 
 
 def lowest(measure: str, condition: BaseCondition, *, of: Sequence[BaseCondition]) -> Highest:
@@ -179,7 +179,7 @@ def lowest(measure: str, condition: BaseCondition, *, of: Sequence[BaseCondition
     Raises:
         ClaimError: the conditions cannot be compared, or do not have the measure.
     """
-    return Highest(measure, condition, _others(condition, of), is_lowest=True)
+    return Highest(measure, condition, other_conditions(condition, of), is_lowest=True)
 
 
 def increases(measure: str, settings: Sequence[tuple[float, BaseCondition]], *, margin: int = 0) -> Trend:
@@ -228,8 +228,3 @@ def _trend(measure: str, settings: Sequence[tuple[float, BaseCondition]], margin
     check_number("margin", margin, at_least=0, at_most=max(0, len(pairs) * (len(pairs) - 1) // 2 - 1), hint=0)
     numbers, conditions = (tuple(column) for column in zip(*pairs, strict=True)) if pairs else ((), ())
     return Trend(measure, numbers, conditions, falls, int(margin))
-
-
-def _others(condition: BaseCondition, of: Sequence[BaseCondition]) -> tuple[BaseCondition, ...]:
-    check_sequence(of)
-    return tuple(other for other in of if other != condition)

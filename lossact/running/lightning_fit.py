@@ -1,7 +1,7 @@
 """Fit a user's LightningModule for one replica, as Lightning does, and watch its metric."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 from functools import wraps
 from typing import Any
 
@@ -59,21 +59,28 @@ def fit_module(
             raise
         raise InputError(f"{condition}: {error}") from None
     logged = trainer.callback_metrics
-    if condition.has_target and watcher.latest is None:
-        raise never_logged(condition, f"metric={condition.metric!r}", watcher.updates, logged)
-    for name in condition.measures:
-        if name not in logged:
-            raise never_logged(condition, f"measures: {name!r}", watcher.updates, logged)
+    check_logged(condition, logged, watcher.updates, has_metric=watcher.latest is not None)
     values = {name: float(logged[name]) for name in condition.measures}
     diverged = watcher.steps is None and watcher.latest is not None and not np.isfinite(watcher.latest)
     diverged = diverged or not all(map(np.isfinite, values.values()))
     return ReplicaOutcome(watcher.steps, diverged, _digest(module, watcher), values)
 
 
-def never_logged(condition: LightningCondition, what: str, updates: int, logged: Iterable[str]) -> InputError:
-    """Return the error of a metric that the module does not log."""
-    names = ", ".join(sorted(logged)) or "nothing"
-    return InputError(f"{condition}: {what} was never logged in {updates} updates; the module logged {names}")
+def check_logged(condition: LightningCondition, logged: Collection[str], updates: int, *, has_metric: bool) -> None:
+    """Raise InputError where the target's metric has no value after the fit, or a measure was never logged.
+
+    Args:
+        condition: what was trained.
+        logged: names of all that the module logged.
+        updates: of the fit.
+        has_metric: whether the target's metric had a value.
+    """
+    missing = [f"measures: {name!r}" for name in condition.measures if name not in logged]
+    if condition.has_target and not has_metric:
+        missing.insert(0, f"metric={condition.metric!r}")
+    if missing:
+        names = ", ".join(sorted(logged)) or "nothing"
+        raise InputError(f"{condition}: {missing[0]} was never logged in {updates} updates; the module logged {names}")
 
 
 def _digest(module: LightningModule, watcher: "_Watcher") -> int:
@@ -254,9 +261,7 @@ class _Watcher(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._count(trainer)
         self._look(trainer, self.updates)
-        last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs > 0
-        if last and "max_epochs" not in self.condition.trainer and self.updates < self.condition.budget:
-            trainer.fit_loop.max_epochs = trainer.current_epoch + 2  # not every batch was an update
+        go_on_to_budget(trainer, self.condition, self.updates)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._count(trainer)
@@ -308,3 +313,10 @@ def stop_at_budget(trainer: Trainer, condition: LightningCondition, updates: int
     """Stop where measures are due: a Trainer that is told to stop validates first, one at its max_steps does not."""
     if condition.measures and updates >= condition.budget:
         trainer.should_stop = True
+
+
+def go_on_to_budget(trainer: Trainer, condition: LightningCondition, updates: int) -> None:
+    """Add an epoch where the last one ends below the budget, as not every batch was an update."""
+    last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs > 0
+    if last and "max_epochs" not in condition.trainer and updates < condition.budget:
+        trainer.fit_loop.max_epochs = trainer.current_epoch + 2

@@ -15,7 +15,14 @@ from lossact.errors import InputError
 from lossact.replicas.draws import SharedDrawError
 from lossact.replicas.random_streams import isolate_rng, rng_state
 from lossact.running.lightning_data import ReplicaStreams, StackedLoader
-from lossact.running.lightning_fit import LOSS, make_trainer, never_logged, set_max_epochs, stop_at_budget
+from lossact.running.lightning_fit import (
+    LOSS,
+    check_logged,
+    go_on_to_budget,
+    make_trainer,
+    set_max_epochs,
+    stop_at_budget,
+)
 from lossact.running.lightning_stackability import StepProbe, check_data_module, check_modules, check_options
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.run_digest import run_digest
@@ -227,9 +234,7 @@ class StackedWatcher(Callback):
         self.newest |= values
         if self.condition.metric in values:
             self._compare(trainer, values[self.condition.metric], self.updates)
-        last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs > 0
-        if last and "max_epochs" not in self.condition.trainer and self.updates < self.condition.budget:
-            trainer.fit_loop.max_epochs = trainer.current_epoch + 2  # as in a fit of its own
+        go_on_to_budget(trainer, self.condition, self.updates)
 
     def _compare(self, trainer: Trainer, values: Tensor, updates: int) -> None:
         met = np.asarray(self.condition.met_by(values))
@@ -245,13 +250,8 @@ class StackedWatcher(Callback):
 
     def outcomes(self, trainer: Trainer) -> list[ReplicaOutcome]:
         """The outcome of each replica, after the fit."""
-        condition, names = self.condition, self.module.training_log.names | self.module.validation_log.names
-        if condition.has_target and self.latest is None:
-            raise never_logged(condition, f"metric={condition.metric!r}", self.updates, names)
-        for name in condition.measures:
-            if name not in self.newest:
-                raise never_logged(condition, f"measures: {name!r}", self.updates, names)
-        values = {name: self.newest[name].double().cpu().numpy() for name in condition.measures}
+        check_logged(self.condition, self.newest, self.updates, has_metric=self.latest is not None)
+        values = {name: self.newest[name].double().cpu().numpy() for name in self.condition.measures}
         tensors = {**self.module.parameters_by_name, **self.module.buffers_by_name}
         outcomes = []
         for row, steps in enumerate(self.steps.tolist()):
