@@ -5,9 +5,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lossact.checks import check_choice, check_count, check_number, check_signature, checked_arguments
+from lossact.conditions.averages import SWA, Average
 from lossact.conditions.base import BaseCondition
 from lossact.conditions.measures import Accuracy, Loss, Measure, Metric, Target
-from lossact.conditions.optimizers import SGD, Adam, AdamW, Optimizer, RuleBasedOptimizer, TorchOptimizer
+from lossact.conditions.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    Optimizer,
+    Partition,
+    RuleBasedOptimizer,
+    TorchOptimizer,
+)
 from lossact.conditions.value_measures import Best, checked_measures, checked_moments, value_names
 from lossact.data import Arrays, DataSource, GeneratedData, ImageFiles, LineImages, RandomImages
 from lossact.errors import InputError
@@ -29,7 +38,8 @@ class Condition(BaseCondition):
         network: a built-in network, or a function that makes an nn.Module.
         loss: "cross_entropy", "l2", "huber" or "hinge", of the sigmoid of one logit an example; or a function
             (outputs, targets) -> one loss an example, which are averaged, or one number for the batch.
-        optimizer: how weights move: SGD, Adam, AdamW or TorchOptimizer.
+        optimizer: how weights move: SGD, Adam, AdamW, TorchOptimizer or a Partition of the parameters among them. Their
+            numbers may follow schedules.
         data: the training data, drawn for each replica or shared by all.
         budget: the most updates, >= 1.
         target: a measure with a threshold, such as Accuracy(split="validation").at_least(0.9). Without measures a
@@ -45,6 +55,11 @@ class Condition(BaseCondition):
             measured on other examples than the batch.
         clip_norm: largest Euclidean norm of a replica's whole gradient, > 0; None for any. A longer one is scaled.
         clip_value: largest magnitude of each number of the gradient, > 0; None for any.
+        accumulate: batches whose gradients are averaged in an update, >= 1; more than 1 needs a batch_size.
+        average: EMA(0.999) or SWA(start=500): the target and measures look at an average of the weights (and of buffers
+            of floating point) in place of the weights; None for the weights.
+        augment: a function of the inputs that stands before the network in training mode: inputs -> inputs, or
+            (*inputs) -> tuple where they are several. What it draws by torch is each replica's own.
         stacked: whether the parameters of the replicas are stacked; False runs modules side by side, for those that
             cannot be stacked. Either way a target is measured in evaluation mode (batch norm by its running statistics,
             no dropout) where that is a pass of its own: with batches, validation examples or measured_every > 1. Else
@@ -68,6 +83,9 @@ class Condition(BaseCondition):
     measured_every: int = 1
     clip_norm: float | None = None
     clip_value: float | None = None
+    accumulate: int = 1
+    average: Average | None = None
+    augment: Callable[..., Any] | None = None
     stacked: bool = True
     version: str = ""
     name: str = field(default="", compare=False)
@@ -88,6 +106,13 @@ class Condition(BaseCondition):
             raise InputError(f"clip_norm={self.clip_norm} and clip_value={self.clip_value}: give one of the two")
         if self.batch_size is not None:
             check_count("batch_size", self.batch_size, hint=32)
+        check_count("accumulate", self.accumulate, hint=1)
+        if self.accumulate > 1 and self.batch_size is None:
+            raise InputError(f"accumulate={self.accumulate} without a batch_size; say how many examples a batch has")
+        if self.average is not None and not isinstance(self.average, Average):
+            raise InputError(f"average={self.average!r} must be EMA(0.999), SWA(start=500) or None")
+        if self.augment is not None and not callable(self.augment):
+            raise InputError(f"augment={self.augment!r} must be a function of the inputs that returns inputs")
         if not isinstance(self.network, NetworkConfig):
             object.__setattr__(self, "network", ModuleFactory(self.network))
         object.__setattr__(self, "measures", checked_measures(self.measures))
@@ -97,7 +122,7 @@ class Condition(BaseCondition):
         if self.target is None and not self.measures:
             object.__setattr__(self, "target", FULL_ACCURACY)
         for field_name, kinds in (
-            ("optimizer", (SGD, Adam, AdamW, TorchOptimizer)),
+            ("optimizer", (SGD, Adam, AdamW, TorchOptimizer, Partition)),
             ("data", DATA),
             *([] if self.target is None else [("target", (Target,))]),
         ):
@@ -109,6 +134,9 @@ class Condition(BaseCondition):
             subclassed = isinstance(value, RuleBasedOptimizer) and type(value) not in kinds
             if subclassed or not isinstance(value, kinds):
                 raise InputError(f"{field_name}={value!r} must be one of {', '.join(k.__name__ for k in kinds)}")
+        self.optimizer.check_schedules(self.budget)
+        if isinstance(self.average, SWA) and self.average.start + self.average.every > self.budget:
+            raise InputError(f"average={self.average} begins after the budget of {self.budget} updates; begin earlier")
         if not self.stacked and not isinstance(self.network, ModuleFactory):
             raise InputError("stacked=False is for modules of your own; leave it out for built-in networks")
         if not self.name:
@@ -171,7 +199,8 @@ class Condition(BaseCondition):
         """Whether stacked layers with gradients in closed form train it: a built-in network, loss and measure."""
         built_in = not isinstance(self.network, ModuleFactory)
         by_rule = isinstance(self.optimizer, RuleBasedOptimizer) and self.clip_norm is None and self.clip_value is None
-        return built_in and isinstance(self.loss, str) and not isinstance(self.watched, Metric) and by_rule
+        plainly = by_rule and self.accumulate == 1 and self.average is None and self.augment is None
+        return built_in and isinstance(self.loss, str) and not isinstance(self.watched, Metric) and plainly
 
     @property
     def block(self) -> int:
@@ -193,6 +222,9 @@ class Condition(BaseCondition):
             "measured_every": self.measured_every,
             "clip_norm": self.clip_norm,
             "clip_value": self.clip_value,
+            "accumulate": self.accumulate,
+            "average": None if self.average is None else self.average.content(),
+            "augment": None if self.augment is None else fingerprint(self.augment, "augment"),
             "stacked": self.stacked,
             "version": self.version,
         }

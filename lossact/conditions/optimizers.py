@@ -1,17 +1,24 @@
-"""Optimisers of a condition: SGD, Adam and AdamW with numbers for each replica, and any of torch's kind."""
+"""Optimisers of a condition: SGD, Adam and AdamW with numbers for each replica, any of torch's kind, and partitions."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from lossact.checks import FLOAT32_LIMIT, check_number, checked_arguments
+import numpy as np
+
+from lossact.checks import FLOAT32_LIMIT, check_number, check_signature, checked_arguments
+from lossact.conditions.schedules import Schedule
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint, to_canonical
 
+POSITIVE = {"above": 0, "at_most": FLOAT32_LIMIT}
+NOT_NEGATIVE = {"at_least": 0, "at_most": FLOAT32_LIMIT}
+SHARE = {"at_least": 0, "below": 1}
+
 
 class Optimizer(ABC):
-    """How weights move: SGD, Adam, AdamW or TorchOptimizer."""
+    """How weights move: SGD, Adam, AdamW, TorchOptimizer or Partition."""
 
     @property
     @abstractmethod
@@ -22,17 +29,25 @@ class Optimizer(ABC):
     def content(self) -> dict[str, Any]:
         """Return everything that decides an outcome, ready for JSON."""
 
+    @abstractmethod
+    def check_schedules(self, budget: int) -> None:
+        """Raise InputError where a schedule does not fit into a budget, or leaves its hyperparameter's range."""
+
 
 class RuleBasedOptimizer(Optimizer):
-    """An optimiser whose numbers may differ between replicas that train as one.
+    """An optimiser whose numbers may differ between replicas that train as one, and follow schedules.
 
     Attributes:
         kind: its name in the store's key.
+        ranges: hyperparameter to its range, as `check_number` takes it.
+        hints: hyperparameter to a value that works.
         rule_name: its rule's name in lossact.replicas.update_rules.
         bias_gradient_scale: factor on the gradients of biases.
     """
 
     kind: ClassVar[str]
+    ranges: ClassVar[Mapping[str, Mapping[str, float]]]
+    hints: ClassVar[Mapping[str, float]]
     bias_gradient_scale: float = 1.0
 
     @property
@@ -43,6 +58,47 @@ class RuleBasedOptimizer(Optimizer):
     def launch_content(self) -> str:
         return self.rule_name
 
+    def content(self) -> dict[str, Any]:
+        """Return everything that decides an outcome, ready for JSON."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {
+            "kind": self.kind,
+            **{name: value.content() if isinstance(value, Schedule) else value for name, value in values.items()},
+        }
+
+    def check_schedules(self, budget: int) -> None:
+        for name, bounds in self.ranges.items():
+            value = getattr(self, name)
+            if isinstance(value, Schedule):
+                _check_scheduled(name, value, budget, bounds)
+
+    def _check_numbers(self) -> None:
+        for name, bounds in self.ranges.items():
+            if not isinstance(getattr(self, name), Schedule):
+                check_number(name, getattr(self, name), **bounds, hint=self.hints[name])
+
+
+def _check_scheduled(name: str, schedule: Schedule, budget: int, bounds: Mapping[str, float]) -> None:
+    """Raise InputError where a schedule leaves a range; one of positive numbers may come to 0, but not stay there."""
+    values = schedule.values(budget)
+    if values.shape != (budget,):
+        raise InputError(f"{name}={schedule}: values({budget}) has shape {values.shape}; one value an update is needed")
+    relaxed = {"at_least" if rule == "above" else rule: bound for rule, bound in bounds.items()}
+    wrong = ~np.isfinite(values)
+    for rule, breaks in (("at_least", np.less), ("below", np.greater_equal), ("at_most", np.greater)):
+        if rule in relaxed:
+            wrong |= breaks(values, relaxed[rule])
+    if wrong.any():
+        at = int(wrong.argmax())
+        words = {"at_least": ">=", "below": "<", "at_most": "<="}
+        rules = [f"{words[rule]} {bound:g}" for rule, bound in relaxed.items() if bound < FLOAT32_LIMIT]
+        raise InputError(
+            f"{name}={schedule} is {values[at]:g} at update {at}; it must be finite and {' and '.join(rules)} at each "
+            f"of the {budget} updates"
+        )
+    if "above" in bounds and not values.any():
+        raise InputError(f"{name}={schedule} is 0 at each of the {budget} updates; nothing would be learned")
+
 
 @checked_arguments
 @dataclass(frozen=True, kw_only=True)
@@ -50,19 +106,25 @@ class SGD(RuleBasedOptimizer):
     """Gradient descent with momentum: v <- momentum v + grad + weight_decay p; p <- p - learning_rate v.
 
     Attributes:
-        learning_rate: in (0, 1e38].
-        momentum: in [0, 1).
-        weight_decay: >= 0, on weights and biases alike.
+        learning_rate: in (0, 1e38], or a schedule such as cosine(0.1).
+        momentum: in [0, 1), or a schedule.
+        weight_decay: >= 0, on weights and biases alike, or a schedule.
         nesterov: whether the step is along grad + momentum v, as torch.optim.SGD has it.
         bias_gradient_scale: factor in (0, 1e38] on the gradients of biases; 1 / batch size repeats a framework that
             averages them over the batch once more.
     """
 
     kind: ClassVar[str] = "sgd"
+    ranges: ClassVar[Mapping[str, Mapping[str, float]]] = {
+        "learning_rate": POSITIVE, "momentum": SHARE, "weight_decay": NOT_NEGATIVE, "bias_gradient_scale": POSITIVE
+    }  # fmt: skip
+    hints: ClassVar[Mapping[str, float]] = {
+        "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "bias_gradient_scale": 1.0
+    }  # fmt: skip
 
-    learning_rate: float
-    momentum: float = 0.0
-    weight_decay: float = 0.0
+    learning_rate: float | Schedule
+    momentum: float | Schedule = 0.0
+    weight_decay: float | Schedule = 0.0
     nesterov: bool = False
     bias_gradient_scale: float = 1.0
 
@@ -71,18 +133,15 @@ class SGD(RuleBasedOptimizer):
             raise InputError(f"nesterov={self.nesterov!r} must be True or False")
         if self.nesterov and self.momentum == 0:
             raise InputError("nesterov=True needs a momentum > 0; try momentum=0.9")
-        check_number("learning_rate", self.learning_rate, above=0, at_most=FLOAT32_LIMIT, hint=0.1)
-        check_number("momentum", self.momentum, at_least=0, below=1, hint=0.9)
-        check_number("weight_decay", self.weight_decay, at_least=0, at_most=FLOAT32_LIMIT, hint=5e-4)
-        check_number("bias_gradient_scale", self.bias_gradient_scale, above=0, at_most=FLOAT32_LIMIT, hint=1.0)
+        if isinstance(self.bias_gradient_scale, Schedule):
+            raise InputError(
+                f"bias_gradient_scale={self.bias_gradient_scale} must be a number; schedules are for others"
+            )
+        self._check_numbers()
 
     @property
     def rule_name(self) -> str:
         return "nesterov" if self.nesterov else "sgd"
-
-    def content(self) -> dict[str, Any]:
-        """Return everything that decides an outcome, ready for JSON."""
-        return {"kind": self.kind, **asdict(self)}
 
 
 @checked_arguments
@@ -95,26 +154,26 @@ class Adam(RuleBasedOptimizer):
         beta1, beta2: decay of the first and second moment, in [0, 1).
         epsilon: in (0, 1e38].
         weight_decay: in [0, 1e38].
+
+    Each may be a schedule, such as cosine(1e-3, warmup=100).
     """
 
     kind: ClassVar[str] = "adam"
+    ranges: ClassVar[Mapping[str, Mapping[str, float]]] = {
+        "learning_rate": POSITIVE, "beta1": SHARE, "beta2": SHARE, "epsilon": POSITIVE, "weight_decay": NOT_NEGATIVE
+    }  # fmt: skip
+    hints: ClassVar[Mapping[str, float]] = {
+        "learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.01
+    }  # fmt: skip
 
-    learning_rate: float = 1e-3
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    weight_decay: float = 0.0
+    learning_rate: float | Schedule = 1e-3
+    beta1: float | Schedule = 0.9
+    beta2: float | Schedule = 0.999
+    epsilon: float | Schedule = 1e-8
+    weight_decay: float | Schedule = 0.0
 
     def __post_init__(self) -> None:
-        check_number("learning_rate", self.learning_rate, above=0, at_most=FLOAT32_LIMIT, hint=1e-3)
-        check_number("beta1", self.beta1, at_least=0, below=1, hint=0.9)
-        check_number("beta2", self.beta2, at_least=0, below=1, hint=0.999)
-        check_number("epsilon", self.epsilon, above=0, at_most=FLOAT32_LIMIT, hint=1e-8)
-        check_number("weight_decay", self.weight_decay, at_least=0, at_most=FLOAT32_LIMIT, hint=0.01)
-
-    def content(self) -> dict[str, Any]:
-        """Return everything that decides an outcome, ready for JSON."""
-        return {"kind": self.kind, **asdict(self)}
+        self._check_numbers()
 
 
 @checked_arguments
@@ -124,7 +183,7 @@ class AdamW(Adam):
 
     kind: ClassVar[str] = "adamw"
 
-    weight_decay: float = 0.01
+    weight_decay: float | Schedule = 0.01
 
 
 class TorchOptimizer(Optimizer):
@@ -139,7 +198,7 @@ class TorchOptimizer(Optimizer):
         groups: network -> a list of parameter groups as torch takes them, {"params": [...], "lr": ...}; it is called
             with one ordinary network. None for one group of all parameters.
         elementwise: whether a class of the user's own updates each number from its own gradient and state alone.
-        **arguments: what the class takes beside the parameters.
+        **arguments: what the class takes beside the parameters. A number may be a schedule: lr=cosine(1e-2).
 
     Raises:
         InputError: the class is none of torch's kind, or does not take the arguments.
@@ -169,7 +228,8 @@ class TorchOptimizer(Optimizer):
             raise InputError("groups must be a function of a network that returns a list of parameter groups")
         self.kind, self.groups, self.elementwise, self.arguments = kind, groups, elementwise, arguments
         try:
-            kind([torch.nn.Parameter(torch.zeros(2, 2))], **arguments)  # of two dimensions, for those that need them
+            # Of two dimensions, for those that need them.
+            kind([torch.nn.Parameter(torch.zeros(2, 2))], **without_schedules(arguments))
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"{self}: {error}") from None
         self.content()
@@ -187,10 +247,17 @@ class TorchOptimizer(Optimizer):
         return {
             "kind": "torch",
             "class": fingerprint(self.kind, "optimizer"),
-            "arguments": to_canonical(self.arguments, "optimizer"),
+            "arguments": to_canonical(
+                {k: v.content() if isinstance(v, Schedule) else v for k, v in self.arguments.items()}, "optimizer"
+            ),
             "groups": None if self.groups is None else fingerprint(self.groups, "groups"),
             "elementwise": self.elementwise,
         }
+
+    def check_schedules(self, budget: int) -> None:
+        for name, value in self.arguments.items():
+            if isinstance(value, Schedule):
+                _check_scheduled(name, value, budget, POSITIVE if name == "lr" else {"at_least": 0})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TorchOptimizer) and self.content() == other.content()
@@ -201,3 +268,70 @@ class TorchOptimizer(Optimizer):
     def __repr__(self) -> str:
         arguments = "".join(f", {name}={value!r}" for name, value in self.arguments.items())
         return f"TorchOptimizer({self.kind.__name__}{arguments})"
+
+
+def without_schedules(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an optimiser's arguments with a number in the place of each schedule, which is set before each step."""
+    return {name: 1e-3 if isinstance(value, Schedule) else value for name, value in arguments.items()}
+
+
+class Partition(Optimizer):
+    """One optimiser for some of the parameters, another for the rest.
+
+    Args:
+        chosen_by: (name, parameter) -> whether a parameter goes to the first optimiser; it is called with those of one
+            ordinary network.
+        chosen: the optimiser of those.
+        rest: the optimiser of the others; it may be a Partition itself.
+
+    Raises:
+        InputError: `chosen_by` is no such function, or what follows are no optimisers.
+
+    Example:
+        >>> from torch.optim import Muon
+        >>> matrices_by_muon = Partition(lambda name, p: p.ndim == 2, TorchOptimizer(Muon, lr=0.02), AdamW())
+        >>> no_decay = Partition(lambda name, p: p.ndim < 2, AdamW(weight_decay=0.0), AdamW(weight_decay=0.1))
+    """
+
+    def __init__(self, chosen_by: Callable[[str, Any], bool], chosen: Optimizer, rest: Optimizer) -> None:
+        check_signature("chosen_by", chosen_by, like="chosen_by(name, parameter)", values=2)
+        for name, optimizer in (("chosen", chosen), ("rest", rest)):
+            if not isinstance(optimizer, Optimizer):
+                raise InputError(f"Partition: {name}={optimizer!r} must be an optimizer; try AdamW(learning_rate=1e-3)")
+            if isinstance(optimizer, TorchOptimizer) and optimizer.groups is not None:
+                raise InputError(f"Partition: {name}={optimizer} has groups of its own; say by chosen_by what is whose")
+            if getattr(optimizer, "bias_gradient_scale", 1.0) != 1.0:
+                raise InputError(f"Partition: {name}={optimizer} scales gradients of biases, which a part cannot")
+        self.chosen_by, self.chosen, self.rest = chosen_by, chosen, rest
+        self.content()
+
+    @property
+    def launch_content(self) -> dict[str, Any]:
+        return self.content()
+
+    def content(self) -> dict[str, Any]:
+        """Return everything that decides an outcome, ready for JSON.
+
+        Raises:
+            InputError: `chosen_by` holds values whose content cannot be told.
+        """
+        return {
+            "kind": "partition",
+            "chosen_by": fingerprint(self.chosen_by, "chosen_by"),
+            "chosen": self.chosen.content(),
+            "rest": self.rest.content(),
+        }
+
+    def check_schedules(self, budget: int) -> None:
+        self.chosen.check_schedules(budget)
+        self.rest.check_schedules(budget)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Partition) and self.content() == other.content()
+
+    def __hash__(self) -> int:
+        return hash(str(self.content()))
+
+    def __repr__(self) -> str:
+        where = getattr(self.chosen_by, "__qualname__", type(self.chosen_by).__name__)
+        return f"Partition({where}, {self.chosen}, {self.rest})"

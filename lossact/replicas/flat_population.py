@@ -1,5 +1,6 @@
 """Replicas of a built-in network: flat parameters (replicas, size), gradients in closed form, steps that compile."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch.func import functional_call, vmap
 from lossact.errors import InputError
 from lossact.replicas.compiled import advance_in_slices
 from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion, advance, make_step
+from lossact.replicas.hyperparameters import Hyperparameter
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.population import Population
 from lossact.replicas.update_rules import UpdateRule
@@ -22,7 +24,7 @@ class FlatPopulation(Population):
         network: the stacked network.
         start: (replicas, size) initial parameters.
         rule: how weights move.
-        hyperparameters: (k, replicas) the rule's, in the order of their names.
+        hyperparameters: the rule's, in the order of their names.
         bias_gradient_scale: (replicas,) factor on the gradients of biases.
         template: one network as a module, for what they answer.
     """
@@ -33,14 +35,16 @@ class FlatPopulation(Population):
         start: Tensor,
         *,
         rule: UpdateRule,
-        hyperparameters: Tensor,
+        hyperparameters: Sequence[Hyperparameter],
         bias_gradient_scale: Tensor,
         template: torch.nn.Module,
     ) -> None:
         super().__init__(len(start))
         self.network, self.rule, self.template = network, rule, template
         scale = torch.where(network.bias_mask(), bias_gradient_scale.unsqueeze(1), 1.0)
-        self.hyperparameters = Hyperparameters(tuple(hyperparameters.unsqueeze(2)), scale.to(start.dtype))
+        self.gradient_scale, self.scheduled = scale.to(start.dtype), tuple(hyperparameters)
+        self.is_scheduled = any(each.is_scheduled for each in hyperparameters)
+        self.hyperparameters = self._hyperparameters_at(0)
         self.state = ReplicaState.start(start, rule)
         self.compiled = self._in_slices = False
 
@@ -60,9 +64,15 @@ class FlatPopulation(Population):
         self.state.to(device)
         h = self.hyperparameters
         self.hyperparameters = Hyperparameters(tuple(v.to(device) for v in h.values), h.gradient_scale.to(device))
+        self.gradient_scale = self.gradient_scale.to(device)
+        self.scheduled = tuple(each.to(device) for each in self.scheduled)
         self.compiled = compiled and not measures_apart
         # Autocast ends where another thread begins.
-        self._in_slices = self.compiled and device.type == "cpu" and self.network.compiles_in_slices and not mixed
+        in_slices = self.network.compiles_in_slices and not mixed and not self.is_scheduled
+        self._in_slices = self.compiled and device.type == "cpu" and in_slices
+
+    def _hyperparameters_at(self, update: int) -> Hyperparameters:
+        return Hyperparameters(tuple(each.at(update).unsqueeze(1) for each in self.scheduled), self.gradient_scale)
 
     def arrange(self, inputs: Tensor) -> Tensor:
         return self.network.arrange_inputs(inputs)
@@ -74,7 +84,14 @@ class FlatPopulation(Population):
             run = partial(advance_in_slices, self.network, self.rule, criterion)
         else:
             run = partial(advance, make_step(self.network, self.rule, criterion, compiled=self.compiled))
-        return run(self.state, inputs, targets, self.hyperparameters, n_updates)
+        if not self.is_scheduled:
+            return run(self.state, inputs, targets, self.hyperparameters, n_updates)
+        curves = [
+            run(self.state, inputs, targets, self._hyperparameters_at(update), 1)
+            for update in range(first, first + n_updates)
+        ]
+        losses, metrics = (torch.cat(parts) for parts in zip(*curves, strict=True))
+        return losses, metrics
 
     def measure(self, inputs: Tensor, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
         return self.network.measure(self.state.parameters, inputs, targets)

@@ -14,15 +14,21 @@ class Minibatches:
         generators: one a replica; its order depends on nothing else.
         n_examples: in the training set.
         size: examples in a batch, 1 … n_examples.
+        parts: batches of an update, >= 1.
     """
 
-    def __init__(self, generators: Sequence[np.random.Generator], *, n_examples: int, size: int) -> None:
-        self.generators, self.n_examples, self.size = generators, n_examples, size
+    def __init__(
+        self, generators: Sequence[np.random.Generator], *, n_examples: int, size: int, parts: int = 1
+    ) -> None:
+        self.generators, self.n_examples, self.size, self.parts = generators, n_examples, size, parts
         self._order = torch.empty(len(generators), 0, dtype=torch.int64)
         self._at = 0
 
     def next(self) -> Tensor:
-        """(replicas, size) int64 indices of the examples of the next update."""
+        """(replicas, parts x size) int64 indices of the examples of the next update."""
+        return torch.cat([self._next() for _ in range(self.parts)], dim=1) if self.parts > 1 else self._next()
+
+    def _next(self) -> Tensor:
         if self._at + self.size > self._order.shape[1]:
             orders = [generator.permutation(self.n_examples) for generator in self.generators]
             self._order, self._at = torch.from_numpy(np.stack(orders)), 0

@@ -1,7 +1,8 @@
 """Users' modules: made by their factory, cast, and what of them trains."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +82,20 @@ def freeze(module: nn.Module, names: Iterable[str]) -> None:
     parameters = dict(module.named_parameters())
     for name in names:
         parameters[name].requires_grad_(False)
+
+
+def augment_inputs(module: nn.Module, augment: Callable[..., Any]) -> None:
+    """Have a module's inputs in training mode go through a function first, which takes them as the module does."""
+
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not module.training:
+            return None
+        inputs = augment(*args, **kwargs)
+        if isinstance(inputs, Mapping):
+            return (), dict(inputs)
+        return (inputs if isinstance(inputs, tuple) else (inputs,)), {}
+
+    module.register_forward_pre_hook(hook, with_kwargs=True)
 
 
 def cast_module(module: nn.Module, dtype: torch.dtype) -> nn.Module:

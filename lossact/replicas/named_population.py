@@ -2,12 +2,16 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lossact.errors import InputError
+from lossact.replicas.averages import AverageRule, WeightAverage
 from lossact.replicas.engine import StoppingCriterion
 from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, map_tensors, n_sets, per_replica
 from lossact.replicas.optimizers import Clipping, StackedOptimizer
@@ -23,6 +27,8 @@ class NamedPopulation(Population):
         make_optimizer: trained parameters by name -> their optimiser.
         bias_gradient_scale: (replicas,) factor on the gradients of parameters called bias.
         clipping: limits on each replica's gradient.
+        average: how the weights are averaged that measures look at; None to look at the weights.
+        accumulate: parts of a batch whose gradients are averaged in an update, each a pass of its own.
     """
 
     def __init__(
@@ -32,6 +38,8 @@ class NamedPopulation(Population):
         *,
         bias_gradient_scale: Tensor,
         clipping: Clipping,
+        average: AverageRule | None = None,
+        accumulate: int = 1,
     ) -> None:
         super().__init__(len(networks.replicas))
         self.networks, self.clipping = networks, clipping
@@ -39,6 +47,8 @@ class NamedPopulation(Population):
         self.make_optimizer = make_optimizer
         self.optimizer = make_optimizer(self.trained)
         self._shown: nn.Module | None = None
+        self.average = None if average is None else WeightAverage(average, self._averaged)
+        self.accumulate = accumulate
         self.reached = torch.zeros(self.n_replicas, dtype=torch.bool)
         self.diverged = torch.zeros(self.n_replicas, dtype=torch.bool)
 
@@ -46,6 +56,14 @@ class NamedPopulation(Population):
     def trained(self) -> Tensors:
         """Parameters that an optimiser moves, by name."""
         return {name: self.networks.parameters[name] for name in self.networks.trained}
+
+    @property
+    def _averaged(self) -> Tensors:
+        return {**self.trained, **self.networks.buffers}
+
+    def _measured_weights(self) -> AbstractContextManager[None]:
+        """Have the networks hold the weights that measures look at."""
+        return nullcontext() if self.average is None else self.average.in_place_of(self._averaged)
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -56,6 +74,8 @@ class NamedPopulation(Population):
             return
         state = self.optimizer.state_dict()
         self.networks.to(device)
+        if self.average is not None:
+            self.average.to(device)
         self.reached, self.diverged = self.reached.to(device), self.diverged.to(device)
         if self.bias_gradient_scale is not None:
             self.bias_gradient_scale = self.bias_gradient_scale.to(device)
@@ -67,29 +87,53 @@ class NamedPopulation(Population):
     ) -> tuple[Tensor, Tensor]:
         losses, metrics = [], []
         for k in range(n_updates):
-            context = PassContext(Stage.TRAINING, first + k)
+            context = PassContext(Stage.TRAINING, (first + k) * self.accumulate)
             with torch.no_grad():
-                learned = self.networks.learn(inputs, targets, context)
+                learned = self._learn(inputs, targets, context)
                 finite = self._finite(learned.loss)
                 self.diverged = self.diverged | (~finite & ~self.reached)
                 if criterion is not None:
                     met = criterion.score(learned.loss, learned.metric) >= criterion.lowest_score
                     self.reached = self.reached | (finite & met)
-            self._update(learned, inputs, targets, context)
+            self._update(learned, inputs, targets, context, first + k)
             losses.append(learned.loss)
             metrics.append(learned.metric)
         return torch.stack(losses), torch.stack(metrics)
 
-    def _update(self, learned: LearningPass, inputs: Inputs, targets: Tensor, context: PassContext) -> None:
+    def _learn(self, inputs: Inputs, targets: Tensor, context: PassContext) -> LearningPass:
+        """Learn from a batch; from parts of it one after the other, where gradients are accumulated."""
+        if self.accumulate == 1:
+            return self.networks.learn(inputs, targets, context)
+        size, rests = targets.shape[1] // self.accumulate, self.reached | self.diverged
+        parts: list[LearningPass] = []
+        for k in range(self.accumulate):
+            if parts:
+                self._keep_buffers(parts[-1].buffers, rests)
+            part_inputs, part_targets = map_tensors(partial(_part, k, size), (inputs, targets))
+            part_context = replace(context, batch_index=context.batch_index + k)
+            parts.append(self.networks.learn(part_inputs, part_targets, part_context))
+        gradients = {name: torch.stack([part.gradients[name] for part in parts]).mean(0) for name in parts[0].gradients}
+        loss = torch.stack([part.loss for part in parts]).mean(0)
+        metric = torch.stack([part.metric for part in parts]).mean(0)
+        return LearningPass(loss, metric, gradients, parts[-1].buffers)
+
+    def _keep_buffers(self, buffers: Tensors, rests: Tensor) -> None:
+        for name, changed in buffers.items():
+            buffer = self.networks.buffers[name]
+            buffer.copy_(torch.where(per_replica(rests, buffer), buffer, changed))
+
+    def _update(
+        self, learned: LearningPass, inputs: Inputs, targets: Tensor, context: PassContext, update: int
+    ) -> None:
         rests = self.reached | self.diverged
         with torch.no_grad():
             self._shape(learned.gradients, slice(None))
         closure = _Closure(self, inputs, targets, context)
-        self.optimizer.step(learned.gradients, rests, closure)
+        self.optimizer.step(learned.gradients, rests, closure, update)
         with torch.no_grad():
-            for name, changed in learned.buffers.items():
-                buffer = self.networks.buffers[name]
-                buffer.copy_(torch.where(per_replica(rests, buffer), buffer, changed))
+            self._keep_buffers(learned.buffers, rests)
+            if self.average is not None:
+                self.average.add(self._averaged, rests, update + 1)
 
     def _shape(self, gradients: Tensors, rows: slice) -> None:
         """Scale the gradients of biases, then clip."""
@@ -103,7 +147,7 @@ class NamedPopulation(Population):
         return loss.isfinite() & all_finite(self.trained, self.n_replicas, loss.device)
 
     def measure(self, inputs: Inputs, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
+        with torch.no_grad(), self._measured_weights():
             return self.networks.measure(inputs, targets, PassContext(Stage.MEASUREMENT, update))
 
     def measure_in_training(self, inputs: Inputs, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
@@ -130,13 +174,13 @@ class NamedPopulation(Population):
         return torch.stack(norms, dim=1)
 
     def outputs(self, inputs: Inputs) -> Any:
-        with torch.no_grad():
+        with torch.no_grad(), self._measured_weights():
             return self.networks.outputs(inputs)
 
     def network_of(self, row: int) -> nn.Module:
         if self._shown is None:
             self._shown = copy.deepcopy(self.networks.template).eval()
-        held = {**self.networks.parameters, **self.networks.buffers}
+        held = {**self.networks.parameters, **self.networks.buffers, **(self.average.average if self.average else {})}
         with torch.no_grad():
             for name, tensor in (*self._shown.named_parameters(), *self._shown.named_buffers()):
                 tensor.copy_(held[name][row])
@@ -147,6 +191,7 @@ class NamedPopulation(Population):
             "parameters": dict(self.networks.parameters),
             "buffers": dict(self.networks.buffers),
             "optimizer": self.optimizer.state_dict(),
+            **({} if self.average is None else {"average": self.average.state_dict()}),
             "reached": self.reached,
             "diverged": self.diverged,
         }
@@ -162,6 +207,8 @@ class NamedPopulation(Population):
             for name, tensor in own.items():
                 tensor.copy_(saved[name])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.reached, self.diverged = (state[name].to(self.reached.device) for name in ("reached", "diverged"))
 
 
@@ -179,6 +226,10 @@ class _Closure:
             learned = self.population.networks.learn(inputs, targets, self.context, rows=rows)
             self.population._shape(learned.gradients, rows)
         return learned.loss[0], {name: gradient[0] for name, gradient in learned.gradients.items()}
+
+
+def _part(k: int, size: int, tensor: Tensor) -> Tensor:
+    return tensor[:, k * size : (k + 1) * size]
 
 
 def _shapes(tensors: Tensors) -> dict[str, torch.Size]:

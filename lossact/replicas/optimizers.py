@@ -2,14 +2,17 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lossact.errors import InputError
+from lossact.replicas.hyperparameters import Hyperparameter
 from lossact.replicas.named_tensors import Tensors, per_replica
 from lossact.replicas.update_rules import UpdateRule
 
@@ -22,7 +25,7 @@ class StackedOptimizer(ABC):
     """Moves stacked parameters in place."""
 
     @abstractmethod
-    def step(self, gradients: Tensors, rests: Tensor, closure: Closure) -> None:
+    def step(self, gradients: Tensors, rests: Tensor, closure: Closure, update: int) -> None:
         """Move the parameters of all replicas that still train.
 
         Args:
@@ -30,6 +33,7 @@ class StackedOptimizer(ABC):
             rests: (replicas,) bool; these keep their parameters and their optimiser's state, bit for bit.
             closure: row -> loss and gradients of that replica at its present parameters, for optimisers that ask for
                 them more than once in a step.
+            update: updates that were applied before, where a hyperparameter follows a schedule.
         """
 
     @abstractmethod
@@ -69,26 +73,27 @@ class RuleOptimizer(StackedOptimizer):
     Args:
         rule: the update rule.
         parameters: those that train, by name; moved in place.
-        hyperparameters: (replicas,) each, in the order of the rule's hyperparameter names.
+        hyperparameters: in the order of the rule's hyperparameter names.
     """
 
-    def __init__(self, rule: UpdateRule, parameters: Tensors, hyperparameters: Sequence[Tensor]) -> None:
+    def __init__(self, rule: UpdateRule, parameters: Tensors, hyperparameters: Sequence[Hyperparameter]) -> None:
         self.rule = rule
         device = next(iter(parameters.values())).device
         # What is 0 for all changes nothing, and a pass over all numbers is saved.
         self.hyperparameters = [
-            None if name in ("momentum", "weight_decay") and not values.any() else values.to(device)
-            for name, values in zip(rule.hyperparameter_names, hyperparameters, strict=True)
+            None if name in ("momentum", "weight_decay") and not each.table.any() else each.to(device)
+            for name, each in zip(rule.hyperparameter_names, hyperparameters, strict=True)
         ]
         self.parameters = parameters
         self.state = {name: rule.start_in_place(_real(tensor)) for name, tensor in parameters.items()}
 
-    def step(self, gradients: Tensors, rests: Tensor, closure: Closure) -> None:
+    def step(self, gradients: Tensors, rests: Tensor, closure: Closure, update: int) -> None:
         moved = [tensor for name in gradients for tensor in (self.parameters[name], *self.state[name])]
         put_back = keep_resting(moved, rests)
+        now = [None if each is None else each.at(update) for each in self.hyperparameters]
         for name, gradient in gradients.items():
             parameter = _real(self.parameters[name])
-            values = [None if value is None else per_replica(value, parameter) for value in self.hyperparameters]
+            values = [None if value is None else per_replica(value, parameter) for value in now]
             self.rule.update_in_place(parameter, self.state[name], _real(gradient), values)
         put_back()
 
@@ -115,12 +120,14 @@ class TorchRecipe:
         arguments: its keyword arguments.
         groups: groups of parameter names, each with its own arguments; empty for one group of all.
         elementwise: whether each number is updated from its own gradient and state alone.
+        schedules: a group's index and the name of one of its numbers, to (updates,) values.
     """
 
     kind: type[torch.optim.Optimizer]
     arguments: dict[str, Any]
     groups: tuple[tuple[tuple[str, ...], dict[str, Any]], ...]
     elementwise: bool
+    schedules: Mapping[tuple[int, str], NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def needs_closure(self) -> bool:
@@ -135,6 +142,11 @@ class TorchRecipe:
         ]
         make: Callable[..., torch.optim.Optimizer] = self.kind
         return make(groups or list(tensors.values()), **self.arguments)
+
+    def set_scheduled(self, optimizer: Any, update: int) -> None:
+        """Set what follows a schedule to its value at an update."""
+        for (group, name), values in self.schedules.items():
+            optimizer.param_groups[group][name] = float(values[update])
 
 
 def is_elementwise(kind: type) -> bool:
@@ -155,7 +167,7 @@ class TorchStackedOptimizer(StackedOptimizer):
         moving = {id(tensor) for group in self.optimizer.param_groups for tensor in group["params"]}
         self.moving = {name: leaf for name, leaf in self.leaves.items() if id(leaf) in moving}
 
-    def step(self, gradients: Tensors, rests: Tensor, closure: Closure) -> None:
+    def step(self, gradients: Tensors, rests: Tensor, closure: Closure, update: int) -> None:
         tensors = []
         for leaf in self.moving.values():
             state = [value for value in self.optimizer.state.get(leaf, {}).values() if isinstance(value, Tensor)]
@@ -163,6 +175,7 @@ class TorchStackedOptimizer(StackedOptimizer):
         put_back = keep_resting(tensors, rests)
         for name, leaf in self.moving.items():
             leaf.grad = gradients[name]
+        self.recipe.set_scheduled(self.optimizer, update)
         self.optimizer.step()
         put_back()
 
@@ -188,11 +201,12 @@ class TorchUnstackedOptimizers(StackedOptimizer):
         ]
         self.optimizers = [self.recipe.make(leaves) for leaves in self.leaves]
 
-    def step(self, gradients: Tensors, rests: Tensor, closure: Closure) -> None:
+    def step(self, gradients: Tensors, rests: Tensor, closure: Closure, update: int) -> None:
         for row, rest in enumerate(rests.tolist()):
             if rest:
                 continue
             optimizer: Any = self.optimizers[row]
+            self.recipe.set_scheduled(optimizer, update)
             self._give(row, {name: gradient[row] for name, gradient in gradients.items()})
             if self.recipe.needs_closure:
                 optimizer.step(self._closure(row, closure))
@@ -217,6 +231,36 @@ class TorchUnstackedOptimizers(StackedOptimizer):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for row, optimizer in enumerate(self.optimizers):
             _load_bit_for_bit(optimizer, state[str(row)])
+
+
+class PartitionedOptimizer(StackedOptimizer):
+    """Optimisers of parts of the parameters.
+
+    Args:
+        parts: names of parameters to the optimiser that moves them.
+    """
+
+    def __init__(self, parts: Mapping[tuple[str, ...], StackedOptimizer]) -> None:
+        self.parts = parts
+
+    def step(self, gradients: Tensors, rests: Tensor, closure: Closure, update: int) -> None:
+        for names, optimizer in self.parts.items():
+            optimizer.step({name: gradients[name] for name in names}, rests, _of_part(names, closure), update)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {str(k): optimizer.state_dict() for k, optimizer in enumerate(self.parts.values())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for k, optimizer in enumerate(self.parts.values()):
+            optimizer.load_state_dict(state[str(k)])
+
+
+def _of_part(names: Sequence[str], closure: Closure) -> Closure:
+    def evaluate(row: int) -> tuple[Tensor, Tensors]:
+        loss, gradients = closure(row)
+        return loss, {name: gradients[name] for name in names}
+
+    return evaluate
 
 
 def _load_bit_for_bit(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@ from torch import nn
 from lossact.checks import EMPTY
 from lossact.conditions.condition import Condition
 from lossact.conditions.measures import Loss, Metric, Target
-from lossact.conditions.optimizers import Optimizer, RuleBasedOptimizer, TorchOptimizer
 from lossact.data import GeneratedData
 from lossact.errors import InputError
 from lossact.functional import is_correct
@@ -24,20 +23,12 @@ from lossact.models.factory import ModuleFactory
 from lossact.replicas.engine import NEVER, StoppingCriterion
 from lossact.replicas.flat_population import FlatPopulation
 from lossact.replicas.minibatches import Minibatches
-from lossact.replicas.modules import cast_module, freeze, make_modules
+from lossact.replicas.modules import augment_inputs, cast_module, freeze, make_modules
 from lossact.replicas.named_population import NamedPopulation
-from lossact.replicas.named_tensors import Tensors, first_tensor, map_tensors, tensors_in
+from lossact.replicas.named_tensors import first_tensor, map_tensors, tensors_in
 from lossact.replicas.network import image_sides, stacked_network
 from lossact.replicas.objective import Objective, OfOneBatch
-from lossact.replicas.optimizers import (
-    Clipping,
-    RuleOptimizer,
-    StackedOptimizer,
-    TorchRecipe,
-    TorchStackedOptimizer,
-    TorchUnstackedOptimizers,
-    is_elementwise,
-)
+from lossact.replicas.optimizers import Clipping
 from lossact.replicas.passes import Networks
 from lossact.replicas.population import Population
 from lossact.replicas.probe import check_alike, check_stackable, metric_stacks, probe
@@ -49,7 +40,6 @@ from lossact.replicas.random_streams import (
 )
 from lossact.replicas.stacked_module import StackedModule
 from lossact.replicas.unstacked_modules import UnstackedModules
-from lossact.replicas.update_rules import UPDATE_RULES, UpdateRule
 from lossact.running.examples import (
     DTYPES,
     ReplicaKey,
@@ -60,6 +50,7 @@ from lossact.running.examples import (
     stacked_arrays,
     validation_sets,
 )
+from lossact.running.optimizer_making import average_rule, optimizer_maker, rule_hyperparameters, rule_of
 from lossact.running.value_plan import value_plan
 from lossact.training.base import ExampleSets, MeasurementPlan, RunDescription
 from lossact.training.compute_config import ComputeConfig
@@ -125,7 +116,7 @@ def stack_replicas(
     size = checked_batch_size(condition, n_examples)
     if size is not None:
         orders = [replica_generator(seed, replica, ORDER) for _, replica in members]
-        batches = Minibatches(orders, n_examples=n_examples, size=size)
+        batches = Minibatches(orders, n_examples=n_examples, size=size, parts=condition.accumulate)
     return StackedReplicasModule(
         make_population(members, seed, training, dtype),
         examples,
@@ -150,6 +141,7 @@ def plan_of(condition: Condition, *, curves_of: int = 0) -> MeasurementPlan:
         criterion=criterion_of(condition.target),
         on_validation=condition.watched.split == "validation",
         every=condition.measured_every,
+        apart=condition.average is not None,
         curves_of=curves_of,
     )
 
@@ -186,42 +178,24 @@ def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples
         assert not isinstance(config, ModuleFactory)
         image_shape = tuple(inputs.shape[2:])
         starts = [_flat_start(condition, image_shape, seed, replica) for condition, replica in members]
-        rule = _rule_of(condition.optimizer)
+        rule = rule_of(condition.optimizer)
         return FlatPopulation(
             stacked_network(config, image_shape, str(condition.loss)),
             torch.from_numpy(np.stack(starts)).to(dtype),
             rule=rule,
-            hyperparameters=_hyperparameters(rule, optimizers, dtype),
+            hyperparameters=rule_hyperparameters(rule, optimizers, condition.budget, dtype),
             bias_gradient_scale=bias_gradient_scale,
             template=plain_network(config, image_shape).to(dtype),
         )
     networks = _networks(members, seed, training, dtype)
-    template = networks.template
-    recipe = None
-    if isinstance(condition.optimizer, TorchOptimizer):
-        recipe = torch_recipe(condition.optimizer, template)
-
-    def make_optimizer(parameters: Tensors) -> StackedOptimizer:
-        if recipe is not None:
-            kind = TorchStackedOptimizer if recipe.elementwise else TorchUnstackedOptimizers
-            return kind(recipe, parameters)
-        rule = _rule_of(condition.optimizer)
-        return RuleOptimizer(rule, parameters, list(_hyperparameters(rule, optimizers, dtype)))
-
     return NamedPopulation(
-        networks, make_optimizer, bias_gradient_scale=bias_gradient_scale, clipping=clipping_of(condition)
+        networks,
+        optimizer_maker(optimizers, networks.template, condition.budget, dtype, accumulates=condition.accumulate > 1),
+        bias_gradient_scale=bias_gradient_scale,
+        clipping=clipping_of(condition),
+        average=average_rule(condition),
+        accumulate=condition.accumulate,
     )
-
-
-def _rule_of(optimizer: Optimizer) -> UpdateRule:
-    assert isinstance(optimizer, RuleBasedOptimizer)
-    return UPDATE_RULES[optimizer.rule_name]
-
-
-def _hyperparameters(rule: UpdateRule, optimizers: Sequence[Optimizer], dtype: torch.dtype) -> torch.Tensor:
-    """(k, replicas) a rule's hyperparameters, in the order of their names."""
-    values = [[getattr(optimizer, name) for optimizer in optimizers] for name in rule.hyperparameter_names]
-    return torch.tensor(values, dtype=dtype)
 
 
 def clipping_of(condition: Condition) -> Clipping:
@@ -284,38 +258,6 @@ def _check_replicas_differ(members: Sequence[ReplicaKey], modules: Sequence[nn.M
         )
 
 
-def torch_recipe(optimizer: TorchOptimizer, network: nn.Module) -> TorchRecipe:
-    """Find the groups of an optimiser's parameters on one ordinary network, by name.
-
-    Raises:
-        InputError: the groups are none of that network's, or the optimiser does not take them.
-    """
-    trained = {id(p): name for name, p in network.named_parameters() if p.requires_grad}
-    groups: list[tuple[tuple[str, ...], dict[str, Any]]] = []
-    if optimizer.groups is not None:
-        for group in optimizer.groups(network):
-            if not isinstance(group, Mapping) or "params" not in group:
-                raise InputError(f"groups returned {group!r}; a list of dicts with 'params' is needed, as torch has it")
-            tensors = group["params"]
-            tensors = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
-            names = tuple(trained[id(tensor)] for tensor in tensors if id(tensor) in trained)
-            groups.append((names, {name: value for name, value in group.items() if name != "params"}))
-        left_out = set(trained.values()) - {name for names, _ in groups for name in names}
-        if left_out:
-            raise InputError(
-                f"groups leave out {sorted(left_out)[0]!r}, which would never move; put it into a group, or set its "
-                "requires_grad to False in the network"
-            )
-        groups = [group for group in groups if group[0]]
-    elementwise = optimizer.elementwise or is_elementwise(optimizer.kind)
-    recipe = TorchRecipe(optimizer.kind, optimizer.arguments, tuple(groups), elementwise)
-    try:
-        recipe.make({name: p for name, p in network.named_parameters() if p.requires_grad})
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{optimizer}: {error}") from None
-    return recipe
-
-
 def _flat_start(condition: Condition, image_shape: tuple[int, ...], seed: int, replica: int) -> NDArray[np.float64]:
     config = condition.network_config
     assert not isinstance(config, ModuleFactory)
@@ -330,15 +272,20 @@ def _flat_start(condition: Condition, image_shape: tuple[int, ...], seed: int, r
 def plain_networks(members: Sequence[ReplicaKey], seed: int, image_shape: tuple[int, ...]) -> list[nn.Module]:
     """Make each replica's network as a module of its own, with the weights that it starts from, in double precision."""
     config = members[0][0].network_config
-    if isinstance(config, ModuleFactory):
-        return make_modules(config, [_torch_seed(seed, replica, WEIGHTS) for _, replica in members])
     networks: list[nn.Module] = []
-    for condition, replica in members:
-        network = plain_network(config, image_shape).double()
-        nn.utils.vector_to_parameters(
-            torch.from_numpy(_flat_start(condition, image_shape, seed, replica)), network.parameters()
-        )
-        networks.append(network)
+    if isinstance(config, ModuleFactory):
+        networks = make_modules(config, [_torch_seed(seed, replica, WEIGHTS) for _, replica in members])
+    else:
+        for condition, replica in members:
+            network: nn.Module = plain_network(config, image_shape).double()
+            nn.utils.vector_to_parameters(
+                torch.from_numpy(_flat_start(condition, image_shape, seed, replica)), network.parameters()
+            )
+            networks.append(network)
+    augment = members[0][0].augment
+    if augment is not None:
+        for network in networks:
+            augment_inputs(network, augment)
     return networks
 
 

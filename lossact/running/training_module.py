@@ -1,7 +1,7 @@
 """The LightningModule that a user's own Trainer takes: one replica of a condition, or many."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,14 @@ import torch
 from torch import nn
 
 from lossact.conditions.condition import Condition
-from lossact.conditions.optimizers import Optimizer, RuleBasedOptimizer, TorchOptimizer
+from lossact.conditions.optimizers import (
+    Optimizer,
+    Partition,
+    RuleBasedOptimizer,
+    TorchOptimizer,
+    without_schedules,
+)
+from lossact.conditions.schedules import Schedule
 from lossact.data import GeneratedData
 from lossact.errors import InputError
 from lossact.models.factory import ModuleFactory
@@ -26,13 +33,13 @@ from lossact.running.examples import (
     stacked_arrays,
     validation_sets,
 )
+from lossact.running.optimizer_making import average_rule, torch_recipe
 from lossact.running.stacking import (
     clipping_of,
     objective_of,
     plain_networks,
     plan_of,
     stack_replicas,
-    torch_recipe,
 )
 from lossact.storage.curve_files import CURVES_KEPT
 from lossact.storage.trials import Trials
@@ -42,6 +49,7 @@ from lossact.training.loaders import Examples
 from lossact.training.single import SingleNetworkModule
 from lossact.training.stacked import StackedReplicasModule
 
+TORCH_NAMES = {"learning_rate": "lr", "epsilon": "eps"}
 KINDS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
@@ -103,10 +111,17 @@ def _single(condition: Condition, replica: int, seed: int, metadata: Mapping[str
         for name, parameter in network.named_parameters():
             if name.rpartition(".")[2] == "bias":
                 parameter.register_hook(lambda gradient: gradient * scale)  # type: ignore[no-untyped-call]
+    if condition.accumulate > 1:
+        raise InputError(
+            f"accumulate={condition.accumulate} is for two replicas or more; a single one takes the Trainer's "
+            f"accumulate_grad_batches={condition.accumulate}"
+        )
+    if isinstance(condition.optimizer, Partition):
+        raise InputError(f"{condition.optimizer} is two optimizers, which a single replica does not take; train two")
     return SingleNetworkModule(
         network,
         objective_of(condition),
-        partial(torch_optimizer, condition.optimizer),
+        partial(torch_optimizer, condition.optimizer, budget=condition.budget),
         ExampleSets(
             training=training,
             validation=None if held_out is None else _only(stacked_arrays(held_out, dtype)),
@@ -116,8 +131,10 @@ def _single(condition: Condition, replica: int, seed: int, metadata: Mapping[str
         plan_of(condition),
         batches=None if size is None else batches,
         clipping=clipping_of(condition),
+        set_scheduled=schedule_setter(condition.optimizer, network, condition.budget),
+        average=average_rule(condition),
         budget=condition.budget,
-        draws_for=(seed, replica) if isinstance(condition.network_config, ModuleFactory) else None,
+        draws_for=(seed, replica) if condition.augment or isinstance(condition.network_config, ModuleFactory) else None,
         description=RunDescription(replicas=[replica], metric_name=condition.metric_name, metadata=metadata),
     )
 
@@ -128,27 +145,44 @@ def _only(stacked: Examples) -> Examples:
     return inputs, targets
 
 
-def torch_optimizer(optimizer: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
+def schedule_setter(optimizer: Optimizer, network: nn.Module, budget: int) -> Callable[[Any, int], None] | None:
+    """Return what sets the numbers of torch's optimiser that follow schedules, before an update; None without any."""
+    if isinstance(optimizer, TorchOptimizer):
+        recipe = torch_recipe(optimizer, network, budget)
+        return recipe.set_scheduled if recipe.schedules else None
+    tables = {name: value.values(budget) for name, value in vars(optimizer).items() if isinstance(value, Schedule)}
+    if not tables:
+        return None
+
+    def set_scheduled(torchs: Any, update: int) -> None:
+        now = {name: float(values[update]) for name, values in tables.items()}
+        for group in torchs.param_groups:
+            if "betas" in group:
+                beta1, beta2 = group["betas"]
+                group["betas"] = now.get("beta1", beta1), now.get("beta2", beta2)
+            group.update({TORCH_NAMES.get(name, name): value for name, value in now.items() if "beta" not in name})
+
+    return set_scheduled
+
+
+def torch_optimizer(optimizer: Optimizer, network: nn.Module, *, budget: int) -> torch.optim.Optimizer:
     """Make torch's optimiser of one network.
 
     Raises:
         InputError: it asks for the loss more than once in a step, which a single network under the Trainer does not do.
     """
     if isinstance(optimizer, TorchOptimizer):
-        recipe = torch_recipe(optimizer, network)
+        recipe = torch_recipe(optimizer, network, budget)
         if recipe.needs_closure:
             raise InputError(
                 f"{optimizer} asks for the loss more than once in a step, which a single network under the Trainer "
                 "does not do; train two replicas or more"
             )
         return recipe.make({name: p for name, p in network.named_parameters() if p.requires_grad})
-    arguments: dict[str, Any] = {
-        name: value for name, value in optimizer.content().items() if name not in {"kind", "bias_gradient_scale"}
-    }
-    arguments["lr"] = arguments.pop("learning_rate")
+    assert isinstance(optimizer, RuleBasedOptimizer)
+    arguments = without_schedules({TORCH_NAMES.get(name, name): value for name, value in vars(optimizer).items()})
+    arguments.pop("bias_gradient_scale", None)
     if "beta1" in arguments:
         arguments["betas"] = arguments.pop("beta1"), arguments.pop("beta2")
-        arguments["eps"] = arguments.pop("epsilon")
-    assert isinstance(optimizer, RuleBasedOptimizer)
     kind: type[torch.optim.Optimizer] = KINDS[optimizer.kind]
     return kind(network.parameters(), **arguments)

@@ -41,6 +41,7 @@ class MeasurementPlan:
         criterion: when a replica rests.
         on_validation: whether it is measured on the validation examples.
         every: updates between two measurements, where they are not those of the step itself.
+        apart: whether what is measured takes a pass of its own in any case.
         curves_of: curves are kept for the first so many replicas.
         trains_to_budget: whether replicas go on when they meet the criterion.
         values: what is measured of the trained replicas; None for nothing.
@@ -49,6 +50,7 @@ class MeasurementPlan:
     criterion: StoppingCriterion = FULL_ACCURACY
     on_validation: bool = False
     every: int = 1
+    apart: bool = False
     curves_of: int = 0
     trains_to_budget: bool = False
     values: ValuePlan | None = None

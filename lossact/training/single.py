@@ -9,6 +9,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
 from lossact.errors import InputError
+from lossact.replicas.averages import AverageRule, WeightAverage
 from lossact.replicas.draws import Moment, PlainPass, module_paths
 from lossact.replicas.minibatches import Minibatches
 from lossact.replicas.modules import cast_module, eval_mode
@@ -31,6 +32,8 @@ class SingleNetworkModule(ReplicasModule):
         plan: what is measured, when, and when training stops.
         batches: makes the order of the examples; None for all of them in every update.
         clipping: limits on the gradient.
+        set_scheduled: sets what of the optimiser follows a schedule, before each update.
+        average: how the weights are averaged that measures look at; None to look at the weights.
         budget: updates at most, >= 1.
         draws_for: the experiment's seed and the replica that passes draw for; None where they draw nothing.
         description: which replica this is, and of what.
@@ -53,6 +56,8 @@ class SingleNetworkModule(ReplicasModule):
         *,
         batches: Callable[[], Minibatches] | None = None,
         clipping: Clipping = NO_CLIPPING,
+        set_scheduled: Callable[[torch.optim.Optimizer | LightningOptimizer, int], None] | None = None,
+        average: AverageRule | None = None,
         budget: int,
         draws_for: tuple[int, int] | None = None,
         description: RunDescription,
@@ -61,7 +66,9 @@ class SingleNetworkModule(ReplicasModule):
         self.network, self.objective, self.make_optimizer = network, objective, make_optimizer
         self.plan, self.criterion, self.batches, self.clipping = plan, plan.criterion, batches, clipping
         self.measured_on = self.validation_examples if plan.on_validation else self.training_examples
-        self.measures_apart = batches is not None or plan.on_validation or plan.every > 1
+        self.measures_apart = batches is not None or plan.on_validation or plan.every > 1 or plan.apart
+        self.set_scheduled = set_scheduled
+        self.average = None if average is None else WeightAverage(average, self._averaged)
         self.draws_for, self.paths = draws_for, module_paths(network)
         self.newest_pass: PlainPass | None = None
         self.batches_seen = 0
@@ -77,6 +84,15 @@ class SingleNetworkModule(ReplicasModule):
         for name, parameter in self.network.named_parameters():
             layers.setdefault(name.rpartition(".")[0] or name, []).append(parameter)
         return layers
+
+    @property
+    def _averaged(self) -> dict[str, Tensor]:
+        """What is averaged, with an axis of one replica; views, so that what is written there is the network's."""
+        tensors = (*self.network.named_parameters(), *self.network.named_buffers())
+        return {name: tensor.detach().unsqueeze(0) for name, tensor in tensors}
+
+    def _measured_weights(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.average is None else self.average.in_place_of(self._averaged)
 
     def forward(self, inputs: Inputs) -> Any:
         return call_with(self.network, inputs)
@@ -135,7 +151,8 @@ class SingleNetworkModule(ReplicasModule):
         if self.batches_seen % self.plan.every and self.losses and not last:
             return self.losses[-1], self.metrics[-1]
         inputs, targets = map_tensors(lambda tensor: tensor.to(self.device), self.measured_on)
-        with eval_mode(self.network), torch.no_grad(), self._drawing(Stage.MEASUREMENT, self.update_count):
+        drawing = self._drawing(Stage.MEASUREMENT, self.update_count)
+        with eval_mode(self.network), torch.no_grad(), self._measured_weights(), drawing:
             return self.objective.evaluate(self(self._cast(inputs)), targets)
 
     def optimizer_step(
@@ -150,8 +167,14 @@ class SingleNetworkModule(ReplicasModule):
         loss = optimizer_closure()
         if not self._done:
             self.clipping.clip_one(self.network.parameters())
+            if self.set_scheduled is not None:
+                self.set_scheduled(optimizer, self.update_count)
             optimizer.step(closure=lambda: loss)
             self.update_count += 1
+            if self.average is not None:
+                self.average.add(
+                    self._averaged, torch.zeros(1, dtype=torch.bool, device=self.device), self.update_count
+                )
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         for layer, parameters in self.layers.items():
@@ -182,7 +205,8 @@ class SingleNetworkModule(ReplicasModule):
         yield examples
 
     def measured(self, batch: Examples) -> dict[str, Tensor]:
-        loss, metric = self.objective.evaluate(self(batch[0]), batch[1])
+        with self._measured_weights():
+            loss, metric = self.objective.evaluate(self(batch[0]), batch[1])
         return {"loss": loss, self.metric_name: metric}
 
     # Checkpoints
@@ -190,6 +214,8 @@ class SingleNetworkModule(ReplicasModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["about"] = dict(self.metadata)
         checkpoint["run"] = {name: getattr(self, name) for name in self.KEPT}
+        if self.average is not None:
+            checkpoint["average"] = self.average.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         saved, current = checkpoint["state_dict"], self.state_dict()
@@ -200,3 +226,5 @@ class SingleNetworkModule(ReplicasModule):
         self.check_origin(checkpoint)
         for name in self.KEPT:
             setattr(self, name, checkpoint["run"][name])
+        if self.average is not None:
+            self.average.load_state_dict(checkpoint["average"])

@@ -82,7 +82,7 @@ class StackedReplicasModule(ReplicasModule):
         self.resting = NEVER if plan.trains_to_budget else plan.criterion
         self.recorder = ValueRecorder(plan.values or ValuePlan(), population)
         self.batches = batches
-        self.measures_apart = batches is not None or plan.on_validation or plan.every > 1
+        self.measures_apart = batches is not None or plan.on_validation or plan.every > 1 or plan.apart
         self.compiled, self.updates_per_step = compiled, updates_per_step
         self.inputs = population.arrange(examples.training[0])
         self.targets = examples.training[1]

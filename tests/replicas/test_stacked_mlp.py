@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,9 +45,8 @@ def train_alone(condition: Condition, replica: int) -> tuple[list[float], int | 
     sgd = condition.optimizer
     assert isinstance(sgd, SGD)
     assert isinstance(condition.loss, str)
-    optimizer = torch.optim.SGD(
-        network.parameters(), lr=sgd.learning_rate, momentum=sgd.momentum, weight_decay=sgd.weight_decay
-    )
+    numbers: Any = {"lr": sgd.learning_rate, "momentum": sgd.momentum, "weight_decay": sgd.weight_decay}
+    optimizer = torch.optim.SGD(network.parameters(), **numbers)
     curve: list[float] = []
     for update in range(condition.budget + 1):
         p = network(inputs).sigmoid()
