@@ -66,7 +66,16 @@ if TYPE_CHECKING:
         torch_schedule,
         warmup_hold_decay,
     )
-    from lossact.data import Arrays, GeneratedData, ImageFiles, LineImages, RandomImages
+    from lossact.data import (
+        Arrays,
+        GeneratedData,
+        ImageFiles,
+        LineImages,
+        NoisyLabels,
+        RandomImages,
+        SavedArrays,
+        Subset,
+    )
     from lossact.errors import LossactError
     from lossact.executors import Executor, RayExecutor
     from lossact.experiment import Experiment, default_compute_config
@@ -145,7 +154,10 @@ _ROOMS = {
         "GeneratedData",
         "ImageFiles",
         "LineImages",
+        "NoisyLabels",
         "RandomImages",
+        "SavedArrays",
+        "Subset",
     ),
     "lossact.errors": ("LossactError",),
     "lossact.executors": (
@@ -207,15 +219,18 @@ __all__ = [
     "Measure",
     "Metric",
     "ModuleFactory",
+    "NoisyLabels",
     "OfNetwork",
     "Partition",
     "RandomImages",
     "RayExecutor",
     "RecordedRuns",
     "Replicas",
+    "SavedArrays",
     "Schedule",
     "Snapshot",
     "Store",
+    "Subset",
     "Target",
     "TorchOptimizer",
     "Verdict",

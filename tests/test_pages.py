@@ -14,6 +14,7 @@ ROOT = Path(lossact.__file__).parents[1]
 # docs/executors.md and docs/recorded-runs.md need what only a test of their own brings: a queue, and a table of runs.
 PAGES = [
     "README", "docs/evidence", "docs/external", "docs/first-claim", "docs/lightning", "docs/measures", "docs/networks",
+    "docs/schedules",
 ]  # fmt: skip
 
 

@@ -18,7 +18,17 @@ from lossact.conditions.optimizers import (
     TorchOptimizer,
 )
 from lossact.conditions.value_measures import Best, checked_measures, checked_moments, value_names
-from lossact.data import Arrays, DataSource, GeneratedData, ImageFiles, LineImages, RandomImages
+from lossact.data import (
+    Arrays,
+    DataSource,
+    GeneratedData,
+    ImageFiles,
+    LineImages,
+    NoisyLabels,
+    RandomImages,
+    SavedArrays,
+    Subset,
+)
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint
 from lossact.models.config import CNNConfig, MLPConfig, NetworkConfig
@@ -26,7 +36,7 @@ from lossact.models.factory import ModuleFactory
 
 LOSS_NAMES = ("cross_entropy", "hinge", "huber", "l2")
 FULL_ACCURACY = Accuracy().at_least(1.0)
-DATA = (RandomImages, LineImages, ImageFiles, Arrays, GeneratedData)
+DATA = (RandomImages, LineImages, ImageFiles, Arrays, SavedArrays, GeneratedData, NoisyLabels, Subset)
 
 
 @checked_arguments

@@ -212,7 +212,6 @@ class TorchOptimizer(Optimizer):
     def __init__(
         self,
         kind: type,
-        /,
         *,
         groups: Callable[[Any], Any] | None = None,
         elementwise: bool = False,

@@ -9,6 +9,7 @@ import numpy as np
 
 from lossact.checks import checked_arguments
 from lossact.data.dataset import Dataset, checked_dataset, input_arrays
+from lossact.data.reading import read_dataset
 from lossact.data.source import DataSource
 from lossact.errors import DataError
 from lossact.fingerprint import fingerprint
@@ -25,6 +26,7 @@ class Arrays(DataSource):
             are its keyword arguments.
         targets: (n, ...), likewise: integers for classes.
         validation: (inputs, targets) of examples that are only measured.
+        test: (inputs, targets) of further ones, for measures with split="test" and `lossact test`.
 
     Raises:
         DataError: they are no numbers, not finite, empty, or of unequal lengths.
@@ -33,19 +35,44 @@ class Arrays(DataSource):
     inputs: Any = field(repr=False, compare=False)
     targets: Any = field(repr=False, compare=False)
     validation: Any = field(default=None, repr=False, compare=False)
+    test: Any = field(default=None, repr=False, compare=False)
     digest: str = field(init=False)
     _set: Dataset = field(init=False, repr=False, compare=False)
 
     per_replica: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        one = checked_dataset(self.inputs, self.targets, self.validation, name="data")
+        one = checked_dataset(self.inputs, self.targets, self.validation, self.test, name="data")
         digest = hashlib.sha256()
-        for part in (one, one.validation) if one.validation else (one,):
-            for array in (*input_arrays(part.inputs), part.targets):
-                digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        for split, part in (("", one), ("", one.validation), ("test", one.test)):
+            for array in () if part is None else (*input_arrays(part.inputs), part.targets):
+                digest.update(f"{split}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
         object.__setattr__(self, "_set", one)
         object.__setattr__(self, "digest", digest.hexdigest())
+
+    @classmethod
+    def from_dataset(
+        cls, dataset: Any, *, validation: Any = None, test: Any = None, columns: tuple[str, str] | None = None
+    ) -> "Arrays":
+        """Read datasets that fit in memory: of torchvision, of Hugging Face, or of one's own.
+
+        Args:
+            dataset: a sequence of (inputs, target) pairs, as torch's datasets are; each item is read once.
+            validation, test: further ones, or None.
+            columns: the names of inputs and targets where items are dicts, as those of Hugging Face are.
+
+        Raises:
+            DataError: items are no pairs, have no such columns, or inputs of several shapes.
+
+        Example:
+            >>> print(Arrays.from_dataset([([0.0, 1.0], 1), ([1.0, 0.0], 0)]))
+            2 fixed examples
+        """
+        held_out = {
+            split: None if given is None else read_dataset(given, columns, split)
+            for split, given in (("validation", validation), ("test", test))
+        }
+        return cls(*read_dataset(dataset, columns, "training"), **held_out)
 
     def sample(self, generator: np.random.Generator) -> Dataset:
         """The same set every time; `generator` is not used."""
@@ -67,6 +94,8 @@ class GeneratedData(DataSource):
     Attributes:
         draw: numpy.random.Generator -> (inputs, targets), or (inputs, targets, (inputs, targets) for validation);
             arrays as `Arrays` takes them, of one shape for all replicas.
+
+    Test examples are the training examples of one more draw.
     """
 
     draw: Callable[[np.random.Generator], Any]
@@ -77,6 +106,10 @@ class GeneratedData(DataSource):
         if not callable(self.draw):
             raise DataError(f"draw={self.draw!r} must be a function of a numpy.random.Generator")
         self.content()
+
+    @property
+    def is_by_function(self) -> bool:
+        return True
 
     def sample(self, generator: np.random.Generator) -> Dataset:
         """One set drawn from `generator`.

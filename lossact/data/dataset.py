@@ -18,23 +18,25 @@ class Dataset:
         inputs: (n, ...); images are (n, height, width) float64. A network of several inputs has a tuple or dict of
             arrays.
         targets: (n, ...); (n,) float64 in {0, 1} for a network with one logit.
-        validation: examples that are only measured, or None.
+        validation: examples that are only measured while training goes on, or None.
+        test: examples that are only measured at the end, or None.
     """
 
     inputs: Any
     targets: NDArray[Any]
     validation: "Dataset | None" = None
+    test: "Dataset | None" = None
 
     def __len__(self) -> int:
         return len(self.targets)
 
 
-def checked_dataset(inputs: Any, targets: Any, validation: Any = None, *, name: str) -> Dataset:
+def checked_dataset(inputs: Any, targets: Any, validation: Any = None, test: Any = None, *, name: str) -> Dataset:
     """A set of anybody's arrays: integers stay integers, all else becomes float64.
 
     Args:
         inputs, targets: arrays of equal length.
-        validation: a pair of such arrays, or None.
+        validation, test: a pair of such arrays each, or None.
         name: what errors call it.
 
     Raises:
@@ -42,19 +44,27 @@ def checked_dataset(inputs: Any, targets: Any, validation: Any = None, *, name: 
     """
     targets = _numbers(targets, f"{name}: targets")
     inputs = _checked_inputs(inputs, len(targets), name)
-    if validation is None:
-        return Dataset(inputs, targets)
-    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-        raise DataError(f"{name}: validation must be a pair (inputs, targets)")
-    held_out = checked_dataset(*validation, name=f"{name}: validation")
-    pairs = zip(input_arrays(inputs), input_arrays(held_out.inputs), strict=True)
-    for what, one, other in (*(("inputs", *pair) for pair in pairs), ("targets", targets, held_out.targets)):
+    training = Dataset(inputs, targets)
+    held_out = {
+        split: None if given is None else _held_out(given, training, split, name)
+        for split, given in (("validation", validation), ("test", test))
+    }
+    return Dataset(inputs, targets, **held_out)
+
+
+def _held_out(pair: Any, training: Dataset, split: str, name: str) -> Dataset:
+    """Check examples that are only measured against those that are learned."""
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise DataError(f"{name}: {split} must be a pair (inputs, targets)")
+    held_out = checked_dataset(*pair, name=f"{name}: {split}")
+    pairs = zip(input_arrays(training.inputs), input_arrays(held_out.inputs), strict=True)
+    for what, one, other in (*(("inputs", *pair) for pair in pairs), ("targets", training.targets, held_out.targets)):
         if one.shape[1:] != other.shape[1:] or one.dtype != other.dtype:
             raise DataError(
-                f"{name}: validation {what} are {other.dtype} of shape {other.shape[1:]} each, those of training "
+                f"{name}: {split} {what} are {other.dtype} of shape {other.shape[1:]} each, those of training "
                 f"{one.dtype} of shape {one.shape[1:]}; make them alike"
             )
-    return Dataset(inputs, targets, held_out)
+    return held_out
 
 
 def input_arrays(inputs: Any) -> list[NDArray[Any]]:

@@ -9,7 +9,9 @@ from lossact.data.dataset import Dataset
 
 
 class DataSource(ABC):
-    """Examples to train on, fresh per replica or fixed: RandomImages, LineImages, ImageFiles, Arrays or GeneratedData.
+    """Examples to train on, fresh per replica or fixed.
+
+    RandomImages, LineImages, ImageFiles, Arrays, SavedArrays or GeneratedData; NoisyLabels or Subset of one of them.
 
     Attributes:
         per_replica: whether each replica draws a set of its own.
@@ -17,9 +19,23 @@ class DataSource(ABC):
 
     per_replica: ClassVar[bool]
 
+    @property
+    def draws_test(self) -> bool:
+        """Whether test examples are drawn, as a further set; else a set holds its own, or none."""
+        return self.per_replica
+
+    @property
+    def is_by_function(self) -> bool:
+        """Whether a function of the user's draws the sets."""
+        return False
+
     @abstractmethod
     def sample(self, generator: np.random.Generator) -> Dataset:
         """One set."""
+
+    def sample_test(self, generator: np.random.Generator) -> Dataset:
+        """Draw a set of test examples."""
+        return self.sample(generator)
 
     @abstractmethod
     def content(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The examples of replicas: drawn or shared, checked against the condition, stacked as tensors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,22 +9,38 @@ from numpy.typing import NDArray
 
 from lossact.conditions.condition import Condition
 from lossact.conditions.measures import Accuracy
-from lossact.data import Dataset, GeneratedData
+from lossact.data import Dataset, DataSource
 from lossact.errors import InputError
-from lossact.replicas.random_streams import DATA, isolate_rng, replica_generator, sample_for_replica
+from lossact.replicas.random_streams import DATA, TEST, isolate_rng, replica_generator, sample_for_replica
 from lossact.training.loaders import Examples
 
 ReplicaKey = tuple[Condition, int]  # a condition that replicas may be stacked of, and a replica of it
 DTYPES = {"32-true": torch.float32, "64-true": torch.float64, "bf16-mixed": torch.float32}  # of the parameters
 
 
-def data_sets(members: Sequence[ReplicaKey], seed: int, stream: int = DATA) -> list[Dataset]:
+def data_sets(members: Sequence[ReplicaKey], seed: int) -> list[Dataset]:
     """Each replica's data, or the one set that all share."""
     drawn = members if members[0][0].data.per_replica else members[:1]
-    if isinstance(members[0][0].data, GeneratedData):
+    return [_drawn(condition.data, condition.data.sample, seed, replica, DATA) for condition, replica in drawn]
+
+
+def held_out_test_sets(members: Sequence[ReplicaKey], seed: int, sets: Sequence[Dataset]) -> list[Dataset] | None:
+    """Return test examples: those of the data, or one more draw for each replica; None where there are neither."""
+    if members[0][0].data.draws_test:
+        return [
+            _drawn(condition.data, condition.data.sample_test, seed, replica, TEST) for condition, replica in members
+        ]
+    held_out = [dataset.test for dataset in sets if dataset.test is not None]
+    return held_out if len(held_out) == len(sets) else None
+
+
+def _drawn(
+    data: DataSource, sample: Callable[[np.random.Generator], Dataset], seed: int, replica: int, stream: int
+) -> Dataset:
+    if data.is_by_function:
         with isolate_rng():
-            return [sample_for_replica(condition.data.sample, seed, replica, stream) for condition, replica in drawn]
-    return [condition.data.sample(replica_generator(seed, replica, stream)) for condition, replica in drawn]
+            return sample_for_replica(sample, seed, replica, stream)
+    return sample(replica_generator(seed, replica, stream))
 
 
 def validation_sets(

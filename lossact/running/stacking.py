@@ -14,7 +14,6 @@ from torch import nn
 from lossact.checks import EMPTY
 from lossact.conditions.condition import Condition
 from lossact.conditions.measures import Loss, Metric, Target
-from lossact.data import GeneratedData
 from lossact.errors import InputError
 from lossact.functional import is_correct
 from lossact.models import plain_network
@@ -34,7 +33,6 @@ from lossact.replicas.population import Population
 from lossact.replicas.probe import check_alike, check_stackable, metric_stacks, probe
 from lossact.replicas.random_streams import (
     ORDER,
-    TEST,
     WEIGHTS,
     replica_generator,
 )
@@ -47,6 +45,7 @@ from lossact.running.examples import (
     check_targets,
     checked_batch_size,
     data_sets,
+    held_out_test_sets,
     stacked_arrays,
     validation_sets,
 )
@@ -90,7 +89,7 @@ def stack_replicas(
         compute_config: how to compute.
         curves_of: curves are kept for the first so many replicas.
         updates_per_step: updates in one training_step; None for what suits the network.
-        fresh_test_data: whether Trainer.test measures on a fresh draw of data that are drawn for each replica.
+        fresh_test_data: whether Trainer.test measures on test examples: a fresh draw where data are drawn.
         metadata: what is trained, for logs and checkpoints, ready for JSON.
     """
     dtype = DTYPES[compute_config.precision]
@@ -103,13 +102,14 @@ def stack_replicas(
     if validation is not None and condition.watched.split == "validation":
         check_targets(condition, validation[1])
     test = None
-    if condition.data.per_replica and (fresh_test_data or condition.measures_test_examples):
-        test = as_trained(condition, stacked_arrays(data_sets(members, seed, TEST), dtype), dtype)
+    if fresh_test_data or condition.measures_test_examples:
+        test_sets = held_out_test_sets(members, seed, sets)
+        test = None if test_sets is None else as_trained(condition, stacked_arrays(test_sets, dtype), dtype)
     examples = ExampleSets(
         training=training,
         validation=validation,
         test=test,
-        test_by_function=isinstance(condition.data, GeneratedData),
+        test_by_function=condition.data.is_by_function,
     )
     batches = None
     n_examples = training[1].shape[1]

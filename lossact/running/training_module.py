@@ -18,18 +18,18 @@ from lossact.conditions.optimizers import (
     without_schedules,
 )
 from lossact.conditions.schedules import Schedule
-from lossact.data import GeneratedData
 from lossact.errors import InputError
 from lossact.models.factory import ModuleFactory
 from lossact.replicas.minibatches import Minibatches
 from lossact.replicas.modules import cast_module
 from lossact.replicas.named_tensors import first_tensor, map_tensors
-from lossact.replicas.random_streams import ORDER, TEST, replica_generator
+from lossact.replicas.random_streams import ORDER, replica_generator
 from lossact.running.examples import (
     ReplicaKey,
     check_targets,
     checked_batch_size,
     data_sets,
+    held_out_test_sets,
     stacked_arrays,
     validation_sets,
 )
@@ -91,12 +91,11 @@ def trials_of(module: SingleNetworkModule | StackedReplicasModule) -> Trials:
 def _single(condition: Condition, replica: int, seed: int, metadata: Mapping[str, Any]) -> SingleNetworkModule:
     member: list[ReplicaKey] = [(condition, replica)]
     dtype = torch.float64
-    training = _only(stacked_arrays(data_sets(member, seed), dtype))
+    sets = data_sets(member, seed)
+    training = _only(stacked_arrays(sets, dtype))
     check_targets(condition, training[1].unsqueeze(0))
-    held_out = validation_sets(member, seed)
-    test = None
-    if condition.data.per_replica:
-        test = _only(stacked_arrays(data_sets(member, seed, TEST), dtype))
+    held_out = validation_sets(member, seed, sets)
+    test = held_out_test_sets(member, seed, sets)
     input_shape = tuple(first_tensor(training[0]).shape[1:])
     network = cast_module(plain_networks(member, seed, input_shape)[0], dtype)
     n_examples = len(training[1])
@@ -125,8 +124,8 @@ def _single(condition: Condition, replica: int, seed: int, metadata: Mapping[str
         ExampleSets(
             training=training,
             validation=None if held_out is None else _only(stacked_arrays(held_out, dtype)),
-            test=test,
-            test_by_function=isinstance(condition.data, GeneratedData),
+            test=None if test is None else _only(stacked_arrays(test, dtype)),
+            test_by_function=condition.data.is_by_function,
         ),
         plan_of(condition),
         batches=None if size is None else batches,

@@ -35,7 +35,7 @@ def value_plan(
         for split, given in (
             ("training", examples.training),
             ("validation", examples.validation),
-            ("test", examples.test if condition.data.per_replica else None),
+            ("test", examples.test),
         )
         if given is not None
     }

@@ -1,0 +1,120 @@
+"""One network under Lightning with schedules, averages and augmentation, against replicas of the same condition."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import nn
+
+from lossact import (
+    EMA,
+    SGD,
+    Accuracy,
+    AdamW,
+    Condition,
+    GeneratedData,
+    Loss,
+    Partition,
+    TorchOptimizer,
+    cosine,
+    linear,
+)
+from lossact.errors import InputError
+from lossact.running.runner import fit
+from lossact.running.stacking import stacked_training
+from lossact.running.training_module import training_module
+from lossact.training.compute_config import ComputeConfig
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*exists and is not empty"),
+    pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization"),
+    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch"),
+]
+DOUBLE = ComputeConfig(precision="64-true", threads=1)
+
+
+def drawn(rng: np.random.Generator) -> Any:
+    inputs = rng.standard_normal((40, 3))
+    labels = (inputs @ np.array([1.0, -2.0, 0.5]) > 0).astype(float)
+    return inputs[:25], labels[:25], (inputs[25:], labels[25:])
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1), nn.Flatten(0))
+
+
+def with_noise(inputs: torch.Tensor) -> torch.Tensor:
+    return inputs + 0.3 * torch.randn_like(inputs)
+
+
+PLAIN = Condition(
+    network=network, loss="cross_entropy", optimizer=SGD(learning_rate=0.3), data=GeneratedData(drawn), batch_size=7,
+    target=Accuracy(split="validation").at_least(1.0), budget=20,
+)  # fmt: skip
+ROWS = {
+    "schedules": replace(PLAIN, optimizer=SGD(learning_rate=cosine(0.5, warmup=4), momentum=linear(0.5, 0.9))),
+    "adamw": replace(PLAIN, optimizer=AdamW(learning_rate=cosine(0.1), beta1=linear(0.8, 0.9))),
+    "torch": replace(PLAIN, optimizer=TorchOptimizer(torch.optim.RMSprop, lr=cosine(0.1))),
+    "average": replace(PLAIN, average=EMA(0.8)),
+    "augmentation": replace(PLAIN, augment=with_noise),
+}
+
+
+def trainer(folder: Path, **flags: Any) -> Trainer:
+    return Trainer(
+        accelerator="cpu", max_epochs=1, min_epochs=0, logger=False, enable_progress_bar=False, precision="64-true",
+        enable_model_summary=False, default_root_dir=folder, **({"enable_checkpointing": False} | flags),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_single_network_measures_as_the_engine_does(name: str, tmp_path: Path) -> None:
+    condition = ROWS[name]
+    engine = stacked_training(condition, 0, [0, 1], DOUBLE, curves_of=2)
+    fit(engine, DOUBLE)
+    for replica in range(2):
+        single = training_module(condition, 0, [replica], precision="64-true")
+        trainer(tmp_path).fit(single)
+        curve = torch.stack(single.metrics).numpy()  # type: ignore[arg-type]
+        np.testing.assert_allclose(engine.outcome().metric[replica, : len(curve)], curve, rtol=1e-9)
+        losses = torch.stack(single.losses).numpy()  # type: ignore[arg-type]
+        np.testing.assert_allclose(engine.outcome().loss[replica, : len(losses)], losses, rtol=1e-9)
+        assert len(curve) > 3
+
+
+@pytest.mark.parametrize("replicas", [[1], [0, 1]], ids=["one", "two"])
+@pytest.mark.parametrize("name", ["schedules", "average"])
+def test_a_resumed_run_is_the_undisturbed_one(name: str, replicas: list[int], tmp_path: Path) -> None:
+    condition = replace(ROWS[name], budget=100, target=Loss(split="validation").at_most(0.0))
+    losses = []
+    keep = ModelCheckpoint(tmp_path, every_n_train_steps=50, save_top_k=-1, filename="{step}")
+    for path in (None, tmp_path / "step=50.ckpt"):
+        module = training_module(condition, 0, replicas, precision="64-true")
+        trainer(tmp_path, callbacks=[keep], enable_checkpointing=True).fit(module, ckpt_path=path, weights_only=True)
+        if len(replicas) == 1:
+            losses.append(torch.stack(module.losses).numpy())  # type: ignore[arg-type]
+        else:
+            losses.append(module.outcome().loss)  # type: ignore[operator]
+    np.testing.assert_array_equal(losses[0], losses[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"accumulate": 2}, "a single one takes the Trainer's accumulate_grad_batches=2"),
+        (
+            {"optimizer": Partition(lambda name, p: p.ndim == 2, AdamW(), AdamW(weight_decay=0.0))},
+            "is two optimizers, which a single replica does not take; train two",
+        ),
+    ],
+)
+def test_what_a_single_network_does_not_do_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        training_module(replace(PLAIN, **changes), 0, [0])
