@@ -72,7 +72,8 @@ def evaluate(
         decision, trials = decide_recorded(hypothesis, alpha=alpha / family_size, delta=delta)
         return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)
     block, limit = blocks_of(conditions, max_replicas)
-    sizes = look_sizes(block, limit, at_least=min_replicas)
+    launch = max((condition.launch for condition in conditions), default=block)
+    sizes = look_sizes(block, limit, at_least=min_replicas, launch=launch)
     decider: Decider | None = None
     with experiment_or_temporary(experiment) as experiment, closing(experiment.looks(conditions, sizes)) as looks:
         for n, trials in zip(sizes, looks, strict=True):
@@ -87,24 +88,29 @@ def evaluate(
     raise AssertionError("a decision at the limit is final")
 
 
-def look_sizes(block: int, limit: int, *, at_least: int = 1) -> list[int]:
+def look_sizes(block: int, limit: int, *, at_least: int = 1, launch: int = 1) -> list[int]:
     """Return the numbers of replicas at which the evidence is read: they do not depend on what a store holds.
 
     The first look is one block, or as many as hold `at_least` replicas. Each further one adds as many blocks as fit a
-    quarter of the replicas before it, at least one, so that little is trained beyond a verdict.
+    quarter of the replicas before it, at least one, so that little is trained beyond a verdict; or up to a multiple of
+    what trains about as fast as a block alone.
 
     Args:
         block: replicas in a block.
         limit: replicas at most, whole blocks.
         at_least: replicas in the first look.
+        launch: replicas that train together about as fast as a block.
 
     >>> look_sizes(16, 256)
     [16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 240, 256]
+    >>> look_sizes(16, 256, launch=64)
+    [16, 64, 128, 192, 256]
     """
     sizes = [min(limit, -(-at_least // block) * block)]
     while sizes[-1] < limit:
         step = max(1, int(LARGEST_STEP * sizes[-1]) // block) * block
-        sizes.append(min(limit, sizes[-1] + step))
+        filled = (sizes[-1] // launch + 1) * launch
+        sizes.append(min(limit, max(sizes[-1] + step, filled // block * block)))
     return sizes
 
 

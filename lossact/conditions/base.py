@@ -45,6 +45,11 @@ class BaseCondition(ABC):
     def block(self) -> int:
         """Replicas that are trained and stored together."""
 
+    @property
+    def launch(self) -> int:
+        """Replicas, a multiple of the block, that train together about as fast as a block alone."""
+        return self.block
+
     @abstractmethod
     def content(self) -> dict[str, Any]:
         """Return everything that can change an outcome, ready for JSON."""

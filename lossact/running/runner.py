@@ -28,6 +28,9 @@ from lossact.training.compute_config import ComputeConfig
 from lossact.training.quiet import interruptible, quiet, terminable
 from lossact.training.stacked import StackedOutcome, StackedReplicasModule
 
+# Calls bound a stacked fit, so that four blocks take little longer than one.
+BLOCKS_FITTED_TOGETHER = 4
+
 
 def train_jobs(
     jobs: Sequence[BlockJob], seed: int, compute_config: ComputeConfig, progress: ProgressCallback | None = None
@@ -111,12 +114,14 @@ def _train_external(
     _, last = replica_range(launch)
     reached_so_far: list[bool] = []
     reasons: dict[BaseCondition, str] = {}  # for which replicas are fitted one at a time
-    for condition, block in launch:
+    fitted: dict[BlockJob, list[ReplicaOutcome]] = {}  # together with blocks that came before
+    for at, (condition, block) in enumerate(launch):
         assert isinstance(condition, (LightningCondition, FunctionCondition))
-        replicas = range(block * condition.block, (block + 1) * condition.block)
-        runs: list[ReplicaOutcome] = []
-        if isinstance(condition, LightningCondition) and condition.stacked is not False and condition not in reasons:
-            runs = _fit_together(condition, replicas, seed, compute_config, reasons)
+        replicas = _replicas_of(condition, block)
+        stacks = isinstance(condition, LightningCondition) and condition.stacked is not False
+        if stacks and condition not in reasons and (condition, block) not in fitted:
+            fitted |= _fit_together(launch[at : at + BLOCKS_FITTED_TOGETHER], seed, compute_config, reasons)
+        runs = fitted.pop((condition, block), [])
         together = bool(runs)
         for replica in replicas:
             if not together:
@@ -139,20 +144,33 @@ def _train_external(
         )
 
 
+def _replicas_of(condition: BaseCondition, block: int) -> range:
+    return range(block * condition.block, (block + 1) * condition.block)
+
+
 def _fit_together(
-    condition: LightningCondition,
-    replicas: Sequence[int],
-    seed: int,
-    compute_config: ComputeConfig,
-    reasons: dict[BaseCondition, str],
-) -> list[ReplicaOutcome]:
-    """Fit replicas of a LightningModule together; none, and the reason noted, where that cannot be."""
+    jobs: Sequence[BlockJob], seed: int, compute_config: ComputeConfig, reasons: dict[BaseCondition, str]
+) -> dict[BlockJob, list[ReplicaOutcome]]:
+    """Fit the blocks of a LightningModule together; none, and the reason noted, where that cannot be.
+
+    Args:
+        jobs: blocks; those of the first one's condition are fitted.
+        seed: the experiment's.
+        compute_config: how to compute.
+        reasons: condition to the reason for which its replicas are fitted one at a time; added to.
+    """
     from lossact.running.stacked_fit import fit_stacked
     from lossact.training.stackable import NotStackableError
 
+    condition, _ = jobs[0]
+    assert isinstance(condition, LightningCondition)
+    blocks = [block for other, block in jobs if other == condition]
+    replicas = [replica for block in blocks for replica in _replicas_of(condition, block)]
     try:
         with _trainer_environment(compute_config.threads):
-            return fit_stacked(condition, replicas, seed, compute_config)
+            runs = fit_stacked(condition, replicas, seed, compute_config)
+        size = condition.block
+        return {(condition, block): runs[k * size : (k + 1) * size] for k, block in enumerate(blocks)}
     except NotStackableError as reason:
         if condition.stacked is True:
             raise InputError(
@@ -160,7 +178,7 @@ def _fit_together(
                 "them one at a time"
             ) from reason
         reasons[condition] = str(reason)
-        return []
+        return {}
 
 
 def _trials(runs: Sequence[ReplicaOutcome], budget: int) -> Trials:

@@ -175,6 +175,7 @@ def test_looks_begin_with_one_block_and_stay_small() -> None:
     assert all(b - a <= max(16, a / 4) for a, b in pairwise(sizes))
     assert len(sizes) < 60
     assert look_sizes(64, 256, at_least=100) == [128, 192, 256]
+    assert look_sizes(16, 200, launch=64) == [16, 64, 128, 192, 200]
 
 
 def test_more_replicas_than_the_verdict_needs_sharpen_its_effect_alone() -> None:

@@ -176,6 +176,12 @@ def test_a_metric_may_be_called_loss() -> None:
     assert list(curve_charts([one])) == ["loss", "loss (metric)"]
 
 
+def test_a_condition_without_a_target_has_a_metric_all_the_same() -> None:
+    one = stored()
+    one.content["condition"]["target"] = None
+    assert list(curve_charts([one])) == ["loss", "accuracy"]
+
+
 def test_conditions_that_this_process_has_not_leave_their_charts_out(tmp_path: Path) -> None:
     write_html(tmp_path / "x.html", [result(keys=(("ReLU/L2", "a"),), thresholds=(0.5, 0.6))], {}, RunInfo())
     assert "svg" in read(tmp_path / "x.html").tags

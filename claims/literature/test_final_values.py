@@ -1,0 +1,210 @@
+"""What networks are worth after a fixed budget: schedules, averages, regularisation, sizes and batches."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+import torchmetrics
+from torch import Tensor, nn
+from torch.nn import functional as f
+
+from claims.literature.networks import he, mlp
+from lossact import (
+    EMA,
+    SGD,
+    Accuracy,
+    Adam,
+    AdamW,
+    Condition,
+    Hypothesis,
+    Loss,
+    Metric,
+    NoisyLabels,
+    Partition,
+    Subset,
+    TorchOptimizer,
+    cosine,
+    decreases,
+    higher,
+    lower,
+)
+
+Make = Callable[..., Condition]
+NETWORK = partial(mlp, nn.ReLU, 2, 64, he)
+
+
+@pytest.fixture(scope="session")
+def scarce(digits: Any) -> Any:
+    """300 of the digits to learn from, other ones for each replica."""
+    return Subset(digits, n_examples=300)
+
+
+@pytest.fixture(scope="session")
+def after_400(on_digits: Make, scarce: Any) -> Make:
+    """Makes a condition that is measured after 400 updates, and has no target."""
+
+    def make(name: str, network: Any = NETWORK, **changes: Any) -> Condition:
+        given: dict[str, Any] = {
+            "data": scarce, "target": None, "measures": {"accuracy": Accuracy(split="validation")},
+            "measured_every": 400,
+        }  # fmt: skip
+        return on_digits(name, network, **given | changes)
+
+    return make
+
+
+@pytest.mark.claim(
+    "a rate that warms up and falls along a cosine ends at a higher accuracy than a constant one",
+    source="Loshchilov and Hutter, SGDR, ICLR 2017",
+    recorded="supported",
+)
+def test_cosine_ends_higher(after_400: Make) -> Hypothesis:
+    return higher(
+        "accuracy",
+        after_400("cosine", optimizer=SGD(learning_rate=cosine(0.3, warmup=40))),
+        than=after_400("constant", optimizer=SGD(learning_rate=0.3)),
+    )
+
+
+@pytest.mark.claim(
+    "an average of the weights is more accurate than the last ones",
+    source="Izmailov et al., Averaging weights leads to wider optima and better generalization, UAI 2018",
+    recorded="supported",
+)
+def test_averaged_weights_are_better(after_400: Make) -> Hypothesis:
+    return higher(
+        "accuracy",
+        after_400("EMA", optimizer=SGD(learning_rate=1.0), average=EMA(0.98)),
+        than=after_400("constant, 1.0", optimizer=SGD(learning_rate=1.0)),
+    )
+
+
+def smoothed(outputs: Tensor, classes: Tensor) -> Tensor:
+    """Cross-entropy with a tenth of the label spread over all classes."""
+    return f.cross_entropy(outputs, classes, label_smoothing=0.1, reduction="none")
+
+
+ECE = Metric(torchmetrics.CalibrationError(task="multiclass", num_classes=10), split="validation")
+
+
+@pytest.mark.claim(
+    "label smoothing lowers the calibration error",
+    source="Müller, Kornblith and Hinton, When does label smoothing help?, NeurIPS 2019",
+    recorded="supported",
+)
+def test_label_smoothing_calibrates(after_400: Make) -> Hypothesis:
+    measures = {"calibration error": ECE}
+    adam = Adam(learning_rate=0.003)
+    return lower(
+        "calibration error",
+        after_400("smoothed", loss=smoothed, measures=measures, optimizer=adam),
+        than=after_400("hard labels", measures=measures, optimizer=adam),
+    )
+
+
+@pytest.mark.claim(
+    "weight decay raises the accuracy where a fifth of the labels is wrong",
+    source="Krogh and Hertz, A simple weight decay can improve generalization, NeurIPS 1991",
+    recorded="supported",
+)
+def test_weight_decay_helps_with_noisy_labels(after_400: Make, scarce: Any) -> Hypothesis:
+    noisy = NoisyLabels(scarce, rate=0.2)
+    return higher(
+        "accuracy",
+        after_400("decay", data=noisy, optimizer=SGD(learning_rate=0.3, weight_decay=0.01)),
+        than=after_400("no decay", data=noisy, optimizer=SGD(learning_rate=0.3)),
+    )
+
+
+@pytest.mark.claim(
+    "with weight decay AdamW ends at a higher accuracy than Adam with the same decay in its gradient",
+    source="Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019",
+    recorded="supported",
+)
+def test_decoupled_decay_is_better(after_400: Make) -> Hypothesis:
+    return higher(
+        "accuracy",
+        after_400("AdamW", optimizer=AdamW(learning_rate=0.003, weight_decay=0.1)),
+        than=after_400("Adam, L2", optimizer=Adam(learning_rate=0.003, weight_decay=0.1)),
+    )
+
+
+def with_noise(inputs: Tensor) -> Tensor:
+    """Images with noise of three tenths of a pixel's range."""
+    return inputs + 0.3 * torch.randn_like(inputs)
+
+
+@pytest.mark.claim(
+    "noise on the inputs raises the accuracy",
+    source="Bishop, Training with noise is equivalent to Tikhonov regularization, Neural Computation 1995",
+    recorded="supported",
+)
+def test_noise_on_inputs_helps(after_400: Make, digits: Any) -> Hypothesis:
+    few = Subset(digits, n_examples=100)
+    return higher("accuracy", after_400("noise", data=few, augment=with_noise), than=after_400("plain", data=few))
+
+
+def with_dropout() -> nn.Module:
+    """The network with half of its hidden units left out at a time."""
+    layers = [
+        part for layer in NETWORK() for part in ((layer, nn.Dropout(0.5)) if isinstance(layer, nn.ReLU) else (layer,))
+    ]
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.claim(
+    "dropout raises the accuracy",
+    source="Srivastava et al., Dropout, JMLR 2014",
+    recorded="supported",
+)
+def test_dropout_helps(after_400: Make) -> Hypothesis:
+    return higher("accuracy", after_400("dropout", with_dropout), than=after_400("plain"))
+
+
+@pytest.mark.claim(
+    "wider networks end at a lower training loss, from 8 to 128 units",
+    source="Neyshabur, Tomioka and Srebro, In search of the real inductive bias, ICLR Workshop 2015",
+    recorded="supported",
+)
+def test_wider_networks_fit_better(after_400: Make) -> Hypothesis:
+    measures = {"loss": Loss()}
+    widths = (8, 16, 32, 64, 128)
+    return decreases(
+        "loss",
+        [
+            (width, after_400(f"width {width}", partial(mlp, nn.ReLU, 2, width, he), measures=measures))
+            for width in widths
+        ],
+    )
+
+
+@pytest.mark.claim(
+    "small batches end at a higher accuracy than large ones after as many updates at one rate",
+    source="Keskar et al., On large-batch training for deep learning, ICLR 2017",
+    recorded="supported",
+)
+def test_small_batches_generalise_better(after_400: Make) -> Hypothesis:
+    return higher("accuracy", after_400("batches of 8", batch_size=8), than=after_400("batches of 256", batch_size=256))
+
+
+def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
+    """Whether Muon moves a parameter: a matrix within, neither the first nor the last."""
+    return name == "2.weight"
+
+
+@pytest.mark.claim(
+    "with Muon for the hidden matrix the training loss ends lower than with AdamW for all",
+    source="Jordan et al., Muon, 2024",
+    recorded="supported",
+)
+def test_muon_fits_better(after_400: Make) -> Hypothesis:
+    measures = {"loss": Loss()}
+    adamw = AdamW(learning_rate=cosine(0.003))
+    muon = Partition(is_hidden_matrix, TorchOptimizer(torch.optim.Muon, lr=cosine(0.02)), adamw)
+    return lower(
+        "loss",
+        after_400("Muon", optimizer=muon, measures=measures),
+        than=after_400("AdamW", optimizer=adamw, measures=measures),
+    )
