@@ -84,8 +84,27 @@ def evaluate(
                 decider = Decider(hypothesis.evidence(comparisons, delta), alpha=alpha / family_size, limit=limit)
             decision = decider.decide(comparisons)
             if decision.final:
-                return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)
+                return Verdict.of(
+                    hypothesis,
+                    decision,
+                    trials,
+                    delta=delta,
+                    seconds=time.perf_counter() - begin,
+                    notes=_fitted_one_at_a_time(conditions, experiment),
+                )
     raise AssertionError("a decision at the limit is final")
+
+
+def _fitted_one_at_a_time(conditions: Sequence[BaseCondition], experiment: Experiment) -> list[str]:
+    """Say why replicas that were trained just now were fitted one at a time."""
+    names: dict[str, list[str]] = {}
+    for condition in dict.fromkeys(conditions):
+        if condition in experiment.one_at_a_time:
+            names.setdefault(experiment.one_at_a_time[condition], []).append(str(condition))
+    return [
+        f"replicas of {' and '.join(whose)} were fitted one at a time, because {reason}"
+        for reason, whose in names.items()
+    ]
 
 
 def look_sizes(block: int, limit: int, *, at_least: int = 1, launch: int = 1) -> list[int]:

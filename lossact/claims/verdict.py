@@ -46,9 +46,16 @@ class Verdict:
 
     @classmethod
     def of(
-        cls, hypothesis: Hypothesis, decision: Decision, trials: Sequence[Trials], *, delta: float, seconds: float
+        cls,
+        hypothesis: Hypothesis,
+        decision: Decision,
+        trials: Sequence[Trials],
+        *,
+        delta: float,
+        seconds: float,
+        notes: Sequence[str] = (),
     ) -> "Verdict":
-        """Sum up the trials of the replicas that were looked at."""
+        """Sum up the trials of the replicas that were looked at; `notes` are further warnings."""
         decision = _with_unreached(decision, hypothesis.conditions, trials)
         summaries = tuple(map(ConditionSummary.of, hypothesis.conditions, trials))
         return cls(
@@ -62,6 +69,7 @@ class Verdict:
                 *_zone_warning(decision),
                 *_drift_warning(decision),
                 *([] if decision.sample else hypothesis.warnings(decision, trials)),
+                *notes,
             ),
             thresholds=hypothesis.thresholds(delta),
             seconds=seconds,

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/fitted_together.py --json PATH
 
-CPU seconds on one thread, in turns, in one process: a block of 16 is fitted together, then one replica alone, then one
+CPU seconds on one thread, in turns, in one process: 64 replicas are fitted together, then one replica alone, then one
 by a plain Trainer, and their times are multiplied. Rows, for 64 replicas: {"module", "together", "one_at_a_time",
 "plain_fits", "ratio", "ratio_to_plain_fits", "reason"}.
 """
@@ -30,7 +30,7 @@ from lossact.training.quiet import quiet
 from lossact.training.stackable import NotStackableError
 from tests.running import posted_modules as posted
 
-REPLICAS, BLOCK, UPDATES, ROUNDS = 64, 16, 100, 3
+REPLICAS, BLOCK, UPDATES, ROUNDS = 64, 64, 100, 3
 
 
 def rows() -> tuple[Tensor, Tensor]:

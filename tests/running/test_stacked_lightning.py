@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 from torch import Tensor
 
-from lossact import LightningCondition
+from lossact import Experiment, LightningCondition, Store, evaluate, not_worse
 from lossact.errors import InputError
 from lossact.replicas.random_streams import isolate_rng
 from lossact.running.counted_steps import count_draws
@@ -223,6 +223,22 @@ def test_auto_fits_one_at_a_time_and_keeps_the_reason_where_it_must() -> None:
     assert len(block.trials) == 16
     (stacked,) = train_jobs([(condition(posted.Classifier, budget=1), 0)], 0, DOUBLE)
     assert stacked.one_at_a_time == ""
+
+
+def test_the_verdict_says_why_replicas_were_fitted_one_at_a_time() -> None:
+    conditions = [
+        condition(posted.Branching, metric="train_loss", at_most=m, budget=1, name=f"at {m}") for m in (0.1, 0.2)
+    ]
+    with Store(None) as store:
+        verdict = evaluate(
+            not_worse(conditions[1], than=conditions[0]), max_replicas=16,
+            experiment=Experiment(store=store, compute_config=DOUBLE),
+        )  # fmt: skip
+        (note,) = [note for note in verdict.warnings if "one at a time" in note]
+        assert note == (
+            "replicas of at 0.2 and at 0.1 were fitted one at a time, because it calls .item() or branches on a "
+            "tensor's value"
+        )
 
 
 def test_stacked_true_makes_it_an_error_and_false_never_tries() -> None:

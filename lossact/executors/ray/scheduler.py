@@ -115,8 +115,8 @@ class TaskScheduler:
             if self.progress is not None:
                 n_left = sum(len(other.jobs) for other in [*self.waiting, *self.running.values()])
                 self.progress(Progress(task.jobs, f"trained; {n_left} blocks to go", not n_left))
-            for (trials, curves), (condition, block) in zip(results, task.jobs, strict=True):
-                yield TrainedBlock(condition, block * condition.block, trials, curves)
+            for (trials, curves, reason), (condition, block) in zip(results, task.jobs, strict=True):
+                yield TrainedBlock(condition, block * condition.block, trials, curves, one_at_a_time=reason)
 
     def _handle_failure(self, task: _Task, error: exceptions.RayError) -> None:
         """Start a task again where its worker or node was lost, which says nothing about its blocks; else fail."""

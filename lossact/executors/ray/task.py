@@ -38,7 +38,7 @@ class TaskPayload:
     path: Sequence[str]
 
 
-def run_task(payload: TaskPayload, digests: Sequence[str], *arrays: Any) -> "list[tuple[Trials, Curves]]":
+def run_task(payload: TaskPayload, digests: Sequence[str], *arrays: Any) -> "list[tuple[Trials, Curves, str]]":
     """Train the blocks of a task.
 
     Args:
@@ -47,7 +47,7 @@ def run_task(payload: TaskPayload, digests: Sequence[str], *arrays: Any) -> "lis
         *arrays: the large arrays of the conditions.
 
     Returns:
-        trials and curves of each block, in the order of the payload.
+        of each block, in the order of the payload: trials, curves, and why its replicas were fitted one at a time.
 
     Raises:
         InputError: this worker would not compute the same trials as the driver.
@@ -66,7 +66,8 @@ def run_task(payload: TaskPayload, digests: Sequence[str], *arrays: Any) -> "lis
         conditions = [deserialize(content, by_digest) for content in payload.conditions]
     launch = [(conditions[index], block) for index, block in payload.blocks]
     try:
-        return [(block.trials, block.curves) for block in train_launch(launch, payload.seed, payload.compute_config)]
+        trained = train_launch(launch, payload.seed, payload.compute_config)
+        return [(block.trials, block.curves, block.one_at_a_time) for block in trained]
     except LossactError:
         raise
     except (Exception, SystemExit) as error:  # Ray would take an exit for a lost worker
