@@ -51,6 +51,14 @@ class ReplicaStreams:
             if not self.isolated():
                 self.states[row] = rng_state()
 
+    @contextmanager
+    def torch_of(self, row: int) -> Iterator[None]:
+        """Draw from a replica's generator of torch alone within; the process's own is left where that ends."""
+        torch.set_rng_state(self.states[row].torch)
+        yield
+        if not self.isolated():
+            self.states[row] = self.states[row]._replace(torch=torch.get_rng_state())
+
 
 class StackedLoader:
     """Yields every replica's batch at once, each from its own order.
@@ -101,13 +109,16 @@ class StackedLoader:
     def _orders(self) -> list[Tensor]:
         """An epoch's index of each batch, drawn as each replica's DataLoader would draw it."""
         drawn: list[list[list[int]]] = []
-        for row in range(len(self.streams.states)):
-            loader = self.loaders[row % len(self.loaders)]
-            with self.streams.of(row):
-                if row < len(self.loaders) or loader.generator is None:
-                    torch.empty((), dtype=torch.int64).random_(generator=loader.generator)  # the seed of its workers
-                if row < len(self.loaders) or not self.shares_order:
-                    drawn.append(list(loader.batch_sampler))
+        with isolate_rng():
+            for row in range(len(self.streams.states)):
+                loader = self.loaders[row % len(self.loaders)]
+                with self.streams.torch_of(row):  # torch's samplers draw from no other
+                    if row < len(self.loaders) or loader.generator is None:
+                        torch.empty((), dtype=torch.int64).random_(
+                            generator=loader.generator
+                        )  # the seed of its workers
+                    if row < len(self.loaders) or not self.shares_order:
+                        drawn.append(list(loader.batch_sampler))
         if self.shares_order:
             return [torch.tensor(index) for index in drawn[0]]
         return [torch.tensor(indices) for indices in zip(*drawn, strict=True)]
