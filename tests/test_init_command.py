@@ -15,7 +15,7 @@ def test_the_folder_to_start_from_is_decided(tmp_path: Path, capsys: pytest.Capt
     command = [sys.executable, "-m", "pytest", "claims", "-W", "error", "--strict-markers"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
     assert run.returncode == 0, run.stdout
-    assert run.stdout.count("\nSUPPORTED") == 2
+    assert run.stdout.count("\nSUPPORTED") == 3
 
 
 def test_compiled_files_beside_those_to_copy_do_no_harm(tmp_path: Path) -> None:

@@ -71,7 +71,9 @@ def reached(condition: ConditionCounts) -> str:
 
 def unreached(result: ClaimResult) -> str:
     """Return which conditions nobody reached the target with, where that alone may be why a claim is supported."""
-    never = [condition.name for condition in result.verdict.conditions if not condition.reached]
+    never = [
+        condition.name for condition in result.verdict.conditions if condition.has_target and not condition.reached
+    ]
     return f" (reached by nobody: {', '.join(never)})" if never and result.name == "supported" else ""
 
 

@@ -132,7 +132,7 @@ def _train_external(
             reached_so_far.append(steps is not None)
             if progress is not None and (not together or replica == replicas[-1]):
                 updates = condition.budget if steps is None else steps
-                where = _progress_text(updates, condition.budget, sum(reached_so_far) / len(reached_so_far))
+                where = _progress_text(condition, updates, sum(reached_so_far) / len(reached_so_far))
                 reason = f"; one at a time, because {reasons[condition]}" if condition in reasons else ""
                 progress(Progress(launch, where + reason, replica == last))
         yield TrainedBlock(
@@ -253,11 +253,12 @@ class _Report(Callback):
         reach_rate = float(trainer.callback_metrics["reach_rate"])
         update, budget = pl_module.update_count, pl_module.budget
         finished = trainer.should_stop or update == budget
-        self.progress(Progress(self.launch, _progress_text(update, budget, reach_rate), finished))
+        self.progress(Progress(self.launch, _progress_text(self.launch[0][0], update, reach_rate), finished))
 
 
-def _progress_text(update: int, budget: int, reach_rate: float) -> str:
-    return f"update {update} of {budget}, {reach_rate:.0%} reached the target"
+def _progress_text(condition: BaseCondition, update: int, reach_rate: float) -> str:
+    reached = f", {reach_rate:.0%} reached the target" if condition.has_target else ""
+    return f"update {update} of {condition.budget}{reached}"
 
 
 def _split(outcome: StackedOutcome, launch: Sequence[BlockJob]) -> Iterator[TrainedBlock]:

@@ -1,11 +1,11 @@
-"""Claims about how fast a small network learns to classify points of three classes."""
+"""Claims about how fast and how well a small network learns to classify points of three classes."""
 
 import numpy as np
 import pytest
 from torch import nn
 from torch.nn import functional
 
-from lossact import SGD, Accuracy, Adam, Condition, GeneratedData, faster
+from lossact import SGD, Accuracy, Adam, Condition, GeneratedData, Loss, cosine, faster, lower
 
 
 def clouds(generator):
@@ -28,7 +28,8 @@ def cross_entropy(outputs, classes):
     return functional.cross_entropy(outputs, classes, reduction="none")
 
 
-def condition(name, optimizer):
+def condition(name, optimizer, **changes):
+    given = {"target": Accuracy(split="validation").at_least(0.9), "budget": 200}  # at most this many updates
     return Condition(
         name=name,
         network=network,
@@ -36,8 +37,7 @@ def condition(name, optimizer):
         optimizer=optimizer,
         data=GeneratedData(clouds),
         batch_size=30,
-        target=Accuracy(split="validation").at_least(0.9),
-        budget=200,  # at most this many updates
+        **given | changes,
     )
 
 
@@ -50,3 +50,13 @@ def test_adam_is_faster():
 def test_momentum_is_faster():
     momentum = condition("momentum 0.9", SGD(learning_rate=0.01, momentum=0.9))
     return faster(momentum, than=condition("SGD", SGD(learning_rate=0.01)))
+
+
+@pytest.mark.claim("a learning rate that falls along a cosine ends at a lower loss than a constant one")
+def test_cosine_ends_lower():
+    to_the_end = {"target": None, "measures": {"loss": Loss(split="validation")}, "measured_every": 200}
+    return lower(
+        "loss",
+        condition("cosine", Adam(learning_rate=cosine(0.1)), **to_the_end),
+        than=condition("constant", Adam(learning_rate=0.1), **to_the_end),
+    )
