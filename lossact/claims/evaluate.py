@@ -15,7 +15,7 @@ from lossact.conditions import BaseCondition
 from lossact.errors import ClaimError, InputError
 from lossact.experiment import Experiment
 from lossact.stats import Comparison, Decider, Outcome
-from lossact.storage import FEWEST_EQUAL_RUNS, Store, Trials
+from lossact.storage import FEWEST_COPIES, FEWEST_EQUAL_RUNS, Store, Trials
 
 ALPHA = 0.025
 DELTA = 0.1
@@ -118,12 +118,19 @@ def _check_start(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) 
 
 
 def check_replicas_differ(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) -> None:
-    """Raise ClaimError where the replicas of a condition are one run, whose verdict would be that of a single run."""
+    """Raise ClaimError where the replicas of a condition are one run, or copies of a few: they are no evidence."""
     for condition, own in zip(conditions, trials, strict=True):
-        if own.are_one_run and not condition.equal_steps:
+        if condition.equal_steps:
+            continue
+        if own.are_one_run:
             raise ClaimError(
                 f"{condition}: the first {FEWEST_EQUAL_RUNS} replicas computed exactly the same, so they are one run "
                 f"that ignores its seed; {condition.seed_advice}"
+            )
+        if len(own) >= FEWEST_EQUAL_RUNS and own.n_copies >= FEWEST_COPIES:
+            raise ClaimError(
+                f"{condition}: {own.n_copies} of {len(own)} replicas computed exactly what another one did, so they "
+                f"are copies of few runs; {condition.seed_advice}"
             )
 
 

@@ -118,6 +118,37 @@ def test_a_function_that_ignores_its_seed_is_an_error(
     assert allowed == one_run
 
 
+FIVE_SEEDS = [3, 1, 4, 15, 9]
+
+
+def one_of_five(seed: int) -> int | None:
+    torch.manual_seed(FIVE_SEEDS[seed % 5])
+    return shrink(torch.randn(3))
+
+
+def curve_of_one_of_five(seed: int) -> Any:
+    return np.random.default_rng(FIVE_SEEDS[seed % 5]).normal(size=61).cumsum()
+
+
+@pytest.mark.parametrize(("train", "target"), [(one_of_five, {}), (curve_of_one_of_five, {"at_least": 20.0})])
+def test_replicas_that_are_copies_of_five_runs_are_an_error(
+    experiment: Experiment, train: Any, target: dict[str, float]
+) -> None:
+    copies = FunctionCondition(train=train, budget=60, **target)  # type: ignore[arg-type]
+    other = FunctionCondition(train=honest, budget=60)
+    with pytest.raises(ClaimError, match=r"^\w+: \d+ of \d+ replicas computed exactly what another one did, so they"):
+        evaluate(faster(copies, than=other), max_replicas=64, experiment=experiment)
+    allowed = FunctionCondition(train=train, budget=60, equal_steps=True, **target)  # type: ignore[arg-type]
+    assert evaluate(faster(allowed, than=other), max_replicas=64, experiment=experiment).decision.replicas >= 8
+
+
+def fixed_split_then_seed(seed: int) -> int:
+    """The data are split alike in every replica, or in one of five ways; training draws from its own generator."""
+    torch.manual_seed(seed % 5)
+    torch.randperm(10)
+    return int(np.random.default_rng(seed).integers(50, 60))
+
+
 def never_arrives(seed: int) -> None:
     np.random.default_rng(seed).normal()
 
@@ -148,6 +179,7 @@ def unlike_curves(seed: int) -> Any:
 @pytest.mark.parametrize(
     ("train", "target"),
     [
+        (fixed_split_then_seed, {}),
         (never_arrives, {}),
         (never_arrives_and_draws, {}),
         (checks_every_30_updates, {}),
