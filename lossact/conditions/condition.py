@@ -97,6 +97,7 @@ class Condition(BaseCondition):
         if self.target is None and not self.measures:
             object.__setattr__(self, "target", FULL_ACCURACY)
         for field_name, kinds in (
+            ("network", (MLPConfig, CNNConfig, ModuleFactory)),
             ("optimizer", (SGD, Adam, AdamW, TorchOptimizer)),
             ("data", DATA),
             *([] if self.target is None else [("target", (Target,))]),
@@ -106,8 +107,7 @@ class Condition(BaseCondition):
                 raise InputError(
                     f"{field_name}={value!r} has no threshold; write {type(value).__name__}(...).at_least(0.9)"
                 )
-            subclassed = isinstance(value, RuleBasedOptimizer) and type(value) not in kinds
-            if subclassed or not isinstance(value, kinds):
+            if type(value) not in kinds:  # of a subclass, methods of its own would not be used, nor be in the key
                 raise InputError(f"{field_name}={value!r} must be one of {', '.join(k.__name__ for k in kinds)}")
         if not self.stacked and not isinstance(self.network, ModuleFactory):
             raise InputError("stacked=False is for modules of your own; leave it out for built-in networks")
