@@ -78,6 +78,8 @@ def _checked_inputs(inputs: Any, n_targets: int, name: str) -> Any:
 
 
 def _numbers(array: Any, name: str) -> NDArray[Any]:
+    if np.ma.is_masked(array):
+        raise DataError(f"{name} are masked in part; leave those examples out")
     if hasattr(array, "detach"):
         array = array.detach().cpu().numpy()
     found = np.asarray(array)

@@ -234,6 +234,18 @@ def test_numbers_that_are_missing_leave_effect_and_interval_in_agreement() -> No
     assert "256 of 512 replicas have no number (NaN)" in verdict.warnings[0]
 
 
+def test_masked_numbers_are_missing_not_what_the_mask_hides() -> None:
+    """Every other number is hidden: -5 stands under the mask, and would refute."""
+
+    def half(seed: int, replicas: int) -> Any:
+        return np.ma.masked_less(np.where(np.arange(replicas) % 4 == 3, -5.0, 1.0), 0)
+
+    verdict = evaluate(measured(half, 0), min_replicas=64, max_replicas=64)
+    assert (verdict.decision.wins, verdict.decision.losses, verdict.name) == (48, 0, "supported")
+    of_trials = exceeds(lambda a: np.ma.masked_less(np.where(a.reached, 1.0, -5.0), 0), 0, of=[A])
+    assert of_trials.comparisons([trials(1, None)])[0].outcomes.tolist() == [Outcome.WIN, Outcome.UNDETERMINED]
+
+
 def test_numbers_that_drift_are_warned_about() -> None:
     def drift(seed: int, replicas: int) -> np.ndarray:
         return np.where(np.arange(replicas) < 256, 1.0, -1.0)
