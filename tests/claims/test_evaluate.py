@@ -11,6 +11,7 @@ from lossact import (
     Accuracy,
     Condition,
     Experiment,
+    FunctionCondition,
     Store,
     all_of,
     equivalent,
@@ -25,6 +26,10 @@ from lossact.claims.evaluate import look_sizes
 from lossact.claims.result import ClaimResult, as_dict, settle_families
 from lossact.claims.verdict_summary import Estimate, VerdictSummary
 from lossact.errors import LossactError
+from lossact.report.markdown import write_markdown
+from lossact.report.run_info import RunInfo
+from lossact.report.table import verdict_table
+from lossact.running.stacking import replica_seed
 from lossact.stats import VerdictName
 from lossact.storage import Trials
 from tests.conftest import report_condition
@@ -193,6 +198,34 @@ def test_what_nobody_reached_is_said_first() -> None:
     assert str(verdict).startswith("SUPPORTED (never reached the target in none of 64 replicas): fast reaches")
     assert decide(slowest(NEVER, of=[FAST, SLOW])).decision.reason == "never reached the target in none of 64 replicas"
     assert decide(faster(FAST, than=SLOW)).decision.reason == ""
+
+
+def test_a_ratio_to_what_never_happened_is_said_wherever_the_verdict_is_shown(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    """b never arrives: a is three times as fast wherever 3 a <= 30, by a plain loop, and every output says of b why."""
+
+    def train(seed: int, kind: str) -> int | None:
+        return int(np.random.default_rng(seed).integers(1, 13)) if kind == "a" else None
+
+    a, b = (FunctionCondition(name=kind, train=train, config={"kind": kind}, budget=30) for kind in "ab")
+    verdict = evaluate(faster(a, than=b, ratio=3), min_replicas=64, experiment=experiment)
+    d = verdict.decision
+    steps = [train(replica_seed(0, replica), "a") or 0 for replica in range(d.replicas)]
+    decided = sum(3 * taken <= 30 for taken in steps)
+    assert (d.wins, d.undecided) == (decided, d.replicas - decided)
+    assert 0 < d.undecided < d.replicas
+    assert (d.verdict, d.reason) == ("supported", f"b reached the target in none of {d.replicas} replicas")
+    result = ClaimResult.of(
+        verdict, experiment, id="x", statement="a is faster", source="", recorded=None, family="f", family_size=1,
+        family_declared=True, family_folder="f", decides=True,
+    )  # fmt: skip
+    table = "\n".join(line.text for line in verdict_table([result], alpha=0.025, delta=0.1, setting="", width=200))
+    write_markdown(tmp_path / "claims.md", [result], RunInfo())
+    for shown in (str(verdict), table, (tmp_path / "claims.md").read_text(), str(verdict.to_json())):
+        assert d.reason in shown
+    back = evaluate(faster(b, than=a, ratio=3), max_replicas=64, experiment=experiment)
+    assert (back.name, back.decision.reason) == ("refuted", "at most negligibly faster")
 
 
 def test_all_of_several_hypotheses_is_one_claim() -> None:
