@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -258,39 +257,55 @@ def test_a_task_that_fits_no_node_is_named(executor: RayExecutor) -> None:
         Experiment(store=store, executor=executor, compute_config=ComputeConfig(threads=64)).trials([function()], 2)
 
 
-def naps(seed: int) -> int:
-    time.sleep(0.5)
+def runs_until_a_node_is_lost(seed: int, folder: str, first_look: list[int]) -> int:
+    """Replicas of a later look name their node, and end once one was taken away."""
+    if seed not in first_look:
+        (Path(folder) / ray.get_runtime_context().get_node_id()).touch()
+        assert has_begun(Path(folder), "removed")
     return 1
 
 
-def test_a_lost_node_costs_no_trial(cluster: Any, executor: RayExecutor) -> None:
+def test_a_lost_node_costs_no_trial(cluster: Any, executor: RayExecutor, tmp_path: Path) -> None:
+    others = {node["NodeID"] for node in ray.nodes()}
     node = cluster.add_node(num_cpus=2)
-    condition = function(naps)
+    (added,) = {node["NodeID"] for node in ray.nodes()} - others
+    first_look = [replica_seed(0, replica) for replica in range(8)]
+    condition = function(runs_until_a_node_is_lost, folder=str(tmp_path), first_look=first_look)
     with Store(None) as store:
         experiment = Experiment(store=store, executor=executor, compute_config=ComputeConfig(threads=THREADS))
         with closing(experiment.looks([condition], [8, 64])) as looks:
             next(looks)
+            assert has_begun(tmp_path, added)
             cluster.remove_node(node, allow_graceful=False)
+            (tmp_path / "removed").touch()
             (trials,) = next(looks)
     assert len(trials) == 64
     assert trials.steps.tolist() == [1] * 64
 
 
 def fails_later(seed: int, folder: str, loses: int, fails: int) -> int:
-    """One replica loses its worker, once, after a replica of the next look has failed."""
-    failed, lost = (Path(folder) / name for name in ("failed", "lost"))
+    """One replica loses its worker, once, after the failure of a replica of the next look has arrived."""
+    lost = Path(folder) / "lost"
     if seed == fails:
-        failed.touch()
         raise KeyError("of a look that nobody needs")
     if seed == loses and not lost.exists():
         lost.touch()
-        assert has_begun(Path(folder), "failed")
-        time.sleep(1)  # for the failure to arrive first
+        assert has_begun(Path(folder), "failure arrived")
         os.kill(os.getpid(), signal.SIGKILL)
     return seed % 50
 
 
-def test_what_fails_in_a_later_look_leaves_the_present_one_alone(executor: RayExecutor, tmp_path: Path) -> None:
+def test_what_fails_in_a_later_look_leaves_the_present_one_alone(
+    executor: RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle_failure = TaskScheduler._handle_failure
+
+    def handled(scheduler: TaskScheduler, task: _Task, error: Any) -> None:
+        handle_failure(scheduler, task, error)
+        if "of a look that nobody needs" in str(error):
+            (tmp_path / "failure arrived").touch()
+
+    monkeypatch.setattr(TaskScheduler, "_handle_failure", handled)
     condition = function(fails_later, folder=str(tmp_path), loses=replica_seed(0, 0), fails=replica_seed(0, 8))
     with Store(None) as store:
         experiment = Experiment(store=store, executor=executor, compute_config=ComputeConfig(threads=THREADS))
