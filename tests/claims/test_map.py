@@ -11,8 +11,8 @@ from lossact.report.map import map_figure
 from lossact.report.map_page import write_map_page
 from tests.conftest import report_condition
 
-EASY = replace(report_condition("sigmoid", budget=60), name="CE")
-HARD = replace(report_condition("sigmoid", "l2", budget=60), name="L2")
+EASY = replace(report_condition("sigmoid", budget=30), name="CE")
+HARD = replace(report_condition("sigmoid", "l2", budget=30), name="L2")
 CLAIM = faster(EASY, than=HARD)
 X = Axis.parse("optimizer.learning_rate=0.01:1:log:3")
 Y = Axis.parse("network.initial_scale=1:3:2")
@@ -109,7 +109,7 @@ def arrives(seed: int, slowness: float, x: int) -> int:
 def test_a_functions_own_settings_are_axes() -> None:
     quick, slow = (FunctionCondition(train=arrives, config={"slowness": s, "x": 1}, budget=500) for s in (1.0, 2.0))
     claim = faster(replace(quick, name="quick"), than=replace(slow, name="slow", version="slow"))
-    found = map_claim(claim, x="config.slowness=1:3:2", y="budget=200:500:2", max_replicas=32)
+    found = map_claim(claim, x="config.slowness=1:3:2", y="budget=200:500:2", max_replicas=8)
     assert found.reference_point is None
     assert {cell.decision.value for cell in found.verdicts} == {0.5}  # both are moved, and then alike
     with pytest.raises(LossactError, match=r"config.speed: FrozenMapping has no 'speed'; choose one of slowness, x"):

@@ -148,6 +148,7 @@ def test_a_store_of_ones_own(claims: Claims) -> None:
     assert Path(claims.pytester.path / "mine/trials.sqlite").is_file()
 
 
+@pytest.mark.slow
 def test_a_network_whose_file_is_edited_is_trained_anew(claims: Claims) -> None:
     """The network lives in a module that the claim's file only imports."""
     claims.pytester.makepyfile(
@@ -171,6 +172,7 @@ def test_a_network_whose_file_is_edited_is_trained_anew(claims: Claims) -> None:
     again.stdout.no_fnmatch_line("*training hard*")
 
 
+@pytest.mark.slow
 def test_threads_of_workers_do_not_spin_where_a_conftest_loads_torch(
     claims: Claims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
