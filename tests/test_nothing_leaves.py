@@ -118,7 +118,9 @@ def composed_statements(tree: ast.Module) -> list[str]:
     composed: list[str] = []
     for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
         tables = {
-            one.arg for one in function.args.args if one.annotation and ast.unparse(one.annotation) in of_constants
+            argument.arg
+            for argument in function.args.args
+            if argument.annotation and ast.unparse(argument.annotation) in of_constants
         }
         for call in calls(function):
             if _last(call) in {"execute", "executemany", "executescript"}:

@@ -77,7 +77,7 @@ def test_a_config_is_the_claims_condition_and_fits(
 
 
 @pytest.mark.slow
-def test_a_single_network_tells_the_stored_trial(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_network_reproduces_the_stored_trial(capsys: pytest.CaptureFixture[str]) -> None:
     with Store(None) as store:
         experiment = Experiment(store=store, compute_config=ComputeConfig(precision="64-true"))
         (trials,) = experiment.trials([OF_CLAIMS["mlp_sigmoid_ce"]], 5)
@@ -88,7 +88,7 @@ def test_a_single_network_tells_the_stored_trial(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.slow
-def test_stacked_replicas_tell_the_stored_trials(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stacked_replicas_reproduce_the_stored_trials(capsys: pytest.CaptureFixture[str]) -> None:
     with Store(None) as store:
         experiment = Experiment(store=store, compute_config=ComputeConfig(precision="64-true"))
         (trials,) = experiment.trials([OF_CLAIMS["mlp_sigmoid_ce"]], 64)
@@ -279,7 +279,7 @@ def test_a_checkpoint_of_another_network_is_named(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("content", [None, b"", b"hello world", b"PK\x03\x04 half a checkpoint", ZIPPED])
-def test_what_is_no_checkpoint_is_named(content: bytes | None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_named(content: bytes | None, capsys: pytest.CaptureFixture[str]) -> None:
     if content is not None:
         Path("some.ckpt").write_bytes(content)
     told = fails(["validate", config("mlp_relu_ce"), "--ckpt_path=some.ckpt"], capsys)
@@ -304,7 +304,7 @@ def squared(outputs, targets):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("replicas", [1, 3])
-def test_a_network_and_a_loss_of_ones_own_go_in_by_import_path(replicas: int) -> None:
+def test_a_custom_network_and_loss_are_given_by_import_path(replicas: int) -> None:
     Path("my_parts.py").write_text(OWN)
     part = {"class_path": "lossact.ModuleFactory", "init_args": {"make": "my_parts.make"}}
     Path("own.yaml").write_text(yaml.safe_dump({"model": {"network": part, "loss": "my_parts.squared"}}))

@@ -74,16 +74,16 @@ def test_a_verdict_does_not_depend_on_what_the_store_holds(held: int, tmp_path: 
     ]
     warm = Experiment(store=Store(tmp_path / "warm"), compute_config=experiment.compute_config)
     warm.trials(pair, held)
-    cold, found = (evaluate(faster(pair[0], than=pair[1]), experiment=one) for one in (experiment, warm))
-    assert replace(found, seconds=0.0) == replace(cold, seconds=0.0)
+    cold, stored = (evaluate(faster(pair[0], than=pair[1]), experiment=each) for each in (experiment, warm))
+    assert replace(stored, seconds=0.0) == replace(cold, seconds=0.0)
 
 
-def test_the_story_counts_replicas_that_tell_it_strictly_and_whole() -> None:
+def test_single_run_agreement_counts_replicas_in_the_whole_strict_order() -> None:
     verdict = decide(ordering(FAST, SLOW))
     script = Scripted()
     n = verdict.decision.replicas
-    told = sum(a < b <= 1000 for a, b in zip(script.steps[FAST][:n], script.steps[SLOW][:n], strict=True))
-    assert (verdict.single_run_agreement.successes, verdict.single_run_agreement.n) == (told, n)
+    strictly = sum(a < b <= 1000 for a, b in zip(script.steps[FAST][:n], script.steps[SLOW][:n], strict=True))
+    assert (verdict.single_run_agreement.successes, verdict.single_run_agreement.n) == (strictly, n)
     assert decide(ordering(FAST, NEVER)).single_run_agreement.successes == 0
 
 
@@ -135,12 +135,12 @@ def result(p_value: float, verdict: VerdictName, *, family: str = "f", size: int
 def test_holm_turns_inconclusive_into_supported_and_nothing_else() -> None:
     results = [result(0.001, "supported"), result(0.02, "inconclusive"), result(0.02, "inconclusive", family="g")]
     settled = settle_families(results, 0.025)
-    assert [one.name for one in settled] == ["supported", "supported", "inconclusive"]
+    assert [claim.name for claim in settled] == ["supported", "supported", "inconclusive"]
     assert settled[1].by_holm
     assert settled[1].verdict.effect.low == 0.5  # where it was 0.45 at the level that did not suffice
     assert settled[1].verdict.reason == "by Holm's procedure; inconclusive by itself: limit reached"
     refuted = settle_families([result(0.001, "supported"), result(0.001, "refuted")], 0.025)
-    assert [one.name for one in refuted] == ["supported", "refuted"]
+    assert [claim.name for claim in refuted] == ["supported", "refuted"]
 
 
 def test_missing_members_of_a_family_count() -> None:
@@ -149,8 +149,8 @@ def test_missing_members_of_a_family_count() -> None:
 
 
 def test_a_result_survives_the_way_between_processes() -> None:
-    one = result(0.5, "refuted")
-    assert ClaimResult.from_dict(as_dict(one)) == one
+    claim = result(0.5, "refuted")
+    assert ClaimResult.from_dict(as_dict(claim)) == claim
 
 
 def test_a_real_verdict_reads_as_text(experiment: Experiment) -> None:
@@ -192,7 +192,7 @@ def test_more_replicas_than_the_verdict_needs_sharpen_its_effect_alone() -> None
         decide(faster(FAST, than=SLOW), min_replicas=65, max_replicas=64)
 
 
-def test_what_nobody_reached_is_said_first() -> None:
+def test_a_target_that_nobody_reached_is_said_first() -> None:
     """A condition that is never reached is slower by any ratio: SUPPORTED, and the reader learns why at once."""
     verdict = decide(faster(FAST, than=NEVER, ratio=1.2))
     assert str(verdict).startswith("SUPPORTED (never reached the target in none of 64 replicas): fast reaches")

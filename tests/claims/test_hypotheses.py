@@ -197,13 +197,13 @@ def test_a_theorem_that_is_undefined_is_refuted_and_written(tmp_path: Path, expe
     assert row.startswith("REFUTED       NaN    exact")
 
 
-def test_numbers_that_cannot_tell_are_no_matter_of_budget() -> None:
+def test_missing_numbers_are_not_blamed_on_the_budget() -> None:
     verdict = evaluate(sampled(lambda _: float("nan"), 0, name="nothing"))
     assert (verdict.name, verdict.decision.reason) == ("inconclusive", "too many replicas have no number")
 
 
 @pytest.mark.parametrize("number", ["x", None, 1j])
-def test_what_is_no_number_is_named(number: object) -> None:
+def test_a_value_that_is_not_a_number_is_named(number: object) -> None:
     with pytest.raises(ClaimError, match="return numbers, NaN where there is none"):
         evaluate(sampled(lambda _: number, 0))  # type: ignore[arg-type, return-value]
     with pytest.raises(ClaimError, match="return numbers, NaN where there is none"):

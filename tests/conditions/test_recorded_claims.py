@@ -23,7 +23,7 @@ from lossact.errors import ClaimError
 from tests.conditions.recorded_tables import HEADER, curves, read, table, write
 
 
-def test_a_claim_is_decided_by_a_fixed_number(tmp_path: Path) -> None:
+def test_a_claim_is_decided_by_a_fixed_number_of_runs(tmp_path: Path) -> None:
     runs = table(tmp_path, {"adam": [1, 2, 2, 3], "sgd": [5, 6, 7, 5, 6]})
     verdict = evaluate(faster(runs["adam"], than=runs["sgd"]))
     assert verdict.name == "supported"
@@ -36,7 +36,7 @@ def test_a_claim_is_decided_by_a_fixed_number(tmp_path: Path) -> None:
     assert evaluate(faster(runs["sgd"], than=runs["adam"])).name == "inconclusive"
 
 
-def test_too_few_runs_are_said_first(tmp_path: Path) -> None:
+def test_too_few_runs_are_mentioned_first(tmp_path: Path) -> None:
     runs = table(tmp_path, {"adam": [1, 2, 3], "sgd": [5, 6, 7]})
     verdict = evaluate(faster(runs["adam"], than=runs["sgd"]))
     assert str(verdict).startswith(
@@ -122,7 +122,7 @@ BAD_CLAIMS: dict[str, tuple[Callable[[dict[str, RecordedRuns]], Any], str]] = {
 
 
 @pytest.mark.parametrize(("claim", "message"), BAD_CLAIMS.values(), ids=BAD_CLAIMS)
-def test_what_makes_no_sense_is_refused(
+def test_meaningless_claims_are_refused(
     claim: Callable[[dict[str, RecordedRuns]], Any], message: str, tmp_path: Path
 ) -> None:
     runs = table(tmp_path, {"adam": [3, 4], "sgd": [5, 6]})

@@ -136,7 +136,7 @@ def test_a_bad_table_is_one_clear_error(
     assert "\n" not in str(error.value)
 
 
-def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_columns_with_the_same_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="two columns are called 'a'"):
         read_runs(write(tmp_path / "t.csv", [(1, 2, 3)], ["a", "a", "b"]))
 
@@ -148,7 +148,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
         (b'optimizer,run,step,loss\n"adam,0,0,1\n' + b"x" * 200_000, "not readable as CSV|cells"),
     ],
 )
-def test_a_file_that_is_no_table_is_one_clear_error(content: bytes, message: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_table_is_one_clear_error(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):

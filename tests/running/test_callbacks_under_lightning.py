@@ -133,7 +133,7 @@ def test_a_metric_that_early_stopping_misses_is_one_error() -> None:
         train(lambda: Regression([]), trainer={"callbacks": lambda: [EarlyStopping("f1")]})
 
 
-def test_what_is_no_callback_is_named() -> None:
+def test_an_object_that_is_not_a_callback_is_named() -> None:
     with pytest.raises(InputError, match=r"own: trainer callbacks hold 3; each must be a Lightning Callback"):
         train(lambda: Regression([]), trainer={"callbacks": lambda: [3]})
 

@@ -32,7 +32,7 @@ W = np.array([0.0, 0.5, 1.0, 0.5, 0.5])
 
 @pytest.mark.parametrize("censored", [0.1, 0.5, 0.8])
 @pytest.mark.parametrize("theta", [0.5, 0.6, 0.7])
-def test_worlds_have_the_truth_they_claim(theta: float, censored: float) -> None:
+def test_scenarios_have_the_truth_they_claim(theta: float, censored: float) -> None:
     ahead = shift_for(theta, censored)
     assert win_probability(ahead, censored) == pytest.approx(theta, abs=1e-6)
     (outcomes,) = two_lognormals(censored=censored, ahead=ahead)(np.random.default_rng(0), 200_000)
@@ -79,9 +79,9 @@ def test_staged_looks_change_no_verdict() -> None:
     rng = np.random.default_rng(2)
     for theta in (0.5, 0.56, 0.7):
         (outcomes,) = coin(theta)(rng, errors.LIMIT)
-        found = Replay(errors.PAIRWISE, alpha=errors.ALPHA)
-        found.extend([outcomes])
-        assert errors.verdict_of([outcomes]) == (found.verdict, found.decided_at)
+        replay = Replay(errors.PAIRWISE, alpha=errors.ALPHA)
+        replay.extend([outcomes])
+        assert errors.verdict_of([outcomes]) == (replay.verdict, replay.decided_at)
 
 
 def test_a_family_is_settled_as_the_product_settles_it() -> None:
@@ -94,10 +94,10 @@ def test_a_family_is_settled_as_the_product_settles_it() -> None:
         decisions = [
             decide([Comparison("A", claim)], alpha=errors.ALPHA / 4, margins=errors.WINS, limit=300) for claim in claims
         ]
-        results = [result(one.p_value, one.verdict, size=4) for one in decisions]
-        settled = [one.name == "supported" for one in settle_families(results, errors.ALPHA)]
+        results = [result(decision.p_value, decision.verdict, size=4) for decision in decisions]
+        settled = [claim.name == "supported" for claim in settle_families(results, errors.ALPHA)]
         assert supported_in_family(claims, 4) == settled
-        raised += sum(settled) - sum(one.verdict == "supported" for one in decisions)
+        raised += sum(settled) - sum(decision.verdict == "supported" for decision in decisions)
     assert raised > 0
 
 

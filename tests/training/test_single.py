@@ -148,7 +148,7 @@ SOON = replace(report_condition(budget=100), target=Accuracy().at_least(0.9))
     ],
     ids=["sgd", "bias scale", "adam, batches", "adamw, validation", "cnn, loss", "dropout"],
 )  # fmt: skip
-def test_a_single_network_ends_where_the_stored_trial_does(condition: Condition) -> None:
+def test_a_single_network_reproduces_the_stored_trial(condition: Condition) -> None:
     """Lightning's automatic optimisation with torch's optimiser, against the engine."""
     with Store(None) as store:
         (trials,) = Experiment(compute_config=DOUBLE, store=store).trials([condition], 3)
@@ -183,10 +183,10 @@ def test_a_resumed_run_is_the_undisturbed_one(tmp_path: Any, replicas: range, ba
     resumed.fit(again, ckpt_path=str(path), weights_only=True)
     if isinstance(again, StackedReplicasModule):
         assert isinstance(whole, StackedReplicasModule)
-        one, other = whole.outcome(), again.outcome()
-        np.testing.assert_array_equal(one.loss, other.loss)
-        np.testing.assert_array_equal(one.steps_to_target, other.steps_to_target)
-        np.testing.assert_array_equal(one.gradient_norm, other.gradient_norm)
+        undisturbed, continued = whole.outcome(), again.outcome()
+        np.testing.assert_array_equal(undisturbed.loss, continued.loss)
+        np.testing.assert_array_equal(undisturbed.steps_to_target, continued.steps_to_target)
+        np.testing.assert_array_equal(undisturbed.gradient_norm, continued.gradient_norm)
     else:
         assert again.losses == whole.losses
         assert again.steps_to_target == whole.steps_to_target
@@ -206,5 +206,5 @@ def test_gradient_norms_are_autograds() -> None:
         loss, _ = module.objective.evaluate(module.network(images), labels)
         for k, parameters in enumerate(module.layers.values()):
             gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
-            expected = torch.cat([one.flatten() for one in gradients]).norm()
+            expected = torch.cat([gradient.flatten() for gradient in gradients]).norm()
             assert norms[r, 0, k] == pytest.approx(float(expected), rel=1e-9)
