@@ -33,7 +33,7 @@ READERS = {"load", "loads", "Unpickler", "open", "*"}
 
 
 def reads_pickles(tree: ast.AST) -> bool:
-    """Whether code names what reads pickles, under whatever name it imports that."""
+    """Return whether code uses a reader of pickles, under any imported name."""
     modules: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -44,7 +44,7 @@ def logged_updates() -> list[int]:
 
 @pytest.mark.slow
 def test_a_killed_run_keeps_what_it_logged(start: Start) -> None:
-    """What is logged gets to the disk while the run goes on; the last rows may wait for the next."""
+    """Logged rows reach the disk during the run; only the last ones may still be buffered."""
     Path("my_parts.py").write_text(STALLS)
     arguments = ["fit", config("mlp_sigmoid_l2"), config("with/wandb"), *ENDLESS]
     process = start([sys.executable, "-m", "lossact.cli", *arguments, "--trainer.callbacks+=my_parts.Stall"])

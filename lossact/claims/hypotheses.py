@@ -110,7 +110,7 @@ def check_targets(conditions: Sequence[BaseCondition]) -> None:
 
 
 def check_sequence(of: Sequence[BaseCondition]) -> None:
-    """Raise ClaimError where one condition stands for a sequence of them."""
+    """Raise ClaimError where a single condition was given instead of a sequence."""
     if isinstance(of, BaseCondition):
         raise ClaimError(f"of={of} must be a sequence of conditions; try of=[{of}]")
 

@@ -1,4 +1,4 @@
-"""What every data source is."""
+"""The base class of data sources."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ from lossact.data.dataset import Dataset
 
 
 class DataSource(ABC):
-    """Examples to train on, fresh per replica or fixed: RandomImages, LineImages, ImageFiles, Arrays or GeneratedData.
+    """Give examples to train on, fresh or fixed: RandomImages, LineImages, ImageFiles, Arrays or GeneratedData.
 
     Attributes:
         per_replica: whether each replica draws a set of its own.
@@ -19,8 +19,8 @@ class DataSource(ABC):
 
     @abstractmethod
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """One set."""
+        """Draw one set from `generator`, or return the fixed one."""
 
     @abstractmethod
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
+        """Return everything that decides an outcome, for the store's key."""

@@ -13,7 +13,7 @@ FEWEST_COPIES = 4  # so many replicas that repeat others are no chance
 
 @dataclass(frozen=True)
 class Trial:
-    """What became of one replica of one condition.
+    """The outcome of one replica of one condition.
 
     Attributes:
         replica: its index.
@@ -68,7 +68,7 @@ class Trials:
             yield Trial(replica, steps, bool(self.diverged[replica]))
 
     def first(self, n: int) -> "Trials":
-        """The trials of replicas 0 … n - 1."""
+        """Return the trials of replicas 0 … n - 1."""
         return Trials(
             self.steps[:n],
             self.reached[:n],
@@ -142,7 +142,7 @@ class Curves:
 
     @classmethod
     def joined(cls, parts: "Sequence[Curves]") -> "Curves":
-        """Curves of one condition's blocks, in their order."""
+        """Concatenate the curves of one condition's blocks, in order."""
         return cls(
             np.concatenate([part.loss for part in parts]),
             np.concatenate([part.metric for part in parts]),
@@ -155,5 +155,5 @@ class Curves:
         return len(self.loss)
 
     def first(self, n: int) -> "Curves":
-        """The curves of replicas 0 … n - 1, as far as they are kept."""
+        """Return the stored curves of replicas 0 … n - 1."""
         return replace(self, loss=self.loss[:n], metric=self.metric[:n], gradient_norm=self.gradient_norm[:n])

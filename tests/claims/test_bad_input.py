@@ -76,7 +76,7 @@ def test_one_replica_is_enough_to_ask(experiment: Experiment) -> None:
 
 @dataclass(frozen=True)
 class Odd(Hypothesis):
-    """A hypothesis of somebody's own that says what it is told to."""
+    """A custom hypothesis that returns the given comparisons."""
 
     says: object
 

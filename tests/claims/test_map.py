@@ -24,7 +24,7 @@ def test_an_axis_is_read_from_text() -> None:
 
 
 def test_each_cell_is_the_claim_at_its_place(experiment: Experiment) -> None:
-    """Against evaluate, cell by cell, in an experiment of its own with its own launches."""
+    """Compare each cell with evaluate in a separate experiment."""
     claim_map = map_claim(CLAIM, x=X, y=Y, experiment=experiment, max_replicas=128)
     assert [len(row) for row in claim_map.cells] == [3, 3]
     assert claim_map.alpha == pytest.approx(0.025 / 6)
@@ -57,7 +57,7 @@ def test_cells_that_are_decided_stop_and_stored_ones_are_not_trained(experiment:
 
 
 def test_a_map_keeps_no_curves_and_its_trials_are_those_of_the_claim(experiment: Experiment, tmp_path: Path) -> None:
-    """Bit for bit as one condition alone, in a launch of its own, trains them."""
+    """Compare bit for bit with each condition trained alone."""
     quiet = Experiment(store=experiment.store, compute_config=experiment.compute_config, curves=False)
     claim_map = map_claim(CLAIM, x=X, y=Y, experiment=quiet, max_replicas=64)
     alone = Experiment(store=Store(tmp_path / "alone"), compute_config=experiment.compute_config)

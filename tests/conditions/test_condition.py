@@ -89,7 +89,7 @@ def test_arguments_are_given_by_name() -> None:
 
 
 class Lion(Adam):
-    """An optimizer with a rule of its own, which lossact would not use."""
+    """Overrides the update, which lossact would not call."""
 
     kind: ClassVar[str] = "lion"
 

@@ -1,4 +1,4 @@
-"""Recorded runs: what is read of tables, and what is refused."""
+"""Recorded runs in tables: what is read, and what is refused."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Blocks on Ray: the same trials, whatever is lost on the way."""
+"""Blocks on Ray give the same trials, also where workers or nodes are lost."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ THREADS = 2
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Three nodes of two cores each, as far as Ray knows."""
+    """Three nodes that Ray takes for machines of two cores each."""
     from ray.cluster_utils import Cluster as OfRay
 
     nodes = OfRay(initialize_head=True, head_node_args={"num_cpus": 2})

@@ -51,7 +51,7 @@ def test_folders_with_the_same_name_are_two_families(claims: Claims) -> None:
 
 
 def test_a_part_of_an_undeclared_family_is_held_to_its_record(claims: Claims) -> None:
-    """Its level is that of the whole, so that its record speaks."""
+    """A part is tested at the level of the whole family, so its recorded verdict applies."""
     source = claims.write(CLAIMS.replace('source="common sense"', 'recorded="refuted"')) / "test_claims.py"
     claims.run("-k", "true").assert_outcomes(failed=1, deselected=1)
     alone = claims.pytester.runpytest_inprocess(f"{source}::test_true")

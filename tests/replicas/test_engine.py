@@ -68,7 +68,7 @@ def test_bits_on_shared_data_do_not_depend_on_companions_either(
 
 @pytest.mark.parametrize(("activation", "loss"), PAIRS)
 def test_curves_are_whole_where_others_train_on(activation: str, loss: str) -> None:
-    """Alone, a launch ends where all have arrived; beside replicas that never do, it goes on."""
+    """Alone, a launch ends once all replicas arrived; beside replicas that never arrive, it trains on."""
     early = replace(report_condition(activation, loss, budget=300), target=Accuracy().at_least(0.6))
     never = with_sgd(replace(early, name="never"), learning_rate=1e-12)
     (alone,) = train_blocks(early, 0, [0], SINGLE)

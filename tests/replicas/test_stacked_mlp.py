@@ -79,7 +79,7 @@ def test_replica_equals_network_trained_alone(activation: str, loss: str) -> Non
 
 
 def test_hyperparameters_of_each_replica_equal_those_of_networks_trained_alone() -> None:
-    """Six conditions in one launch, each with another number of its own."""
+    """Six conditions in one launch, each with one different hyperparameter."""
     base = report_condition("sigmoid", "l2", budget=100)
 
     conditions = [

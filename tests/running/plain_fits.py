@@ -26,7 +26,7 @@ def points() -> DataLoader[Any]:
 
 
 class Regression(LightningModule):
-    """A linear regression that notes its learning rates; subclasses choose the optimizer and its schedule."""
+    """A linear regression that records its learning rates; subclasses choose optimizer and schedule."""
 
     def __init__(self, rates: list[float]) -> None:
         super().__init__()

@@ -162,7 +162,7 @@ def checks_every_30_updates(seed: int) -> int:
 
 
 def flat_curve(seed: int) -> Any:
-    """A network that learns nothing predicts one class, whatever its seed."""
+    """A network that learns nothing predicts one class under every seed."""
     return np.full(61, 0.5) + 0 * seed
 
 
@@ -361,7 +361,7 @@ def test_equal_starts_with_batches_of_their_own_are_decided(experiment: Experime
 
 
 class SeededNoise(nn.Module):
-    """It draws in its forward pass, from a seed of its own."""
+    """Sets a seed and draws in its forward pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -374,7 +374,7 @@ class SeededNoise(nn.Module):
 
 
 def test_noise_after_a_seed_of_its_own_differs_by_replica(experiment: Experiment) -> None:
-    """What a forward pass draws comes from a counter, whatever seed the pass sets; stacked it must not set one."""
+    """Draws of a forward pass come from a counter, not from the seed that it sets; stacked, it may not set one."""
     verdict = decide(experiment, trained(SeededNoise, stacked=False), trained(network))
     assert verdict.decision.replicas >= FEWEST_EQUAL_RUNS
     with pytest.raises(InputError, match="which stacked replicas would share"):

@@ -1,4 +1,4 @@
-"""An update is one training_step, whatever the optimizers do in it."""
+"""One training_step is one update, however many optimizer steps it takes."""
 
 from typing import Any
 

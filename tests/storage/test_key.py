@@ -116,7 +116,7 @@ def test_the_source_digest_is_in_the_key() -> None:
 
 
 def test_rooms_that_compute_are_those_that_training_imports() -> None:
-    """A run in a process of its own imports no room that is neither digested nor known not to compute."""
+    """In a fresh process, every room that training imports is digested or known not to compute."""
     code = (
         "import sys, lossact.running.runner, lossact.running.external; "
         "print({name.split('.')[1] for name in sys.modules if name.startswith('lossact.')})"

@@ -40,7 +40,7 @@ def cut(share: float) -> Any:
 
 
 def cut_by_a_seed_of_its_own(generator: np.random.Generator) -> Any:
-    """The same 36 of 40, and four rows that differ: most of what is tested was learned."""
+    """The same 36 of 40 rows, and four fresh ones: most test examples were learned."""
     order = np.random.default_rng(0).permutation(40)[:36]
     inputs = np.concatenate([X[order], generator.standard_normal((4, 3))])
     return inputs, (inputs[:, 0] > 0).astype(float)
