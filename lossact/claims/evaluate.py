@@ -119,18 +119,18 @@ def _check_start(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) 
 
 def check_replicas_differ(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) -> None:
     """Raise ClaimError where the replicas of a condition are one run, or copies of a few: they are no evidence."""
-    for condition, own in zip(conditions, trials, strict=True):
+    for condition, outcomes in zip(conditions, trials, strict=True):
         if condition.equal_steps:
             continue
-        if own.are_one_run:
+        if outcomes.are_one_run:
             raise ClaimError(
                 f"{condition}: the first {FEWEST_EQUAL_RUNS} replicas computed exactly the same, so they are one run "
                 f"that ignores its seed; {condition.seed_advice}"
             )
-        if len(own) >= FEWEST_EQUAL_RUNS and own.n_copies >= FEWEST_COPIES:
+        if len(outcomes) >= FEWEST_EQUAL_RUNS and outcomes.n_copies >= FEWEST_COPIES:
             raise ClaimError(
-                f"{condition}: {own.n_copies} of {len(own)} replicas computed exactly what another one did, so they "
-                f"are copies of few runs; {condition.seed_advice}"
+                f"{condition}: {outcomes.n_copies} of {len(outcomes)} replicas computed exactly what another one did, "
+                f"so they are copies of few runs; {condition.seed_advice}"
             )
 
 

@@ -101,7 +101,7 @@ class Store:
             raise StoreError(f"store {self.directory}: {what} ({error}); {way_out}") from None
 
     @contextmanager
-    def _read_transaction(self) -> Iterator[None]:
+    def _explain_read_errors(self) -> Iterator[None]:
         with self._explain_errors("cannot be read", "run again, and what is damaged is set aside"):
             yield
 
@@ -158,13 +158,13 @@ class Store:
 
     def _measures(self, key: str) -> list[tuple[str, str]]:
         """Return the name and type of each measured value of a key's trials, in order."""
-        with self._read_transaction():
+        with self._explain_read_errors():
             row = self._database.execute("SELECT measures FROM experiments WHERE key = ?", (key,)).fetchone()
         return [] if row is None else [(str(name), str(dtype)) for name, dtype in json.loads(row[0])]
 
     def keys(self) -> list[str]:
         """Return all keys, sorted."""
-        with self._read_transaction():
+        with self._explain_read_errors():
             return [str(key) for (key,) in self._database.execute("SELECT key FROM experiments ORDER BY key")]
 
     def holds(self, key: str) -> bool:
@@ -184,13 +184,13 @@ class Store:
         return content
 
     def _content(self, key: str) -> str | None:
-        with self._read_transaction():
+        with self._explain_read_errors():
             row = self._database.execute("SELECT content FROM experiments WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
     def count(self) -> int:
         """Return the number of stored trials."""
-        with self._read_transaction():
+        with self._explain_read_errors():
             (count,) = self._database.execute("SELECT count(*) FROM trials").fetchone()
         return int(count)
 
@@ -222,7 +222,7 @@ class Store:
 
     def _intact_rows(self, table: Table, key: str, first: int | None = None) -> Rows:
         """Return a key's first rows, or all, by replica; drop those whose checksum is wrong."""
-        with self._read_transaction():
+        with self._explain_read_errors():
             self._database.execute("BEGIN")  # rows and checksums of the same moment
             try:
                 rows, changed = self._rows(table, key, first)
@@ -297,7 +297,7 @@ class Store:
 
     def curves(self, key: str, block: int) -> Curves | None:
         """Return the stored curves of the first replicas, or None."""
-        with self._read_transaction():
+        with self._explain_read_errors():
             return self._curves.read(key, block)
 
     def close(self) -> None:
