@@ -1,4 +1,4 @@
-"""Checks at the public doors: one line a rule, one sentence an error."""
+"""Check arguments of the public API: one line per rule, one sentence per error."""
 
 import inspect
 import math
@@ -31,7 +31,9 @@ def check_number(
 ) -> None:
     """Raise InputError unless `value` is a finite number within the bounds; `hint` is a value that works."""
     number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    too_large = at_most == FLOAT32_LIMIT and number and value > FLOAT32_LIMIT  # of no interest where it is not
+    too_large = (
+        at_most == FLOAT32_LIMIT and number and value > FLOAT32_LIMIT
+    )  # the upper bound is mentioned only where it is broken
     bounds: list[tuple[str, bool, Callable[[float], bool]]] = [
         (f"> {above:g}", above > -math.inf, lambda v: v > above),
         (f">= {at_least:g}", at_least > -math.inf, lambda v: v >= at_least),
@@ -62,7 +64,7 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
 
 
 def replaced_arguments(replacements: Mapping[str, str]) -> Callable[[type[T]], type[T]]:
-    """Make a class name the new form where one of its old keyword arguments is used.
+    """Make a class reject its old keyword arguments, naming the new form.
 
     Args:
         replacements: old argument to what is written now.
@@ -87,7 +89,7 @@ def replaced_arguments(replacements: Mapping[str, str]) -> Callable[[type[T]], t
 
 
 def checked_arguments(cls: type[T]) -> type[T]:
-    """Make a class name the arguments that it does not take, or that it needs, in one InputError.
+    """Make a class report unknown and missing arguments in one InputError.
 
     Args:
         cls: a class whose constructor takes keywords.
@@ -118,7 +120,7 @@ def checked_arguments(cls: type[T]) -> type[T]:
 
 
 def check_signature(name: str, function: Any, *, like: str, values: int = 0, named: Mapping[str, Any] = EMPTY) -> None:
-    """Raise InputError where a function cannot be called with such values, as far as its signature tells.
+    """Raise InputError where a function cannot be called with such values, judging by its signature.
 
     Args:
         name: what errors call it.
@@ -131,18 +133,20 @@ def check_signature(name: str, function: Any, *, like: str, values: int = 0, nam
         raise InputError(f"{name}={function!r} must be a function that is called as {like}")
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # what is written in C tells none
+    except (TypeError, ValueError):  # functions written in C may have no signature
         return
     try:
         signature.bind(*[None] * values, **named)
     except TypeError as error:
-        found = f"{getattr(function, '__name__', type(function).__name__)}{signature}"
-        raise InputError(f"{name}={found} cannot be called as {like} ({error}); give a function that can") from None
+        signature_text = f"{getattr(function, '__name__', type(function).__name__)}{signature}"
+        raise InputError(
+            f"{name}={signature_text} cannot be called as {like} ({error}); give a function that can"
+        ) from None
 
 
 @contextmanager
 def explain_out_of_memory(what: str) -> Iterator[None]:
-    """Raise TrainingError, in one line, where memory runs out within.
+    """Raise a TrainingError of one line where memory runs out inside.
 
     Args:
         what: took it, in words.
@@ -153,5 +157,5 @@ def explain_out_of_memory(what: str) -> Iterator[None]:
         words = str(error).partition("\n")[0].rpartition("err == 0. ")[2]
         if not isinstance(error, MemoryError) and not any(part in words for part in OUT_OF_MEMORY):
             raise
-        told = f" ({words})" if words else ""
-        raise TrainingError(f"{what}: out of memory{told}; make the network, its data or its batch smaller") from None
+        detail = f" ({words})" if words else ""
+        raise TrainingError(f"{what}: out of memory{detail}; make the network, its data or its batch smaller") from None

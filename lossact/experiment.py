@@ -1,4 +1,4 @@
-"""Trials on demand: from the store where they are, trained where they are missing."""
+"""Return trials on demand: read from the store, or trained where they are missing."""
 
 import importlib
 import os
@@ -25,24 +25,24 @@ from lossact.storage.store import Store
 from lossact.storage.trials import Curves, Trials
 from lossact.training.compute_config import DEVICES, ComputeConfig
 
-LOCKED_AT_ONCE = 128  # a lock is an open file, and of these a process may have but 256
+LOCKED_AT_ONCE = 128  # each lock is an open file, and a process may be limited to 256 of them
 
 
 @replaced_arguments({"setting": "Experiment(compute_config=...)"})
 class Experiment:
-    """Everything that is trained from one seed.
+    """Train conditions from one seed, and keep their trials.
 
     Args:
         seed: replica r of every condition draws its data and initial weights from (seed, r); >= 0.
-        store: where trials are kept; None keeps them for the life of this object.
-        compute_config: how to compute; by default as default_compute_config has it.
-        retrain: train each condition anew once, whatever is stored.
-        curves: whether the first replicas' learning curves are stored as well.
-        progress: told how far training is.
-        executor: where to train; by default in this process.
+        store: where trials are kept; None keeps them as long as this object lives.
+        compute_config: how to compute; None takes default_compute_config().
+        retrain: train each condition once more, whatever is stored.
+        curves: whether to store the learning curves of the first replicas too.
+        progress: called with the progress of training.
+        executor: where to train; None trains in this process.
 
     Attributes:
-        trained_replicas: how many were trained, and not read from the store.
+        trained_replicas: how many replicas were trained, not read from the store.
         one_at_a_time: why replicas of a LightningCondition were fitted one at a time, in a few words.
     """
 
@@ -69,56 +69,56 @@ class Experiment:
         self._retrained: set[str] = set()
 
     def key(self, condition: BaseCondition) -> str:
-        """Under which the store keeps the condition's trials."""
-        if isinstance(condition, RecordedRuns):  # nothing but the table's content can change them
+        """Return the key under which the store keeps the condition's trials."""
+        if isinstance(condition, RecordedRuns):  # their content is the table's alone
             return condition.key
         return trial_key(condition, self.seed, self.compute_config)
 
     def trials(self, conditions: Sequence[BaseCondition], replicas: int) -> list[Trials]:
-        """The first `replicas` trials of each condition.
+        """Return the first `replicas` trials of each condition.
 
-        What is missing is trained together as far as conditions may share a launch, and stored launch by launch.
+        Missing trials are trained, conditions that may share a launch together, and stored launch by launch.
         """
-        found: list[Trials] = []
+        trials: list[Trials] = []
         for at in range(0, len(conditions), LOCKED_AT_ONCE):
             with closing(self.looks(conditions[at : at + LOCKED_AT_ONCE], [replicas])) as look:
-                found += next(look)
-        return found
+                trials += next(look)
+        return trials
 
     def looks(self, conditions: Sequence[BaseCondition], sizes: Sequence[int]) -> Generator[list[Trials], None, None]:
-        """The first trials of each condition, for one number of replicas after the other.
+        """Yield the first trials of each condition, for each number of replicas in turn.
 
-        What is missing is trained, and stored as it arrives. An executor may train for later looks what the present
-        one leaves it room for; close the generator, to end that. Until then no other process trains these conditions.
+        Missing trials are trained, and stored as they arrive. With capacity to spare, an executor may already train for
+        later looks; close the generator to stop that. Until it is closed no other process trains these conditions.
 
         Args:
             conditions: at most 128.
-            sizes: numbers of replicas, growing.
+            sizes: numbers of replicas, increasing.
         """
         keys = [self.key(condition) for condition in conditions]
         wanted = dict(zip(keys, conditions, strict=True))
         for at, n in enumerate(sizes):
-            found = self._complete(wanted, n)
-            if found is None and "torch" not in sys.modules:
+            stored = self._stored(wanted, n)
+            if stored is None and "torch" not in sys.modules:
                 import_torch()
                 keys = [self.key(condition) for condition in conditions]
                 wanted = dict(zip(keys, conditions, strict=True))
-                found = self._complete(wanted, n)
-            if found is None:
+                stored = self._stored(wanted, n)
+            if stored is None:
                 yield from self._trained(wanted, keys, sizes[at:])
                 return
-            yield [found[key] for key in keys]
+            yield [stored[key] for key in keys]
 
-    def _complete(self, wanted: Mapping[str, BaseCondition], replicas: int) -> dict[str, Trials] | None:
-        """So many trials of each condition, None where some are to be trained."""
-        found: dict[str, Trials] = {}
+    def _stored(self, wanted: Mapping[str, BaseCondition], replicas: int) -> dict[str, Trials] | None:
+        """Return the first trials of each condition, or None where some must be trained."""
+        stored: dict[str, Trials] = {}
         for key, condition in wanted.items():
             if self._retrain and key not in self._retrained:
                 return None
-            found[key] = self.store.trials(key, condition.budget, first=replicas)
-            if len(found[key]) < replicas:
+            stored[key] = self.store.trials(key, condition.budget, first=replicas)
+            if len(stored[key]) < replicas:
                 return None
-        return found
+        return stored
 
     def numbers(
         self,
@@ -126,16 +126,16 @@ class Experiment:
         find: Callable[[NDArray[np.float64], int], NDArray[np.float64]],
         replicas: int,
     ) -> NDArray[np.float64]:
-        """Return one number for each of the first `replicas`, from the store where they are.
+        """Return one number for each of the first `replicas`, from the store where it has them.
 
         Args:
-            measure: the function whose numbers they are; where it cannot be fingerprinted, nothing is stored.
-            find: takes the numbers known so far and how many are asked for; returns the first numbers, more than are
-                known, which are stored before it is called again.
+            measure: the function that computes the numbers; if it cannot be fingerprinted, nothing is stored.
+            find: takes the numbers known so far and the number wanted; returns more first numbers than were known,
+                which are stored before it is called again.
             replicas: >= 1.
 
         Raises:
-            InputError: the first replicas' numbers are others than when fewer were asked for.
+            InputError: the numbers of the first replicas change with how many are computed.
         """
         try:
             content = numbers_content(measure, self.seed, self.compute_config)
@@ -150,8 +150,8 @@ class Experiment:
             content = numbers_content(measure, self.seed, self.compute_config)
             key = digest(content)
         with self.store.lock(key):
-            anew = self._retrain and key not in self._retrained
-            known = self.store.numbers(key, first=0 if anew else replicas)
+            recompute = self._retrain and key not in self._retrained
+            known = self.store.numbers(key, first=0 if recompute else replicas)
             while len(known) < replicas:
                 numbers = find(known, replicas)
                 if not np.array_equal(numbers[: len(known)], known, equal_nan=True):
@@ -166,14 +166,14 @@ class Experiment:
         return known
 
     def curves(self, condition: BaseCondition) -> Curves | None:
-        """Learning curves of a condition's first replicas, as far as they are stored."""
+        """Return the stored learning curves of a condition's first replicas, or None."""
         return self.store.curves(self.key(condition), condition.block)
 
     def _trained(
         self, wanted: Mapping[str, BaseCondition], keys: Sequence[str], sizes: Sequence[int]
     ) -> Iterator[list[Trials]]:
         with ExitStack() as held:
-            for key in sorted(wanted):  # one order for all processes, so that none waits for another in a circle
+            for key in sorted(wanted):  # in the same order in all processes, so that they cannot deadlock
                 held.enter_context(self.store.lock(key))
             if self._retrain:
                 for key in wanted.keys() - self._retrained:
@@ -193,7 +193,10 @@ class Experiment:
             looks = (missing(*step) for step in steps)
             trained = self.executor.train(looks, self.seed, self.compute_config, self.progress)
             held.enter_context(closing(trained))
-            contents = {one: (key, key_content(one, self.seed, self.compute_config)) for key, one in wanted.items()}
+            contents = {
+                condition: (key, key_content(condition, self.seed, self.compute_config))
+                for key, condition in wanted.items()
+            }
             arrived: set[BlockJob] = set()
             for step in steps:
                 needed = set(missing(*step))
@@ -205,7 +208,7 @@ class Experiment:
     def _keep(
         self, block: TrainedBlock | None, contents: Mapping[BaseCondition, tuple[str, dict[str, Any]]]
     ) -> BlockJob:
-        """Store what was trained."""
+        """Store a trained block, and return which one it is."""
         if block is None:
             raise TrainingError(f"{type(self.executor).__name__} ended without blocks that were asked of it")
         curves = block.curves if self._curves else None
@@ -217,25 +220,25 @@ class Experiment:
 
 
 def import_torch() -> None:
-    """Import torch, so that keys name the CPU capability that it takes, and not the one that was expected of it."""
+    """Import torch, so that keys name the CPU capability that torch uses, not the one expected of it."""
     importlib.import_module("torch")
 
 
 def default_compute_config(
     *, device: str = "cpu", precision: str = "32-true", compiled: bool = False, is_remote: bool = False
 ) -> ComputeConfig:
-    """Single precision and eager, with two CPU threads where there are two.
+    """Return the default: single precision, eager, two CPU threads where the machine has two.
 
-    A compiled step is twice as fast, after some 5 s to compile each condition; where the machine has no C++ compiler
-    it is eager all the same, with a warning.
+    A compiled step is twice as fast, after about 5 s to compile each condition. Without a C++ compiler training stays
+    eager, with a warning.
 
-    Eager torch cuts an elementwise operation into pieces, one a thread, and computes a piece's odd end by other code
-    than its whole vectors. Two pieces of a launch are always whole vectors, so that a block's bits do not depend on the
-    blocks beside it; more pieces need not be.
+    Eager torch splits an elementwise operation into one piece per thread, and computes the tail of a piece by other
+    code than its full vectors. With two threads the pieces of a launch are always full vectors, so a block's bits do
+    not depend on the blocks beside it; with more threads they may.
 
     Args:
-        device, precision, compiled: as `ComputeConfig` has them.
-        is_remote: whether other machines train, whose devices and compilers this one need not have.
+        device, precision, compiled: see `ComputeConfig`.
+        is_remote: whether training runs on other machines; devices and compilers of this one are then not checked.
 
     Raises:
         InputError: this machine has no such device.
@@ -256,9 +259,9 @@ def default_compute_config(
 
 
 def n_threads() -> int:
-    """Return how many CPU threads torch takes by default: as OMP_NUM_THREADS has it, else one a core of the process.
+    """Return how many CPU threads torch uses by default: OMP_NUM_THREADS, else one per core of the process.
 
-    torch itself is asked where it was imported, for it may have been told another number.
+    If torch is imported it is asked, since the number may have been changed there.
     """
     torch = sys.modules.get("torch")
     if torch is not None:

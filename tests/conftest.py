@@ -71,7 +71,7 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture
 def claims(pytester: pytest.Pytester) -> Claims:
-    """A project with claims in a folder of its own."""
+    """A project with claims, in a separate folder."""
     return Claims(pytester)
 
 

@@ -31,7 +31,7 @@ def train(
 
 
 def random_run(activation: str, loss: str, rng: np.random.Generator, *, budget: int) -> int | None:
-    """One run of the report on data and weights of its own."""
+    """Simulate one run of the report with fresh data and weights."""
     images = rng.integers(0, 2, (64, 16)).astype(float)
     labels = (rng.random(64) < 11 / 64).astype(float)
     w1 = rng.normal(0, np.sqrt(2 / 20), (4, 16))

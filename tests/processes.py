@@ -33,7 +33,7 @@ def kill_group(process: "subprocess.Popen[str]") -> None:
 
 @contextmanager
 def process_groups() -> Iterator[Start]:
-    """Yield a function that starts processes, each leading a group of its own; kill what is left of them at the end."""
+    """Yield a function that starts processes, each in a new process group; kill the remaining ones at the end."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(command: Sequence[object], **options: Any) -> "subprocess.Popen[str]":

@@ -24,7 +24,7 @@ def test_above():
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """A path with a copy of lossact and all other packages, for a Python that sees no environment of its own."""
+    """A path with a copy of lossact and all other packages, for a Python outside any environment."""
     packages, checkout = tmp_path / "site-packages", tmp_path / "checkout"
     packages.mkdir()
     for entry in Path(sysconfig.get_path("purelib")).iterdir():

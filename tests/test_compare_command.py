@@ -66,12 +66,12 @@ def test_all_forms_say_the_same(table: list[str], tmp_path: Path, capsys: pytest
     assert content["fixed_number"] is True
     page, markdown = paths["html"].read_text(), paths["markdown"].read_text()
     for pair in content["pairs"]:
-        told = (
+        sentence = (
             f"{pair['superiority']['value']:.3f} [{pair['superiority']['low']:.3f}, {pair['superiority']['high']:.3f}]"
         )
-        assert told in out
-        assert told in page
-        assert told.replace("[", r"\[").replace("]", r"\]") in markdown
+        assert sentence in out
+        assert sentence in page
+        assert sentence.replace("[", r"\[").replace("]", r"\]") in markdown
     assert page.count("<circle") == 27
     assert "a fixed number" in page
     assert "a fixed number" in markdown

@@ -58,7 +58,7 @@ def test_a_condition_by_its_name_gives_its_own_figures(claims: Path, tmp_path: P
         ("test_claims.py::test_theorem", "nothing is trained there"),
     ],
 )
-def test_what_is_no_condition_is_one_line(
+def test_anything_but_a_condition_is_refused_in_one_line(
     selection: str, message: str, claims: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:

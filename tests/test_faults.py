@@ -1,4 +1,4 @@
-"""What is missing or breaks around a run: it goes on and says so, or stops with one clear error."""
+"""Faults around a run: it continues with a message, or stops with one clear error."""
 
 import importlib.metadata
 import os
@@ -57,7 +57,7 @@ def decided(out: str) -> None:
 
 
 def run(claims: Claims, *options: str, **environment: str) -> str:
-    """What a run of claims in a process of its own prints, with nothing in its environment but these."""
+    """Run claims in a new process with only these environment variables, and return what it prints."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "claims", *options]
     done = subprocess.run(
         command,

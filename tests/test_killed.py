@@ -1,4 +1,4 @@
-"""Runs that are killed or stopped: the next one goes on as if nothing had happened."""
+"""After a run was killed or stopped, the next one continues as if nothing had happened."""
 
 import os
 import random

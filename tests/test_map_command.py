@@ -26,7 +26,7 @@ def test_loud():
 
 @pytest.fixture
 def claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of claims, and a current directory of its own."""
+    """A folder of claims, and another current directory."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / f"test_{tmp_path.name}.py"  # pytest in pytest shares its modules
     file.write_text(CONDITIONS + CLAIMS)

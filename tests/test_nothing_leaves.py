@@ -33,7 +33,7 @@ READERS = {"load", "loads", "Unpickler", "open", "*"}
 
 
 def reads_pickles(tree: ast.AST) -> bool:
-    """Whether code names what reads pickles, under whatever name it imports that."""
+    """Return whether code uses a reader of pickles, under any imported name."""
     modules: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -118,7 +118,9 @@ def composed_statements(tree: ast.Module) -> list[str]:
     composed: list[str] = []
     for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
         tables = {
-            one.arg for one in function.args.args if one.annotation and ast.unparse(one.annotation) in of_constants
+            argument.arg
+            for argument in function.args.args
+            if argument.annotation and ast.unparse(argument.annotation) in of_constants
         }
         for call in calls(function):
             if _last(call) in {"execute", "executemany", "executescript"}:

@@ -12,13 +12,12 @@ import lossact
 
 ROOT = Path(lossact.__file__).parents[1]
 # docs/executors.md and docs/recorded-runs.md need what only a test of their own brings: a queue, and a table of runs.
-PAGES = [
-    "README", "docs/evidence", "docs/external", "docs/first-claim", "docs/lightning", "docs/measures", "docs/networks",
-    "docs/schedules",
+LONG = [
+    "README", "docs/evidence", "docs/external", "docs/first-claim", "docs/lightning", "docs/measures", "docs/schedules",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", ["docs/networks", *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)])
 def test_a_page_prints_what_it_shows(name: str, tmp_path: Path) -> None:
     page = (ROOT / f"{name}.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", page, flags=re.DOTALL)

@@ -2,7 +2,6 @@ import csv
 import os
 import pickle
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +18,6 @@ from claims.report.test_cnn import cnn_condition
 from lossact import Condition, Experiment, LineImages, RandomImages, Store
 from lossact.cli import main
 from lossact.training.compute_config import ComputeConfig
-from tests.processes import Start, kill_group, wait_until
-from tests.report.test_wandb_runs import inspect
 
 CONFIGS = Path(lossact.__file__).parent.parent / "configs"
 IMAGES = RandomImages()
@@ -80,7 +77,7 @@ def test_a_config_is_the_claims_condition_and_fits(
 
 
 @pytest.mark.slow
-def test_a_single_network_tells_the_stored_trial(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_network_reproduces_the_stored_trial(capsys: pytest.CaptureFixture[str]) -> None:
     with Store(None) as store:
         experiment = Experiment(store=store, compute_config=ComputeConfig(precision="64-true"))
         (trials,) = experiment.trials([OF_CLAIMS["mlp_sigmoid_ce"]], 5)
@@ -91,7 +88,7 @@ def test_a_single_network_tells_the_stored_trial(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.slow
-def test_stacked_replicas_tell_the_stored_trials(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stacked_replicas_reproduce_the_stored_trials(capsys: pytest.CaptureFixture[str]) -> None:
     with Store(None) as store:
         experiment = Experiment(store=store, compute_config=ComputeConfig(precision="64-true"))
         (trials,) = experiment.trials([OF_CLAIMS["mlp_sigmoid_ce"]], 64)
@@ -282,7 +279,7 @@ def test_a_checkpoint_of_another_network_is_named(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("content", [None, b"", b"hello world", b"PK\x03\x04 half a checkpoint", ZIPPED])
-def test_what_is_no_checkpoint_is_named(content: bytes | None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_named(content: bytes | None, capsys: pytest.CaptureFixture[str]) -> None:
     if content is not None:
         Path("some.ckpt").write_bytes(content)
     told = fails(["validate", config("mlp_relu_ce"), "--ckpt_path=some.ckpt"], capsys)
@@ -307,7 +304,7 @@ def squared(outputs, targets):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("replicas", [1, 3])
-def test_a_network_and_a_loss_of_ones_own_go_in_by_import_path(replicas: int) -> None:
+def test_a_custom_network_and_loss_are_given_by_import_path(replicas: int) -> None:
     Path("my_parts.py").write_text(OWN)
     part = {"class_path": "lossact.ModuleFactory", "init_args": {"make": "my_parts.make"}}
     Path("own.yaml").write_text(yaml.safe_dump({"model": {"network": part, "loss": "my_parts.squared"}}))
@@ -358,57 +355,3 @@ def test_a_sweep_names_options_that_fit_has(
     found = yaml.safe_load(capsys.readouterr().out)
     assert found["model"]["replicas"] == 256
     assert found["trainer"]["logger"]["init_args"]["offline"] is False
-
-
-ENDLESS = [
-    "--model.target.measure=lossact.Loss", "--model.target.at_least=null", "--model.target.at_most=-1",
-    "--model.budget=1000000", "--trainer.log_every_n_steps=1",
-]  # fmt: skip
-
-
-STALLS = """
-import time
-from pathlib import Path
-
-from lightning.pytorch import Callback
-
-class Stall(Callback):
-    def on_train_batch_end(self, trainer, *_):
-        if trainer.global_step == 40:
-            Path("stalled").touch()
-            time.sleep(600)
-"""
-
-
-def logged_updates() -> list[int]:
-    """The updates in the history of the offline run."""
-    (run,) = Path(".lossact").glob("wandb/offline-run-*/*.wandb")
-    return [record["history"]["item"]["update"] for record in inspect(run) if record["type"] == "history"]
-
-
-@pytest.mark.slow
-def test_a_killed_run_keeps_what_it_logged(start: Start) -> None:
-    """What is logged gets to the disk while the run goes on; the last rows may wait for the next."""
-    Path("my_parts.py").write_text(STALLS)
-    arguments = ["fit", config("mlp_sigmoid_l2"), config("with/wandb"), *ENDLESS]
-    process = start([sys.executable, "-m", "lossact.cli", *arguments, "--trainer.callbacks+=my_parts.Stall"])
-    assert wait_until(lambda: Path("stalled").exists() or process.poll() is not None)
-    assert process.poll() is None, process.communicate(timeout=60)
-    wait_until(lambda: len(logged_updates()) >= 38, within=60)
-    kill_group(process)
-    updates = logged_updates()
-    assert len(updates) >= 38
-    assert updates == list(range(len(updates)))
-
-
-@pytest.mark.slow
-def test_ctrl_c_ends_a_fit_in_the_middle_of_its_training(start: Start) -> None:
-    logs = ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=logs"]
-    logs += ["--trainer.logger.flush_logs_every_n_steps=1"]
-    process = start([sys.executable, "-m", "lossact.cli", "fit", config("mlp_sigmoid_l2"), *ENDLESS, *logs])
-    assert wait_until(lambda: list(Path("logs").rglob("metrics.csv")) or process.poll() is not None)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=120)  # a million updates take longer
-    assert process.returncode == 130
-    assert error.strip().endswith("lossact fit: interrupted")

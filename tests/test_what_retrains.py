@@ -4,9 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
+
+from lossact import Experiment, FunctionCondition, evaluate, faster
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = '''
@@ -192,3 +197,41 @@ def test_what_a_script_alone_changes_is_in_its_key(project: Path, before: dict[s
     source = FILES["claims.py"].replace("    result = test_a\n", "    nets.layers.math.ceil = unused\n")
     (project / "claims.py").write_text(source)
     assert keys(project, script=True)["make"] != keys(project)["make"] != before["make"]
+
+
+READS_A_FILE = """
+import numpy as np
+D = np.load("data.npy")
+def train(seed, k):
+    return int(D[k]) + seed % 2
+"""
+
+
+@pytest.mark.parametrize("typed", [False, True], ids=["file", "notebook"])
+def test_numbers_swapped_in_a_data_file_turn_the_verdict(
+    typed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, experiment: Experiment
+) -> None:
+    """A global array counts by content, not by shape and type; unchanged content is answered from the store."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "reads_a_file.py").write_text(READS_A_FILE)
+
+    def verdict(*numbers: int) -> str:
+        np.save("data.npy", np.array(numbers))
+        sys.modules.pop("reads_a_file", None)
+        if typed:
+            module = ModuleType("__main__")
+            module.__spec__ = None
+            exec(READS_A_FILE, vars(module))
+        else:
+            module = import_module("reads_a_file")
+        zero, one = (FunctionCondition(name=f"D[{k}]", train=module.train, config={"k": k}, budget=60) for k in (0, 1))
+        return evaluate(faster(zero, than=one), experiment=experiment, max_replicas=64).name
+
+    assert verdict(3, 9) == "supported"
+    trained = experiment.trained_replicas
+    assert verdict(9, 3) == "refuted"
+    assert experiment.trained_replicas > trained
+    trained = experiment.trained_replicas
+    assert verdict(3, 9) == "supported"
+    assert experiment.trained_replicas == trained

@@ -147,10 +147,10 @@ def test_noise_on_inputs_helps(after_400: Make, digits: Any) -> Hypothesis:
 
 
 def with_dropout() -> nn.Module:
-    """The network with half of its hidden units left out at a time."""
-    layers = [
-        part for layer in NETWORK() for part in ((layer, nn.Dropout(0.5)) if isinstance(layer, nn.ReLU) else (layer,))
-    ]
+    """Make the network with half of its hidden units left out at a time."""
+    layers: list[nn.Module] = []
+    for layer in NETWORK().children():
+        layers += [layer, nn.Dropout(0.5)] if isinstance(layer, nn.ReLU) else [layer]
     return nn.Sequential(*layers)
 
 

@@ -1,4 +1,4 @@
-"""What the report says about who reaches 100% accuracy first, each sentence as a claim of its own."""
+"""What the report says about who reaches 100% accuracy first, one claim per sentence."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Why the report expects sigmoid/L2 to be slow (part 2.1.5): its mechanism, looked at during training."""
+"""Why the report expects sigmoid/L2 to be slow (part 2.1.5): its mechanism, measured during training."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ AT_ONCE, EVERY, FEWEST = 512, 50, 20
 
 
 def slope_among_wrong(error: NDArray[np.float64], returned: NDArray[np.float64]) -> float:
-    """Least-squares slope of what is sent back in the error, over the examples more than 1/2 off."""
+    """Return the least-squares slope of the returned gradient against the error, over examples off by more than 1/2."""
     wrong = error > 0.5
     if wrong.sum() < FEWEST or np.ptp(error[wrong]) == 0:
         return float("nan")
@@ -23,14 +23,14 @@ def slope_among_wrong(error: NDArray[np.float64], returned: NDArray[np.float64])
 
 
 def slopes(condition: Condition, seed: int, replicas: int) -> NDArray[np.float64]:
-    """One slope a replica, over all its examples at every 50th update."""
+    """Return one slope per replica, over all its examples at every 50th update."""
     import torch
 
     from lossact import record_snapshots
     from lossact.models import MLP
 
     assert isinstance(condition.network, MLPConfig)
-    found: list[float] = []
+    fitted: list[float] = []
     network = MLP(condition.network, (4, 4))
     names = {name: tensor.shape for name, tensor in network.state_dict().items()}
 
@@ -53,9 +53,9 @@ def slopes(condition: Condition, seed: int, replicas: int) -> NDArray[np.float64
             p, y = torch.sigmoid(z), labels.unsqueeze(1)
             error = (p - y).abs()
             returned = 2 * error * p * (1 - p)
-        errors, gradients = (one.double().flatten(1).numpy() for one in (error, returned))
-        found += [slope_among_wrong(*pair) for pair in zip(errors, gradients, strict=True)]
-    return np.array(found)
+        errors, gradients = (tensor.double().flatten(1).numpy() for tensor in (error, returned))
+        fitted += [slope_among_wrong(*pair) for pair in zip(errors, gradients, strict=True)]
+    return np.array(fitted)
 
 
 @pytest.mark.claim(

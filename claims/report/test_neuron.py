@@ -86,12 +86,12 @@ def test_a2_only_l2_vanishes() -> Hypothesis:
         import torch
 
         size = torch.linspace(30, 300, 271, dtype=torch.float64)
-        found = []
+        differences = []
         for pair, slope in ((SIGMOID_L2, -1), (SIGMOID_CE, 0)):
             for side, target in ((1, 0.0), (-1, 1.0)):
                 gradient = neuron(pair).gradient_b(scalar(0), side * size, scalar(1), scalar(target))
-                found.append(gradient.abs().log().diff() - slope)
-        return torch.cat(found)
+                differences.append(gradient.abs().log().diff() - slope)
+        return torch.cat(differences)
 
     return exact("d ln|grad| / d|z| is -1 with L2 and 0 with cross-entropy", deviations=deviations, tolerance=1e-10)
 
@@ -108,15 +108,15 @@ def test_a3_only_cross_entropy_grows_with_the_error() -> Hypothesis:
     def deviations() -> "Tensor":
         import torch
 
-        found = []
+        differences = []
         z = torch.linspace(-40, 40, 4001, dtype=torch.float64)
         for side, target in ((1, 0.0), (-1, 1.0)):
             error, right = torch.sigmoid(side * z), torch.sigmoid(-side * z)
             l2 = neuron(SIGMOID_L2).gradient_b(scalar(0), z, scalar(1), scalar(target)).abs()
             cross_entropy = neuron(SIGMOID_CE).gradient_b(scalar(0), z, scalar(1), scalar(target)).abs()
             beyond_the_peak = (l2 - 8 / 27).clamp(min=0)
-            found += [l2 - 2 * error**2 * right, cross_entropy - error, beyond_the_peak, l2[(1 - error) < 1e-13]]
-        return torch.cat(found)
+            differences += [l2 - 2 * error**2 * right, cross_entropy - error, beyond_the_peak, l2[(1 - error) < 1e-13]]
+        return torch.cat(differences)
 
     statement = "|dCE/dz| = e, |dL2/dz| = 2 e^2 (1 - e) <= 8/27, and 0 where e = 1"
     return exact(statement, deviations=deviations, tolerance=1e-12)
@@ -132,7 +132,7 @@ def test_a4_relu_l2_is_linear() -> Hypothesis:
 
         w, b, x, y = random_points()
         active = w * x + b > 0
-        w, b, x, y = (one[active] for one in (w, b, x, y))
+        w, b, x, y = (tensor[active] for tensor in (w, b, x, y))
         error = w * x + b - y
         return autograd(RELU_L2, w, b, x, y)[1] - 2 * error
 

@@ -15,7 +15,7 @@ from lossact.conditions import BaseCondition
 from lossact.errors import ClaimError, InputError
 from lossact.experiment import Experiment
 from lossact.stats import Comparison, Decider, Outcome
-from lossact.storage import FEWEST_EQUAL_RUNS, Store, Trials
+from lossact.storage import FEWEST_COPIES, FEWEST_EQUAL_RUNS, Store, Trials
 
 ALPHA = 0.025
 DELTA = 0.1
@@ -143,12 +143,19 @@ def _check_start(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) 
 
 
 def check_replicas_differ(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) -> None:
-    """Raise ClaimError where the replicas of a condition are one run, whose verdict would be that of a single run."""
-    for condition, own in zip(conditions, trials, strict=True):
-        if own.are_one_run and not condition.equal_steps:
+    """Raise ClaimError where the replicas of a condition are one run, or copies of a few: they are no evidence."""
+    for condition, outcomes in zip(conditions, trials, strict=True):
+        if condition.equal_steps:
+            continue
+        if outcomes.are_one_run:
             raise ClaimError(
                 f"{condition}: the first {FEWEST_EQUAL_RUNS} replicas computed exactly the same, so they are one run "
                 f"that ignores its seed; {condition.seed_advice}"
+            )
+        if len(outcomes) >= FEWEST_EQUAL_RUNS and outcomes.n_copies >= FEWEST_COPIES:
+            raise ClaimError(
+                f"{condition}: {outcomes.n_copies} of {len(outcomes)} replicas computed exactly what another one did, "
+                f"so they are copies of few runs; {condition.seed_advice}"
             )
 
 

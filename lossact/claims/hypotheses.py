@@ -110,7 +110,7 @@ def check_targets(conditions: Sequence[BaseCondition]) -> None:
 
 
 def check_sequence(of: Sequence[BaseCondition]) -> None:
-    """Raise ClaimError where one condition stands for a sequence of them."""
+    """Raise ClaimError where a single condition was given instead of a sequence."""
     if isinstance(of, BaseCondition):
         raise ClaimError(f"of={of} must be a sequence of conditions; try of=[{of}]")
 
@@ -126,7 +126,7 @@ def other_conditions(condition: BaseCondition, of: Sequence[BaseCondition]) -> t
 
 
 def as_numbers(returned: ArrayLike, name: str) -> NDArray[np.float64]:
-    """Return what a user's function returned as an array of numbers of any shape.
+    """Return what a user's function returned as an array of numbers of any shape; masked entries are NaN.
 
     Raises:
         ClaimError: it is something else.
@@ -136,7 +136,10 @@ def as_numbers(returned: ArrayLike, name: str) -> NDArray[np.float64]:
     numbers = np.asarray(returned)
     if numbers.dtype.kind not in "biuf":
         raise ClaimError(f"{name} is {returned!r}; return numbers, NaN where there is none")
-    return numbers.astype(np.float64)
+    numbers = numbers.astype(np.float64)
+    if isinstance(returned, np.ma.MaskedArray):
+        numbers[np.ma.getmaskarray(returned)] = np.nan
+    return numbers
 
 
 def check_comparable(conditions: Sequence[BaseCondition], *, at_least: int = 2) -> None:

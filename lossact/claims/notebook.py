@@ -15,7 +15,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM = 460, 170, 44, 30
 def verdict_html(
     verdict: str, text: str, warnings: Sequence[str], conditions: Sequence[ConditionSummary], *, budget: int | None
 ) -> str:
-    """Render a verdict as HTML that stands alone, without scripts and without anything to load.
+    """Render a verdict as self-contained HTML, without scripts or external files.
 
     Args:
         verdict: "supported", "refuted" or "inconclusive".

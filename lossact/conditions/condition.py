@@ -132,6 +132,7 @@ class Condition(BaseCondition):
         if self.target is None and not self.measures:
             object.__setattr__(self, "target", FULL_ACCURACY)
         for field_name, kinds in (
+            ("network", (MLPConfig, CNNConfig, ModuleFactory)),
             ("optimizer", (SGD, Adam, AdamW, TorchOptimizer, Partition)),
             ("data", DATA),
             *([] if self.target is None else [("target", (Target,))]),
@@ -141,8 +142,7 @@ class Condition(BaseCondition):
                 raise InputError(
                     f"{field_name}={value!r} has no threshold; write {type(value).__name__}(...).at_least(0.9)"
                 )
-            subclassed = isinstance(value, RuleBasedOptimizer) and type(value) not in kinds
-            if subclassed or not isinstance(value, kinds):
+            if type(value) not in kinds:  # of a subclass, methods of its own would not be used, nor be in the key
                 raise InputError(f"{field_name}={value!r} must be one of {', '.join(k.__name__ for k in kinds)}")
         self.optimizer.check_schedules(self.budget)
         if isinstance(self.average, SWA) and self.average.start + self.average.every > self.budget:

@@ -73,6 +73,15 @@ class Measure(ABC):
         return self.name if self.split in {"", "training"} else f"{self.split} {self.name}"
 
 
+def check_measure_class(name: str, measure: Measure) -> None:
+    """Raise InputError where a measure's class is not one of lossact's, for its methods would not be used."""
+    if not type(measure).__module__.startswith("lossact."):
+        raise InputError(
+            f"{name}={measure!r} is of a class of your own, whose methods would not be used; take Metric(f) with a "
+            "function f(outputs, targets)"
+        )
+
+
 @checked_arguments
 @dataclass(frozen=True)
 class Target:
@@ -95,6 +104,7 @@ class Target:
     def __post_init__(self) -> None:
         if not isinstance(self.measure, Measure):
             raise InputError(f"measure={self.measure!r} must be Accuracy, Loss or Metric; try Accuracy().at_least(0.9)")
+        check_measure_class("measure", self.measure)
         check_one_side(self.at_least, self.at_most)
         self.measure.check_threshold("at_least" if self.at_most is None else "at_most", self.threshold)
         if self.measure.split not in TARGET_SPLITS:

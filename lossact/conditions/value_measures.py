@@ -6,7 +6,7 @@ from typing import Any
 
 from lossact.checks import check_choice, check_count, check_signature, checked_arguments
 from lossact.conditions.frozen_mapping import FrozenMapping
-from lossact.conditions.measures import Measure
+from lossact.conditions.measures import Measure, check_measure_class
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint
 
@@ -103,6 +103,7 @@ def checked_measures(measures: Any) -> FrozenMapping:
             )
         if not isinstance(measure, Measure) or (isinstance(measure, Best) and isinstance(measure.measure, str)):
             raise InputError(f"measures[{name!r}]={measure!r} must be Accuracy, Loss, Metric, OfNetwork or Best of one")
+        check_measure_class(f"measures[{name!r}]", measure)
     return FrozenMapping(measures)
 
 

@@ -1,4 +1,4 @@
-"""Data sets: generated per replica, read from .npy files once, or anybody's arrays."""
+"""Data sets: generated per replica, read from .npy files, or given as arrays."""
 
 from lossact.data.arrays import Arrays, GeneratedData
 from lossact.data.dataset import Dataset

@@ -1,4 +1,4 @@
-"""Anybody's examples: fixed arrays, or a function that draws them for each replica."""
+"""Examples of the user's: fixed arrays, or a function that draws them for each replica."""
 
 import hashlib
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from lossact.fingerprint import fingerprint
 @checked_arguments
 @dataclass(frozen=True)
 class Arrays(DataSource):
-    """One fixed set of examples; every replica trains on it, only its initial weights and its batches are its own.
+    """Train every replica on one fixed set of examples; only initial weights and batches differ between replicas.
 
     Args:
         inputs: (n, ...) array or tensor; integers stay integers, all else becomes the setting's floating type. For a
@@ -42,12 +42,12 @@ class Arrays(DataSource):
     per_replica: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        one = checked_dataset(self.inputs, self.targets, self.validation, self.test, name="data")
+        dataset = checked_dataset(self.inputs, self.targets, self.validation, self.test, name="data")
         digest = hashlib.sha256()
-        for split, part in (("", one), ("", one.validation), ("test", one.test)):
+        for split, part in (("", dataset), ("", dataset.validation), ("test", dataset.test)):
             for array in () if part is None else (*input_arrays(part.inputs), part.targets):
                 digest.update(f"{split}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
-        object.__setattr__(self, "_set", one)
+        object.__setattr__(self, "_set", dataset)
         object.__setattr__(self, "digest", digest.hexdigest())
 
     @classmethod
@@ -75,11 +75,11 @@ class Arrays(DataSource):
         return cls(*read_dataset(dataset, columns, "training"), **held_out)
 
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """The same set every time; `generator` is not used."""
+        """Return the same set every time; `generator` is not used."""
         return self._set
 
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
+        """Return everything that decides an outcome, for the store's key."""
         return {"kind": "examples", "sha256": self.digest}
 
     def __str__(self) -> str:
@@ -89,7 +89,7 @@ class Arrays(DataSource):
 @checked_arguments
 @dataclass(frozen=True)
 class GeneratedData(DataSource):
-    """Examples that a function draws, fresh for every replica.
+    """Draw fresh examples for every replica by a function.
 
     Attributes:
         draw: numpy.random.Generator -> (inputs, targets), or (inputs, targets, (inputs, targets) for validation);
@@ -112,18 +112,18 @@ class GeneratedData(DataSource):
         return True
 
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """One set drawn from `generator`.
+        """Draw one set from `generator`.
 
         Raises:
-            DataError: the function returned something else than examples.
+            DataError: the function did not return examples.
         """
-        found = self.draw(generator)
-        if not isinstance(found, (tuple, list)) or len(found) not in (2, 3):
-            raise DataError(f"{self} returned {type(found).__name__}; return (inputs, targets), or with validation")
-        return checked_dataset(*found, name=str(self))
+        drawn = self.draw(generator)
+        if not isinstance(drawn, (tuple, list)) or len(drawn) not in (2, 3):
+            raise DataError(f"{self} returned {type(drawn).__name__}; return (inputs, targets), or with validation")
+        return checked_dataset(*drawn, name=str(self))
 
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
+        """Return everything that decides an outcome, for the store's key."""
         return {"kind": "drawn", **fingerprint(self.draw, "data")}
 
     def __str__(self) -> str:

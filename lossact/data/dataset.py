@@ -1,4 +1,4 @@
-"""The value every data source yields."""
+"""The examples that every data source yields."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from lossact.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Inputs with one target each.
+    """Hold inputs with one target each.
 
     Attributes:
         inputs: (n, ...); images are (n, height, width) float64. A network of several inputs has a tuple or dict of
             arrays.
         targets: (n, ...); (n,) float64 in {0, 1} for a network with one logit.
-        validation: examples that are only measured while training goes on, or None.
-        test: examples that are only measured at the end, or None.
+        validation: held-out examples, which are measured and not learned, or None.
+        test: further ones, which are measured at the end alone, or None.
     """
 
     inputs: Any
@@ -32,7 +32,7 @@ class Dataset:
 
 
 def checked_dataset(inputs: Any, targets: Any, validation: Any = None, test: Any = None, *, name: str) -> Dataset:
-    """A set of anybody's arrays: integers stay integers, all else becomes float64.
+    """Return a dataset of the given arrays: integers stay integers, everything else becomes float64.
 
     Args:
         inputs, targets: arrays of equal length.
@@ -58,11 +58,11 @@ def _held_out(pair: Any, training: Dataset, split: str, name: str) -> Dataset:
         raise DataError(f"{name}: {split} must be a pair (inputs, targets)")
     held_out = checked_dataset(*pair, name=f"{name}: {split}")
     pairs = zip(input_arrays(training.inputs), input_arrays(held_out.inputs), strict=True)
-    for what, one, other in (*(("inputs", *pair) for pair in pairs), ("targets", training.targets, held_out.targets)):
-        if one.shape[1:] != other.shape[1:] or one.dtype != other.dtype:
+    for what, array, other in (*(("inputs", *pair) for pair in pairs), ("targets", training.targets, held_out.targets)):
+        if array.shape[1:] != other.shape[1:] or array.dtype != other.dtype:
             raise DataError(
                 f"{name}: {split} {what} are {other.dtype} of shape {other.shape[1:]} each, those of training "
-                f"{one.dtype} of shape {one.shape[1:]}; make them alike"
+                f"{array.dtype} of shape {array.shape[1:]}; make them alike"
             )
     return held_out
 
@@ -88,11 +88,13 @@ def _checked_inputs(inputs: Any, n_targets: int, name: str) -> Any:
 
 
 def _numbers(array: Any, name: str) -> NDArray[Any]:
+    if np.ma.is_masked(array):
+        raise DataError(f"{name} are masked in part; leave those examples out")
     if hasattr(array, "detach"):
         array = array.detach().cpu().numpy()
-    found = np.asarray(array)
-    if found.dtype.kind not in "buif":
-        raise DataError(f"{name} have dtype {found.dtype}; numbers are needed")
-    if not np.isfinite(found).all():
+    numbers = np.asarray(array)
+    if numbers.dtype.kind not in "buif":
+        raise DataError(f"{name} have dtype {numbers.dtype}; numbers are needed")
+    if not np.isfinite(numbers).all():
         raise DataError(f"{name} hold inf or NaN; leave those examples out")
-    return found.astype(np.int64 if found.dtype.kind in "ui" else np.float64)
+    return numbers.astype(np.int64 if numbers.dtype.kind in "ui" else np.float64)

@@ -18,7 +18,7 @@ from lossact.errors import DataError
 @checked_arguments
 @dataclass(frozen=True)
 class ImageFiles(DataSource):
-    """Images and labels from .npy files; every replica trains on them, only its initial weights are its own.
+    """Train every replica on images and labels from .npy files; only initial weights differ between replicas.
 
     The files are read, and checked, when the object is made. Two sets are equal where their arrays are, wherever
     the files lie.
@@ -70,7 +70,7 @@ class ImageFiles(DataSource):
     def in_directory(
         cls, directory: Path | str, stem: str, *, image_shape: tuple[int, int] | None = None
     ) -> "ImageFiles":
-        """The pair `<stem>_imgs.npy` and `<stem>_labs.npy` in `directory`."""
+        """Read the pair `<stem>_imgs.npy` and `<stem>_labs.npy` in `directory`."""
         folder = Path(directory)
         return cls(folder / f"{stem}_imgs.npy", folder / f"{stem}_labs.npy", image_shape)
 
@@ -79,11 +79,11 @@ class ImageFiles(DataSource):
         return len(self._set)
 
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """The same set every time; `generator` is not used."""
+        """Return the same set every time; `generator` is not used."""
         return self._set
 
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key: the arrays, not where they lie."""
+        """Return everything that decides an outcome, for the store's key: the arrays, not their paths."""
         return {"kind": "arrays", "sha256": self.digest}
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Binary images of an upright bar beside a square: which of the two stands on the right?"""
+"""Binary images of an upright bar beside a square; the label says which is on the right."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ SIDE = 16
 @checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class LineImages(DataSource):
-    """A fresh set of 16x16 images for every replica, half of them labelled 1: the bar stands right of the square.
+    """Draw fresh 16x16 images for every replica; in half of them, labelled 1, the bar is right of the square.
 
     The bar is 2 to 4 wide and 10 to 14 high; the square has an odd side of 1 to 11 and is cut at the image's edge.
     They do not overlap.
@@ -36,7 +36,7 @@ class LineImages(DataSource):
             raise InputError(f"n_images={self.n_images} must be even, one half for each label; try {self.n_images + 1}")
 
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """One set drawn from `generator`: images with the bar on the right first."""
+        """Draw one set from `generator`, images with the bar on the right first."""
         n = self.n_images
         right = np.arange(n) < n // 2
         width = generator.integers(2, 5, n)
@@ -62,7 +62,7 @@ class LineImages(DataSource):
         return Dataset((bar | square).astype(np.float64), right.astype(np.float64))
 
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
+        """Return everything that decides an outcome, for the store's key."""
         return {"kind": "line_images", **asdict(self)}
 
     def __str__(self) -> str:

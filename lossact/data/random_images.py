@@ -1,4 +1,4 @@
-"""Binary images of fair coin tosses, with labels that have nothing to do with them."""
+"""Binary images of fair coin tosses, with independent labels."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from lossact.data.source import DataSource
 @checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class RandomImages(DataSource):
-    """A fresh set of random images for every replica: the task is to memorise it.
+    """Draw fresh random images for every replica, to be memorised.
 
     Attributes:
         n_images: images in a set, >= 1.
@@ -39,13 +39,13 @@ class RandomImages(DataSource):
         return (self.height, self.width)
 
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """One set drawn from `generator`: pixels first, then labels."""
+        """Draw one set from `generator`, pixels before labels."""
         pixels = generator.integers(0, 2, size=(self.n_images, self.height, self.width))
         labels = generator.random(self.n_images) < self.label_rate
         return Dataset(pixels.astype(np.float64), labels.astype(np.float64))
 
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
+        """Return everything that decides an outcome, for the store's key."""
         return {"kind": "random_images", **asdict(self)}
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What every data source is."""
+"""The base class of data sources."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ from lossact.data.dataset import Dataset
 
 
 class DataSource(ABC):
-    """Examples to train on, fresh per replica or fixed.
+    """Give examples to train on, fresh for each replica or fixed.
 
     RandomImages, LineImages, ImageFiles, Arrays, SavedArrays or GeneratedData; NoisyLabels or Subset of one of them.
 
@@ -31,7 +31,7 @@ class DataSource(ABC):
 
     @abstractmethod
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """One set."""
+        """Draw one set from `generator`, or return the fixed one."""
 
     def sample_test(self, generator: np.random.Generator) -> Dataset:
         """Draw a set of test examples."""
@@ -39,4 +39,4 @@ class DataSource(ABC):
 
     @abstractmethod
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
+        """Return everything that decides an outcome, for the store's key."""

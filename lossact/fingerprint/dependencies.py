@@ -118,9 +118,11 @@ class Dependencies:
     def _runs_as_script_with_effects(self, file: Path) -> bool:
         script = sys.modules.get("__main__")
         guarded = [
-            one for one in self._kept(file) if isinstance(one.node, ast.If) and "__main__" in ast.dump(one.node.test)
+            statement
+            for statement in self._kept(file)
+            if isinstance(statement.node, ast.If) and "__main__" in ast.dump(statement.node.test)
         ]
-        return bool(guarded) and not all(one.optional for one in guarded) and file_of_module(script) == file
+        return bool(guarded) and not all(statement.optional for statement in guarded) and file_of_module(script) == file
 
 
 def _module_named(target: ast.expr, module: ModuleType | None) -> ModuleType | None:

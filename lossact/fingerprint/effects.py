@@ -1,4 +1,4 @@
-"""Whether code that runs at import may change what training does, as far as its syntax shows."""
+"""Decide from syntax whether code that runs at import may change training."""
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping

@@ -130,8 +130,12 @@ def edited(path: Path) -> InputError:
 def digest_of(statements: Iterable[Statement]) -> str:
     """Return the digest of statements; the order of imports without effect does not count."""
     statements = list(statements)
-    imports = sorted(tree_digest(one.node) for one in statements if one.is_import and one.optional)
-    others = [tree_digest(one.node) for one in statements if not (one.is_import and one.optional)]
+    imports = sorted(
+        tree_digest(statement.node) for statement in statements if statement.is_import and statement.optional
+    )
+    others = [
+        tree_digest(statement.node) for statement in statements if not (statement.is_import and statement.optional)
+    ]
     return hashlib.sha256(repr((imports, others)).encode()).hexdigest()
 
 

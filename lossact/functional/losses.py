@@ -75,7 +75,7 @@ def cross_entropy_derivative(output: Tensor, target: Tensor) -> Tensor:
 
 
 def hinge(output: Tensor, target: Tensor) -> Tensor:
-    """Return max(0, 1 - (2 y - 1) p); p is the score, and targets 0 and 1 stand for -1 and 1.
+    """Return max(0, 1 - (2 y - 1) p); p is the score; targets 0 and 1 are read as -1 and 1.
 
     >>> hinge(torch.tensor([2.0, 0.5, -0.5]), torch.tensor([1.0, 1.0, 0.0]))
     tensor([0.0000, 0.5000, 0.5000])

@@ -1,4 +1,4 @@
-"""What a built-in network is, without torch: its shape, its activation and how its weights start."""
+"""Describe built-in networks without torch: shape, activation and initial weights."""
 
 import math
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ ACTIVATION_NAMES = ("gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus",
 def glorot(
     shapes: dict[str, tuple[int, ...]], generator: np.random.Generator, *, scale: float = 1.0
 ) -> dict[str, NDArray[np.float64]]:
-    """Weights normal with variance 2 / (fan_in + fan_out), times `scale` squared; biases 0.
+    """Draw normal weights of variance scale^2 * 2 / (fan_in + fan_out); biases are 0.
 
     The draws depend on the shapes alone, so networks that differ in activation start from the same weights.
 
@@ -40,7 +40,7 @@ def glorot(
 
 
 class NetworkConfig(ABC):
-    """What a network is, and how its replicas are trained together: MLPConfig, CNNConfig or ModuleFactory.
+    """Describe a network, and how its replicas are trained together: MLPConfig, CNNConfig or ModuleFactory.
 
     Attributes:
         block: replicas that are trained and stored together.
@@ -54,7 +54,7 @@ class NetworkConfig(ABC):
 
     @abstractmethod
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
+        """Return everything that decides an outcome, for the store's key."""
 
 
 @checked_arguments
@@ -84,13 +84,13 @@ class MLPConfig(NetworkConfig):
     def initial_parameters(
         self, image_shape: tuple[int, ...], generator: np.random.Generator
     ) -> dict[str, NDArray[np.float64]]:
-        """Glorot's weights, by the names of the MLP module's state_dict, in its order."""
+        """Draw Glorot's weights, named and ordered as in the MLP module's state_dict."""
         features = math.prod(image_shape)
         shapes: dict[str, tuple[int, ...]] = {"hidden": (self.hidden, features), "output": (1, self.hidden)}
         return glorot(shapes, generator, scale=self.initial_scale)
 
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
+        """Return everything that decides an outcome, for the store's key."""
         return {"kind": "mlp", **asdict(self)}
 
     def __str__(self) -> str:
@@ -128,7 +128,7 @@ class CNNConfig(NetworkConfig):
         check_number("initial_scale", self.initial_scale, above=0, hint=1.0)
 
     def feature_shape(self, image_shape: tuple[int, int]) -> tuple[int, int, int]:
-        """(channels, height, width) after the second convolution.
+        """Return (channels, height, width) after the second convolution.
 
         Raises:
             InputError: the images are smaller than both windows need.
@@ -144,7 +144,7 @@ class CNNConfig(NetworkConfig):
     def initial_parameters(
         self, image_shape: tuple[int, int], generator: np.random.Generator
     ) -> dict[str, NDArray[np.float64]]:
-        """Glorot's weights, by the names of the CNN module's state_dict, in its order."""
+        """Draw Glorot's weights, named and ordered as in the CNN module's state_dict."""
         first, second = self.channels
         shapes: dict[str, tuple[int, ...]] = {
             "first": (first, 1, self.kernel, self.kernel),
@@ -154,7 +154,7 @@ class CNNConfig(NetworkConfig):
         return glorot(shapes, generator, scale=self.initial_scale)
 
     def content(self) -> dict[str, Any]:
-        """What decides an outcome, for the store's key."""
+        """Return everything that decides an outcome, for the store's key."""
         return {"kind": "cnn", **asdict(self)}
 
     def __str__(self) -> str:

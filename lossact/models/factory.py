@@ -1,4 +1,4 @@
-"""Anybody's nn.Module, as a function that makes one."""
+"""A user's nn.Module, given by the function that makes it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from lossact.models.config import NetworkConfig
 
 @dataclass(frozen=True)
 class ModuleFactory(NetworkConfig):
-    """Makes networks of one shape, each with initial weights of its own.
+    """Make networks of one shape, each with different initial weights.
 
     Attributes:
         make: () -> nn.Module that maps (batch, height, width) images to (batch,) logits. Called under the replica's

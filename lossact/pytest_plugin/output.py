@@ -81,7 +81,7 @@ def _write_report(path: Path, *, results: Sequence[ClaimResult], conditions: Con
 
 @contextmanager
 def collect_warnings(notes: list[str]) -> Iterator[None]:
-    """Turn warnings into notes for the end of the run, whatever pytest's warning filters say."""
+    """Turn warnings into notes at the end of the run, regardless of pytest's warning filters."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")  # only lossact's own, UserWarning, become notes
         yield

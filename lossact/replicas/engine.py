@@ -77,7 +77,7 @@ class ReplicaState:
         return cls(parameters, rule.start(parameters), flags, flags.clone())
 
     def to(self, device: torch.device) -> None:
-        """Move everything there."""
+        """Move all tensors to a device."""
         for name, tensor in vars(self).items():
             setattr(self, name, tensor.to(device))
 

@@ -186,10 +186,10 @@ def _values(
         raise InputError(
             "no step was recorded by all runs; choose a step with at=..., which compares those that have it"
         )
-    found = {name: each.values_at(step) for name, each in conditions.items()}
-    values = {name: each for name, each in found.items() if each is not None}
+    at_step = {name: each.values_at(step) for name, each in conditions.items()}
+    values = {name: each for name, each in at_step.items() if each is not None}
     left_out = []
-    for name in found.keys() - values.keys():
+    for name in at_step.keys() - values.keys():
         recorded = conditions[name].common_steps()
         below, above = recorded[recorded < step], recorded[recorded > step]
         near = [str(steps) for steps in (*below[-1:], *above[:1])]

@@ -123,7 +123,7 @@ def runs_in_order(conditions: Sequence[StoredCondition]) -> tuple[int, int]:
 
 
 def _solid(k: int) -> dict[str, Any]:
-    """Return the look of a series that has axes of its own."""
+    """Return the style of a series on separate axes."""
     return series_look(k) | {"linestyle": "-"}
 
 

@@ -26,7 +26,7 @@ STYLE: Any = {
 
 
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
-    """Make a function draw in the house's style, whatever the user's matplotlib is set to."""
+    """Make a function draw in lossact's style, regardless of the user's matplotlib settings."""
 
     @wraps(draw)
     def in_style(*args: P.args, **kwargs: P.kwargs) -> T:

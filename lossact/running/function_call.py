@@ -16,7 +16,7 @@ from lossact.conditions.value_measures import STEPS
 from lossact.errors import InputError
 from lossact.replicas.random_streams import rng_state
 from lossact.running.outcome import ReplicaOutcome
-from lossact.running.run_digest import NO_EVIDENCE, is_informative, run_digest
+from lossact.running.run_digest import MANY_VALUES, NO_EVIDENCE, is_informative, run_digest
 
 READS_EVERYTHING = {"locals", "vars", "eval", "exec"}  # calls that see a parameter without naming it
 
@@ -43,14 +43,20 @@ def call_function(condition: FunctionCondition, seed: int) -> ReplicaOutcome:
     steps, diverged, curve = _read(condition, returned)
     if values:
         diverged = diverged or not all(map(np.isfinite, values.values()))
-        digest = run_digest(steps, curve, sorted(values.items()), sorted(drawn.items()))
+        digest = _digest_of_draws(drawn) if drawn else run_digest(steps, curve, sorted(values.items()))
         return ReplicaOutcome(steps, diverged, digest, values)
     if is_informative(curve):
-        return ReplicaOutcome(steps, diverged, run_digest(curve))
+        return ReplicaOutcome(steps, diverged, run_digest(curve, is_unique=is_informative(curve, MANY_VALUES)))
     if reads_seed(condition.train) and steps is None:
         # The function may have used its seed with a generator of its own, and runs that never arrive look alike.
         return ReplicaOutcome(steps, diverged, NO_EVIDENCE)
-    return ReplicaOutcome(steps, diverged, run_digest(steps, diverged, curve, sorted(drawn.items())))
+    digest = _digest_of_draws(drawn) if drawn else run_digest(steps, diverged, curve)
+    return ReplicaOutcome(steps, diverged, digest)
+
+
+def _digest_of_draws(drawn: Mapping[str, str]) -> int:
+    """Digest the states in which a run left the generators of the process; Trials compare the outcome besides."""
+    return run_digest(sorted(drawn.items()), is_unique=True)
 
 
 def _read_values(condition: FunctionCondition, returned: Any) -> tuple[Any, dict[str, float]]:
@@ -70,7 +76,7 @@ def _read_values(condition: FunctionCondition, returned: Any) -> tuple[Any, dict
     values = {}
     for name in condition.measures:
         number = np.asarray(_as_float(_on_cpu(returned[name])))
-        if number.shape != () or number.dtype.kind not in "buif":
+        if number.shape != () or number.dtype.kind not in "buif" or np.ma.is_masked(returned[name]):
             raise InputError(f"{condition}: train returned {returned[name]!r} as {name!r}; return one number")
         values[name] = float(number)
     return returned.get(STEPS), values
@@ -130,7 +136,7 @@ def _read(condition: FunctionCondition, returned: Any) -> tuple[int | None, bool
         curve = np.asarray(_as_float(values))
     except (TypeError, ValueError) as error:
         raise InputError(f"{described}; return updates, or a curve of numbers ({error})") from None
-    if curve.dtype.kind not in "buif" or curve.ndim > 1:
+    if curve.dtype.kind not in "buif" or curve.ndim > 1 or np.ma.is_masked(returned):
         raise InputError(f"{described}; return updates (an integer or None), or a curve of numbers")
     if curve.ndim == 0:
         if curve.dtype.kind not in "ui" or not 0 <= int(curve) <= condition.budget:

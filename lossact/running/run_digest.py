@@ -7,33 +7,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 NO_EVIDENCE = 0  # the digest of a run that says nothing about whether another run is the same
-ENOUGH_VALUES = 3  # distinct finite numbers of a curve, from which on equal curves are no coincidence
+ENOUGH_VALUES = 3  # distinct finite numbers of a curve, from which on equal curves of 8 runs are no coincidence
+MANY_VALUES = 10  # and those of any two runs
 
 
-def run_digest(*parts: Any) -> int:
+def run_digest(*parts: Any, is_unique: bool = False) -> int:
     """Digest what a run computed.
 
     Args:
         parts: arrays, bytes, numbers and text, in a fixed order.
+        is_unique: whether another run could not have the same content by chance.
 
     Returns:
-        a signed 64-bit integer, equal for equal content and never NO_EVIDENCE.
+        a signed 64-bit integer, equal for equal content and never NO_EVIDENCE; odd where it is unique.
     """
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
         content = part.tobytes() if isinstance(part, np.ndarray) else part
         digest.update(content if isinstance(content, bytes) else repr(content).encode())
         digest.update(b"\0")
-    return int.from_bytes(digest.digest(), signed=True) or 1
+    number = int.from_bytes(digest.digest(), signed=True)
+    return number | 1 if is_unique else number & ~1 or 2
 
 
-def is_informative(curve: NDArray[Any]) -> bool:
+def is_informative(curve: NDArray[Any], enough: int = ENOUGH_VALUES) -> bool:
     """Return whether a curve has so many distinct values that an equal one is the same run.
 
     Curves that stay where they begin, or that jump to infinity at once, are equal in runs that differ.
     """
     numbers = curve[np.isfinite(curve)]
-    return len(np.unique(numbers)) >= ENOUGH_VALUES
+    return len(np.unique(numbers)) >= enough
 
 
 def curve_digests(loss: NDArray[Any], metric: NDArray[Any], replicas: int) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
-"""Where the outcomes of training are kept: trials, the store that holds them, and the keys they are found by."""
+"""Keep the outcomes of training: trials, the store that holds them, and their keys."""
 
 from lossact.storage.store import Store
-from lossact.storage.trials import FEWEST_EQUAL_RUNS, Curves, Trial, Trials
+from lossact.storage.trials import FEWEST_COPIES, FEWEST_EQUAL_RUNS, Curves, Trial, Trials
 
-__all__ = ["FEWEST_EQUAL_RUNS", "Curves", "Store", "Trial", "Trials"]
+__all__ = ["FEWEST_COPIES", "FEWEST_EQUAL_RUNS", "Curves", "Store", "Trial", "Trials"]

@@ -27,14 +27,14 @@ SQLITE_SUFFIXES = ("", "-wal", "-shm")  # SQLite's files, by what follows the na
 
 
 class Store:
-    """The trials of all experiments that used one directory. What it holds is never trained again.
+    """Keep the trials of all experiments that use one directory, so that none is trained twice.
 
-    Several processes may use it at once: writes are transactions, and `training` lets one of them train a key. A file
-    that is damaged is set aside with a warning, never deleted; rows that are not what was written are dropped with a
-    warning, and trained again.
+    Several processes may share it: writes are transactions, and `lock` lets only one process train a key. A damaged
+    file is set aside with a warning, never deleted; rows whose checksum is wrong are dropped with a warning and
+    trained again.
 
     Args:
-        directory: made where it is missing; None keeps everything in a temporary one that `close` removes.
+        directory: created if missing; None uses a temporary directory that `close` removes.
 
     Raises:
         StoreError: the directory or the file in it cannot be used; the methods raise it too.
@@ -45,19 +45,19 @@ class Store:
         self.directory = Path(self._temporary.name if self._temporary else directory or "").resolve()
         self._file = self.directory / "trials.sqlite"
         self._curves = CurveFiles(self.directory / "curves")
-        with self._told("cannot be opened", "give another directory, or none"):
+        with self._explain_errors("cannot be opened", "give another directory, or none"):
             (self.directory / "curves").mkdir(parents=True, exist_ok=True)
             (self.directory / "locks").mkdir(exist_ok=True)
             ignore = self.directory / ".gitignore"
             if not ignore.exists():
                 ignore.write_text("*\n")
-            # SQLite does not wait for its turn when the journal's form changes.
+            # While the journal mode changes, SQLite fails instead of waiting for other processes.
             with FileLock(self.directory / "locks" / "opening.lock"):
-                self._database = self._opened()
+                self._database = self._open()
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open(self) -> sqlite3.Connection:
         try:
-            return self._prepared(sqlite3.connect(self._file, timeout=60, isolation_level=None))
+            return self._prepare(sqlite3.connect(self._file, timeout=60, isolation_level=None))
         except sqlite3.DatabaseError as error:
             if _code(error) not in DAMAGE:
                 raise
@@ -67,24 +67,24 @@ class Store:
                 "held is trained again",
                 stacklevel=4,
             )
-        return self._prepared(sqlite3.connect(self._file, timeout=60, isolation_level=None))
+        return self._prepare(sqlite3.connect(self._file, timeout=60, isolation_level=None))
 
-    def _prepared(self, database: sqlite3.Connection) -> sqlite3.Connection:
-        """The database with its tables, checked."""
+    def _prepare(self, database: sqlite3.Connection) -> sqlite3.Connection:
+        """Check the database, and create or migrate its tables."""
         try:
             database.execute("PRAGMA journal_mode=WAL")
-            (found,) = database.execute("PRAGMA user_version").fetchone()
-            if found in MIGRATIONS:
-                database.executescript(f"BEGIN;{MIGRATIONS[found]}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
-            elif found != SCHEMA_VERSION:
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            if version in MIGRATIONS:
+                database.executescript(f"BEGIN;{MIGRATIONS[version]}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+            elif version != SCHEMA_VERSION:
                 raise StoreError(
-                    f"store {self.directory}: written in form {found}, this lossact reads form {SCHEMA_VERSION}; "
+                    f"store {self.directory}: written in form {version}, this lossact reads form {SCHEMA_VERSION}; "
                     "give another directory"
                 )
             (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
             if state != "ok":
                 raise _damage(str(state).partition("\n")[2] or state)
-        except UnicodeDecodeError as error:  # of what SQLite would say, where it quotes what is damaged
+        except UnicodeDecodeError as error:  # SQLite's message quotes the damaged bytes
             database.close()
             raise _damage(str(error)) from None
         except BaseException:
@@ -93,27 +93,29 @@ class Store:
         return database
 
     @contextmanager
-    def _told(self, what: str, way_out: str) -> Iterator[None]:
-        """Failures of the disk and of SQLite, in words."""
+    def _explain_errors(self, what: str, way_out: str) -> Iterator[None]:
+        """Turn errors of the disk and of SQLite into one StoreError."""
         try:
             yield
         except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
             raise StoreError(f"store {self.directory}: {what} ({error}); {way_out}") from None
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
-        with self._told("cannot be read", "run again, and what is damaged is set aside"):
+    def _explain_read_errors(self) -> Iterator[None]:
+        with self._explain_errors("cannot be read", "run again, and what is damaged is set aside"):
             yield
 
-    def _told_of_writing(self) -> AbstractContextManager[None]:
-        return self._told("cannot be written", "make room or give another directory; what it holds stays good")
+    def _explain_write_errors(self) -> AbstractContextManager[None]:
+        return self._explain_errors(
+            "cannot be written", "make room or give another directory; what it holds stays good"
+        )
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """A transaction."""
-        with self._told_of_writing():
+    def _write_transaction(self) -> Iterator[None]:
+        """Write in one transaction, which is rolled back where anything fails."""
+        with self._explain_write_errors():
             try:
-                if not self._file.exists():  # SQLite would write on into a file without a name
+                if not self._file.exists():  # SQLite would go on writing to the deleted file
                     raise FileNotFoundError(f"{self._file} was removed while this process used it")
                 self._database.execute("BEGIN IMMEDIATE")
                 yield
@@ -125,14 +127,14 @@ class Store:
 
     @property
     def temporary(self) -> bool:
-        """Whether everything is gone after `close`."""
+        """Whether `close` removes everything."""
         return self._temporary is not None
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """Hold the right to train a key; ends with the process at the latest."""
+        """Hold the lock under which a key is trained; it is released when the process ends, if not before."""
         lock = FileLock(self.directory / "locks" / f"{key}.lock")
-        with self._told("cannot be locked", "give another directory, or none"):
+        with self._explain_errors("cannot be locked", "give another directory, or none"):
             lock.acquire()
         try:
             yield
@@ -140,8 +142,8 @@ class Store:
             lock.release()
 
     def trials(self, key: str, budget: int, *, first: int | None = None) -> Trials:
-        """The longest gapless run of stored trials from replica 0 on, or as much of it as is asked for."""
-        rows = self._sound(TRIALS, key, first)
+        """Return the stored trials of replicas 0, 1, … up to the first one missing, at most `first` of them."""
+        rows = self._intact_rows(TRIALS, key, first)
         gapless = next((n for n, row in enumerate(rows) if row[0] != n), len(rows))
         columns: Rows = list(zip(*rows[:gapless], strict=True)) or [()] * 5
         reached = np.array([steps is not None for steps in columns[1]], dtype=bool)
@@ -155,80 +157,80 @@ class Store:
         )
 
     def _measures(self, key: str) -> list[tuple[str, str]]:
-        """Name and type of each value that trials of a key hold, in their order."""
-        with self._reading():
+        """Return the name and type of each measured value of a key's trials, in order."""
+        with self._explain_read_errors():
             row = self._database.execute("SELECT measures FROM experiments WHERE key = ?", (key,)).fetchone()
         return [] if row is None else [(str(name), str(dtype)) for name, dtype in json.loads(row[0])]
 
     def keys(self) -> list[str]:
-        """All keys that it holds something under, in order."""
-        with self._reading():
+        """Return all keys, sorted."""
+        with self._explain_read_errors():
             return [str(key) for (key,) in self._database.execute("SELECT key FROM experiments ORDER BY key")]
 
     def holds(self, key: str) -> bool:
-        """Whether anything is stored under a key."""
+        """Return whether anything is stored under a key."""
         return self._content(key) is not None
 
     def content(self, key: str) -> dict[str, Any]:
-        """What a key stands for.
+        """Return the content of which a key is the digest.
 
         Raises:
             StoreError: nothing is stored under it.
         """
-        found = self._content(key)
-        if found is None:
+        text = self._content(key)
+        if text is None:
             raise StoreError(f"store {self.directory}: holds nothing under key {key}")
-        content: dict[str, Any] = json.loads(found)
+        content: dict[str, Any] = json.loads(text)
         return content
 
     def _content(self, key: str) -> str | None:
-        with self._reading():
+        with self._explain_read_errors():
             row = self._database.execute("SELECT content FROM experiments WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
     def count(self) -> int:
-        """How many trials it holds."""
-        with self._reading():
+        """Return the number of stored trials."""
+        with self._explain_read_errors():
             (count,) = self._database.execute("SELECT count(*) FROM trials").fetchone()
         return int(count)
 
     def stored_blocks(self, key: str, block: int) -> set[int]:
-        """Indices of the blocks that are stored."""
-        return {replica // block for replica, *_ in self._sound(TRIALS, key)}
+        """Return the indices of the stored blocks."""
+        return {replica // block for replica, *_ in self._intact_rows(TRIALS, key)}
 
     def add(self, key: str, content: dict[str, Any], first_replica: int, trials: Trials, curves: Curves | None) -> None:
-        """Write a block whole: its curves first where any are given, then its trials in one transaction."""
+        """Store a whole block: first its curves, if any, then its trials in one transaction."""
         rows: Rows = [
             (first_replica + trial.replica, trial.steps_to_target, int(trial.diverged), int(digest), measured)
             for trial, digest, measured in zip(trials, trials.run_digests, pack_values(trials), strict=True)
         ]
         if curves is not None and len(curves):
-            with self._told_of_writing():  # before the transaction, for which other processes wait
+            with self._explain_write_errors():  # outside the transaction, which blocks other processes
                 self._curves.write(key, first_replica, curves)
-        with self._writing():
+        with self._write_transaction():
             experiment = self._experiment(key, content)
             measures = json.dumps([[name, values.dtype.name] for name, values in trials.values.items()])
             self._database.execute("UPDATE experiments SET measures = ? WHERE id = ?", (measures, experiment))
             self._insert(TRIALS, experiment, rows)
 
     def _insert(self, table: Table, experiment: int, rows: Rows) -> None:
-        """Rows of replicas that follow each other."""
+        """Insert the rows of consecutive replicas, and their checksum."""
         self._database.executemany(table.insert, [(experiment, *row) for row in rows])
         self._database.execute(
             "INSERT OR REPLACE INTO checksums VALUES (?, ?, ?, ?)", (experiment, rows[0][0], len(rows), _crc(rows))
         )
 
-    def _sound(self, table: Table, key: str, first: int | None = None) -> Rows:
-        """A key's first rows, or all, in the order of replicas, without those that are not what was written."""
-        with self._reading():
-            self._database.execute("BEGIN")  # both of the same moment
+    def _intact_rows(self, table: Table, key: str, first: int | None = None) -> Rows:
+        """Return a key's first rows, or all, by replica; drop those whose checksum is wrong."""
+        with self._explain_read_errors():
+            self._database.execute("BEGIN")  # rows and checksums of the same moment
             try:
                 rows, changed = self._rows(table, key, first)
             finally:
                 self._database.execute("COMMIT")
         if not changed:
             return rows
-        with self._writing():  # another process may have put it right meanwhile
+        with self._write_transaction():  # another process may have repaired them meanwhile
             rows, changed = self._rows(table, key, first)
             for low, high in changed:
                 self._database.execute(table.delete, (key, low, high))
@@ -247,14 +249,14 @@ class Store:
         return [row for row in rows if not any(low <= row[0] <= high for low, high in changed)]
 
     def _rows(self, table: Table, key: str, first: int | None) -> tuple[Rows, list[tuple[int, int]]]:
-        """Rows, and the replicas whose rows are not what was written; forms before 3 did not note what that was."""
+        """Return rows, and the ranges of replicas whose checksum is wrong; forms before 3 had no checksums."""
         rows: Rows = self._database.execute(table.select, (key, -1 if first is None else first)).fetchall()
         written = self._database.execute(
             "SELECT first_replica, replicas, crc32 FROM checksums JOIN experiments ON id = experiment WHERE key = ?",
             (key,),
         ).fetchall()
         changed: list[tuple[int, int]] = []
-        rows = [row for row in rows if isinstance(row[0], int)]  # what is damaged may be text
+        rows = [row for row in rows if isinstance(row[0], int)]  # damaged cells may be text
         replicas = [row[0] for row in rows]
         for low, count, crc in written:
             part = rows[bisect_left(replicas, low) : bisect_left(replicas, low + count)]
@@ -271,21 +273,21 @@ class Store:
         return int(experiment)
 
     def numbers(self, key: str, *, first: int) -> NDArray[np.float64]:
-        """The first stored numbers, NaN where a replica cannot tell."""
-        rows = self._sound(STATISTICS_TABLE, key, first)
+        """Return the first stored numbers, NaN where a replica has none."""
+        rows = self._intact_rows(STATISTICS_TABLE, key, first)
         return np.array([np.nan if value is None else value for _, value in rows], dtype=np.float64)
 
     def add_numbers(self, key: str, content: dict[str, Any], numbers: NDArray[np.float64]) -> None:
-        """Write the numbers of replicas 0, 1, … in one transaction."""
-        with self._writing():
+        """Store the numbers of replicas 0, 1, … in one transaction."""
+        with self._write_transaction():
             experiment = self._experiment(key, content)
             self._insert(
                 STATISTICS_TABLE, experiment, [(k, None if x != x else x) for k, x in enumerate(numbers.tolist())]
             )
 
     def forget(self, key: str) -> None:
-        """Drop the trials of a key, to have them trained anew."""
-        with self._writing():
+        """Delete the trials of a key, so that they are trained again."""
+        with self._write_transaction():
             self._database.execute(
                 "DELETE FROM trials WHERE experiment = (SELECT id FROM experiments WHERE key = ?)", (key,)
             )
@@ -294,12 +296,12 @@ class Store:
             )
 
     def curves(self, key: str, block: int) -> Curves | None:
-        """The curves kept for the first replicas, or None where there are none."""
-        with self._reading():
+        """Return the stored curves of the first replicas, or None."""
+        with self._explain_read_errors():
             return self._curves.read(key, block)
 
     def close(self) -> None:
-        """Close the file; a temporary store is gone then."""
+        """Close the database, and remove a temporary store."""
         self._database.close()
         if self._temporary is not None:
             self._temporary.cleanup()
@@ -312,19 +314,19 @@ class Store:
 
 
 def _crc(rows: Rows) -> int:
-    """Checksum of rows as Python writes them."""
+    """Return the CRC-32 of the rows' repr."""
     return zlib.crc32(repr(rows).encode())
 
 
 def _damage(what: str) -> sqlite3.DatabaseError:
-    """SQLite's own error for a damaged file."""
+    """Make the error that SQLite raises for a damaged file."""
     error = sqlite3.DatabaseError(what)
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     return error
 
 
 def _code(error: sqlite3.Error) -> int | None:
-    """SQLite's primary result code."""
+    """Return SQLite's primary result code."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
 

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEWEST_EQUAL_RUNS = 8  # so many replicas that computed the same are one run
+FEWEST_COPIES = 4  # so many replicas that repeat others are no chance
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What became of one replica of one condition.
+    """The outcome of one replica of one condition.
 
     Attributes:
         replica: its index.
@@ -38,7 +39,8 @@ class Trials:
         reached: (replicas,) bool; False is censored, diverged ones included.
         diverged: (replicas,) bool.
         budget: updates at most.
-        run_digests: (replicas,) int64, of all that a replica computed; 0 where that says nothing.
+        run_digests: (replicas,) int64, of all that a replica computed; 0 where that says nothing, odd where no other
+            run can have it by chance.
         values: name to (replicas,) measured values, in the type in which they were computed; NaN where undefined.
     """
 
@@ -66,7 +68,7 @@ class Trials:
             yield Trial(replica, steps, bool(self.diverged[replica]))
 
     def first(self, n: int) -> "Trials":
-        """The trials of replicas 0 … n - 1."""
+        """Return the trials of replicas 0 … n - 1."""
         return Trials(
             self.steps[:n],
             self.reached[:n],
@@ -79,8 +81,26 @@ class Trials:
     @property
     def are_one_run(self) -> bool:
         """Whether the first 8 replicas computed exactly the same, so that training cannot have used their seeds."""
-        first = self.run_digests[:FEWEST_EQUAL_RUNS]
-        return len(first) == FEWEST_EQUAL_RUNS and bool(first[0] != 0 and (first == first[0]).all())
+        if len(self) < FEWEST_EQUAL_RUNS or not self.run_digests[0]:
+            return False
+        return len({self._identity(replica) for replica in range(FEWEST_EQUAL_RUNS)}) == 1
+
+    @property
+    def n_copies(self) -> int:
+        """How many replicas computed exactly what an earlier one did; only digests that are unique (odd) count.
+
+        Where one digest stands beside several outcomes it is not that of the run, and nothing is a copy.
+        """
+        unique = np.flatnonzero(self.run_digests & 1)
+        runs = {self._identity(int(replica)) for replica in unique}
+        if len(runs) > len(np.unique(self.run_digests[unique])):
+            return 0
+        return len(unique) - len(runs)
+
+    def _identity(self, replica: int) -> tuple[object, ...]:
+        """Return what is equal in replicas that are one run."""
+        values = (float(column[replica]).hex() for column in self.values.values())
+        return int(self.run_digests[replica]), int(self.steps[replica]), bool(self.reached[replica]), *values
 
     @property
     def restricted_steps(self) -> NDArray[np.int64]:
@@ -122,7 +142,7 @@ class Curves:
 
     @classmethod
     def joined(cls, parts: "Sequence[Curves]") -> "Curves":
-        """Curves of one condition's blocks, in their order."""
+        """Concatenate the curves of one condition's blocks, in order."""
         return cls(
             np.concatenate([part.loss for part in parts]),
             np.concatenate([part.metric for part in parts]),
@@ -135,5 +155,5 @@ class Curves:
         return len(self.loss)
 
     def first(self, n: int) -> "Curves":
-        """The curves of replicas 0 … n - 1, as far as they are kept."""
+        """Return the stored curves of replicas 0 … n - 1."""
         return replace(self, loss=self.loss[:n], metric=self.metric[:n], gradient_norm=self.gradient_norm[:n])

@@ -1,4 +1,4 @@
-"""Measured values as bytes: eight for each number, whatever its type was."""
+"""Pack measured values into bytes, eight per number."""
 
 from collections.abc import Sequence
 

@@ -19,7 +19,7 @@ from lossact.training.stacked import StackedReplicasModule
 
 
 class UpdatesBar(ProgressBar):
-    """One line that counts updates, whatever a training_step holds, and says who has arrived.
+    """Show one line with the number of updates, and how many replicas have arrived.
 
     It moves in place on a terminal, and is silent elsewhere.
     """

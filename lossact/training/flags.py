@@ -11,7 +11,7 @@ from lossact.training.compute_config import PRECISIONS
 
 
 def check_flags(trainer: Trainer) -> None:
-    """Raise InputError where the Trainer is told what replicas that train as one cannot do.
+    """Raise InputError for Trainer options that stacked replicas do not support.
 
     Their updates are many to a training_step, their budget is the condition's, and one process holds them all.
     """

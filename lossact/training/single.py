@@ -79,7 +79,7 @@ class SingleNetworkModule(ReplicasModule):
 
     @property
     def layers(self) -> dict[str, list[nn.Parameter]]:
-        """Name of a part with parameters of its own to them."""
+        """Parameters by the name of the module that owns them."""
         layers: dict[str, list[nn.Parameter]] = {}
         for name, parameter in self.network.named_parameters():
             layers.setdefault(name.rpartition(".")[0] or name, []).append(parameter)

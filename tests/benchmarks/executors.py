@@ -62,7 +62,7 @@ def peak_memory() -> float:
 
 
 def show_short(ray: Executor, blocks: int) -> None:
-    """Many blocks of no work at all: what is left is what a block costs."""
+    """Time many empty blocks: what remains is the overhead per block."""
     memory, cpu = peak_memory(), time.process_time()
     total = seconds(ray, SHORT, blocks, blocks)
     own = time.process_time() - cpu

@@ -76,7 +76,7 @@ def test_one_replica_is_enough_to_ask(experiment: Experiment) -> None:
 
 @dataclass(frozen=True)
 class Odd(Hypothesis):
-    """A hypothesis of somebody's own that says what it is told to."""
+    """A custom hypothesis that returns the given comparisons."""
 
     says: object
 
@@ -105,6 +105,6 @@ class Odd(Hypothesis):
         ([Comparison("x", np.full(64, 9, np.int8))], "as compare_numbers makes them"),
     ],
 )
-def test_a_hypothesis_of_ones_own_says_one_thing_a_replica(says: object, message: str, experiment: Experiment) -> None:
+def test_a_custom_hypothesis_gives_one_outcome_per_replica(says: object, message: str, experiment: Experiment) -> None:
     with pytest.raises(ClaimError, match=message):
         evaluate(Odd(says), max_replicas=64, experiment=experiment)

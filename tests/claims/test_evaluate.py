@@ -11,6 +11,7 @@ from lossact import (
     Accuracy,
     Condition,
     Experiment,
+    FunctionCondition,
     Store,
     all_of,
     equivalent,
@@ -25,6 +26,10 @@ from lossact.claims.evaluate import look_sizes
 from lossact.claims.result import ClaimResult, as_dict, settle_families
 from lossact.claims.verdict_summary import Estimate, VerdictSummary
 from lossact.errors import LossactError
+from lossact.report.markdown import write_markdown
+from lossact.report.run_info import RunInfo
+from lossact.report.table import verdict_table
+from lossact.running.stacking import replica_seed
 from lossact.stats import VerdictName
 from lossact.storage import Trials
 from tests.conftest import report_condition
@@ -69,16 +74,16 @@ def test_a_verdict_does_not_depend_on_what_the_store_holds(held: int, tmp_path: 
     ]
     warm = Experiment(store=Store(tmp_path / "warm"), compute_config=experiment.compute_config)
     warm.trials(pair, held)
-    cold, found = (evaluate(faster(pair[0], than=pair[1]), experiment=one) for one in (experiment, warm))
-    assert replace(found, seconds=0.0) == replace(cold, seconds=0.0)
+    cold, stored = (evaluate(faster(pair[0], than=pair[1]), experiment=each) for each in (experiment, warm))
+    assert replace(stored, seconds=0.0) == replace(cold, seconds=0.0)
 
 
-def test_the_story_counts_replicas_that_tell_it_strictly_and_whole() -> None:
+def test_single_run_agreement_counts_replicas_in_the_whole_strict_order() -> None:
     verdict = decide(ordering(FAST, SLOW))
     script = Scripted()
     n = verdict.decision.replicas
-    told = sum(a < b <= 1000 for a, b in zip(script.steps[FAST][:n], script.steps[SLOW][:n], strict=True))
-    assert (verdict.single_run_agreement.successes, verdict.single_run_agreement.n) == (told, n)
+    strictly = sum(a < b <= 1000 for a, b in zip(script.steps[FAST][:n], script.steps[SLOW][:n], strict=True))
+    assert (verdict.single_run_agreement.successes, verdict.single_run_agreement.n) == (strictly, n)
     assert decide(ordering(FAST, NEVER)).single_run_agreement.successes == 0
 
 
@@ -130,12 +135,12 @@ def result(p_value: float, verdict: VerdictName, *, family: str = "f", size: int
 def test_holm_turns_inconclusive_into_supported_and_nothing_else() -> None:
     results = [result(0.001, "supported"), result(0.02, "inconclusive"), result(0.02, "inconclusive", family="g")]
     settled = settle_families(results, 0.025)
-    assert [one.name for one in settled] == ["supported", "supported", "inconclusive"]
+    assert [claim.name for claim in settled] == ["supported", "supported", "inconclusive"]
     assert settled[1].by_holm
     assert settled[1].verdict.effect.low == 0.5  # where it was 0.45 at the level that did not suffice
     assert settled[1].verdict.reason == "by Holm's procedure; inconclusive by itself: limit reached"
     refuted = settle_families([result(0.001, "supported"), result(0.001, "refuted")], 0.025)
-    assert [one.name for one in refuted] == ["supported", "refuted"]
+    assert [claim.name for claim in refuted] == ["supported", "refuted"]
 
 
 def test_missing_members_of_a_family_count() -> None:
@@ -144,8 +149,8 @@ def test_missing_members_of_a_family_count() -> None:
 
 
 def test_a_result_survives_the_way_between_processes() -> None:
-    one = result(0.5, "refuted")
-    assert ClaimResult.from_dict(as_dict(one)) == one
+    claim = result(0.5, "refuted")
+    assert ClaimResult.from_dict(as_dict(claim)) == claim
 
 
 def test_a_real_verdict_reads_as_text(experiment: Experiment) -> None:
@@ -188,12 +193,40 @@ def test_more_replicas_than_the_verdict_needs_sharpen_its_effect_alone() -> None
         decide(faster(FAST, than=SLOW), min_replicas=65, max_replicas=64)
 
 
-def test_what_nobody_reached_is_said_first() -> None:
+def test_a_target_that_nobody_reached_is_said_first() -> None:
     """A condition that is never reached is slower by any ratio: SUPPORTED, and the reader learns why at once."""
     verdict = decide(faster(FAST, than=NEVER, ratio=1.2))
     assert str(verdict).startswith("SUPPORTED (never reached the target in none of 64 replicas): fast reaches")
     assert decide(slowest(NEVER, of=[FAST, SLOW])).decision.reason == "never reached the target in none of 64 replicas"
     assert decide(faster(FAST, than=SLOW)).decision.reason == ""
+
+
+def test_a_ratio_to_what_never_happened_is_said_wherever_the_verdict_is_shown(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    """b never arrives: a is three times as fast wherever 3 a <= 30, by a plain loop, and every output says of b why."""
+
+    def train(seed: int, kind: str) -> int | None:
+        return int(np.random.default_rng(seed).integers(1, 13)) if kind == "a" else None
+
+    a, b = (FunctionCondition(name=kind, train=train, config={"kind": kind}, budget=30) for kind in "ab")
+    verdict = evaluate(faster(a, than=b, ratio=3), min_replicas=64, experiment=experiment)
+    d = verdict.decision
+    steps = [train(replica_seed(0, replica), "a") or 0 for replica in range(d.replicas)]
+    decided = sum(3 * taken <= 30 for taken in steps)
+    assert (d.wins, d.undecided) == (decided, d.replicas - decided)
+    assert 0 < d.undecided < d.replicas
+    assert (d.verdict, d.reason) == ("supported", f"b reached the target in none of {d.replicas} replicas")
+    result = ClaimResult.of(
+        verdict, experiment, id="x", statement="a is faster", source="", recorded=None, family="f", family_size=1,
+        family_declared=True, family_folder="f", decides=True,
+    )  # fmt: skip
+    table = "\n".join(line.text for line in verdict_table([result], alpha=0.025, delta=0.1, setting="", width=200))
+    write_markdown(tmp_path / "claims.md", [result], RunInfo())
+    for shown in (str(verdict), table, (tmp_path / "claims.md").read_text(), str(verdict.to_json())):
+        assert d.reason in shown
+    back = evaluate(faster(b, than=a, ratio=3), max_replicas=64, experiment=experiment)
+    assert (back.name, back.decision.reason) == ("refuted", "at most negligibly faster")
 
 
 def test_all_of_several_hypotheses_is_one_claim() -> None:

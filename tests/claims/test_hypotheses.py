@@ -197,13 +197,13 @@ def test_a_theorem_that_is_undefined_is_refuted_and_written(tmp_path: Path, expe
     assert row.startswith("REFUTED       NaN    exact")
 
 
-def test_numbers_that_cannot_tell_are_no_matter_of_budget() -> None:
+def test_missing_numbers_are_not_blamed_on_the_budget() -> None:
     verdict = evaluate(sampled(lambda _: float("nan"), 0, name="nothing"))
     assert (verdict.name, verdict.decision.reason) == ("inconclusive", "too many replicas have no number")
 
 
 @pytest.mark.parametrize("number", ["x", None, 1j])
-def test_what_is_no_number_is_named(number: object) -> None:
+def test_a_value_that_is_not_a_number_is_named(number: object) -> None:
     with pytest.raises(ClaimError, match="return numbers, NaN where there is none"):
         evaluate(sampled(lambda _: number, 0))  # type: ignore[arg-type, return-value]
     with pytest.raises(ClaimError, match="return numbers, NaN where there is none"):
@@ -232,6 +232,18 @@ def test_numbers_that_are_missing_leave_effect_and_interval_in_agreement() -> No
     assert (d.verdict, d.decided_at, d.value) == ("supported", 10, 1.0)
     assert d.low <= d.value <= d.high
     assert "256 of 512 replicas have no number (NaN)" in verdict.warnings[0]
+
+
+def test_masked_numbers_are_missing_not_what_the_mask_hides() -> None:
+    """Every other number is hidden: -5 stands under the mask, and would refute."""
+
+    def half(seed: int, replicas: int) -> Any:
+        return np.ma.masked_less(np.where(np.arange(replicas) % 4 == 3, -5.0, 1.0), 0)
+
+    verdict = evaluate(measured(half, 0), min_replicas=64, max_replicas=64)
+    assert (verdict.decision.wins, verdict.decision.losses, verdict.name) == (48, 0, "supported")
+    of_trials = exceeds(lambda a: np.ma.masked_less(np.where(a.reached, 1.0, -5.0), 0), 0, of=[A])
+    assert of_trials.comparisons([trials(1, None)])[0].outcomes.tolist() == [Outcome.WIN, Outcome.UNDETERMINED]
 
 
 def test_numbers_that_drift_are_warned_about() -> None:

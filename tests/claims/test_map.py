@@ -11,8 +11,8 @@ from lossact.report.map import map_figure
 from lossact.report.map_page import write_map_page
 from tests.conftest import report_condition
 
-EASY = replace(report_condition("sigmoid", budget=60), name="CE")
-HARD = replace(report_condition("sigmoid", "l2", budget=60), name="L2")
+EASY = replace(report_condition("sigmoid", budget=30), name="CE")
+HARD = replace(report_condition("sigmoid", "l2", budget=30), name="L2")
 CLAIM = faster(EASY, than=HARD)
 X = Axis.parse("optimizer.learning_rate=0.01:1:log:3")
 Y = Axis.parse("network.initial_scale=1:3:2")
@@ -24,21 +24,24 @@ def test_an_axis_is_read_from_text() -> None:
 
 
 def test_each_cell_is_the_claim_at_its_place(experiment: Experiment) -> None:
-    """Against evaluate, cell by cell, in an experiment of its own with its own launches."""
-    found = map_claim(CLAIM, x=X, y=Y, experiment=experiment, max_replicas=128)
-    assert [len(row) for row in found.cells] == [3, 3]
-    assert found.alpha == pytest.approx(0.025 / 6)
-    assert found.reference_point == (0.1, 1.0)
+    """Compare each cell with evaluate in a separate experiment."""
+    claim_map = map_claim(CLAIM, x=X, y=Y, experiment=experiment, max_replicas=128)
+    assert [len(row) for row in claim_map.cells] == [3, 3]
+    assert claim_map.alpha == pytest.approx(0.025 / 6)
+    assert claim_map.reference_point == (0.1, 1.0)
     for row, scale in enumerate(Y.values):
         for column, rate in enumerate(X.values):
             assert isinstance(EASY.optimizer, SGD)
             optimizer = replace(EASY.optimizer, learning_rate=rate)
             network = MLPConfig(activation="sigmoid", initial_scale=scale)
-            there = [replace(one, optimizer=optimizer, network=network, name=one.name) for one in (EASY, HARD)]
+            there = [
+                replace(condition, optimizer=optimizer, network=network, name=condition.name)
+                for condition in (EASY, HARD)
+            ]
             alone = evaluate(faster(there[0], than=there[1]), family_size=6, max_replicas=128)
-            cell = found.cells[row][column]
+            cell = claim_map.cells[row][column]
             assert (cell.name, cell.decision.decided_at) == (alone.name, alone.decision.decided_at)
-            assert found.at(rate, scale) == cell.hypothesis == faster(there[0], than=there[1])
+            assert claim_map.at(rate, scale) == cell.hypothesis == faster(there[0], than=there[1])
 
 
 def test_cells_that_are_decided_stop_and_stored_ones_are_not_trained(experiment: Experiment) -> None:
@@ -54,11 +57,12 @@ def test_cells_that_are_decided_stop_and_stored_ones_are_not_trained(experiment:
 
 
 def test_a_map_keeps_no_curves_and_its_trials_are_those_of_the_claim(experiment: Experiment, tmp_path: Path) -> None:
-    """Bit for bit as one condition alone, in a launch of its own, trains them."""
+    """Compare bit for bit with each condition trained alone."""
     quiet = Experiment(store=experiment.store, compute_config=experiment.compute_config, curves=False)
-    found = map_claim(CLAIM, x=X, y=Y, experiment=quiet, max_replicas=64)
+    claim_map = map_claim(CLAIM, x=X, y=Y, experiment=quiet, max_replicas=64)
     alone = Experiment(store=Store(tmp_path / "alone"), compute_config=experiment.compute_config)
-    for condition in (one for cell in found.verdicts for one in cell.hypothesis.conditions):
+    conditions = [condition for cell in claim_map.verdicts for condition in cell.hypothesis.conditions]
+    for condition in conditions:
         (stored,), (trained,) = quiet.trials([condition], 64), alone.trials([condition], 64)
         np.testing.assert_array_equal(stored.steps, trained.steps)
         np.testing.assert_array_equal(stored.reached, trained.reached)
@@ -79,27 +83,27 @@ def test_a_corner_that_diverges_is_shown_and_leaves_the_rest_alone(experiment: E
     assert len(map_figure(fierce).axes[0].patches) == 1
 
 
-def test_the_page_tells_every_cell_and_shows_hostile_names(experiment: Experiment, tmp_path: Path) -> None:
+def test_the_page_shows_every_cell_and_escapes_hostile_names(experiment: Experiment, tmp_path: Path) -> None:
     claim = faster(replace(EASY, name="<script>alert(1)</script>"), than=HARD)
-    found = map_claim(claim, x=X, y=Y, experiment=experiment, max_replicas=64)
-    text = write_map_page(tmp_path / "map.html", found).read_text()
+    claim_map = map_claim(claim, x=X, y=Y, experiment=experiment, max_replicas=64)
+    text = write_map_page(tmp_path / "map.html", claim_map).read_text()
     assert text.count("<td") == 6
     assert text.count('class="here"') == 1
-    for cell in found.verdicts:
+    for cell in claim_map.verdicts:
         assert f"{cell.decision.value:.3f} [{cell.decision.low:.3f}, {cell.decision.high:.3f}]" in text
     assert "<script" not in text
     assert "http" not in text
 
 
 def test_the_best_cell_has_the_highest_lower_bound(experiment: Experiment) -> None:
-    found = map_claim(CLAIM, x=X, y=Y, experiment=experiment, max_replicas=128)
-    best = max(found.verdicts, key=lambda cell: cell.decision.low)
-    assert found.at(*found.best()) == best.hypothesis
+    claim_map = map_claim(CLAIM, x=X, y=Y, experiment=experiment, max_replicas=128)
+    best = max(claim_map.verdicts, key=lambda cell: cell.decision.low)
+    assert claim_map.at(*claim_map.best()) == best.hypothesis
 
 
 def test_a_map_in_a_notebook_needs_nothing_else() -> None:
-    found = map_claim(CLAIM, x="budget=1:2:2", y="network.hidden=2:3:2", max_replicas=64)
-    assert str(found).startswith("CE reaches the target before L2\n4 cells: ")
+    claim_map = map_claim(CLAIM, x="budget=1:2:2", y="network.hidden=2:3:2", max_replicas=64)
+    assert str(claim_map).startswith("CE reaches the target before L2\n4 cells: ")
 
 
 def arrives(seed: int, slowness: float, x: int) -> int:
@@ -109,24 +113,27 @@ def arrives(seed: int, slowness: float, x: int) -> int:
 def test_a_functions_own_settings_are_axes() -> None:
     quick, slow = (FunctionCondition(train=arrives, config={"slowness": s, "x": 1}, budget=500) for s in (1.0, 2.0))
     claim = faster(replace(quick, name="quick"), than=replace(slow, name="slow", version="slow"))
-    found = map_claim(claim, x="config.slowness=1:3:2", y="budget=200:500:2", max_replicas=32)
-    assert found.reference_point is None
-    assert {cell.decision.value for cell in found.verdicts} == {0.5}  # both are moved, and then alike
+    claim_map = map_claim(claim, x="config.slowness=1:3:2", y="budget=200:500:2", max_replicas=8)
+    assert claim_map.reference_point is None
+    assert {cell.decision.value for cell in claim_map.verdicts} == {0.5}  # both are moved, and then alike
     with pytest.raises(LossactError, match=r"config.speed: FrozenMapping has no 'speed'; choose one of slowness, x"):
         map_claim(claim, x="config.speed=1:3:2", y="budget=200:500:2")
 
 
 def test_a_number_written_as_an_integer_is_an_axis_too(experiment: Experiment) -> None:
-    whole = [replace(one, optimizer=SGD(learning_rate=1, momentum=0), name=one.name) for one in (EASY, HARD)]
-    found = map_claim(
+    whole = [
+        replace(condition, optimizer=SGD(learning_rate=1, momentum=0), name=condition.name)
+        for condition in (EASY, HARD)
+    ]
+    claim_map = map_claim(
         faster(whole[0], than=whole[1]), x="optimizer.learning_rate=0.1:1:2", y="optimizer.momentum=0:0.9:2",
         experiment=experiment, max_replicas=64,
     )  # fmt: skip
-    assert found.reference_point == (1.0, 0.0)
-    assert found.cells[1][0].hypothesis.conditions[0].optimizer.momentum == 0.9  # type: ignore[attr-defined]
+    assert claim_map.reference_point == (1.0, 0.0)
+    assert claim_map.cells[1][0].hypothesis.conditions[0].optimizer.momentum == 0.9  # type: ignore[attr-defined]
 
 
-def test_moving_leaves_names_and_kind_alone() -> None:
+def test_moving_conditions_keeps_their_names_and_the_hypothesis() -> None:
     three = ordering(EASY, HARD, replace(EASY, loss="huber", name="Huber"))
     there = map_conditions(three, lambda condition: X.at(condition, 0.5))
     assert repr(there) == repr(three)
@@ -134,8 +141,8 @@ def test_moving_leaves_names_and_kind_alone() -> None:
 
 
 def test_the_picture_shows_every_cell(experiment: Experiment) -> None:
-    found = map_claim(CLAIM, x=X, y=Y, experiment=experiment, max_replicas=64, exploratory=True)
-    axes = map_figure(found).axes[0]
+    claim_map = map_claim(CLAIM, x=X, y=Y, experiment=experiment, max_replicas=64, exploratory=True)
+    axes = map_figure(claim_map).axes[0]
     assert len(axes.texts) == 6
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.01", "0.1", "1"]
     assert axes.get_xlabel() == "learning rate (log)"

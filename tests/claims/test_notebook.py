@@ -11,7 +11,7 @@ EASY = replace(report_condition(budget=60), name="<b>easy</b>")
 HARD = replace(report_condition(loss="l2", budget=60), name="hard")
 
 
-def test_the_picture_tells_who_had_arrived_when(experiment: Experiment) -> None:
+def test_the_picture_shows_who_had_reached_the_target_when(experiment: Experiment) -> None:
     verdict = evaluate(faster(EASY, than=HARD), experiment=experiment, max_replicas=64)
     html = verdict._repr_html_()
     assert verdict.name.upper() in html

@@ -326,7 +326,7 @@ def test_a_number_of_values_is_tried_before_anything_is_trained(experiment: Expe
     assert experiment.trained_replicas == 0
 
 
-def test_many_ties_are_said_beside_a_supported_claim() -> None:
+def test_many_ties_are_mentioned_beside_a_supported_claim() -> None:
     a = np.tile([0.0, 0.0, 0.0, 1.0], 30)
     verdict = verdict_on(higher("m", A, than=B), trials(a), trials(np.zeros(120)))
     assert verdict.name == "supported"

@@ -1,10 +1,13 @@
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 import lossact
-from lossact import SGD, Accuracy, Adam, MLPConfig
+from lossact import SGD, Accuracy, Adam, Arrays, Measure, MLPConfig
+from lossact.data.dataset import Dataset
 from lossact.errors import InputError
 from tests.conftest import report_condition
 
@@ -86,7 +89,7 @@ def test_arguments_are_given_by_name() -> None:
 
 
 class Lion(Adam):
-    """An optimizer with a rule of its own, which lossact would not use."""
+    """Overrides the update, which lossact would not call."""
 
     kind: ClassVar[str] = "lion"
 
@@ -112,3 +115,47 @@ class Slower(Adam):
 def test_a_subclass_of_an_optimizer_does_not_train_as_its_parent(optimizer: Adam) -> None:
     with pytest.raises(InputError, match=rf"^optimizer={type(optimizer).__name__}\(.* must be one of SGD, Adam, AdamW"):
         replace(report_condition(), optimizer=optimizer)
+
+
+class Flipped(Arrays):
+    """Other examples, whose key would be that of its parent's."""
+
+    def sample(self, generator: np.random.Generator) -> Dataset:
+        drawn = super().sample(generator)
+        return Dataset(-drawn.inputs, drawn.targets)
+
+
+class Wide(MLPConfig):
+    def initial_parameters(self, *arguments: Any) -> Any:
+        return {name: 9 * value for name, value in super().initial_parameters(*arguments).items()}
+
+
+class OwnAccuracy(Accuracy):
+    def compute(self, outputs: Any, targets: Any) -> Any:
+        return outputs > targets
+
+
+class OwnMeasure(Measure):
+    split = "training"
+    name = "own"
+
+    def content(self) -> dict[str, Any]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: {"data": Flipped(np.ones((2, 2, 2)), np.arange(2.0))}, r"^data=Flipped\(.* must be one of RandomIm"),
+        (lambda: {"network": Wide(hidden=4, activation="relu")}, r"^network=Wide\(.* must be one of MLPConfig, CNNC"),
+        (lambda: {"target": OwnAccuracy().at_least(0.9)}, r"^measure=OwnAccuracy\(.* of your own.*take Metric\(f\)"),
+        (lambda: {"target": OwnMeasure().at_most(0.9)}, r"^measure=.*OwnMeasure .* of your own"),
+        (lambda: {"measures": {"x": OwnAccuracy()}}, r"^measures\['x'\]=OwnAccuracy\(.* of your own"),
+    ],
+    ids=["data", "network", "target", "measure", "value"],
+)  # fmt: skip
+def test_a_subclass_whose_methods_would_not_be_used_is_refused(
+    make: Callable[[], dict[str, Any]], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(report_condition(), **make())

@@ -96,7 +96,7 @@ def test_bad_data_are_one_clear_error(make: Callable[[], Any], message: str) -> 
 
 def test_saved_arrays_are_the_arrays(tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
-    held_out = {
+    held_out: dict[str, Any] = {
         "validation_inputs": X[40:50],
         "validation_targets": Y[40:50],
         "test_inputs": X[50:],

@@ -24,7 +24,7 @@ def bar_and_rest(image: np.ndarray) -> tuple[range, int, np.ndarray]:
 
 
 def check_rule(data: Dataset) -> int:
-    """Check every image whose bar can be told from its square, and count those."""
+    """Check every image in which bar and square are distinguishable, and count those."""
     told = 0
     for image, label in zip(data.inputs, data.targets, strict=True):
         bar, height, rest = bar_and_rest(image)

@@ -74,12 +74,12 @@ def test_evidence_sees_complete_prefixes_only() -> None:
         assert local.decision.replicas > 2 * FAST.block  # it took several looks
         for condition in (FAST, SLOW):
             key = Experiment(store=here).key(condition)
-            one, two = (store.trials(key, condition.budget) for store in (here, there))
-            assert len(two) >= len(one) == local.decision.replicas
-            np.testing.assert_array_equal(one.steps, two.steps[: len(one)])
+            local_trials, remote_trials = (store.trials(key, condition.budget) for store in (here, there))
+            assert len(remote_trials) >= len(local_trials) == local.decision.replicas
+            np.testing.assert_array_equal(local_trials.steps, remote_trials.steps[: len(local_trials)])
 
 
-def test_what_no_look_needs_is_not_begun() -> None:
+def test_blocks_that_no_look_needs_are_not_started() -> None:
     executor = Backwards()
     with Store(None) as store:
         decided = told(executor, store).decision.replicas
@@ -117,19 +117,22 @@ def test_an_executor_that_forgets_blocks_is_named() -> None:
 
 def test_launches_hold_each_block_once_and_as_many_as_are_wished_for() -> None:
     pair = [with_sgd(report_condition(), learning_rate=rate) for rate in (0.1, 0.2)]
-    jobs: list[BlockJob] = [(one, block) for one in [*pair, report_condition("relu"), FAST] for block in range(6)]
+    jobs: list[BlockJob] = [
+        (condition, block) for condition in [*pair, report_condition("relu"), FAST] for block in range(6)
+    ]
     for slots, widest in ((None, 8), (1, 8), (4, 6), (12, 2), (24, 1), (99, 1)):
-        found = group_blocks(jobs, ComputeConfig(), slots=slots)
-        assert len(found) >= min(slots or 1, len(jobs))
-        assert slots is None or all(len(launch) == 1 for launch in found if launch[0][0] == FAST)
-        assert max(map(len, found)) == widest
-        assert sorted(map(str, (job for launch in found for job in launch))) == sorted(map(str, jobs))
+        launches = group_blocks(jobs, ComputeConfig(), slots=slots)
+        assert len(launches) >= min(slots or 1, len(jobs))
+        assert slots is None or all(len(launch) == 1 for launch in launches if launch[0][0] == FAST)
+        assert max(map(len, launches)) == widest
+        assert sorted(map(str, (job for launch in launches for job in launch))) == sorted(map(str, jobs))
         assert all(
-            len({condition.json for condition, _ in launch} - {one.json for one in pair}) <= 1 for launch in found
+            len({condition.json for condition, _ in launch} - {condition.json for condition in pair}) <= 1
+            for launch in launches
         )
 
 
-def test_an_executor_of_the_projects_own(claims: Claims) -> None:
+def test_a_projects_executor_is_used(claims: Claims) -> None:
     (claims.write() / "conftest.py").write_text(
         "import lossact\n"
         "from lossact.executors import LocalExecutor\n\n"

@@ -23,14 +23,14 @@ class BlockJob:
 
     def __init__(self, run: Callable[[], Any]) -> None:
         self.run, self.asked, self.cancelled = run, 0, False
-        self.found: Any = None
+        self.verdict: Any = None
         self.error: Exception | None = None
 
     def done(self) -> bool:
         self.asked += 1
         if self.asked == 2:
             try:
-                self.found = self.run()
+                self.verdict = self.run()
             except ZeroDivisionError as error:
                 self.error = error
         return self.asked >= 2
@@ -39,7 +39,7 @@ class BlockJob:
         return self.error
 
     def result(self) -> Any:
-        return self.found
+        return self.verdict
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -93,4 +93,7 @@ def test_a_job_that_fails_is_named_and_the_others_are_kept(executor: Executor) -
         experiment = Experiment(store=store, executor=executor)
         with pytest.raises(TrainingError, match="fails, replicas 0 to 1: integer division"):
             experiment.trials([FunctionCondition(train=fails, budget=9), FAST, SLOW], 4)
-        assert [store.stored_blocks(experiment.key(one), one.block) for one in (FAST, SLOW)] == [{0, 1}, {0, 1}]
+        assert [store.stored_blocks(experiment.key(condition), condition.block) for condition in (FAST, SLOW)] == [
+            {0, 1},
+            {0, 1},
+        ]

@@ -1,9 +1,8 @@
-"""Blocks on Ray: the same trials, whatever is lost on the way."""
+"""Blocks on Ray give the same trials, also where workers or nodes are lost."""
 
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -38,7 +37,7 @@ THREADS = 2
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Three nodes of two cores each, as far as Ray knows."""
+    """Three nodes that Ray takes for machines of two cores each."""
     from ray.cluster_utils import Cluster as OfRay
 
     nodes = OfRay(initialize_head=True, head_node_args={"num_cpus": 2})
@@ -93,22 +92,22 @@ def stored(
     executor: RayExecutor | None, conditions: Sequence[BaseCondition], replicas: int, **options: Any
 ) -> list[Any]:
     """Every trial and every curve, as they lie in the store."""
-    found: list[Any] = []
+    arrays: list[Any] = []
     with Store(None) as store:
         experiment = Experiment(
             store=store, executor=executor, compute_config=ComputeConfig(threads=THREADS), **options
         )
         for condition, trials in zip(conditions, experiment.trials(conditions, replicas), strict=True):
             curves = experiment.curves(condition)
-            found += [trials.steps, trials.reached, trials.diverged]
+            arrays += [trials.steps, trials.reached, trials.diverged]
             if curves is not None:
-                found += [curves.loss, curves.metric, curves.gradient_norm]
-    return found
+                arrays += [curves.loss, curves.metric, curves.gradient_norm]
+    return arrays
 
 
-def assert_equal(one: Sequence[Any], other: Sequence[Any]) -> None:
-    assert len(one) == len(other)
-    for a, b in zip(one, other, strict=True):
+def assert_equal(first: Sequence[Any], second: Sequence[Any]) -> None:
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -116,10 +115,10 @@ def test_trials_are_those_of_this_process(executor: RayExecutor) -> None:
     conditions: list[BaseCondition] = [
         *(with_sgd(report_condition(budget=60), learning_rate=rate) for rate in (0.1, 0.3)), of_arrays(), function(),
     ]  # fmt: skip
-    told: list[str] = []
-    over_there = stored(executor, conditions, 192, progress=lambda progress: told.append(str(progress)))
+    messages: list[str] = []
+    over_there = stored(executor, conditions, 192, progress=lambda progress: messages.append(str(progress)))
     assert_equal(over_there, stored(None, conditions, 192))
-    assert told[-1].endswith("trained; 0 blocks to go")
+    assert messages[-1].endswith("trained; 0 blocks to go")
 
 
 def test_large_arrays_travel_once(executor: RayExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +173,7 @@ class Open:
 
 
 @pytest.mark.parametrize(
-    ("train", "told"),
+    ("train", "message"),
     [
         (raises, r'KeyError: "of the user\'s"\n  File ".*test_ray.py", line \d+, in raises'),
         (leaves, "SystemExit: 3"),
@@ -182,17 +181,17 @@ class Open:
         (takes_too_much, r"out of memory \(Unable to allocate 1.00 EiB .*\); make the network, its data"),
     ],
 )
-def test_a_block_that_fails_is_named_and_takes_no_other_along(executor: RayExecutor, train: Any, told: str) -> None:
+def test_a_block_that_fails_is_named_and_takes_no_other_along(executor: RayExecutor, train: Any, message: str) -> None:
     good, bad = report_condition(budget=60), function(train)
     with Store(None) as store:
         experiment = Experiment(store=store, executor=executor, compute_config=ComputeConfig(threads=THREADS))
-        with pytest.raises(TrainingError, match=f"function, replicas 0 to 1: {told}"):
+        with pytest.raises(TrainingError, match=f"function, replicas 0 to 1: {message}"):
             experiment.trials([good, bad], 2)
         assert store.stored_blocks(experiment.key(good), good.block) == {0}
         experiment.trials([function()], 2)
 
 
-def test_an_error_of_lossacts_own_stays_what_it_is(executor: RayExecutor) -> None:
+def test_an_error_of_lossact_keeps_its_type(executor: RayExecutor) -> None:
     condition = replace(report_condition(), batch_size=1000)
     with pytest.raises(InputError, match=r"batch_size=1000 must be at most the 64 examples"):
         stored(executor, [condition], 64)
@@ -227,7 +226,7 @@ def waits_if_later(seed: int, folder: str, first_look: list[int]) -> int:
     return 1
 
 
-def test_what_is_not_needed_any_more_ends(executor: RayExecutor, tmp_path: Path) -> None:
+def test_tasks_that_are_no_longer_needed_end(executor: RayExecutor, tmp_path: Path) -> None:
     first_look = [replica_seed(0, replica) for replica in range(8)]
     condition = function(waits_if_later, folder=str(tmp_path), first_look=first_look)
     with Store(None) as store:
@@ -248,7 +247,7 @@ def test_workers_must_be_like_this_process(executor: RayExecutor, monkeypatch: p
         stored(executor, [function()], 2)
 
 
-def test_what_cannot_travel_is_named(executor: RayExecutor) -> None:
+def test_what_cannot_be_serialized_is_named(executor: RayExecutor) -> None:
     with pytest.raises(InputError, match=r"function cannot be sent to Ray's workers \(cannot pickle '_thread.lock'"):
         stored(executor, [function(held=Open())], 2)
 
@@ -258,39 +257,55 @@ def test_a_task_that_fits_no_node_is_named(executor: RayExecutor) -> None:
         Experiment(store=store, executor=executor, compute_config=ComputeConfig(threads=64)).trials([function()], 2)
 
 
-def naps(seed: int) -> int:
-    time.sleep(0.5)
+def runs_until_a_node_is_lost(seed: int, folder: str, first_look: list[int]) -> int:
+    """Replicas of a later look name their node, and end once one was taken away."""
+    if seed not in first_look:
+        (Path(folder) / ray.get_runtime_context().get_node_id()).touch()
+        assert has_begun(Path(folder), "removed")
     return 1
 
 
-def test_a_lost_node_costs_no_trial(cluster: Any, executor: RayExecutor) -> None:
+def test_a_lost_node_costs_no_trial(cluster: Any, executor: RayExecutor, tmp_path: Path) -> None:
+    others = {node["NodeID"] for node in ray.nodes()}
     node = cluster.add_node(num_cpus=2)
-    condition = function(naps)
+    (added,) = {node["NodeID"] for node in ray.nodes()} - others
+    first_look = [replica_seed(0, replica) for replica in range(8)]
+    condition = function(runs_until_a_node_is_lost, folder=str(tmp_path), first_look=first_look)
     with Store(None) as store:
         experiment = Experiment(store=store, executor=executor, compute_config=ComputeConfig(threads=THREADS))
         with closing(experiment.looks([condition], [8, 64])) as looks:
             next(looks)
+            assert has_begun(tmp_path, added)
             cluster.remove_node(node, allow_graceful=False)
+            (tmp_path / "removed").touch()
             (trials,) = next(looks)
     assert len(trials) == 64
     assert trials.steps.tolist() == [1] * 64
 
 
 def fails_later(seed: int, folder: str, loses: int, fails: int) -> int:
-    """One replica loses its worker, once, after a replica of the next look has failed."""
-    failed, lost = (Path(folder) / name for name in ("failed", "lost"))
+    """One replica loses its worker, once, after the failure of a replica of the next look has arrived."""
+    lost = Path(folder) / "lost"
     if seed == fails:
-        failed.touch()
         raise KeyError("of a look that nobody needs")
     if seed == loses and not lost.exists():
         lost.touch()
-        assert has_begun(Path(folder), "failed")
-        time.sleep(1)  # for the failure to arrive first
+        assert has_begun(Path(folder), "failure arrived")
         os.kill(os.getpid(), signal.SIGKILL)
     return seed % 50
 
 
-def test_what_fails_in_a_later_look_leaves_the_present_one_alone(executor: RayExecutor, tmp_path: Path) -> None:
+def test_what_fails_in_a_later_look_leaves_the_present_one_alone(
+    executor: RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle_failure = TaskScheduler._handle_failure
+
+    def handled(scheduler: TaskScheduler, task: _Task, error: Any) -> None:
+        handle_failure(scheduler, task, error)
+        if "of a look that nobody needs" in str(error):
+            (tmp_path / "failure arrived").touch()
+
+    monkeypatch.setattr(TaskScheduler, "_handle_failure", handled)
     condition = function(fails_later, folder=str(tmp_path), loses=replica_seed(0, 0), fails=replica_seed(0, 8))
     with Store(None) as store:
         experiment = Experiment(store=store, executor=executor, compute_config=ComputeConfig(threads=THREADS))
@@ -345,11 +360,11 @@ def test_out_of_memory_names_the_block() -> None:
 
 def test_verdicts_through_ray_are_those_of_this_process(claims: Claims, cluster: Any) -> None:
     claims.write()
-    found = []
+    verdicts = []
     for executor in ("ray", "local"):
         claims.run(f"--claims-executor={executor}", f"--claims-store={executor}")
-        found.append([one | {"seconds": 0} for one in claims.verdicts().values()])
-    assert found[0] == found[1]
+        verdicts.append([claim | {"seconds": 0} for claim in claims.verdicts().values()])
+    assert verdicts[0] == verdicts[1]
 
 
 def test_a_map_on_ray_holds_the_same_trials(

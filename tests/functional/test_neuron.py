@@ -34,7 +34,7 @@ def test_closed_form_equals_autograd(activation: str, loss: str) -> None:
     inside = (p > 0) & (p < 1) if loss == "cross_entropy" else torch.ones_like(p, dtype=torch.bool)
     # Away from where autograd cancels or divides a rounded 1 - p.
     inside &= (w * x + b).abs() < (12 if activation in ("tanh", "gelu", "silu", "softplus") else 30)
-    w, b, x, y = (one[inside] for one in (w, b, x, y))
+    w, b, x, y = (tensor[inside] for tensor in (w, b, x, y))
     assert len(w) > 50
     d_w, d_b = autograd(neuron, w, b, x, y)
     rounding = 1e-5 if loss == "cross_entropy" and activation != "sigmoid" else 1e-9
@@ -92,8 +92,8 @@ def test_no_point_of_a_grid_beside_a_pole_is_rounding(resolution: int) -> None:
 def test_surfaces_hold_biases_by_weights(quantity: str) -> None:
     grid = Grid(w=(-2, 3), b=(-1, 1), resolution=6, x=0.7, y=0.2)
     neuron = Neuron("silu", "l2")
-    found = surface(neuron, quantity, grid)  # type: ignore[arg-type]
-    assert found.values.shape == (6, 6)
+    descent = surface(neuron, quantity, grid)  # type: ignore[arg-type]
+    assert descent.values.shape == (6, 6)
     w, b, x, y = (torch.tensor(value, dtype=torch.float64) for value in (-2 + 4.0, -1 + 0.4, 0.7, 0.2))
     value = {
         "output": neuron.output(w, b, x),
@@ -101,7 +101,7 @@ def test_surfaces_hold_biases_by_weights(quantity: str) -> None:
         "gradient_w": neuron.gradient_w(w, b, x, y),
         "gradient_b": neuron.gradient_b(w, b, x, y),
     }[quantity]
-    assert float(found.values[1, 4]) == pytest.approx(float(value), rel=1e-6)
+    assert float(descent.values[1, 4]) == pytest.approx(float(value), rel=1e-6)
 
 
 @pytest.mark.parametrize("pair", [("sigmoid", "l2"), ("sigmoid", "cross_entropy"), ("relu", "l2")])
@@ -120,15 +120,15 @@ def test_descent_equals_a_loop_with_torchs_sgd(loss: str) -> None:
     neuron = Neuron("sigmoid", loss)
     starts = torch.tensor([[0.6, 0.9], [2.0, 2.0], [-1.0, 0.3]], dtype=torch.float64)
     x, y = (torch.tensor(value, dtype=torch.float64) for value in (1.0, 0.0))
-    found = descend(neuron, starts[:, 0], starts[:, 1], x, y, learning_rate=0.15, steps=40)
-    assert found.w.shape == found.loss.shape == (41, 3)
+    descent = descend(neuron, starts[:, 0], starts[:, 1], x, y, learning_rate=0.15, steps=40)
+    assert descent.w.shape == descent.loss.shape == (41, 3)
     for k, (w, b) in enumerate(starts.tolist()):
         parameters = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (w, b)]
         optimizer = torch.optim.SGD(parameters, lr=0.15)
         for step in range(41):
             value = neuron.loss_value(parameters[0], parameters[1], x, y)
-            assert found.loss[step, k].item() == pytest.approx(value.item(), rel=1e-10)
-            assert found.w[step, k].item() == pytest.approx(parameters[0].item(), rel=1e-10)
+            assert descent.loss[step, k].item() == pytest.approx(value.item(), rel=1e-10)
+            assert descent.w[step, k].item() == pytest.approx(parameters[0].item(), rel=1e-10)
             optimizer.zero_grad()
             torch.autograd.backward(value)
             optimizer.step()

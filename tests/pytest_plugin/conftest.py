@@ -29,7 +29,7 @@ def test_false():
 
 
 class Claims:
-    """A project with claims in a folder of its own."""
+    """A project with claims, in a separate folder."""
 
     def __init__(self, pytester: pytest.Pytester) -> None:
         self.pytester = pytester

@@ -94,9 +94,7 @@ def own(**changes):
         ),
     ],
 )
-def test_a_bad_condition_of_ones_own_is_one_clear_error_and_the_others_run(
-    claims: Claims, body: str, message: str
-) -> None:
+def test_a_bad_custom_condition_is_one_clear_error_and_the_others_run(claims: Claims, body: str, message: str) -> None:
     claims.write(f"{ELSEWHERE}{CLAIMS}\n@pytest.mark.claim('s')\ndef test_bad():\n    return {body}\n")
     run = claims.run("-k", "true or bad")
     run.assert_outcomes(passed=1, failed=1, deselected=1)
@@ -105,7 +103,7 @@ def test_a_bad_condition_of_ones_own_is_one_clear_error_and_the_others_run(
     assert claims.verdicts().keys() == {"test_true"}
 
 
-def test_two_claims_of_one_name_are_an_error_and_the_others_run(claims: Claims) -> None:
+def test_two_claims_with_the_same_name_are_an_error_and_the_others_run(claims: Claims) -> None:
     claims.write(CLAIMS + TWICE)
     run = claims.run("-k", "true or twice")
     run.assert_outcomes(passed=1, failed=1, deselected=1)

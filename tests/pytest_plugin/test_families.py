@@ -38,7 +38,7 @@ def test_workers_say_so_too(claims: Claims) -> None:
     run.stdout.fnmatch_lines(["*family.toml: size=1, but 2 claims were collected*"])
 
 
-def test_folders_of_one_name_are_two_families(claims: Claims) -> None:
+def test_folders_with_the_same_name_are_two_families(claims: Claims) -> None:
     source = claims.write() / "test_claims.py"
     for parent in ("f", "g"):
         folder = claims.pytester.path / "claims" / parent / "same"
@@ -51,7 +51,7 @@ def test_folders_of_one_name_are_two_families(claims: Claims) -> None:
 
 
 def test_a_part_of_an_undeclared_family_is_held_to_its_record(claims: Claims) -> None:
-    """Its level is that of the whole, so that its record speaks."""
+    """A part is tested at the level of the whole family, so its recorded verdict applies."""
     source = claims.write(CLAIMS.replace('source="common sense"', 'recorded="refuted"')) / "test_claims.py"
     claims.run("-k", "true").assert_outcomes(failed=1, deselected=1)
     alone = claims.pytester.runpytest_inprocess(f"{source}::test_true")
@@ -122,7 +122,7 @@ def test_a_theorem_must_be_marked_as_one(claims: Claims) -> None:
     run.stdout.fnmatch_lines(["*mark a claim with exact=True where, and only where, it returns lossact.exact*"])
 
 
-def test_a_record_of_a_theorem_speaks_under_every_setting(claims: Claims) -> None:
+def test_a_record_of_a_theorem_holds_under_every_setting(claims: Claims) -> None:
     claims.write(EXACT.replace('"a wrong one"', '"a wrong one", recorded="supported"'))
     claims.run("--claims-seed", "3").assert_outcomes(passed=1, failed=1)
 

@@ -65,7 +65,7 @@ def test_html_is_written_where_it_is_asked_for(claims: Claims) -> None:
     claims.run("--claims-html=out/claims.html").stdout.fnmatch_lines(["report: *claims.html"])
     assert "REFUTED" in (claims.pytester.path / "out" / "claims.html").read_text()
     claims.run("--claims-html=out").stdout.fnmatch_lines(["report: *out"])
-    assert sorted(one.name for one in (claims.pytester.path / "out").iterdir()) == [
+    assert sorted(file.name for file in (claims.pytester.path / "out").iterdir()) == [
         "claims.html", "index.html", "report.md", "verdicts.json",
     ]  # fmt: skip
 

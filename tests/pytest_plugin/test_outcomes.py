@@ -58,7 +58,7 @@ def test_under_another_setting_records_decide_nothing(claims: Claims, option: st
     run.stdout.fnmatch_lines(["*on record for the default setting: refuted"])
 
 
-def test_the_ini_files_setting_is_the_one_records_speak_for(claims: Claims) -> None:
+def test_records_hold_for_the_setting_of_the_ini_file(claims: Claims) -> None:
     claims.write(recorded("refuted"))
     claims.pytester.makeini("[pytest]\nclaims_seed = 1\n")
     claims.run("-k", "true").assert_outcomes(failed=1, deselected=1)
@@ -72,7 +72,7 @@ def test_strict_fails_whatever_is_not_supported(claims: Claims) -> None:
     run.stdout.fnmatch_lines(["--claims-strict asks for SUPPORTED, measured REFUTED"])
 
 
-def test_a_short_budget_is_inconclusive_with_a_word_of_its_own(claims: Claims) -> None:
+def test_a_short_budget_is_inconclusive_and_says_so(claims: Claims) -> None:
     claims.write(
         """
 @pytest.mark.claim("nobody arrives")

@@ -63,10 +63,10 @@ def test_junit_holds_the_verdict_without_a_warning(claims: Claims, processes: li
     )
     run.stdout.no_fnmatch_line("*warnings summary*")
     cases = ElementTree.parse(claims.pytester.path / "junit.xml").getroot().iter("testcase")
-    found = {case.get("name"): {p.get("name"): p.get("value") for p in case.iter("property")} for case in cases}
-    assert found["test_true"]["verdict"] == "supported"
-    assert found["test_false"]["verdict"] == "refuted"
-    assert found["test_true"].keys() == {"verdict", "effect", "interval"}
+    properties = {case.get("name"): {p.get("name"): p.get("value") for p in case.iter("property")} for case in cases}
+    assert properties["test_true"]["verdict"] == "supported"
+    assert properties["test_false"]["verdict"] == "refuted"
+    assert properties["test_true"].keys() == {"verdict", "effect", "interval"}
 
 
 PARAMETRISED = """
@@ -80,8 +80,8 @@ def test_true(budget):
 def test_each_parameter_is_a_claim_of_the_family(claims: Claims) -> None:
     (claims.write(PARAMETRISED) / "family.toml").write_text("size = 2")
     claims.run().assert_outcomes(passed=2)
-    found = json.loads(claims.json.read_text())["claims"]
-    assert {(claim["id"].partition("[")[2], claim["budget"], claim["family_size"]) for claim in found} == {
+    decided = json.loads(claims.json.read_text())["claims"]
+    assert {(claim["id"].partition("[")[2], claim["budget"], claim["family_size"]) for claim in decided} == {
         ("40]", 40, 2), ("60]", 60, 2),
     }  # fmt: skip
 
@@ -115,7 +115,7 @@ def test_both():
 '''
 
 
-def test_a_hypothesis_of_ones_own(claims: Claims) -> None:
+def test_a_custom_hypothesis_is_decided(claims: Claims) -> None:
     claims.write(OWN_HYPOTHESIS)
     run = claims.run()
     run.assert_outcomes(passed=1)
@@ -141,14 +141,15 @@ def pytest_sessionfinish():
 """
 
 
-def test_a_store_of_ones_own(claims: Claims) -> None:
+def test_a_custom_store_is_used(claims: Claims) -> None:
     folder = claims.write(CLAIMS)
     (folder / "conftest.py").write_text(OWN_STORE)
     claims.run("-s").stdout.fnmatch_lines(["*BLOCKS 2*"])
     assert Path(claims.pytester.path / "mine/trials.sqlite").is_file()
 
 
-def test_a_network_whose_file_is_edited_is_trained_anew(claims: Claims) -> None:
+@pytest.mark.slow
+def test_a_network_whose_file_was_edited_is_retrained(claims: Claims) -> None:
     """The network lives in a module that the claim's file only imports."""
     claims.pytester.makepyfile(
         mynet="from torch import nn\n\nclass Net(nn.Sequential):\n    def __init__(self):\n"
@@ -171,6 +172,7 @@ def test_a_network_whose_file_is_edited_is_trained_anew(claims: Claims) -> None:
     again.stdout.no_fnmatch_line("*training hard*")
 
 
+@pytest.mark.slow
 def test_threads_of_workers_do_not_spin_where_a_conftest_loads_torch(
     claims: Claims, monkeypatch: pytest.MonkeyPatch
 ) -> None:

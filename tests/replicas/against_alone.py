@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from lossact import SGD, Arrays, Condition, Loss
-from lossact.replicas.modules import cast_module
 from lossact.replicas.named_population import NamedPopulation
 from lossact.replicas.random_streams import WEIGHTS, replica_generator
 from lossact.running.stacking import stacked_training
@@ -42,7 +41,13 @@ def network_alone(make: Callable[[], nn.Module], replica: int) -> nn.Module:
     """A replica's network by itself, with the weights that it starts from."""
     with torch.random.fork_rng():
         torch.manual_seed(int(replica_generator(0, replica, WEIGHTS).integers(2**63)))
-        return cast_module(make(), torch.float64)
+        network = make()
+    for tensor in (*network.parameters(), *network.buffers()):  # network.double() would drop imaginary parts
+        if tensor.is_complex():
+            tensor.data = tensor.data.to(torch.complex128)
+        elif tensor.is_floating_point():
+            tensor.data = tensor.data.to(torch.float64)
+    return network
 
 
 def check_equal_to_alone(

@@ -129,7 +129,9 @@ def test_conditions_of_one_optimiser_share_a_launch_and_train_as_alone() -> None
     group_blocks: list[int] = []
     jobs = [(one, 0) for one in conditions]
     found = list(
-        train_jobs(jobs, 0, DOUBLE, lambda progress: group_blocks.append(len({one for one, _ in progress.launch})))
+        train_jobs(
+            jobs, 0, DOUBLE, lambda progress: group_blocks.append(len({condition for condition, _ in progress.launch}))
+        )
     )
     assert set(group_blocks) == {2}
     for block in found:
@@ -137,7 +139,7 @@ def test_conditions_of_one_optimiser_share_a_launch_and_train_as_alone() -> None
         np.testing.assert_array_equal(block.curves.loss, alone.curves.loss)
 
 
-def test_a_metric_of_ones_own_from_above_and_below() -> None:
+def test_a_custom_metric_may_have_a_lower_or_an_upper_threshold() -> None:
     def miss(outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs.argmax(1) != targets).double()
 
@@ -233,7 +235,7 @@ def noisy() -> nn.Module:
     return Noisy()
 
 
-def test_what_is_drawn_while_measuring_is_the_replicas_own() -> None:
+def test_draws_while_measuring_belong_to_the_replica() -> None:
     """Noise in evaluation mode too, and a part that stays in evaluation mode."""
     one = condition(SGD(learning_rate=0.1), network=noisy, stacked=False, batch_size=8, budget=5)
     curves = []

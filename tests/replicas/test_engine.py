@@ -27,9 +27,9 @@ SINGLE = ComputeConfig(threads=2)
 
 @pytest.fixture
 def shared_images(tmp_path: Path) -> ImageFiles:
-    one = RandomImages().sample(np.random.default_rng(0))
-    np.save(tmp_path / "random_imgs.npy", one.inputs)
-    np.save(tmp_path / "random_labs.npy", one.targets)
+    dataset = RandomImages().sample(np.random.default_rng(0))
+    np.save(tmp_path / "random_imgs.npy", dataset.inputs)
+    np.save(tmp_path / "random_labs.npy", dataset.targets)
     return ImageFiles.in_directory(tmp_path, "random")
 
 
@@ -42,11 +42,11 @@ def by_block(blocks: list[TrainedBlock]) -> dict[int, TrainedBlock]:
 def test_a_blocks_bits_do_not_depend_on_its_companions(activation: str, loss: str, blocks: list[int]) -> None:
     condition = report_condition(activation, loss, budget=300)
     reference = by_block(list(train_blocks(condition, 0, range(4), SINGLE)))
-    found = by_block(list(train_blocks(condition, 0, blocks, SINGLE)))
-    common = reference.keys() & found.keys()
+    trained = by_block(list(train_blocks(condition, 0, blocks, SINGLE)))
+    common = reference.keys() & trained.keys()
     assert common
     for block in common:
-        a, b = reference[block], found[block]
+        a, b = reference[block], trained[block]
         np.testing.assert_array_equal(a.trials.steps, b.trials.steps)
         np.testing.assert_array_equal(a.trials.reached, b.trials.reached)
         np.testing.assert_array_equal(a.curves.loss, b.curves.loss)
@@ -60,15 +60,15 @@ def test_bits_on_shared_data_do_not_depend_on_companions_either(
     condition = replace(report_condition(activation, loss, budget=300), data=shared_images)
     reference = by_block(list(train_blocks(condition, 0, range(8), SINGLE)))
     for blocks in ([1], [2, 0, 5], [3, 9, 10, 11, 12, 13, 14, 15]):
-        found = by_block(list(train_blocks(condition, 0, blocks, SINGLE)))
-        for block in reference.keys() & found.keys():
-            np.testing.assert_array_equal(reference[block].curves.loss, found[block].curves.loss)
-            np.testing.assert_array_equal(reference[block].trials.steps, found[block].trials.steps)
+        trained = by_block(list(train_blocks(condition, 0, blocks, SINGLE)))
+        for block in reference.keys() & trained.keys():
+            np.testing.assert_array_equal(reference[block].curves.loss, trained[block].curves.loss)
+            np.testing.assert_array_equal(reference[block].trials.steps, trained[block].trials.steps)
 
 
 @pytest.mark.parametrize(("activation", "loss"), PAIRS)
 def test_curves_are_whole_where_others_train_on(activation: str, loss: str) -> None:
-    """Alone, a launch ends where all have arrived; beside replicas that never do, it goes on."""
+    """Alone, a launch ends once all replicas arrived; beside replicas that never arrive, it trains on."""
     early = replace(report_condition(activation, loss, budget=300), target=Accuracy().at_least(0.6))
     never = with_sgd(replace(early, name="never"), learning_rate=1e-12)
     (alone,) = train_blocks(early, 0, [0], SINGLE)
@@ -78,7 +78,7 @@ def test_curves_are_whole_where_others_train_on(activation: str, loss: str) -> N
     assert alone.trials.steps.max() < 250
     assert not both["never"].trials.reached.all()
     for a, b in (
-        (getattr(one.curves, name) for one in (alone, together)) for name in ("loss", "metric", "gradient_norm")
+        (getattr(block.curves, name) for block in (alone, together)) for name in ("loss", "metric", "gradient_norm")
     ):
         np.testing.assert_array_equal(a, b)
 
@@ -115,19 +115,19 @@ def test_conditions_that_share_a_launch_train_as_they_do_alone(compiled: bool) -
     conditions = variations()
     jobs = [(condition, block) for condition in conditions for block in (0, 1)]
     seen: list[int] = []
-    found = {
-        (one.condition.name, one.first_replica): one
-        for one in train_jobs(
-            jobs, 0, compute_config, lambda progress: seen.append(len({one for one, _ in progress.launch}))
+    trained = {
+        (block.condition.name, block.first_replica): block
+        for block in train_jobs(
+            jobs, 0, compute_config, lambda progress: seen.append(len({condition for condition, _ in progress.launch}))
         )
     }
-    assert len(found) == len(jobs)
+    assert len(trained) == len(jobs)
     assert max(seen) == 6
     curves = []
     for condition in conditions:
         for block in (0, 1):
             together, alone = (
-                found[condition.name, 64 * block],
+                trained[condition.name, 64 * block],
                 next(train_blocks(condition, 0, [block], compute_config)),
             )
             np.testing.assert_array_equal(together.curves.loss, alone.curves.loss)
@@ -138,11 +138,11 @@ def test_conditions_that_share_a_launch_train_as_they_do_alone(compiled: bool) -
 
 def test_curves_are_kept_for_the_first_256_replicas() -> None:
     blocks = by_block(list(train_blocks(report_condition(budget=5), 0, [5, 3, 4, 0], SINGLE)))
-    assert {block: len(one.curves) for block, one in blocks.items()} == {0: 64, 3: 64, 4: 0, 5: 0}
+    assert {index: len(block.curves) for index, block in blocks.items()} == {0: 64, 3: 64, 4: 0, 5: 0}
     assert blocks[0].curves.loss.shape == (64, 6)
 
 
-def test_a_sick_replica_leaves_its_neighbours_alone() -> None:
+def test_a_diverging_replica_leaves_its_neighbours_alone() -> None:
     condition = report_condition(budget=200)
     healthy = stacked_training(condition, 0, range(64), SINGLE, curves_of=64)
     sick = stacked_training(condition, 0, range(64), SINGLE, curves_of=64)
@@ -159,7 +159,7 @@ def test_a_sick_replica_leaves_its_neighbours_alone() -> None:
     np.testing.assert_array_equal(a.steps_to_target[others], b.steps_to_target[others])
 
 
-def test_a_replica_rests_once_it_reached_the_target() -> None:
+def test_a_replica_stops_training_once_it_reached_the_target() -> None:
     module = stacked_training(report_condition(), 0, range(64), SINGLE, curves_of=64)
     fit(module, SINGLE)
     outcome = module.outcome()
@@ -263,7 +263,7 @@ def test_watching_shows_the_same_weights_compiled_and_eager() -> None:
         )[0]
         for compiled in (False, True)
     )
-    assert [one.update for one in eager] == [one.update for one in compiled] == [0, 8, 16, 20]
+    assert [snapshot.update for snapshot in eager] == [snapshot.update for snapshot in compiled] == [0, 8, 16, 20]
     for a, b in zip(eager, compiled, strict=True):
         torch.testing.assert_close(a.parameters, b.parameters, rtol=1e-9, atol=1e-12)
     module = stacked_training(replace(condition, budget=8), 0, range(4), ComputeConfig(precision="64-true", threads=1))

@@ -212,12 +212,12 @@ def test_modules_of_different_shapes_are_named() -> None:
         (nn.Linear(3, 1), "network is a Linear that is made already; give the function that makes one"),
     ],
 )
-def test_what_makes_no_module_is_named(network: Any, message: str) -> None:
+def test_a_factory_that_makes_no_module_is_named(network: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         condition(network)
 
 
-def test_a_value_that_cannot_be_told_is_named() -> None:
+def test_a_value_that_cannot_be_fingerprinted_is_named() -> None:
     with pytest.raises(InputError, match="whose content cannot be read for the store"):
         condition(partial(with_dropout, (rate for rate in (0.1, 0.2))))
 

@@ -260,7 +260,7 @@ def with_batch_norm() -> nn.Module:
 
 @pytest.mark.parametrize("stacked", [True, False], ids=["stacked", "side by side"])
 def test_batch_norm_is_measured_by_its_running_statistics(stacked: bool) -> None:
-    """A single validation example would have no statistics of its own."""
+    """A single validation example has no batch statistics."""
     loss = partial(f.cross_entropy, reduction="none")
     data = Arrays(X, CLASSES, validation=(X[:1], CLASSES[:1]))
     condition = Condition(

@@ -73,7 +73,7 @@ def test_replica_equals_module_trained_alone(make: Callable[[], nn.Module], stac
 
 
 class Holding(nn.Module):
-    """A layer, and whatever else."""
+    """A layer, and the given attributes."""
 
     def __init__(self, **held: Any) -> None:
         super().__init__()

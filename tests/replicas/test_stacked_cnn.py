@@ -33,12 +33,12 @@ def cnn_condition(activation: str, loss: str, *, budget: int) -> Condition:
 
 
 def alone(condition: Condition, replica: int) -> tuple[CNN, torch.Tensor, torch.Tensor]:
-    one = condition.data.sample(replica_generator(0, replica, DATA))
+    dataset = condition.data.sample(replica_generator(0, replica, DATA))
     assert isinstance(condition.network, CNNConfig)
     network = CNN(condition.network, (16, 16)).double()
     start = condition.network.initial_parameters((16, 16), replica_generator(0, replica, WEIGHTS))
     network.load_state_dict({name: torch.from_numpy(array) for name, array in start.items()})
-    return network, torch.from_numpy(one.inputs), torch.from_numpy(one.targets)
+    return network, torch.from_numpy(dataset.inputs), torch.from_numpy(dataset.targets)
 
 
 @given(
@@ -53,10 +53,10 @@ def test_the_band_is_a_convolution_and_unband_its_adjoint(
     kernel = torch.randn(replicas, outputs, inputs, side, side, dtype=torch.float64)
     strip = torch.randn(replicas, side, columns + side - 1, inputs, dtype=torch.float64)
     matrix = band(kernel, columns)
-    found = torch.bmm(strip.reshape(replicas, 1, -1), matrix).view(replicas, columns, outputs)
+    convolved = torch.bmm(strip.reshape(replicas, 1, -1), matrix).view(replicas, columns, outputs)
     for r in range(replicas):
         expected = conv2d(strip[r].permute(2, 0, 1).unsqueeze(0), kernel[r])[0, :, 0].T
-        torch.testing.assert_close(found[r], expected)
+        torch.testing.assert_close(convolved[r], expected)
     gradient = torch.randn_like(matrix)
     back = unband(gradient, inputs, outputs, side, columns)
     torch.testing.assert_close((gradient * matrix).sum(), (back * kernel).sum())

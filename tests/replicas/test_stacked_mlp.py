@@ -36,8 +36,8 @@ def network_of(module: StackedReplicasModule) -> StackedNetwork:
 
 def train_alone(condition: Condition, replica: int) -> tuple[list[float], int | None]:
     """One network in a plain torch loop with autograd and torch's own optimiser: loss curve and steps to target."""
-    one = condition.data.sample(replica_generator(0, replica, DATA))
-    inputs, targets = torch.from_numpy(one.inputs), torch.from_numpy(one.targets)
+    dataset = condition.data.sample(replica_generator(0, replica, DATA))
+    inputs, targets = torch.from_numpy(dataset.inputs), torch.from_numpy(dataset.targets)
     assert isinstance(condition.network, MLPConfig)
     network = MLP(condition.network, (4, 4)).double()
     start = condition.network.initial_parameters((4, 4), replica_generator(0, replica, WEIGHTS))
@@ -79,7 +79,7 @@ def test_replica_equals_network_trained_alone(activation: str, loss: str) -> Non
 
 
 def test_hyperparameters_of_each_replica_equal_those_of_networks_trained_alone() -> None:
-    """Six conditions in one launch, each with another number of its own."""
+    """Six conditions in one launch, each with one different hyperparameter."""
     base = report_condition("sigmoid", "l2", budget=100)
 
     conditions = [
@@ -92,11 +92,13 @@ def test_hyperparameters_of_each_replica_equal_those_of_networks_trained_alone()
     ]
     group_blocks: list[int] = []
     jobs = [(condition, 0) for condition in conditions]
-    found = list(
-        train_jobs(jobs, 0, DOUBLE, lambda progress: group_blocks.append(len({one for one, _ in progress.launch})))
+    trained = list(
+        train_jobs(
+            jobs, 0, DOUBLE, lambda progress: group_blocks.append(len({condition for condition, _ in progress.launch}))
+        )
     )
     assert set(group_blocks) == {len(conditions)}
-    for block in found:
+    for block in trained:
         for replica in (0, 1, 63):
             assert isinstance(block.condition, Condition)
             curve, _ = train_alone(block.condition, replica)

@@ -43,33 +43,33 @@ def _paths(content: dict[str, Any], before: str = "") -> Iterator[str]:
 
 def wanted() -> dict[str, set[str]]:
     """What the panels name, as the serialised workspace says it."""
-    found: dict[str, set[str]] = {"history": set(), "summary": set(), "config": set()}
+    named: dict[str, set[str]] = {"history": set(), "summary": set(), "config": set()}
     spec = json.loads(as_json(dashboard("somebody", "lossact")))["spec"]
-    panels = [panel for one in spec["section"]["panel_bank_config"]["sections"] for panel in one["panels"]]
+    panels = [panel for section in spec["section"]["panel_bank_config"]["sections"] for panel in section["panels"]]
     assert len(panels) >= 12
     for panel in panels:
         held = panel["config"]
         text = json.dumps(held)
         match panel["view_type"]:
             case "Run History Line Plot":
-                found["history"] |= {held["x_axis"], *held["metrics"]}
+                named["history"] |= {held["x_axis"], *held["metrics"]}
             case "Media Browser":
-                found["history"] |= set(held["media_keys"])
+                named["history"] |= set(held["media_keys"])
             case "Bar Chart":
-                found["summary"] |= {name.removeprefix("summary_metrics.") for name in held["metrics"]}
+                named["summary"] |= {name.removeprefix("summary_metrics.") for name in held["metrics"]}
             case "Parallel Coordinates Plot":
                 for column in held["columns"]:
                     kind, _, name = column["accessor"].partition(":")
-                    found[kind] |= {name.replace(".value", "")}
+                    named[kind] |= {name.replace(".value", "")}
             case "Vega2":
-                found["history"] |= {"arrivals"}
+                named["history"] |= {"arrivals"}
                 assert '"arrivals"' in text
             case "Weave":
-                found["history"] |= {"verdicts"}
+                named["history"] |= {"verdicts"}
                 assert '"verdicts"' in text
             case other:
                 pytest.fail(f"a panel of kind {other} that this test does not know")
-    return found
+    return named
 
 
 @pytest.mark.slow
@@ -103,8 +103,8 @@ def test_no_panel_points_at_nothing(claims: Claims, monkeypatch: pytest.MonkeyPa
 def test_the_command_writes_without_sending(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "new" / "dashboard.json"
     main(["dashboard", "--entity=somebody", f"--json={path}", "--metric=f1"])
-    found = json.loads(path.read_text())
-    assert (found["entity"], found["project"]) == ("somebody", "lossact")
+    report = json.loads(path.read_text())
+    assert (report["entity"], report["project"]) == ("somebody", "lossact")
     assert "f1/median" in path.read_text()
 
 

@@ -66,10 +66,10 @@ GROWTH = {"replicas": [1.0, 20.0, 40.0], "log_support": [0.1, 0.2, 0.3], "log_re
 
 def test_the_page_says_what_the_table_says_and_loads_nothing(tmp_path: Path) -> None:
     page = tmp_path / "new" / "claims.html"
-    one = result(keys=(("ReLU/L2", "a"), ("ReLU/CE", "b")), evidence_path=GROWTH, thresholds=(0.5, 0.6))
+    claim = result(keys=(("ReLU/L2", "a"), ("ReLU/CE", "b")), evidence_path=GROWTH, thresholds=(0.5, 0.6))
     conditions = {"a": stored(), "b": stored("ReLU/cross", (1, 2, 3, 4))}
-    write_html(page, [one], conditions, RunInfo(seed=3, flags=("--claims-seed", "3")))
-    found = read(page)
+    write_html(page, [claim], conditions, RunInfo(seed=3, flags=("--claims-seed", "3")))
+    page_read = read(page)
     for words in (
         "REFUTED",
         "Win probability 0.144, 99.3% confidence sequence [0.095, 0.263] within 1000 updates; 512 replicas",
@@ -85,25 +85,27 @@ def test_the_page_says_what_the_table_says_and_loads_nothing(tmp_path: Path) -> 
         "network.kindmlp",
         "network.hidden710",
     ):
-        assert words in re.sub(r"\s+", " ", found.text).replace(" ", "") or words in re.sub(r"\s+", " ", found.text)
-    assert found.loads
-    assert all(str(load).startswith("#") for load in found.loads)
-    assert "script" not in found.tags
+        assert words in re.sub(r"\s+", " ", page_read.text).replace(" ", "") or words in re.sub(
+            r"\s+", " ", page_read.text
+        )
+    assert page_read.loads
+    assert all(str(load).startswith("#") for load in page_read.loads)
+    assert "script" not in page_read.tags
     assert "url(" not in page.read_text().replace("url(#", "")
 
 
 def test_hostile_text_is_shown_and_not_run(tmp_path: Path) -> None:
-    told = dict.fromkeys(("statement", "source", "sentence", "family"), HOSTILE)
-    one = result(**told, warnings=(HOSTILE,), keys=((HOSTILE, "a"),), evidence_path=GROWTH, thresholds=(0.5, 0.6))
-    first, second = one.verdict.conditions
-    verdict = replace(one.verdict, conditions=(replace(first, name=HOSTILE), second), reason=HOSTILE)
-    one = replace(one, verdict=verdict)
+    hostile = dict.fromkeys(("statement", "source", "sentence", "family"), HOSTILE)
+    claim = result(**hostile, warnings=(HOSTILE,), keys=((HOSTILE, "a"),), evidence_path=GROWTH, thresholds=(0.5, 0.6))
+    first, second = claim.verdict.conditions
+    verdict = replace(claim.verdict, conditions=(replace(first, name=HOSTILE), second), reason=HOSTILE)
+    claim = replace(claim, verdict=verdict)
     condition = stored(HOSTILE)
     condition.content["condition"]["target"] = {"measure": {"function": {"name": HOSTILE}}}
-    write_folder(tmp_path, [one], {"a": condition}, RunInfo(flags=(HOSTILE,)))
-    found = read(tmp_path / "index.html")
-    assert found.text.count(HOSTILE) >= 9
-    assert not found.tags & {"script", "img"}
+    write_folder(tmp_path, [claim], {"a": condition}, RunInfo(flags=(HOSTILE,)))
+    page_read = read(tmp_path / "index.html")
+    assert page_read.text.count(HOSTILE) >= 9
+    assert not page_read.tags & {"script", "img"}
     markdown = (tmp_path / "report.md").read_text()
     assert not re.search(r"(?<!\\)<(script|img)", re.sub(r"```.*?```", "", markdown, flags=re.DOTALL))
     (row,) = (line for line in markdown.splitlines() if line.startswith("| ❌"))
@@ -135,7 +137,7 @@ def test_markdown_holds_every_verdict(tmp_path: Path) -> None:
 def points(chart: str, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """(points, 2) of a line in a chart, in its own units: shares of width and height."""
     (path,) = re.findall(rf'<g id="{name}">\s*<path d="([^"]*)"', chart)
-    return np.array([[float(one) for one in pair] for pair in re.findall(r"[ML] (\S+) (\S+)", path)])
+    return np.array([[float(number) for number in pair] for pair in re.findall(r"[ML] (\S+) (\S+)", path)])
 
 
 def test_the_reach_chart_is_one_minus_kaplan_meier() -> None:
@@ -152,8 +154,8 @@ def test_charts_draw_evidence_and_medians() -> None:
     assert len(points(chart, "log_support")) == 3
     assert np.isfinite(points(chart, "log_refute")).all()
     loss, metric = curve_charts([stored()]).values()
-    for one in (loss, metric):
-        line = points(one, "series-0")  # straight from the median of 1 … 4 to 0
+    for chart in (loss, metric):
+        line = points(chart, "series-0")  # straight from the median of 1 … 4 to 0
         assert np.diff(line[:, 1]) == pytest.approx((line[-1, 1] - line[0, 1]) / (len(line) - 1), rel=1e-3)
 
 
@@ -171,9 +173,9 @@ def test_a_condition_that_diverges_leaves_the_others_readable() -> None:
 
 
 def test_a_metric_may_be_called_loss() -> None:
-    one = stored()
-    one.content["condition"]["target"] = {"measure": {"function": {"name": "project.loss"}}}
-    assert list(curve_charts([one])) == ["loss", "loss (metric)"]
+    condition = stored()
+    condition.content["condition"]["target"] = {"measure": {"function": {"name": "project.loss"}}}
+    assert list(curve_charts([condition])) == ["loss", "loss (metric)"]
 
 
 def test_a_condition_without_a_target_has_a_metric_all_the_same() -> None:
@@ -263,7 +265,7 @@ def test_bad_input_is_one_line(
     with pytest.raises(SystemExit) as stopped:
         main(["report", *arguments])
     assert stopped.value.code == 2
-    told = capfd.readouterr()
-    assert f"lossact report: {message}" in told.err
-    assert "Traceback" not in told.out + told.err
+    printed = capfd.readouterr()
+    assert f"lossact report: {message}" in printed.err
+    assert "Traceback" not in printed.out + printed.err
     assert not Path("report").exists()

@@ -55,15 +55,15 @@ def test_a_map_reads_back(experiment: Experiment, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("WANDB_SILENT", "true")
     pair = [replace(report_condition(loss=loss, budget=20), name=loss) for loss in ("cross_entropy", "l2")]
     axes = {"x": "optimizer.learning_rate=0.1:1:log:2", "y": "optimizer.momentum=0:0.9:3"}
-    one = map_claim(faster(pair[0], than=pair[1]), **axes, experiment=experiment, max_replicas=64)  # type: ignore[arg-type]
-    picture, _ = save_figure(map_figure(one), tmp_path / "map")
-    assert "offline in" in log_map(one, picture, experiment.store, mode="offline")
+    decided_map = map_claim(faster(pair[0], than=pair[1]), **axes, experiment=experiment, max_replicas=64)  # type: ignore[arg-type]
+    picture, _ = save_figure(map_figure(decided_map), tmp_path / "map")
+    assert "offline in" in log_map(decided_map, picture, experiment.store, mode="offline")
     (run,) = (experiment.store.directory / "wandb").glob("offline-run-*")
     text = json.dumps(inspect(run))
     assert "optimizer.learning_rate" in text
     (table,) = run.rglob("*.table.json")
     rows = json.loads(table.read_text())["data"]
-    assert [row[2] for row in rows] == [cell.name for cell in one.verdicts]
+    assert [row[2] for row in rows] == [cell.name for cell in decided_map.verdicts]
     assert [row[:2] for row in rows] == [[x, y] for y in (0.0, 0.45, 0.9) for x in (0.1, 1.0)]
     assert list(run.rglob("*.png"))
 
@@ -78,8 +78,8 @@ def test_offline_runs_read_back(claims: Claims) -> None:
     runs = sorted((claims.pytester.path / ".lossact" / "wandb").glob("offline-run-*"))
     by_name = {}
     groups = set()
-    for one in runs:
-        records = inspect(one)
+    for run_file in runs:
+        records = inspect(run_file)
         (start,) = [record["run"] for record in records if record["type"] == "run"]
         by_name[start["display_name"]] = (start, records)
         groups.add(start["run_group"])
@@ -99,10 +99,10 @@ def test_offline_runs_read_back(claims: Claims) -> None:
     assert "verdict/test_true" in json.dumps(by_name["verdicts"][1])
     (table,) = claims.pytester.path.rglob("verdicts_*.table.json")
     held = json.loads(table.read_text())
-    told = [dict(zip(held["columns"], row, strict=True)) for row in held["data"]]
+    rows = [dict(zip(held["columns"], row, strict=True)) for row in held["data"]]
     ids = [by_name[name][0]["run_id"] for name in ("easy", "hard")]
-    assert [row["condition_runs"].split(", ") for row in told] == [ids, ids[::-1]]
-    assert [row["verdict"] for row in told] == ["supported", "refuted"]
+    assert [row["condition_runs"].split(", ") for row in rows] == [ids, ids[::-1]]
+    assert [row["verdict"] for row in rows] == ["supported", "refuted"]
     assert list(claims.pytester.path.rglob("intervals_*.png"))
 
 

@@ -1,4 +1,4 @@
-"""The engine's outcomes against an implementation that shares nothing with it, on data and weights of its own."""
+"""The engine's outcomes against an independent implementation with its own data and weights."""
 
 import math
 

@@ -72,10 +72,10 @@ def losses_alone(replica: int, budget: int) -> list[float]:
     class Recording(Line):
         def training_step(self, batch: Any, batch_idx: int) -> Tensor:
             loss = super().training_step(batch, batch_idx)
-            found.append(float(loss.detach()))
+            losses.append(float(loss.detach()))
             return loss
 
-    found: list[float] = []
+    losses: list[float] = []
     with torch.random.fork_rng():
         seed_everything(replica_seed(0, replica), verbose=False)
         trainer = Trainer(
@@ -83,11 +83,11 @@ def losses_alone(replica: int, budget: int) -> list[float]:
             enable_model_summary=False, accelerator="cpu", num_sanity_val_steps=0,
         )  # fmt: skip
         trainer.fit(Recording(0.1), datamodule=Points())
-    return found
+    return losses
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec.*")
-def test_a_lightning_module_meets_its_target_where_its_own_fit_does() -> None:
+def test_a_lightning_module_meets_its_target_where_a_plain_fit_does() -> None:
     (block,) = train_jobs([(condition(), 1)], 0, SETTING)
     assert block.first_replica == 2
     for trial, replica in zip(block.trials, (2, 3), strict=True):
@@ -139,7 +139,7 @@ def test_random_numbers_go_on_as_if_nothing_had_been() -> None:
     assert np.random.random() == np.random.RandomState(5).random()  # noqa: NPY002
 
 
-def test_divergence_is_a_flag_of_its_own() -> None:
+def test_divergence_is_a_separate_flag() -> None:
     (block,) = train_jobs([(condition(1e20), 0)], 0, SETTING)
     assert block.trials.diverged.all()
     assert not block.trials.reached.any()
@@ -198,8 +198,8 @@ def test_metrics_count_at_the_ends_of_epochs_and_with_several_optimizers(
 
 
 def steps(seed: int, slowness: int = 1) -> int | None:
-    found = int(np.random.default_rng(seed).integers(5, 50)) * slowness
-    return found if found <= 80 else None
+    steps = int(np.random.default_rng(seed).integers(5, 50)) * slowness
+    return steps if steps <= 80 else None
 
 
 def curve(seed: int, slowness: int = 1) -> Any:
@@ -222,8 +222,8 @@ def test_functions_return_updates_or_curves() -> None:
 
 
 def test_what_is_trained_is_in_the_key() -> None:
-    def key(one: Any) -> str:
-        return trial_key(one, 0, SETTING)
+    def key(condition: Any) -> str:
+        return trial_key(condition, 0, SETTING)
 
     same = FunctionCondition(train=steps, config={"slowness": 2}, budget=80)
     assert same == FunctionCondition(train=steps, config={"slowness": 2}, budget=80, name="other")
@@ -238,7 +238,7 @@ def test_what_is_trained_is_in_the_key() -> None:
         condition(at_most=None, at_least=0.05), condition(trainer={"gradient_clip_val": 1.0}), condition(version="2"),
         condition(data=lambda: Points()),
     ]  # fmt: skip
-    assert len({key(one) for one in conditions}) == len(conditions)
+    assert len({key(condition) for condition in conditions}) == len(conditions)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,37 @@ def test_a_function_that_ignores_its_seed_is_an_error(
     assert allowed == one_run
 
 
+FIVE_SEEDS = [3, 1, 4, 15, 9]
+
+
+def one_of_five(seed: int) -> int | None:
+    torch.manual_seed(FIVE_SEEDS[seed % 5])
+    return shrink(torch.randn(3))
+
+
+def curve_of_one_of_five(seed: int) -> Any:
+    return np.random.default_rng(FIVE_SEEDS[seed % 5]).normal(size=61).cumsum()
+
+
+@pytest.mark.parametrize(("train", "target"), [(one_of_five, {}), (curve_of_one_of_five, {"at_least": 20.0})])
+def test_replicas_that_are_copies_of_five_runs_are_an_error(
+    experiment: Experiment, train: Any, target: dict[str, float]
+) -> None:
+    copies = FunctionCondition(train=train, budget=60, **target)  # type: ignore[arg-type]
+    other = FunctionCondition(train=honest, budget=60)
+    with pytest.raises(ClaimError, match=r"^\w+: \d+ of \d+ replicas computed exactly what another one did, so they"):
+        evaluate(faster(copies, than=other), max_replicas=64, experiment=experiment)
+    allowed = FunctionCondition(train=train, budget=60, equal_steps=True, **target)  # type: ignore[arg-type]
+    assert evaluate(faster(allowed, than=other), max_replicas=64, experiment=experiment).decision.replicas >= 8
+
+
+def fixed_split_then_seed(seed: int) -> int:
+    """The data are split alike in every replica, or in one of five ways; training draws from its own generator."""
+    torch.manual_seed(seed % 5)
+    torch.randperm(10)
+    return int(np.random.default_rng(seed).integers(50, 60))
+
+
 def never_arrives(seed: int) -> None:
     np.random.default_rng(seed).normal()
 
@@ -131,7 +162,7 @@ def checks_every_30_updates(seed: int) -> int:
 
 
 def flat_curve(seed: int) -> Any:
-    """A network that learns nothing predicts one class, whatever its seed."""
+    """A network that learns nothing predicts one class under every seed."""
     return np.full(61, 0.5) + 0 * seed
 
 
@@ -148,6 +179,7 @@ def unlike_curves(seed: int) -> Any:
 @pytest.mark.parametrize(
     ("train", "target"),
     [
+        (fixed_split_then_seed, {}),
         (never_arrives, {}),
         (never_arrives_and_draws, {}),
         (checks_every_30_updates, {}),
@@ -329,7 +361,7 @@ def test_equal_starts_with_batches_of_their_own_are_decided(experiment: Experime
 
 
 class SeededNoise(nn.Module):
-    """It draws in its forward pass, from a seed of its own."""
+    """Sets a seed and draws in its forward pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -342,7 +374,7 @@ class SeededNoise(nn.Module):
 
 
 def test_noise_after_a_seed_of_its_own_differs_by_replica(experiment: Experiment) -> None:
-    """What a forward pass draws comes from a counter, whatever seed the pass sets; stacked it must not set one."""
+    """Draws of a forward pass come from a counter, not from the seed that it sets; stacked, it may not set one."""
     verdict = decide(experiment, trained(SeededNoise, stacked=False), trained(network))
     assert verdict.decision.replicas >= FEWEST_EQUAL_RUNS
     with pytest.raises(InputError, match="which stacked replicas would share"):

@@ -91,7 +91,7 @@ class StackedRecorder(Callback):
 
 
 def recorded_alone(given: LightningCondition, replica: int) -> list[Row]:
-    """The rows of a fit of its own."""
+    """Return the logged rows of a separate fit."""
     recorder = Recorder()
     with isolate_rng():
         seed_everything(replica_seed(0, replica), verbose=False)

@@ -1,4 +1,4 @@
-"""Thresholds are met in the precision in which a value was computed, whatever kind of condition it is of."""
+"""Thresholds are compared in the precision in which a value was computed, for every kind of condition."""
 
 from collections.abc import Callable
 from typing import Any

@@ -27,8 +27,8 @@ def evidence_by_exact_products(w: int, t: int, l: int, mean: Fraction) -> float:
 @given(COUNTS, st.sampled_from([Fraction(2, 5), Fraction(1, 2), Fraction(3, 10), Fraction(9, 10)]))
 @settings(max_examples=40, deadline=None)
 def test_evidence_equals_exact_products(counts: tuple[int, int, int], mean: Fraction) -> None:
-    found = log_evidence(Counts.of(*counts), float(mean))[0]
-    assert found == pytest.approx(evidence_by_exact_products(*counts, mean), rel=1e-9, abs=1e-9)
+    log_e_value = log_evidence(Counts.of(*counts), float(mean))[0]
+    assert log_e_value == pytest.approx(evidence_by_exact_products(*counts, mean), rel=1e-9, abs=1e-9)
 
 
 @given(COUNTS, st.floats(0.02, 0.97), st.floats(1.001, 1.5))
@@ -43,8 +43,8 @@ def test_a_factor_has_mean_one_at_the_null(mean: float, tie_share: float) -> Non
     """E[factor] = 1 for every W with that mean, ties included: the martingale property itself."""
     tie = tie_share * 2 * min(mean, 1 - mean)
     win = mean - tie / 2
-    one = [np.exp(log_evidence(Counts.of(*counts), mean)[0]) for counts in ((1, 0, 0), (0, 1, 0), (0, 0, 1))]
-    assert win * one[0] + tie * one[1] + (1 - win - tie) * one[2] == pytest.approx(1, abs=1e-12)
+    factors = [np.exp(log_evidence(Counts.of(*counts), mean)[0]) for counts in ((1, 0, 0), (0, 1, 0), (0, 0, 1))]
+    assert win * factors[0] + tie * factors[1] + (1 - win - tie) * factors[2] == pytest.approx(1, abs=1e-12)
 
 
 @given(COUNTS.filter(lambda c: c[0] + c[1] > 0), st.floats(0.001, 0.2))

@@ -32,7 +32,7 @@ def draw(rng: np.random.Generator, n: int, *, theta: float, ties: float = 0.0, c
     return rng.choice(words, size=n, p=[decided * (1 - win), decided * win, ties, censored]).astype(np.int8)
 
 
-def one(outcomes: Outcomes, *, alpha: float = ALPHA, delta: float = DELTA, limit: int = 2048) -> Decision:
+def decide_pair(outcomes: Outcomes, *, alpha: float = ALPHA, delta: float = DELTA, limit: int = 2048) -> Decision:
     return decide([Comparison("A before B", outcomes)], alpha=alpha, margins=Margins.of_wins(delta), limit=limit)
 
 
@@ -64,21 +64,21 @@ def test_the_first_crossing_is_that_of_a_plain_loop(theta: float, censored: floa
     rng = np.random.default_rng(int(1000 * theta + censored))
     for _ in range(5):
         outcomes = draw(rng, 600, theta=theta, ties=0.05, censored=censored)
-        found = one(outcomes)
-        assert (found.verdict, found.decided_at) == first_crossing_by_a_plain_loop(outcomes)
+        decision = decide_pair(outcomes)
+        assert (decision.verdict, decision.decided_at) == first_crossing_by_a_plain_loop(outcomes)
 
 
 @pytest.mark.parametrize("n", [1, 2, 64, 300])
 def test_growth_is_what_fewer_replicas_would_have_shown(n: int) -> None:
     outcomes = draw(np.random.default_rng(n), n, theta=0.55, censored=0.1)
-    evidence_path = one(outcomes).evidence_path
+    evidence_path = decide_pair(outcomes).evidence_path
     assert evidence_path is not None
     assert (evidence_path.replicas[0], evidence_path.replicas[-1]) == (1, n)
     assert len(evidence_path.replicas) in {min(n, 63), min(n, 64)}
-    decided_at = one(outcomes).decided_at
+    decided_at = decide_pair(outcomes).decided_at
     assert decided_at is None or decided_at in evidence_path.replicas
     for moment, support, refute in zip(*evidence_path.to_json().values(), strict=True):
-        earlier = one(outcomes[: int(moment)])
+        earlier = decide_pair(outcomes[: int(moment)])
         assert (support, refute) == pytest.approx((earlier.log_support, earlier.log_refute))
 
 
@@ -86,11 +86,11 @@ def test_later_replicas_never_change_a_verdict() -> None:
     rng = np.random.default_rng(1)
     for theta in (0.3, 0.5, 0.56, 0.7):
         outcomes = draw(rng, 1500, theta=theta)
-        final = one(outcomes)
+        final = decide_pair(outcomes)
         at = final.decided_at or 1500
-        assert one(outcomes[: at - 1]).decided_at is None
+        assert decide_pair(outcomes[: at - 1]).decided_at is None
         for n in (at, at + 1, 1500):
-            assert one(outcomes[:n]).verdict == final.verdict
+            assert decide_pair(outcomes[:n]).verdict == final.verdict
 
 
 def test_an_interval_never_contradicts_its_verdict() -> None:
@@ -100,15 +100,15 @@ def test_an_interval_never_contradicts_its_verdict() -> None:
             Comparison(str(k), draw(rng, 400, theta=rng.uniform(0.3, 0.9), censored=rng.uniform(0, 0.2)))
             for k in range(rng.integers(1, 5))
         ]
-        found = decide(pairs, alpha=ALPHA, margins=WINS, limit=2048)
-        if found.verdict == "supported":
-            assert found.low >= 0.5 - 1e-9
-        elif found.verdict == "refuted":
-            assert found.high <= 0.5 + DELTA + 1e-9
-            assert found.reason.startswith("reversed" if found.high < 0.5 else "at most negligibly faster")
+        decision = decide(pairs, alpha=ALPHA, margins=WINS, limit=2048)
+        if decision.verdict == "supported":
+            assert decision.low >= 0.5 - 1e-9
+        elif decision.verdict == "refuted":
+            assert decision.high <= 0.5 + DELTA + 1e-9
+            assert decision.reason.startswith("reversed" if decision.high < 0.5 else "at most negligibly faster")
         else:
-            assert found.low < 0.5
-            assert found.high > 0.5 + DELTA
+            assert decision.low < 0.5
+            assert decision.high > 0.5 + DELTA
 
 
 @pytest.mark.parametrize("theta", [0.5, 0.6])
@@ -127,32 +127,32 @@ def test_either_error_stays_within_alpha(theta: float) -> None:
 
 
 def test_nobody_arrived_is_inconclusive_and_stops_early() -> None:
-    found = one(np.full(512, Outcome.CENSORED, np.int8))
-    assert (found.verdict, found.reason) == ("inconclusive", "budget too short")
-    assert found.decided_at is not None
-    assert found.decided_at < 100
-    assert found.low < 0.5
-    assert found.high > 0.99
+    decision = decide_pair(np.full(512, Outcome.CENSORED, np.int8))
+    assert (decision.verdict, decision.reason) == ("inconclusive", "budget too short")
+    assert decision.decided_at is not None
+    assert decision.decided_at < 100
+    assert decision.low < 0.5
+    assert decision.high > 0.99
 
 
 def test_few_who_arrive_may_still_decide() -> None:
     """Nine of ten arrive in neither condition, the tenth always in A: no reason to stop short of SUPPORTED."""
-    found = one(np.tile(np.array([Outcome.CENSORED] * 9 + [Outcome.WIN], np.int8), 80))
-    assert found.verdict == "supported"
+    decision = decide_pair(np.tile(np.array([Outcome.CENSORED] * 9 + [Outcome.WIN], np.int8), 80))
+    assert decision.verdict == "supported"
 
 
 def test_all_tied_is_refuted_as_negligible() -> None:
     """Exact ties show theta = 1/2, which is not the margin that was claimed."""
-    found = one(np.full(2048, Outcome.TIE, np.int8))
-    assert found.verdict == "refuted"
-    assert found.reason == "at most negligibly faster"
+    decision = decide_pair(np.full(2048, Outcome.TIE, np.int8))
+    assert decision.verdict == "refuted"
+    assert decision.reason == "at most negligibly faster"
 
 
 def test_open_comparisons_support_and_refute_nothing() -> None:
     rng = np.random.default_rng(4)
     outcomes = np.where(rng.random(2048) < 0.7, Outcome.UNDETERMINED, Outcome.WIN).astype(np.int8)
-    found = one(outcomes)
-    assert (found.verdict, found.reason) == ("inconclusive", "budget too short")
+    decision = decide_pair(outcomes)
+    assert (decision.verdict, decision.reason) == ("inconclusive", "budget too short")
 
 
 def test_an_ordering_needs_every_pair() -> None:
@@ -160,19 +160,19 @@ def test_an_ordering_needs_every_pair() -> None:
     good = [Comparison(name, draw(rng, 800, theta=0.8)) for name in "abc"]
     bad = Comparison("A before D", draw(rng, 800, theta=0.2))
     assert decide(good, alpha=ALPHA, margins=WINS, limit=2048).verdict == "supported"
-    found = decide([*good, bad], alpha=ALPHA, margins=WINS, limit=2048)
-    assert found.verdict == "refuted"
-    assert found.reason == "reversed; broken: A before D"
-    assert found.weakest_comparison == "A before D"
+    decision = decide([*good, bad], alpha=ALPHA, margins=WINS, limit=2048)
+    assert decision.verdict == "refuted"
+    assert decision.reason == "reversed; broken: A before D"
+    assert decision.weakest_comparison == "A before D"
 
 
 def test_the_limit_ends_the_looks() -> None:
     outcomes = draw(np.random.default_rng(6), 1000, theta=0.55)
-    found = one(outcomes, limit=128, alpha=0.001)
-    assert found.replicas == 128
-    assert found.final
-    assert found.reason.startswith("limit reached (128 replicas)")
-    assert not one(outcomes[:100], limit=128, alpha=0.001).final
+    decision = decide_pair(outcomes, limit=128, alpha=0.001)
+    assert decision.replicas == 128
+    assert decision.final
+    assert decision.reason.startswith("limit reached (128 replicas)")
+    assert not decide_pair(outcomes[:100], limit=128, alpha=0.001).final
 
 
 def test_a_proportion_covers_at_all_times_at_once() -> None:
@@ -181,9 +181,9 @@ def test_a_proportion_covers_at_all_times_at_once() -> None:
     for _ in range(100):
         happened = rng.random(200) < 0.15
         missed += any(
-            not found.low <= 0.15 <= found.high
+            not bounds.low <= 0.15 <= bounds.high
             for n in (1, 5, 10, 25, 50, 100, 150, 200)
-            for found in [proportion(happened[:n], alpha=0.05)]
+            for bounds in [proportion(happened[:n], alpha=0.05)]
         )
     assert missed <= 0.1 * 100 + 3 * math.sqrt(100 * 0.1 * 0.9)
 
@@ -208,7 +208,7 @@ def test_bad_input_is_named(comparisons: list[Comparison], alpha: float, delta: 
 
 
 def test_one_replica_decides_nothing() -> None:
-    assert one(np.array([Outcome.WIN], np.int8)).verdict == "inconclusive"
+    assert decide_pair(np.array([Outcome.WIN], np.int8)).verdict == "inconclusive"
 
 
 def test_looks_change_nothing() -> None:
@@ -218,10 +218,14 @@ def test_looks_change_nothing() -> None:
         pairs = [Comparison(name, draw(rng, 6000, theta=theta, censored=0.1)) for name in "ab"]
         looked = Decider(PairwiseEvidence(WINS), alpha=ALPHA, limit=6000)
         for n in (16, 40, 41, 900, 5000, 6000):
-            found = looked.decide([Comparison(pair.name, pair.outcomes[:n]) for pair in pairs])
+            decision = looked.decide([Comparison(pair.name, pair.outcomes[:n]) for pair in pairs])
         whole = decide(pairs, alpha=ALPHA, margins=WINS, limit=6000)
-        assert (found.verdict, found.decided_at, found.reason) == (whole.verdict, whole.decided_at, whole.reason)
-        assert (found.low, found.high, found.value) == pytest.approx((whole.low, whole.high, whole.value))
+        assert (decision.verdict, decision.decided_at, decision.reason) == (
+            whole.verdict,
+            whole.decided_at,
+            whole.reason,
+        )
+        assert (decision.low, decision.high, decision.value) == pytest.approx((whole.low, whole.high, whole.value))
 
 
 def test_outcomes_that_change_between_looks_are_refused() -> None:
@@ -233,7 +237,7 @@ def test_outcomes_that_change_between_looks_are_refused() -> None:
 
 def test_delta_has_no_part_in_support() -> None:
     outcomes = draw(np.random.default_rng(9), 800, theta=0.6)
-    supported = {one(outcomes, delta=delta).log_support for delta in (0.05, 0.1, 0.3)}
+    supported = {decide_pair(outcomes, delta=delta).log_support for delta in (0.05, 0.1, 0.3)}
     assert len(supported) == 1
 
 
@@ -242,31 +246,31 @@ def test_a_row_of_censored_replicas_ends_the_looks(alpha: float) -> None:
     """At the first n with (1 - delta)^n <= alpha, and only where nobody arrived in any of them."""
     n = next(n for n in range(1, 200) if (1 - DELTA) ** n <= alpha)
     nobody = np.full(300, Outcome.CENSORED, np.int8)
-    assert one(nobody, alpha=alpha).decided_at == n
+    assert decide_pair(nobody, alpha=alpha).decided_at == n
     arrived = nobody.copy()
     arrived[3] = Outcome.TIE
-    assert one(arrived, alpha=alpha).verdict == "inconclusive"
-    assert one(arrived, alpha=alpha).decided_at is None
+    assert decide_pair(arrived, alpha=alpha).verdict == "inconclusive"
+    assert decide_pair(arrived, alpha=alpha).decided_at is None
 
 
 def test_hopeless_claims_end_early_and_only_under_censoring() -> None:
     rng = np.random.default_rng(10)
     half_open = rng.choice([Outcome.WIN, Outcome.LOSS, Outcome.UNDETERMINED], 2048, p=[0.35, 0.15, 0.5]).astype(np.int8)
-    found = one(half_open)
-    assert (found.verdict, found.reason) == ("inconclusive", "budget too short")
-    assert found.decided_at is not None
-    assert found.decided_at < 400
+    decision = decide_pair(half_open)
+    assert (decision.verdict, decision.reason) == ("inconclusive", "budget too short")
+    assert decision.decided_at is not None
+    assert decision.decided_at < 400
 
 
-def test_an_effect_is_told_at_the_crossing_and_at_the_end() -> None:
+def test_the_effect_is_given_at_the_crossing_and_at_the_end() -> None:
     outcomes = draw(np.random.default_rng(11), 400, theta=0.7)
-    found = one(outcomes)
-    at = found.decided_at
+    decision = decide_pair(outcomes)
+    at = decision.decided_at
     assert at is not None
-    assert found.at_decision is not None
-    then = one(outcomes[:at])
-    assert (found.at_decision.value, found.at_decision.low) == pytest.approx((then.value, then.low))
-    assert found.at_decision.low <= found.low + 1e-12
+    assert decision.at_decision is not None
+    then = decide_pair(outcomes[:at])
+    assert (decision.at_decision.value, decision.at_decision.low) == pytest.approx((then.value, then.low))
+    assert decision.at_decision.low <= decision.low + 1e-12
 
 
 def test_joint_evidence_of_pairs_is_that_of_an_ordering() -> None:
@@ -275,9 +279,9 @@ def test_joint_evidence_of_pairs_is_that_of_an_ordering() -> None:
     for thetas in ((0.7, 0.8, 0.9), (0.7, 0.8, 0.3)):
         pairs = [Comparison(str(k), draw(rng, 600, theta=theta), member=k) for k, theta in enumerate(thetas)]
         joint = JointEvidence([PairwiseEvidence(WINS)] * 3, [0, 1, 2])
-        found = Decider(joint, alpha=ALPHA, limit=600).decide(pairs)
+        decision = Decider(joint, alpha=ALPHA, limit=600).decide(pairs)
         whole = decide(pairs, alpha=ALPHA, margins=WINS, limit=600)
-        assert (found.verdict, found.decided_at) == (whole.verdict, whole.decided_at)
+        assert (decision.verdict, decision.decided_at) == (whole.verdict, whole.decided_at)
 
 
 def test_a_joint_claim_fails_with_one_member_of_any_kind() -> None:
@@ -288,22 +292,22 @@ def test_a_joint_claim_fails_with_one_member_of_any_kind() -> None:
         Comparison("A reaches", draw(rng, 2000, theta=0.99), member=1),
         Comparison("A like C", draw(rng, 2000, theta=0.5, ties=0.5), member=2),
     ]
-    found = Decider(JointEvidence(members, [0, 1, 2]), alpha=ALPHA, limit=2000).decide(good)
-    assert found.verdict == "supported"
+    decision = Decider(JointEvidence(members, [0, 1, 2]), alpha=ALPHA, limit=2000).decide(good)
+    assert decision.verdict == "supported"
     bad = [*good[:2], Comparison("A like C", draw(rng, 2000, theta=0.9), member=2)]
-    found = Decider(JointEvidence(members, [0, 1, 2]), alpha=ALPHA, limit=2000).decide(bad)
-    assert (found.verdict, found.reason) == ("refuted", "broken: A like C")
-    assert found.low > 0.6
+    decision = Decider(JointEvidence(members, [0, 1, 2]), alpha=ALPHA, limit=2000).decide(bad)
+    assert (decision.verdict, decision.reason) == ("refuted", "broken: A like C")
+    assert decision.low > 0.6
 
 
 def test_an_unbroken_row_of_successes_shows_reaching_early() -> None:
     """58 or fewer replicas with bets up to 0.99, where the general mixture needs more."""
     successes = Comparison("A reaches", np.full(200, Outcome.WIN, np.int8))
-    found = [
+    decisions = [
         decide([successes], alpha=0.025, margins=margins, limit=200)
         for margins in (Margins.of_probability(0.9, 0.95), Margins(0.9, 0.95, Bets.log_uniform((0.1, 0.5, 60, 1.0))))
     ]
-    assert [one.verdict for one in found] == ["supported"] * 2
-    assert found[0].decided_at is not None
-    assert found[1].decided_at == 104
-    assert found[0].decided_at <= 65
+    assert [decision.verdict for decision in decisions] == ["supported"] * 2
+    assert decisions[0].decided_at is not None
+    assert decisions[1].decided_at == 104
+    assert decisions[0].decided_at <= 65

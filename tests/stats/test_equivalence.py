@@ -38,31 +38,31 @@ def test_equivalence_is_decided_as_by_a_plain_loop(theta: float) -> None:
     rng = np.random.default_rng(int(100 * theta))
     for ties in (0.0, 0.6):
         outcomes = draw(rng, 700, theta=theta, ties=ties)
-        found = equivalence(outcomes)
-        assert (found.verdict, found.decided_at) == by_a_plain_loop(outcomes)
+        decision = equivalence(outcomes)
+        assert (decision.verdict, decision.decided_at) == by_a_plain_loop(outcomes)
 
 
 def test_an_interval_never_contradicts_equivalence() -> None:
     rng = np.random.default_rng(3)
     seen = set()
     for theta in (0.3, 0.39, 0.42, 0.5, 0.5, 0.58, 0.61, 0.7):
-        found = equivalence(draw(rng, 4000, theta=theta))
-        seen.add(found.verdict)
-        if found.verdict == "supported":
-            assert 0.5 - DELTA < found.low < found.high < 0.5 + DELTA
-        if found.verdict == "refuted":
-            assert found.low > 0.5 + DELTA or found.high < 0.5 - DELTA
-        if found.verdict == "inconclusive":
-            assert found.low <= 0.5 + DELTA
-            assert found.high >= 0.5 - DELTA
+        decision = equivalence(draw(rng, 4000, theta=theta))
+        seen.add(decision.verdict)
+        if decision.verdict == "supported":
+            assert 0.5 - DELTA < decision.low < decision.high < 0.5 + DELTA
+        if decision.verdict == "refuted":
+            assert decision.low > 0.5 + DELTA or decision.high < 0.5 - DELTA
+        if decision.verdict == "inconclusive":
+            assert decision.low <= 0.5 + DELTA
+            assert decision.high >= 0.5 - DELTA
     assert {"supported", "refuted"} <= seen
 
 
 def test_nobody_arrived_is_no_equality() -> None:
     nobody = np.full(500, Outcome.UNDETERMINED, dtype=np.int8)
-    found = equivalence(nobody)
-    assert (found.verdict, found.reason) == ("inconclusive", "budget too short")
-    assert found.decided_at is not None
+    decision = equivalence(nobody)
+    assert (decision.verdict, decision.reason) == ("inconclusive", "budget too short")
+    assert decision.decided_at is not None
     same = decide([Comparison("A", nobody)], alpha=ALPHA, margins=Margins.of_no_loss(DELTA), limit=500)
     assert (same.verdict, same.reason) == ("inconclusive", "budget too short")
 
@@ -70,16 +70,16 @@ def test_nobody_arrived_is_no_equality() -> None:
 def test_half_of_the_replicas_undetermined_is_hopeless() -> None:
     rng = np.random.default_rng(4)
     outcomes = rng.choice([Outcome.WIN, Outcome.LOSS, Outcome.UNDETERMINED], 2048, p=[0.25, 0.25, 0.5]).astype(np.int8)
-    found = equivalence(outcomes)
-    assert (found.verdict, found.reason) == ("inconclusive", "budget too short")
-    assert found.decided_at is not None
-    assert found.decided_at < 200
+    decision = equivalence(outcomes)
+    assert (decision.verdict, decision.reason) == ("inconclusive", "budget too short")
+    assert decision.decided_at is not None
+    assert decision.decided_at < 200
 
 
 def test_a_difference_that_does_not_matter_is_said() -> None:
     """Theta = 0.56 lies within 0.4 … 0.6: equivalent, and shown to be different."""
-    found = equivalence(np.tile(np.array([Outcome.WIN] * 14 + [Outcome.LOSS] * 11, np.int8), 160))
-    assert (found.verdict, found.reason) == ("supported", "different, by less than delta")
+    decision = equivalence(np.tile(np.array([Outcome.WIN] * 14 + [Outcome.LOSS] * 11, np.int8), 160))
+    assert (decision.verdict, decision.reason) == ("supported", "different, by less than delta")
 
 
 def test_evidence_of_one_over_alpha_decides() -> None:
@@ -97,9 +97,9 @@ def test_not_worse_is_held_against_a_margin_below_one_half() -> None:
     rng = np.random.default_rng(5)
     margins = Margins.of_no_loss(DELTA)
     for theta, verdict in ((0.5, "supported"), (0.6, "supported"), (0.3, "refuted")):
-        found = decide([Comparison("A", draw(rng, 2000, theta=theta))], alpha=ALPHA, margins=margins, limit=2000)
-        assert found.verdict == verdict
-    assert found.reason == "later by more than delta"
+        decision = decide([Comparison("A", draw(rng, 2000, theta=theta))], alpha=ALPHA, margins=margins, limit=2000)
+        assert decision.verdict == verdict
+    assert decision.reason == "later by more than delta"
 
 
 @pytest.mark.parametrize(("alpha", "delta"), [(0.5, 0.1), (0, 0.1), (0.025, 0.5), (0.025, 0)])

@@ -23,17 +23,17 @@ def word_by_every_completion(a: int, b: int, ratio: float) -> set[str]:
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 1.5, 2.0, 3.0])
 def test_an_outcome_is_said_only_where_every_completion_agrees(ratio: float) -> None:
     for a, b in itertools.product(range(NEVER + 1), repeat=2):
-        (found,) = compare_steps(
+        (outcome,) = compare_steps(
             np.array([a % NEVER]), np.array([a != NEVER]), np.array([b % NEVER]), np.array([b != NEVER]),
             budget=BUDGET, ratio=ratio,
         )  # fmt: skip
         said = word_by_every_completion(a, b, ratio)
         if a == b == NEVER and ratio == 1:
-            assert found == Outcome.CENSORED
+            assert outcome == Outcome.CENSORED
         elif len(said) == 1:
-            assert Outcome(found).name.lower() == said.pop(), (a, b)
+            assert Outcome(outcome).name.lower() == said.pop(), (a, b)
         else:
-            assert found == Outcome.UNDETERMINED, (a, b, said)
+            assert outcome == Outcome.UNDETERMINED, (a, b, said)
 
 
 @pytest.mark.parametrize("ratio", [0, -1, float("nan"), float("inf"), "2"])
@@ -81,9 +81,9 @@ def growth_by_every_completion(times: tuple[int, ...]) -> set[str]:
 def test_a_gap_is_said_to_grow_only_where_every_completion_agrees() -> None:
     for times in itertools.product(range(NEVER + 1), repeat=4):
         steps = np.array([[t % NEVER] for t in times])
-        (found,) = compare_gaps(steps, np.array([[t != NEVER] for t in times]), budget=BUDGET)
+        (outcome,) = compare_gaps(steps, np.array([[t != NEVER] for t in times]), budget=BUDGET)
         said = growth_by_every_completion(times)
         if len(said) == 1:
-            assert Outcome(found).name.lower() == said.pop(), times
+            assert Outcome(outcome).name.lower() == said.pop(), times
         else:
-            assert found == Outcome.UNDETERMINED, (times, said)
+            assert outcome == Outcome.UNDETERMINED, (times, said)

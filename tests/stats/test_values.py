@@ -97,8 +97,8 @@ def test_hundredths_apart_are_ties() -> None:
 
 
 def test_differences_know_who_diverged() -> None:
-    found = differences([1, 2, 3, math.nan], [0, 0, 0, 0], flags(1), flags(2, 3))
-    np.testing.assert_array_equal(found, [1, -math.inf, math.inf, math.nan])
+    computed = differences([1, 2, 3, math.nan], [0, 0, 0, 0], flags(1), flags(2, 3))
+    np.testing.assert_array_equal(computed, [1, -math.inf, math.inf, math.nan])
 
 
 def test_support_for_a_median_implies_its_lower_bound() -> None:

@@ -42,7 +42,7 @@ OTHER: dict[type, Any] = {float: 0.123, int: 7, bool: True, type(None): 7, Froze
 
 def variants(value: Any) -> list[Any]:
     """Every value that differs from a frozen one in a single field, fields of fields included."""
-    found = []
+    changed = []
     for field in fields(value):
         if not field.init or not field.compare or field.name in ("stacked", "measured_at"):
             # The first is for modules, see test_modules; the second needs measures, see below.
@@ -51,10 +51,10 @@ def variants(value: Any) -> list[Any]:
         if isinstance(value, Target) and now is None:  # a target has one threshold
             continue
         if is_dataclass(now):
-            found += [replace(value, **{field.name: inner}) for inner in variants(now)]
+            changed += [replace(value, **{field.name: inner}) for inner in variants(now)]
         elif not isinstance(now, str):
-            found.append(replace(value, **{field.name: OTHER[type(now)]}))
-    return found
+            changed.append(replace(value, **{field.name: OTHER[type(now)]}))
+    return changed
 
 
 def test_every_field_of_a_condition_is_in_the_key() -> None:
@@ -116,7 +116,7 @@ def test_the_source_digest_is_in_the_key() -> None:
 
 
 def test_rooms_that_compute_are_those_that_training_imports() -> None:
-    """A run in a process of its own imports no room that is neither digested nor known not to compute."""
+    """In a fresh process, every room that training imports is digested or known not to compute."""
     code = (
         "import sys, lossact.running.runner, lossact.running.external; "
         "print({name.split('.')[1] for name in sys.modules if name.startswith('lossact.')})"
@@ -131,7 +131,7 @@ def normal_around(mean: float) -> Callable[[np.random.Generator], float]:
     return lambda generator: generator.normal(mean, 1)
 
 
-def test_what_wrapped_functions_hold_is_in_the_key_of_their_numbers(tmp_path: Path) -> None:
+def test_captured_values_of_wrapped_functions_are_in_the_key_of_their_numbers(tmp_path: Path) -> None:
     """Two claims about two functions of one shape have two answers, and stores of the old form answer none."""
     claims = [sampled(normal_around(mean), 0) for mean in (0.25, -1.0)]
     loops = [[sample_for_replica(claim_mean, 0, replica, SAMPLE) > 0 for replica in range(192)] for claim_mean in DRAWS]

@@ -342,7 +342,7 @@ def test_values_come_back_in_the_type_they_were_computed_in(replicas: int, tmp_p
         assert store.trials("nothing", 10).values == {}
 
 
-def test_numbers_are_found_once(experiment: Experiment) -> None:
+def test_numbers_are_computed_once(experiment: Experiment) -> None:
     asked: list[int] = []
 
     def measure(seed: int, replicas: int) -> list[float]:
@@ -367,7 +367,7 @@ def test_numbers_are_found_once(experiment: Experiment) -> None:
     assert asked == [3, 5, 5, 5]
 
 
-def test_retraining_finds_numbers_anew(tmp_path: Path) -> None:
+def test_retraining_computes_numbers_anew(tmp_path: Path) -> None:
     def measure(seed: int, replicas: int) -> list[float]:
         return [0.0] * replicas
 

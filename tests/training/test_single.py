@@ -53,11 +53,11 @@ def fitted(condition: Condition, replicas: range, **flags: Any) -> Any:
 
 @pytest.mark.parametrize(("activation", "loss"), PAIRS)
 def test_a_single_network_equals_the_plain_loop(activation: str, loss: str) -> None:
-    condition = report_condition(activation, loss, budget=300)
+    condition = report_condition(activation, loss, budget=120)
     module = fitted(condition, range(2, 3))
     curve, steps = train_alone(condition, 2)
     assert module.steps_to_target == steps
-    torch.testing.assert_close(torch.stack(module.losses[:201]).tolist(), curve[:201], rtol=1e-9, atol=0)
+    torch.testing.assert_close(torch.stack(module.losses[:101]).tolist(), curve[:101], rtol=1e-9, atol=0)
 
 
 def drawn(rng: np.random.Generator) -> Any:
@@ -116,23 +116,26 @@ def test_a_single_network_measures_as_the_engine_does(condition: Condition) -> N
 
 def test_a_single_network_is_measured_after_the_last_update() -> None:
     """Also where that is between two measurements."""
-    condition = replace(report_condition(budget=300), target=Accuracy().at_least(0.9), measured_every=200)
-    found = [fitted(condition, range(r, r + 1)).steps_to_target for r in range(6)]
-    engine = stacked_training(condition, 0, range(6), DOUBLE, curves_of=1)
+    condition = replace(report_condition(budget=60), target=Accuracy().at_least(0.9), measured_every=50)
+    single = [fitted(condition, range(replica, replica + 1)).steps_to_target for replica in (1, 2)]
+    engine = stacked_training(condition, 0, [1, 2], DOUBLE, curves_of=1)
     fit(engine, DOUBLE)
-    assert found == [None if steps < 0 else steps for steps in engine.outcome().steps_to_target]
-    assert 300 in found
+    assert single == [None if steps < 0 else steps for steps in engine.outcome().steps_to_target]
+    assert 60 in single
+
+
+SOON = replace(report_condition(budget=100), target=Accuracy().at_least(0.9))
 
 
 @pytest.mark.parametrize(
     "condition",
     [
-        report_condition(budget=500),
-        replace(report_condition(budget=500), optimizer=SGD(learning_rate=0.5, momentum=0.9, bias_gradient_scale=0.1)),
-        replace(report_condition(budget=500), optimizer=Adam(learning_rate=0.05, beta1=0.8), batch_size=20),
+        SOON,
+        replace(SOON, optimizer=SGD(learning_rate=0.5, momentum=0.9, bias_gradient_scale=0.1)),
+        replace(SOON, optimizer=Adam(learning_rate=0.05, beta1=0.8), batch_size=20),
         replace(
             report_condition(budget=60), data=GeneratedData(drawn), optimizer=AdamW(learning_rate=0.03), batch_size=7,
-            target=Accuracy(split="validation").at_least(0.9), measured_every=3,
+            target=Accuracy(split="validation").at_least(0.8), measured_every=3,
         ),
         replace(
             report_condition(budget=40), network=CNNConfig(activation="relu", channels=(3, 2), kernel=5),
@@ -145,30 +148,31 @@ def test_a_single_network_is_measured_after_the_last_update() -> None:
     ],
     ids=["sgd", "bias scale", "adam, batches", "adamw, validation", "cnn, loss", "dropout"],
 )  # fmt: skip
-def test_a_single_network_tells_the_stored_trial(condition: Condition) -> None:
+def test_a_single_network_reproduces_the_stored_trial(condition: Condition) -> None:
     """Lightning's automatic optimisation with torch's optimiser, against the engine."""
     with Store(None) as store:
-        (trials,) = Experiment(compute_config=DOUBLE, store=store).trials([condition], 6)
-    steps = [fitted(condition, range(r, r + 1)).steps_to_target for r in range(6)]
-    assert steps == [trial.steps_to_target for trial in trials]
-    assert any(one is not None for one in steps)
+        (trials,) = Experiment(compute_config=DOUBLE, store=store).trials([condition], 3)
+    single = [fitted(condition, range(replica, replica + 1)).steps_to_target for replica in (0, 2)]
+    stored = [trial.steps_to_target for trial in trials]
+    assert single == [stored[0], stored[2]]
+    assert any(steps is not None for steps in single)
 
 
 def test_flags_of_the_trainer_hold_for_a_single_network() -> None:
-    condition = report_condition(budget=200)
+    condition = report_condition(budget=80)
     short = fitted(condition, range(1), max_steps=7)
     assert short.global_step == 7
     clipped = fitted(condition, range(1), gradient_clip_val=1e-3, max_steps=20)
     assert not torch.equal(torch.stack(clipped.losses), torch.stack(fitted(condition, range(1), max_steps=20).losses))
     slow = fitted(condition, range(1), accumulate_grad_batches=4)
-    assert slow.steps_to_target is None or slow.steps_to_target <= 50
+    assert slow.steps_to_target is None or slow.steps_to_target <= 20
     fitted(condition, range(1), fast_dev_run=True)
 
 
 @pytest.mark.parametrize("batch_size", [None, 20])
 @pytest.mark.parametrize("replicas", [range(3, 4), range(5)])
 def test_a_resumed_run_is_the_undisturbed_one(tmp_path: Any, replicas: range, batch_size: int | None) -> None:
-    condition = replace(report_condition(budget=250), batch_size=batch_size, target=Accuracy().at_least(1.0))
+    condition = replace(report_condition(budget=120), batch_size=batch_size, target=Accuracy().at_least(1.0))
     whole = fitted(condition, replicas)
     keep = ModelCheckpoint(tmp_path, every_n_train_steps=100, save_top_k=-1, filename="{step}")
     fitted(condition, replicas, enable_checkpointing=True, callbacks=[keep])
@@ -179,10 +183,10 @@ def test_a_resumed_run_is_the_undisturbed_one(tmp_path: Any, replicas: range, ba
     resumed.fit(again, ckpt_path=str(path), weights_only=True)
     if isinstance(again, StackedReplicasModule):
         assert isinstance(whole, StackedReplicasModule)
-        one, other = whole.outcome(), again.outcome()
-        np.testing.assert_array_equal(one.loss, other.loss)
-        np.testing.assert_array_equal(one.steps_to_target, other.steps_to_target)
-        np.testing.assert_array_equal(one.gradient_norm, other.gradient_norm)
+        undisturbed, continued = whole.outcome(), again.outcome()
+        np.testing.assert_array_equal(undisturbed.loss, continued.loss)
+        np.testing.assert_array_equal(undisturbed.steps_to_target, continued.steps_to_target)
+        np.testing.assert_array_equal(undisturbed.gradient_norm, continued.gradient_norm)
     else:
         assert again.losses == whole.losses
         assert again.steps_to_target == whole.steps_to_target
@@ -202,5 +206,5 @@ def test_gradient_norms_are_autograds() -> None:
         loss, _ = module.objective.evaluate(module.network(images), labels)
         for k, parameters in enumerate(module.layers.values()):
             gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
-            expected = torch.cat([one.flatten() for one in gradients]).norm()
+            expected = torch.cat([gradient.flatten() for gradient in gradients]).norm()
             assert norms[r, 0, k] == pytest.approx(float(expected), rel=1e-9)

@@ -10,6 +10,7 @@ from torch import nn
 from lossact import Accuracy, Adam, Condition, GeneratedData
 from lossact.errors import InputError
 from lossact.running.training_module import training_module
+from lossact.training.unseen import check_unseen
 
 X = np.random.default_rng(0).standard_normal((40, 3))
 Y = (X[:, 0] > 0).astype(float)
@@ -28,9 +29,32 @@ def own_seed(generator: np.random.Generator) -> Any:
     return np.random.default_rng(3).standard_normal((40, 3)), Y
 
 
-def split(generator: np.random.Generator) -> Any:
-    order = generator.permutation(40)
-    return X[order[:36]], Y[order[:36]], (X[order[36:]], Y[order[36:]])
+def cut(share: float) -> Any:
+    """Training and validation cut from one pool, anew for each generator."""
+
+    def split(generator: np.random.Generator) -> Any:
+        order, count = generator.permutation(40), int(40 * share)
+        return X[order[:count]], Y[order[:count]], (X[order[count:]], Y[order[count:]])
+
+    return split
+
+
+def cut_by_a_seed_of_its_own(generator: np.random.Generator) -> Any:
+    """The same 36 of 40 rows, and four fresh ones: most test examples were learned."""
+    order = np.random.default_rng(0).permutation(40)[:36]
+    inputs = np.concatenate([X[order], generator.standard_normal((4, 3))])
+    return inputs, (inputs[:, 0] > 0).astype(float)
+
+
+def three_bits(generator: np.random.Generator) -> Any:
+    """Inputs of which there are only 8: any two draws share them."""
+    inputs = generator.integers(0, 2, (40, 3)).astype(float)
+    return inputs, inputs.sum(1) % 2
+
+
+def with_replacement(generator: np.random.Generator) -> Any:
+    chosen = generator.integers(0, 40, 40)
+    return X[chosen], Y[chosen]
 
 
 def fresh(generator: np.random.Generator) -> Any:
@@ -66,9 +90,28 @@ def test_a_draw_that_is_the_training_set_is_refused(draw: Any, replicas: int) ->
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_a_draw_of_many_training_examples_is_said(replicas: int) -> None:
-    with pytest.warns(UserWarning, match=r"3[2-6] of the 36 examples of the test were also learned"):
-        module(split, replicas).test_dataloader()
+@pytest.mark.parametrize("draw", [cut(0.9), cut(0.3), cut_by_a_seed_of_its_own], ids=["most", "some", "fixed"])
+def test_a_draw_from_the_pool_that_was_learned_is_refused(draw: Any, replicas: int) -> None:
+    with pytest.raises(InputError, match=r"\d+ of the (36|12|40) examples of the test were also learned, for"):
+        module(draw, replicas).test_dataloader()
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("draw", [three_bits, with_replacement])
+def test_examples_that_repeat_within_a_draw_may_repeat_in_a_test(draw: Any, replicas: int) -> None:
+    with pytest.warns(UserWarning, match=r"\d\d of the 40 examples of the test were also learned: test accuracy is"):
+        module(draw, replicas).test_dataloader()
+
+
+def test_most_rows_of_a_test_are_counted_as_learned() -> None:
+    """1,200 of 1,317 rows are learned, and 1,200 drawn again: 1,093 are expected to be among them."""
+    pool = np.random.default_rng(0).standard_normal((1317, 3))
+    drawn = [pool[np.random.default_rng(seed).permutation(1317)[:1200]] for seed in (1, 2)]
+    training, test = ((torch.from_numpy(rows), torch.zeros(1200)) for rows in drawn)
+    repeated = len({row.tobytes() for row in drawn[0]} & {row.tobytes() for row in drawn[1]})
+    assert 1080 < repeated < 1110
+    with pytest.raises(InputError, match=f"^{repeated} of the 1200 examples of the test were also learned"):
+        check_unseen(training, test)
 
 
 @pytest.mark.parametrize("replicas", [1, 2])

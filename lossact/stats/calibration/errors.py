@@ -60,7 +60,7 @@ def _count_verdicts(scenario: Scenario, evidence: ClaimEvidence, seed: int, n: i
 
 
 def run_in_batches(pool: ProcessPoolExecutor, n: int, count: partial[Counter[str]]) -> Counter[str]:
-    """Simulations in parts of a hundred, each with a seed of its own."""
+    """Run simulations in batches of a hundred, each with a different seed."""
     parts = [min(100, n - at) for at in range(0, n, 100)]
     return sum(pool.map(count, range(len(parts)), parts), Counter())
 

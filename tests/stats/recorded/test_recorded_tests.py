@@ -57,7 +57,7 @@ def test_rank_sum_with_ties_counts_all_splits(n_first: int, n_second: int, n_val
 
 
 def test_scipys_exact_method_is_wrong_under_ties_and_ours_is_not() -> None:
-    """Otherwise the two tests above could not tell a method that ignores ties."""
+    """Without this, the two tests above would accept a method that ignores ties."""
     first, second = np.array([1.0, 1, 2, 3]), np.array([0.0, 0, 1, 1])
     ignoring = stats.mannwhitneyu(first, second, alternative="greater", method="exact").pvalue
     assert rank_sum_p(first, second) == pytest.approx(p_by_enumeration(first, second), rel=1e-13)
