@@ -28,6 +28,8 @@ OF_CLAIMS = {
     for short, loss in WORDS.items()
 } | {"cnn": cnn_condition("", "relu", "cross_entropy", LineImages(n_images=64))}
 SHORT = ["--model.budget=20"]
+# Named, for Lightning logs to TensorBoard where that is installed.
+AS_CSV = ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=."]
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +71,7 @@ def test_a_config_is_the_claims_condition_and_fits(
         made.append(self)
 
     monkeypatch.setattr(Condition, "__post_init__", kept)
-    main(["fit", config(name), "--trainer.max_steps=3", "--trainer.log_every_n_steps=1"])
+    main(["fit", config(name), *AS_CSV, "--trainer.max_steps=3", "--trainer.log_every_n_steps=1"])
     assert made[-1] == OF_CLAIMS[name]
     assert re.search("the target was not met within 3 updates", capsys.readouterr().out)
     (rows,) = Path("lightning_logs/version_0").glob("metrics.csv")
@@ -92,7 +94,7 @@ def test_stacked_replicas_reproduce_the_stored_trials(capsys: pytest.CaptureFixt
     with Store(None) as store:
         experiment = Experiment(store=store, compute_config=ComputeConfig(precision="64-true"))
         (trials,) = experiment.trials([OF_CLAIMS["mlp_sigmoid_ce"]], 64)
-    main(["fit", config("mlp_sigmoid_ce"), config("with/float64"), "--model.replicas=64"])
+    main(["fit", config("mlp_sigmoid_ce"), config("with/float64"), *AS_CSV, "--model.replicas=64"])
     reached = int(trials.reached.sum())
     assert f"{reached} of 64 replicas met the target within 1000 updates" in capsys.readouterr().out
     rows = table(Path("lightning_logs/version_0/metrics.csv"))
