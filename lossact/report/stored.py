@@ -34,7 +34,8 @@ class StoredCondition:
     @property
     def metric_name(self) -> str:
         """Return the name of the metric beside the loss: accuracy, or that of the target."""
-        function = self.content["condition"].get("target", {}).get("measure", {}).get("function")
+        target = self.content["condition"].get("target") or {}
+        function = target.get("measure", {}).get("function")
         return "accuracy" if function is None else str(function["name"]).rpartition(".")[2]
 
 
