@@ -149,6 +149,8 @@ def _words(name: str, old: Any, new: Any) -> str:
     parts = name.removeprefix("condition.").split(".")
     if "files" in parts:
         return f"{FILES} of {parts[0]}"
+    if parts[-1] == "class":
+        return f"{parts[0]}: {_class(old)} → {_class(new)}"
     if DIGEST.search(str(old)) or DIGEST.search(str(new)):
         return f"{'code' if parts[-1] == 'code' else 'content'} of {_named(parts)}"
     used = parts[len(parts) - 1 - parts[::-1].index("uses") :][1:] if "uses" in parts else parts
@@ -159,6 +161,10 @@ def _named(parts: Sequence[str]) -> str:
     """The innermost function or value that a place in a fingerprint belongs to."""
     names = [part.removeprefix("function ") for part in parts[1:-1] if not part.isdigit() and part not in PLACES]
     return names[-1] if names else parts[0]
+
+
+def _class(name: Any) -> str:
+    return "nothing" if name is None else str(name).rpartition(".")[2]
 
 
 def _short(value: Any) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from lossact.errors import InputError
 
 SECONDS = 600  # a git command's limit
-CODE_AND_PROSE = {".py", ".pyi", ".md", ".rst"}  # what is no data
+NO_DATA = {".py", ".pyi", ".md", ".rst", ".lock"}  # endings of code and prose
 SET_BY_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
 
 
@@ -68,7 +68,11 @@ class Repository:
     def changed_data(self, commit: str) -> list[str]:
         """Return the files that differ from a commit and hold neither code nor prose, relative to the root."""
         names = _git(self.root, "diff", "--name-only", "-z", commit).stdout.split("\0")
-        return [name for name in names if name and Path(name).suffix not in CODE_AND_PROSE]
+        return [
+            name
+            for name in names
+            if name and not name.startswith(".") and name != "pyproject.toml" and Path(name).suffix not in NO_DATA
+        ]
 
     @contextmanager
     def files_of(self, commit: str, *, links: Sequence[Path] = ()) -> Iterator[Path]:

@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="PATH|-", help="also write everything as JSON; - for standard output alone")
     parser.add_argument("--markdown", type=Path, metavar="PATH", help="also write the table as Markdown")
     parser.add_argument("--html", type=Path, metavar="PATH", help="also write a page with the curves of both sides")
+    parser.add_argument("--junit", type=Path, metavar="PATH", help="also write JUnit XML, a test a measure")
     parser.add_argument(
         "--fail-on", choices=["different", "worse", "open"], default="open",
         help="worse: 1 where something is worse, else 0; open: 3 besides where something is open (default); "
@@ -99,8 +100,12 @@ def run(parsed: argparse.Namespace) -> int:
         from lossact.report.against_html import against_html
 
         _write(parsed.html, against_html(result))
+    if parsed.junit is not None:
+        from lossact.report.against_junit import against_junit
+
+        _write(parsed.junit, against_junit(result, fail_on=parsed.fail_on))
     if parsed.json != STANDARD_OUTPUT:
-        for path in filter(None, (parsed.json, parsed.markdown, parsed.html)):
+        for path in filter(None, (parsed.json, parsed.markdown, parsed.html, parsed.junit)):
             print(path)
     return status
 

@@ -9,6 +9,7 @@ from lossact.claims.verdict_summary import Estimate
 
 COLUMNS = ("condition", "measure", "verdict", "before", "now", "median difference", "P(better)", "replicas")
 SHORT_COMMIT = 10
+MOST_NAMES = 4  # of conditions with the same changes
 
 
 def title(result: BeforeAfter) -> str:
@@ -99,12 +100,12 @@ def reasons(result: BeforeAfter) -> list[str]:
 
 
 def changes(result: BeforeAfter) -> list[str]:
-    """Return what differs in each condition."""
-    return [
-        f"{condition.name}: {'; '.join(condition.changes)}"
-        for condition in sorted(result.conditions, key=lambda each: ORDER.index(each.verdict))
-        if condition.changes
-    ]
+    """Return what differs in conditions, those with the same changes together, the gravest first."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for condition in sorted(result.conditions, key=lambda each: ORDER.index(each.verdict)):
+        if condition.changes:
+            groups.setdefault(condition.changes, []).append(condition.name)
+    return [f"{_listed(names)}: {'; '.join(changed)}" for changed, names in groups.items()]
 
 
 def one_sided(result: BeforeAfter) -> list[str]:
@@ -143,6 +144,11 @@ def notes(result: BeforeAfter) -> list[str]:
         *result.notes,
         method(result),
     ]
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _interval(estimate: Estimate) -> str:

@@ -44,6 +44,11 @@ def test_measures_are_those_of_both_sides() -> None:
             "code of total",
         ),
         ({"network": {"uses": {"RATE": 0.1}}}, {"network": {"uses": {"RATE": 0.2}}}, "RATE 0.1 → 0.2"),
+        (
+            {"network": {"also": [{"class": "a.Tanh"}]}},
+            {"network": {"also": [{"class": "b.GELU"}]}},
+            "network: Tanh → GELU",
+        ),
         ({"clip_norm": None}, {"clip_norm": 1.0}, "clip_norm nothing → 1.0"),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import jsonschema
 import numpy as np
@@ -14,6 +15,7 @@ from lossact.cli import main
 from lossact.errors import InputError
 from lossact.report.against_html import against_html
 from lossact.report.against_json import against_json, error_json
+from lossact.report.against_junit import against_junit
 from lossact.report.against_markdown import against_markdown
 from lossact.report.against_text import against_text
 from tests.against.sides import ACCURACY, NORM, pair, trials
@@ -92,7 +94,7 @@ def test_the_gravest_condition_comes_first_and_everything_is_said() -> None:
     assert [line.split()[0] for line in lines[4:8]] == ["late", "grown", "equal", "same"]
     assert "+5 [+5, +5] updates" in lines[4]
     for said in ("only main (0123456789) has a|b", "a note", "torch 2.7 before, 2.8 now", "--higher norm",
-                 "changed: late: code of total", "alpha 0.025 a side for 3 measures"):  # fmt: skip
+                 "changed: late, grown, equal: code of total", "alpha 0.025 a side for 3 measures"):  # fmt: skip
         assert said in text
     markdown = against_markdown(result)
     assert "| late | steps | ❌ WORSE |" in markdown
@@ -100,6 +102,21 @@ def test_the_gravest_condition_comes_first_and_everything_is_said() -> None:
     page = against_html(result)
     assert page.count("<article>") == 4
     assert "<svg" in page
+
+
+def test_junit_has_a_test_for_each_row() -> None:
+    suite = ElementTree.fromstring(against_junit(comparison(SAME, OPEN, WORSE, BETTER), fail_on="open"))[0]
+    assert [suite.get(name) for name in ("tests", "failures", "skipped")] == ["4", "1", "1"]
+    cases = {case.get("classname"): [child.tag for child in case] for case in suite}
+    assert cases == {"late": ["failure"], "equal": ["skipped"], "early": [], "same": []}
+    strict = ElementTree.fromstring(against_junit(comparison(SAME, BETTER), fail_on="different"))[0]
+    assert strict.get("failures") == "1"
+
+
+def test_conditions_with_the_same_changes_are_named_together() -> None:
+    several = [replace(EQUIVALENT, name=f"net {k}") for k in range(6)]
+    text = against_text(comparison(*several), width=120)
+    assert "changed: net 0, net 1, net 2, net 3 and 2 more: code of total" in text
 
 
 def test_json_is_what_the_schema_says() -> None:
