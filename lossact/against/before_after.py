@@ -14,7 +14,7 @@ from lossact.against.repository import Repository
 from lossact.against.results import ConditionResult
 from lossact.against.settings import Settings
 from lossact.against.side import Side, ask_all
-from lossact.errors import ClaimError
+from lossact.errors import ClaimError, StoreError
 
 MOST_NAMES = 5
 Say = Callable[[str], None]
@@ -107,7 +107,15 @@ def compare_with_revision(
             sides.append(stack.enter_context(side))
         say("collecting claims on both sides")
         setting = {"seed": settings.seed, "store": str(store or temporary / "store"), "device": device}
-        answers = ask_all(sides, [{"do": "collect", "selection": list(selection), **setting}] * 2)
+        requests = [
+            {"do": "collect", "selection": list(selection), "spare": str(temporary / f"store-{k}"), **setting}
+            for k in range(len(sides))
+        ]
+        answers = ask_all(sides, requests)
+        unusable = [(side.label, answer["store_error"]) for side, answer in zip(sides, answers, strict=True)]
+        unusable = [(side, error) for side, error in unusable if error is not None]
+        if len(unusable) == len(sides):
+            raise StoreError(unusable[0][1])
         before, after = (
             [SideCondition.of(k, each) for k, each in enumerate(answer["conditions"])] for answer in answers
         )
@@ -115,6 +123,7 @@ def compare_with_revision(
         if not pairs:
             raise ClaimError(_nothing_common(label, before, after))
         settings.check_named([measure for pair in pairs for measure in pair.measures])
+        of_sides = [*answers[0]["notes"], *answers[1]["notes"], *map(_spare, unusable)]
         looks = Looks(sides, pairs, settings, temporary, say)
         conditions = looks.run(begin)
         return BeforeAfter(
@@ -126,7 +135,7 @@ def compare_with_revision(
             conditions=tuple(conditions),
             only_before=tuple(condition.name for condition in only_before),
             only_after=tuple(condition.name for condition in only_after),
-            notes=tuple(_notes(repository, commit, pairs, [*answers[0]["notes"], *answers[1]["notes"]])),
+            notes=tuple(_notes(repository, commit, pairs, of_sides)),
             versions=(answers[0]["versions"], answers[1]["versions"]),
             trained_replicas=looks.trained_replicas,
             seconds=time.monotonic() - begin,
@@ -141,6 +150,10 @@ def _nothing_common(label: str, before: Sequence[SideCondition], after: Sequence
         f"no condition has one name on both sides ({label}: {names[0]}; working tree: {names[1]}); conditions are "
         "paired by name, so give them the names that they had"
     )
+
+
+def _spare(side_and_error: tuple[str, str]) -> str:
+    return "{}: {}; its trials are kept for this run alone".format(*side_and_error)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -104,6 +104,7 @@ class Worker:
 
             import lossact
             from lossact.conditions import RecordedRuns
+            from lossact.errors import StoreError
             from lossact.experiment import Experiment, default_compute_config
             from lossact.pytest_plugin.collect import collect_hypotheses
             from lossact.storage import Store
@@ -128,7 +129,12 @@ class Worker:
                 else:
                     claims.setdefault(condition, []).append(claim)
         config = default_compute_config(device=request["device"])
-        self.experiment = Experiment(seed=request["seed"], store=Store(request["store"]), compute_config=config)
+        store_error = None
+        try:
+            store = Store(request["store"])
+        except StoreError as error:  # of a revision of lossact itself, say, whose store has another form
+            store, store_error = Store(request["spare"]), str(error)
+        self.experiment = Experiment(seed=request["seed"], store=store, compute_config=config)
         self.conditions = list(claims)
         described = []
         for condition, of in claims.items():
@@ -139,7 +145,7 @@ class Worker:
         notes = [f"runs that were recorded already are not trained, and left out: {names}"] if recorded else []
         check_modules(self.root, self.working_tree)
         versions = {"python": sys.version.split()[0], "torch": torch.__version__, "lossact": lossact.__version__}
-        return {"conditions": described, "notes": notes, "versions": versions}
+        return {"conditions": described, "notes": notes, "versions": versions, "store_error": store_error}
 
     def train(self, request: dict[str, Any]) -> dict[str, Any]:
         """Train conditions up to given numbers of replicas, and write their trials: a file each."""

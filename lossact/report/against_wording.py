@@ -79,7 +79,9 @@ def probability(measure: MeasureResult) -> str:
     """Return the win probability with its interval, or the margin that is tested instead."""
     if measure.within is not None:
         return f"within {measure.within:g}"
-    return "" if measure.win_probability is None else _interval(measure.win_probability)
+    if measure.win_probability is None:
+        return ""
+    return ("" if measure.direction else "higher: ") + _interval(measure.win_probability)
 
 
 def reasons(result: BeforeAfter) -> list[str]:

@@ -124,6 +124,16 @@ def test_a_revision_that_cannot_be_asked(project: Project, start: Start, file: s
 
 
 @pytest.mark.slow
+def test_a_store_that_no_side_can_use(project: Project, start: Start, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    process = project.against(start, "HEAD", "--store", str(tmp_path / "file" / "store"))
+    _, errors = process.communicate(timeout=MINUTES)
+    assert process.returncode == 2
+    assert "cannot be opened" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing_behind(project: Project, start: Start, tmp_path: Path) -> None:
     project.edit("RATE = 0.3", "RATE = 0.29")
     state = project.state()

@@ -1,12 +1,16 @@
+import sqlite3
 import sys
 import sysconfig
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from lossact import SGD, Accuracy, Best, Condition, FunctionCondition, Loss, Metric, MLPConfig, RandomImages
-from lossact.cli.against_worker import SideError, check_modules, direction, replace_working_tree
+from lossact.against.trial_files import read_trials
+from lossact.cli.against_worker import SideError, Worker, check_modules, direction, replace_working_tree
+from tests.pytest_plugin.conftest import CLAIMS, CONDITIONS
 
 
 def gap(outputs: object, targets: object) -> object:
@@ -68,3 +72,26 @@ def test_which_values_are_better() -> None:
     }  # fmt: skip
     function = FunctionCondition(name="f", train=lambda seed: {}, budget=1, measures=["val_acc", "norm"])
     assert [direction(function, name) for name in function.value_names] == ["higher", None]
+
+
+def test_a_side_that_cannot_use_the_store_says_so_and_uses_another(tmp_path: Path) -> None:
+    claims = tmp_path / f"test_{tmp_path.name}.py"  # pytest in pytest shares its modules
+    claims.write_text(CONDITIONS + CLAIMS)
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    with closing(sqlite3.connect(bad / "trials.sqlite")) as database:
+        database.execute("PRAGMA user_version = 99")
+        database.commit()
+    worker = Worker(tmp_path, tmp_path)
+    request = {"selection": [str(claims)], "seed": 0, "device": "cpu", "spare": str(tmp_path / "spare")}
+    answer = worker.collect(request | {"store": str(bad)})
+    assert "written in form 99" in answer["store_error"]
+    assert [condition["name"] for condition in answer["conditions"]] == ["easy", "hard"]
+    trained = worker.train({"wanted": [[1, 64], [0, 64]], "to": str(tmp_path / "trials"), "curves": True})
+    assert trained["trained"] == 128
+    (hard, curves), (easy, _) = (read_trials(Path(file)) for file in trained["files"])
+    assert easy.reached.sum() > hard.reached.sum()
+    assert curves is not None
+    assert len(curves) == len(hard) == 64
+    assert worker.experiment.store.directory == tmp_path / "spare"
+    worker.experiment.store.close()
