@@ -39,6 +39,8 @@ class Repository:
             raise InputError("git is not on PATH, and revisions are read with it; install git")
         folder = folder.resolve()
         found = _git(folder, "rev-parse", "--show-toplevel")
+        if found.returncode and "not a git repository" not in found.stderr and "work tree" not in found.stderr:
+            raise InputError(f"git cannot read {folder}: {' '.join(found.stderr.split())}")  # another's folder, say
         if found.returncode or not found.stdout.strip():
             raise InputError(f"{folder} is in no git repository with files; go to the project's folder")
         root = Path(found.stdout.rstrip("\n")).resolve()

@@ -1,3 +1,4 @@
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,18 @@ def test_no_repository_and_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(folder))
     with pytest.raises(InputError, match="git is not on PATH"):
         Repository.of(folder)
+
+
+def test_a_repository_that_git_refuses_is_told_in_gits_words(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(InputError, match=r"git cannot read .*safe\.directory"):
+        Repository.of(project.folder)
+
+
+def test_a_repository_without_files(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", "--bare", str(tmp_path)], check=True, timeout=60)
+    with pytest.raises(InputError, match="is in no git repository with files"):
+        Repository.of(tmp_path)
 
 
 def test_changed_data_are_what_holds_neither_code_nor_prose(project: Project) -> None:
