@@ -10,6 +10,7 @@ MOST_CHANGES = 4  # named
 LONGEST_VALUE = 40
 DIGEST = re.compile("[0-9a-f]{32}")
 FILES = "what runs on import in the files"
+PLACE = "only the place of the code, which it asks for (__file__)"
 PLACES = {"function", "uses", "holds", "code", "bases", "also", "attributes", "defaults"}
 
 
@@ -136,9 +137,9 @@ def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> list
     old, new = _flat(before), _flat(after)
     names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
     words = list(dict.fromkeys(_words(name, old.get(name), new.get(name)) for name in names))
-    files = [word for word in words if word.startswith(FILES)]
-    if len(files) < len(words):  # what else differs says it more closely
-        words = [word for word in words if word not in files]
+    vague = [word for word in words if word.startswith((FILES, PLACE))]
+    if len(vague) < len(words):  # what else differs says it more closely
+        words = [word for word in words if word not in vague]
     more = len(words) - MOST_CHANGES
     return words if more <= 0 else [*words[:MOST_CHANGES], f"{more} more"]
 
@@ -149,6 +150,8 @@ def _words(name: str, old: Any, new: Any) -> str:
     parts = name.removeprefix("condition.").split(".")
     if "files" in parts:
         return f"{FILES} of {parts[0]}"
+    if parts[-1] == "__file__":
+        return PLACE
     if parts[-1] == "class":
         return f"{parts[0]}: {_class(old)} → {_class(new)}"
     if DIGEST.search(str(old)) or DIGEST.search(str(new)):

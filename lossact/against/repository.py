@@ -1,11 +1,12 @@
 """A git repository, and the files of one of its revisions in a folder of their own."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,9 +89,9 @@ class Repository:
             InputError: a link is not below the root or is in the commit, or git cannot write the files.
         """
         relative = [self._checked_link(path) for path in links]
-        _git(self.root, "worktree", "prune")  # of what a killed process left
-        with tempfile.TemporaryDirectory(prefix="lossact-against-") as temporary:
-            folder = Path(temporary).resolve() / self.root.name
+        with _folder_of(f"{self.root}\0{commit}") as temporary:
+            _git(self.root, "worktree", "prune")  # of what a killed process left
+            folder = temporary / self.root.name
             try:
                 added = _git(self.root, "worktree", "add", "--quiet", "--detach", str(folder), commit)
                 if added.returncode:
@@ -110,6 +111,41 @@ class Repository:
         if not absolute.is_relative_to(self.root) or absolute == self.root:
             raise InputError(f"link {path} is not below {self.root}; what lies outside needs no link")
         return absolute.relative_to(self.root)
+
+
+@contextmanager
+def _folder_of(what: str) -> Iterator[Path]:
+    """Yield a temporary folder whose name depends on this alone, gone afterwards.
+
+    Code that asks where it lies has that in its key: the same place next time finds its trials in the store. Where
+    another process uses the folder the place is another one.
+    """
+    folder = Path(tempfile.gettempdir()).resolve() / f"lossact-against-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+    owner = folder / "process"
+    with suppress(OSError, ValueError):
+        if not _is_running(int(owner.read_text())):  # it was killed
+            shutil.rmtree(folder)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        with tempfile.TemporaryDirectory(prefix=f"{folder.name}-") as other:
+            yield Path(other).resolve()
+        return
+    try:
+        owner.write_text(str(os.getpid()))
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _link(source: Path, target: Path, commit: str) -> None:

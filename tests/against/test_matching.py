@@ -49,6 +49,16 @@ def test_measures_are_those_of_both_sides() -> None:
             {"network": {"also": [{"class": "b.GELU"}]}},
             "network: Tanh → GELU",
         ),
+        (
+            {"config": 1, "train": {"uses": {"__file__": "a.py"}}},
+            {"config": 2, "train": {"uses": {"__file__": "b.py"}}},
+            "config 1 → 2",
+        ),
+        (
+            {"train": {"uses": {"__file__": "a.py"}}},
+            {"train": {"uses": {"__file__": "b.py"}}},
+            "only the place of the code, which it asks for (__file__)",
+        ),
         ({"clip_norm": None}, {"clip_norm": 1.0}, "clip_norm nothing → 1.0"),
     ],
 )  # fmt: skip

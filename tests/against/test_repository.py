@@ -35,6 +35,24 @@ def test_the_files_of_a_commit_are_there_and_gone_again(project: Project) -> Non
     assert repository.commit("main") == first
 
 
+def test_a_commit_has_one_place_unless_another_process_is_there(project: Project) -> None:
+    repository = Repository.of(project.folder)
+    with repository.files_of("HEAD") as first:
+        with repository.files_of("HEAD") as second:
+            assert first != second
+            assert (second / "nets.py").exists()
+        assert (first / "nets.py").exists()
+    with repository.files_of("HEAD") as again:
+        assert again == first
+    first.parent.mkdir()  # as a process that was killed leaves it
+    project.git("worktree", "add", "--quiet", "--detach", str(first), "HEAD")
+    (first.parent / "process").write_text(str(2**22 + 1))  # above what Linux numbers processes by
+    with repository.files_of("HEAD") as after:
+        assert after == first
+    assert not first.parent.exists()
+    assert len(project.git("worktree", "list").splitlines()) == 1
+
+
 def test_links_bring_ignored_files_and_leave_their_content(project: Project) -> None:
     data = project.folder / "ignored" / "numbers.txt"
     data.parent.mkdir()
