@@ -8,6 +8,7 @@ from lossact.claims.map import map_claim
 from lossact.claims.numbers import exceeds, measured, sampled
 from lossact.claims.orders import fastest, ordering, slowest
 from lossact.claims.pairs import equivalent, faster, not_worse
+from lossact.claims.plan import Plan, plan
 from lossact.claims.reaches import reaches
 from lossact.claims.theorem import exact
 from lossact.claims.value_orders import decreases, highest, increases, lowest
@@ -16,6 +17,7 @@ from lossact.claims.verdict import Verdict
 
 __all__ = [
     "Hypothesis",
+    "Plan",
     "Verdict",
     "all_of",
     "at_least",
@@ -38,6 +40,7 @@ __all__ = [
     "measured",
     "not_worse",
     "ordering",
+    "plan",
     "reaches",
     "sampled",
     "slowest",

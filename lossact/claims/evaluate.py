@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from lossact.claims.verdict import Verdict
 from lossact.conditions import BaseCondition
 from lossact.errors import ClaimError, InputError
 from lossact.experiment import Experiment
-from lossact.stats import Comparison, Decider, Outcome
+from lossact.stats import Comparison, Decider, Decision, Outcome
 from lossact.storage import FEWEST_COPIES, FEWEST_EQUAL_RUNS, Store, Trials
 
 ALPHA = 0.025
@@ -33,6 +34,7 @@ def evaluate(
     max_replicas: int = MAX_REPLICAS,
     min_replicas: int = 1,
     family_size: int = 1,
+    max_seconds: float | None = None,
     experiment: Experiment | None = None,
 ) -> Verdict:
     """Train as many replicas as the evidence needs and say what it shows.
@@ -45,6 +47,8 @@ def evaluate(
         max_replicas: where looking ends; rounded up to whole blocks.
         min_replicas: replicas to look at whatever the verdict, for a sharper effect; it changes no verdict.
         family_size: claims that are made together; each is decided at alpha / family_size.
+        max_seconds: after so many no further look begins, and an open claim is INCONCLUSIVE; None for no limit. The
+            evidence stays valid, and what was trained is in the store for next time.
         experiment: seed, store and how to compute; by default seed 0 and nothing kept.
 
     Returns:
@@ -61,6 +65,8 @@ def evaluate(
     if min_replicas > max_replicas:
         raise InputError(f"min_replicas={min_replicas} must be <= max_replicas={max_replicas}; lower it, or raise both")
     check_count("family_size", family_size)
+    if max_seconds is not None:
+        check_number("max_seconds", max_seconds, above=0, hint=60)
     begin = time.perf_counter()
     if isinstance(hypothesis, Theorem):
         with experiment_or_temporary(experiment) as experiment:
@@ -83,6 +89,8 @@ def evaluate(
             if decider is None:
                 decider = Decider(hypothesis.evidence(comparisons, delta), alpha=alpha / family_size, limit=limit)
             decision = decider.decide(comparisons)
+            if not decision.final and max_seconds is not None and time.perf_counter() - begin > max_seconds:
+                decision = out_of_time(decision, max_seconds)
             if decision.final:
                 return Verdict.of(
                     hypothesis,
@@ -131,6 +139,13 @@ def look_sizes(block: int, limit: int, *, at_least: int = 1, launch: int = 1) ->
         filled = (sizes[-1] // launch + 1) * launch
         sizes.append(min(limit, max(sizes[-1] + step, filled // block * block)))
     return sizes
+
+
+def out_of_time(decision: Decision, seconds: float) -> Decision:
+    """Return an open decision as the last one, for no further look begins."""
+    more = f"; about {decision.replicas_to_go} more would probably settle it" if decision.replicas_to_go else ""
+    reason = f"time ({seconds:g} s) was up after {decision.replicas} replicas{more}"
+    return replace(decision, reason=reason, final=True)
 
 
 def _check_start(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) -> None:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lossact.cli import compare, curves, dashboard, init, report, surfaces
+from lossact.cli import against, compare, curves, dashboard, init, report, schema, surfaces
 from lossact.cli import map as map_command
 from lossact.cli.training_commands import TRAINING
 from lossact.errors import LossactError
@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the subcommand and its options; those of the process by default.
 
     Returns:
-        the exit status, 0. A user's mistake exits with 2 and one line on standard error, Ctrl-C with 130.
+        the exit status: 0, or what the subcommand says. A user's mistake exits with 2 and one line on standard error,
+        Ctrl-C with 130.
     """
     from lossact import __version__
 
@@ -45,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.add_parser("map", help="decide a claim at each point of a grid over two hyperparameters")
     )
     compare.add_arguments(commands.add_parser("compare", help="compare runs that were made already, from a table"))
+    against.add_arguments(
+        commands.add_parser("against", help="compare training under a git revision with the working tree")
+    )
     report.add_arguments(commands.add_parser("report", help="decide claims and write a report"))
+    schema.add_arguments(commands.add_parser("schema", help="print the JSON Schema of what programs read"))
     dashboard.add_arguments(commands.add_parser("dashboard", help="save a W&B workspace that shows a project's runs"))
     for name, description in TRAINING.items():
         commands.add_parser(name, help=description, add_help=False)
@@ -70,9 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command is None:
             parser.print_help()
             return 0
-        parsed.run(parsed)
+        status: int | None = parsed.run(parsed)
+        return status or 0
     except (LossactError, OSError) as error:
         parser.exit(2, f"lossact {command}: {error}\n")
     except KeyboardInterrupt:
         parser.exit(130, f"lossact {command}: interrupted\n")
-    return 0

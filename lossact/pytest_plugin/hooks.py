@@ -13,7 +13,7 @@ import pytest
 from lossact.errors import InputError
 from lossact.pytest_plugin import hookspecs
 from lossact.pytest_plugin.names import PLUGIN_NAME
-from lossact.pytest_plugin.options import Options, add_options, read_options
+from lossact.pytest_plugin.options import STANDARD_OUTPUT, Options, add_options, read_options
 
 if TYPE_CHECKING:
     from lossact.pytest_plugin.session import ClaimSession
@@ -133,7 +133,16 @@ class ClaimHooks:
             self.session.annotate(item, call, report)
         return report
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if self.config.stash[OPTIONS][0].json == STANDARD_OUTPUT and reporter is not None:
+            reporter._tw._file = sys.stderr  # standard output is for the verdicts
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        planned: str | None = getattr(report, "lossact_plan", None)
+        if planned is not None:
+            self.session.plans.append(planned)
         claim: dict[str, Any] | None = getattr(report, "lossact", None)
         if claim is not None and report.when == "call":
             self.session.collect(claim)

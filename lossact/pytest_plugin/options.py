@@ -12,6 +12,7 @@ from lossact.report.files import is_page
 from lossact.requirements import check_extra
 
 MOST_REPLICAS = 1_000_000_000
+STANDARD_OUTPUT = Path("-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class Options:
     executor: str = "local"
     accelerator: str = "cpu"
     strict: bool = False
+    plan: bool = False
+    max_seconds: float | None = None
 
     def same_setting(self, other: "Options") -> bool:
         """Return whether verdicts under both options are about the same experiment."""
@@ -76,6 +79,16 @@ def _probability(text: str) -> float:
     return value
 
 
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise InputError("must be a number of seconds > 0")
+    return value
+
+
 def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in choices:
@@ -113,6 +126,8 @@ def _store(text: str) -> Path | None:
 
 
 def _output(text: str) -> Path:
+    if text == str(STANDARD_OUTPUT):
+        return STANDARD_OUTPUT
     path = Path(text).resolve()
     if path.is_dir():
         raise InputError("is a folder, but must be a file")
@@ -167,13 +182,20 @@ OPTIONS = (
     ),
     _Option("store", "PATH|none", _store, "folder that keeps trials (default: .lossact)"),
     _Option("retrain", None, _flag, "train again instead of using stored trials"),
-    _Option("json", "PATH", _output, "write the verdicts as JSON to this file"),
+    _Option(
+        "json",
+        "PATH",
+        _output,
+        "write the verdicts as JSON to this file; - for standard output, with nothing else on it",
+    ),
     _Option("html", "PATH", _report, "write a report: one page where PATH ends in .html, else a folder"),
     _Option(
         "wandb", "MODE", _choice("offline", "online", "disabled"), "log to W&B: offline, online or disabled (default)"
     ),
     _Option("executor", "NAME", _executor, "where replicas train: local (default, in this process) or ray"),
     _Option("accelerator", "NAME", _choice("cpu", "cuda", "mps"), "cpu (default), cuda or mps"),
+    _Option("plan", None, _flag, "train one block a claim and say how long a verdict would take; decide nothing"),
+    _Option("max_seconds", "S", _seconds, "let no further look begin after S seconds of a claim; it goes on next time"),
     _Option("strict", None, _flag, "fail every claim that is not SUPPORTED"),
 )
 

@@ -1,5 +1,6 @@
 """Write a run's files and print its tables and curves."""
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,10 +11,10 @@ import pytest
 
 from lossact.claims.result import ClaimResult
 from lossact.errors import LossactError
-from lossact.pytest_plugin.options import Options
+from lossact.pytest_plugin.options import STANDARD_OUTPUT, Options
 from lossact.report.files import is_page
 from lossact.report.formatting import families
-from lossact.report.json_file import write_json
+from lossact.report.json_file import verdicts_json, write_json
 from lossact.report.run_info import RunInfo
 from lossact.report.sparklines import BARS, NARROWEST, condition_lines
 from lossact.report.stored import StoredCondition
@@ -32,7 +33,10 @@ def write_out(
         a line for each: where it was written, or why it could not be.
     """
     notes = []
-    if options.json is not None:
+    if options.json == STANDARD_OUTPUT:
+        sys.stdout.write(verdicts_json(results, run))
+        sys.stdout.flush()
+    elif options.json is not None:
         notes.append(_written("verdicts as JSON", options.json, partial(write_json, results=results, run=run)))
     if options.html is not None:
         notes.append(
@@ -43,6 +47,15 @@ def write_out(
 
         notes.append(log_claims(results, conditions, store, options.wandb, seed=run.seed, delta=run.delta))
     return notes
+
+
+def show_plans(plans: Sequence[str], reporter: pytest.TerminalReporter) -> None:
+    """Print what claims would cost."""
+    if plans:
+        reporter.section("claims: plan")
+        for planned in plans:
+            reporter.write_line(planned)
+        reporter.write_line("along the expected path: chance makes many claims end sooner and some later")
 
 
 def show_tables(results: Sequence[ClaimResult], options: Options, reporter: pytest.TerminalReporter) -> None:

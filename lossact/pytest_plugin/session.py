@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from lossact.claims.evaluate import evaluate
 from lossact.claims.family import Family, declared_family
+from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.plan import plan
 from lossact.claims.result import ClaimResult, as_dict, settle_families
 from lossact.claims.theorem import Theorem
 from lossact.claims.verdict import Verdict
@@ -23,7 +25,7 @@ from lossact.executors.choose import make_executor
 from lossact.experiment import Experiment
 from lossact.pytest_plugin.collect import call_claim
 from lossact.pytest_plugin.options import Options
-from lossact.pytest_plugin.output import collect_warnings, show_curves, show_tables, write_out
+from lossact.pytest_plugin.output import collect_warnings, show_curves, show_plans, show_tables, write_out
 from lossact.report.progress import ProgressLine
 from lossact.report.run_info import RunInfo
 from lossact.report.stored import StoredCondition, stored_conditions
@@ -31,6 +33,7 @@ from lossact.storage import Store
 
 VERDICTS = ("supported", "refuted", "inconclusive")
 RESULT: pytest.StashKey[ClaimResult] = pytest.StashKey()
+PLAN: pytest.StashKey[str] = pytest.StashKey()
 
 
 class ClaimSession:
@@ -50,6 +53,7 @@ class ClaimSession:
         self.lost: set[str] = set()
         self.results: dict[str, ClaimResult] = {}
         self.undecided: dict[str, str] = {}
+        self.plans: list[str] = []
         self.notes: list[str] = []
         self.interrupted = False
         atexit.register(gc.freeze)  # else the last garbage collection, through all of torch, takes a second
@@ -133,6 +137,8 @@ class ClaimSession:
                     "where, and only where, it returns lossact.exact(...), so that it does not count in its family"
                 )
             family = self.families[item.path.parent]
+            if self.options.plan:
+                self._plan(item, hypothesis, family)
             verdict = evaluate(
                 hypothesis,
                 alpha=self.options.alpha,
@@ -140,6 +146,7 @@ class ClaimSession:
                 max_replicas=self.options.max_replicas,
                 min_replicas=min(self.options.min_replicas, self.options.max_replicas),
                 family_size=family.size,
+                max_seconds=self.options.max_seconds,
                 experiment=self.experiment,
             )
         except StoreError as error:
@@ -171,6 +178,19 @@ class ClaimSession:
         if complaint:
             pytest.fail(complaint, pytrace=False)
 
+    def _plan(self, item: pytest.Function, hypothesis: Hypothesis, family: Family) -> NoReturn:
+        """Say what a claim would cost, and skip it: a plan decides nothing."""
+        planned = plan(
+            hypothesis,
+            alpha=self.options.alpha,
+            delta=self.options.delta,
+            max_replicas=self.options.max_replicas,
+            family_size=family.size,
+            experiment=self.experiment,
+        )
+        item.stash[PLAN] = f"{item.nodeid}: {planned}"
+        pytest.skip("planned, not decided")
+
     def _complaint(self, result: ClaimResult, verdict: Verdict) -> str | None:
         """Return why the claim fails, or None if it passes."""
         if self.options.strict:
@@ -192,6 +212,8 @@ class ClaimSession:
             report.longrepr = str(call.excinfo.value)
         if report.when == "call" and RESULT in item.stash:
             report.lossact = as_dict(item.stash[RESULT])  # type: ignore[attr-defined]
+        if report.when == "call" and PLAN in item.stash:
+            report.lossact_plan = item.stash[PLAN]  # type: ignore[attr-defined]
 
     # The end of the run
 
@@ -227,6 +249,7 @@ class ClaimSession:
     def summarise(self, reporter: pytest.TerminalReporter) -> None:
         """Print a table for each family, the conditions' curves, and where files were written."""
         results = list(self.results.values())
+        show_plans(self.plans, reporter)
         show_tables(results, self.options, reporter)
         if results:
             show_curves(lambda: self.conditions, reporter)

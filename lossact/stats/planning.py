@@ -1,9 +1,12 @@
-"""How many more replicas would probably settle an open claim."""
+"""How many replicas, or how many more, would probably settle a claim."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lossact.stats.claim_evidence import ClaimEvidence
 
 DOUBLINGS, STEPS_A_DOUBLING = 6, 16
 
@@ -32,3 +35,26 @@ def replicas_to_go(totals: Sequence[Totals], crosses: Crossing) -> int | None:
     more = int(moments[crossed.argmax()]) - seen
     figures: int = 10 ** max(0, len(str(more)) - 2)
     return -(-more // figures) * figures
+
+
+def replicas_at(evidence: ClaimEvidence, share: float, *, comparisons: int, alpha: float, limit: int) -> int | None:
+    """Return about how many replicas a verdict takes where this share of them are wins, and the others losses.
+
+    A plan, not evidence, along the expected path; see `replicas_to_go`.
+
+    Args:
+        evidence: what the counts are evidence of.
+        share: of wins in every comparison, in [0, 1].
+        comparisons: how many there are.
+        alpha: error probability of a side.
+        limit: replicas at most.
+
+    Returns:
+        the number, None where the limit comes first.
+    """
+    moments = np.unique(np.geomspace(1, limit, 1 + 32 * math.ceil(math.log2(limit) + 1)).round())
+    totals = [np.outer([1 - share, 0, share, 0, 0], moments)] * comparisons
+    support = np.maximum.accumulate(evidence.support_parts(totals), axis=1).min(axis=0)
+    refute = evidence.combine_refutation(evidence.refute_parts(totals))
+    crossed = np.maximum(support, refute) >= -math.log(alpha)
+    return int(moments[crossed.argmax()]) if crossed.any() else None

@@ -1,0 +1,174 @@
+"""A git repository, and the files of one of its revisions in a folder of their own."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lossact.errors import InputError
+
+SECONDS = 600  # a git command's limit
+NO_DATA = {".py", ".pyi", ".md", ".rst", ".lock"}  # endings of code and prose
+SET_BY_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A git repository with a working tree.
+
+    Attributes:
+        root: the top folder of its working tree, resolved.
+        inside: the current folder, relative to the root.
+    """
+
+    root: Path
+    inside: Path
+
+    @classmethod
+    def of(cls, folder: Path) -> "Repository":
+        """Find the repository that holds a folder.
+
+        Raises:
+            InputError: git is missing, or the folder is in no repository.
+        """
+        if shutil.which("git") is None:
+            raise InputError("git is not on PATH, and revisions are read with it; install git")
+        folder = folder.resolve()
+        found = _git(folder, "rev-parse", "--show-toplevel")
+        if found.returncode and "not a git repository" not in found.stderr and "work tree" not in found.stderr:
+            raise InputError(f"git cannot read {folder}: {' '.join(found.stderr.split())}")  # another's folder, say
+        if found.returncode or not found.stdout.strip():
+            raise InputError(f"{folder} is in no git repository with files; go to the project's folder")
+        root = Path(found.stdout.rstrip("\n")).resolve()
+        return cls(root, folder.relative_to(root))
+
+    def commit(self, revision: str) -> str:
+        """Return the full name of the commit that a revision stands for.
+
+        Raises:
+            InputError: there is none.
+        """
+        found = None
+        if revision and not revision.startswith("-"):
+            found = _git(self.root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        if found is None or found.returncode:
+            shallow = _git(self.root, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
+            way_out = (
+                "the clone is shallow: git fetch --unshallow" if shallow else "git log and git branch -a list some"
+            )
+            raise InputError(f"revision {revision!r} is no commit of {self.root}; {way_out}")
+        return found.stdout.strip()
+
+    def is_dirty(self) -> bool:
+        """Return whether the working tree holds changes that are not committed."""
+        return bool(_git(self.root, "status", "--porcelain").stdout.strip())
+
+    def changed_data(self, commit: str) -> list[str]:
+        """Return the files that differ from a commit and hold neither code nor prose, relative to the root."""
+        names = _git(self.root, "diff", "--name-only", "-z", commit).stdout.split("\0")
+        return [
+            name
+            for name in names
+            if name and not name.startswith(".") and name != "pyproject.toml" and Path(name).suffix not in NO_DATA
+        ]
+
+    @contextmanager
+    def files_of(self, commit: str, *, links: Sequence[Path] = ()) -> Iterator[Path]:
+        """Yield a temporary folder with the files of a commit; nothing is left of it afterwards.
+
+        Args:
+            commit: its full name.
+            links: files and folders of the working tree to link into it, such as data that git ignores.
+
+        Raises:
+            InputError: a link is not below the root or is in the commit, or git cannot write the files.
+        """
+        relative = [self._checked_link(path) for path in links]
+        with _folder_of(f"{self.root}\0{commit}") as temporary:
+            _git(self.root, "worktree", "prune")  # of what a killed process left
+            folder = temporary / self.root.name
+            try:
+                added = _git(self.root, "worktree", "add", "--quiet", "--detach", str(folder), commit)
+                if added.returncode:
+                    raise InputError(f"git cannot write the files of {commit[:12]}: {_last_line(added.stderr)}")
+                for path in relative:
+                    _link(self.root / path, folder / path, commit)
+                yield folder
+            finally:
+                _git(self.root, "worktree", "remove", "--force", "--force", str(folder))
+                shutil.rmtree(folder, ignore_errors=True)
+                _git(self.root, "worktree", "prune")
+
+    def _checked_link(self, path: Path) -> Path:
+        absolute = Path(os.path.abspath(path))
+        if not absolute.exists():
+            raise InputError(f"link {path} does not exist; give a file or folder of the working tree")
+        if not absolute.is_relative_to(self.root) or absolute == self.root:
+            raise InputError(f"link {path} is not below {self.root}; what lies outside needs no link")
+        return absolute.relative_to(self.root)
+
+
+@contextmanager
+def _folder_of(what: str) -> Iterator[Path]:
+    """Yield a temporary folder whose name depends on this alone, gone afterwards.
+
+    Code that asks where it lies has that in its key: the same place next time finds its trials in the store. Where
+    another process uses the folder the place is another one.
+    """
+    folder = Path(tempfile.gettempdir()).resolve() / f"lossact-against-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+    owner = folder / "process"
+    with suppress(OSError, ValueError):
+        if not _is_running(int(owner.read_text())):  # it was killed
+            shutil.rmtree(folder)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        with tempfile.TemporaryDirectory(prefix=f"{folder.name}-") as other:
+            yield Path(other).resolve()
+        return
+    try:
+        owner.write_text(str(os.getpid()))
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def _link(source: Path, target: Path, commit: str) -> None:
+    if target.exists() or target.is_symlink():
+        raise InputError(f"link {source}: {commit[:12]} has files of its own there; leave the link out")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.symlink_to(source)
+
+
+def _git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run git without the user's hooks, deaf to Ctrl-C, which ends it through this process alone."""
+    environment = {name: value for name, value in os.environ.items() if name not in SET_BY_HOOKS}
+    return subprocess.run(
+        ["git", "--no-optional-locks", "-c", "core.hooksPath=/dev/null", "-C", str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        timeout=SECONDS,
+        env=environment | {"LC_ALL": "C"},
+        start_new_session=True,
+    )
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no reason given"])[-1]
