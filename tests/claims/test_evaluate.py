@@ -41,6 +41,7 @@ class Scripted:
     """Stands where an Experiment stands, with trials that are drawn and not trained."""
 
     def __init__(self) -> None:
+        self.one_at_a_time: dict[Condition, str] = {}
         rng = np.random.default_rng(0)
         self.steps = {
             FAST: rng.integers(0, 800, 2048),
