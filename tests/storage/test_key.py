@@ -15,7 +15,9 @@ import torch
 
 import lossact
 from lossact import (
+    EMA,
     SGD,
+    SWA,
     Accuracy,
     Adam,
     AdamW,
@@ -37,6 +39,7 @@ from lossact.storage.machine import COMPUTING_ROOMS, expected_capability, machin
 from lossact.training.compute_config import ComputeConfig
 from tests.conftest import report_condition
 
+SET_BELOW = ("accumulate", "average", "augment")
 OTHER: dict[type, Any] = {float: 0.123, int: 7, bool: True, type(None): 7, FrozenMapping: {"loss": Loss()}}
 
 
@@ -44,7 +47,7 @@ def variants(value: Any) -> list[Any]:
     """Every value that differs from a frozen one in a single field, fields of fields included."""
     changed = []
     for field in fields(value):
-        if not field.init or not field.compare or field.name in ("stacked", "measured_at"):
+        if not field.init or not field.compare or field.name in ("stacked", "measured_at", *SET_BELOW):
             # The first is for modules, see test_modules; the second needs measures, see below.
             continue
         now = getattr(value, field.name)
@@ -67,6 +70,11 @@ def test_every_field_of_a_condition_is_in_the_key() -> None:
     conditions += [replace(base, optimizer=kind(learning_rate=0.1)) for kind in (SGD, Adam, AdamW)]
     conditions.append(replace(base, network=MLPConfig(activation="relu")))
     conditions.append(replace(base, measures={"loss": Loss()}, measured_at=(1,)))
+    conditions.append(replace(base, batch_size=3, accumulate=2))
+    conditions += [
+        replace(base, average=average) for average in (EMA(0.9), EMA(0.8), SWA(start=1), SWA(start=1, every=2))
+    ]
+    conditions.append(replace(base, augment=np.negative))
     assert len(conditions) >= 23
     assert len({trial_key(condition, 0, ComputeConfig()) for condition in conditions}) == len(conditions)
 
