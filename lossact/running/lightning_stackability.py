@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 
 from lossact.conditions.lightning import LightningCondition
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
@@ -18,7 +18,8 @@ from lossact.replicas.random_streams import isolate_rng, rng_state
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.logged_values import StepLog
 from lossact.training.stackable import NotStackableError
-from lossact.training.stacked_lightning import StackedLightningModule, logging, scalar_loss
+from lossact.training.stacked_lightning import PassLog, StackedLightningModule, logging, scalar_loss
+from lossact.training.stacked_metrics import MetricCalls, MetricStandIn, replace_metrics
 
 DEFINED_BY_USERS = {
     "training_step", "validation_step", "configure_optimizers", "train_dataloader", "val_dataloader", "test_step",
@@ -64,8 +65,10 @@ def check_modules(modules: Sequence[LightningModule]) -> None:
     if defined:
         raise NotStackableError(f"it defines {defined[0]}")
     for path, part in first.named_modules():
-        if isinstance(part, Metric):
-            raise NotStackableError(f"it holds a torchmetrics object, {path}")
+        if isinstance(part, MetricCollection):
+            raise NotStackableError(f"it holds a MetricCollection, {path}")
+        if isinstance(part, Metric) and list(part.parameters()):
+            raise NotStackableError(f"it holds a metric with parameters, {path}")
         if part._backward_hooks or part._backward_pre_hooks:
             raise NotStackableError("it has hooks on gradients")
     if any(tensor._backward_hooks or tensor._post_accumulate_grad_hooks for tensor in first.parameters()):
@@ -124,6 +127,7 @@ class StepProbe:
         validation: Sequence[tuple[Any, bool]],
     ) -> None:
         self.module, self.training, self.validation = module, training, validation
+        self.calls = MetricCalls()
 
     def __call__(self, stacked: StackedLightningModule) -> None:
         """Probe.
@@ -138,6 +142,7 @@ class StepProbe:
         module, trainer = self.module, stacked.trainer
         trainer.precision_plugin.convert_module(module).to(stacked.device)
         module.trainer = trainer
+        replace_metrics(module, self.calls)
         modes = [part.training for part in stacked.template.modules()]
         _set_modes(stacked.template, [part.training for part in module.modules()])  # not those of a sanity check
         draws = self._training_draws(stacked, module)
@@ -157,6 +162,7 @@ class StepProbe:
         log = StepLog(own, in_training=True)
         arguments = stacked.step_arguments("training_step", 0)
         buffers = {name: tensor.clone() for name, tensor in module.named_buffers()}
+        self.calls.begin()
         returned, draws = _watched("training_step", stacked, module, log, own, arguments, moment)
         loss = scalar_loss(returned)
         if not loss.requires_grad:
@@ -169,10 +175,9 @@ class StepProbe:
         with torch.no_grad():
             for name, tensor in module.named_buffers():
                 tensor.copy_(buffers[name])
-        stacked_gradients, losses, values, _ = stacked.learn(batch, shared, 0, moment, keep_buffers=False)
+        stacked_gradients, losses, passed = stacked.learn(batch, shared, 0, moment, keep_buffers=False)
         _compare("loss", losses[0], loss.detach())
-        for name, value in log.values.items():
-            _compare(name, values[name][0], value)
+        self._compare_logs(passed, log)
         for name, gradient in stacked_gradients.items():
             expected = gradients[name]
             assert expected is not None
@@ -189,12 +194,18 @@ class StepProbe:
         arguments = stacked.step_arguments("validation_step", 0)
         if len(self.validation) > 1:
             arguments["dataloader_idx"] = index
+        self.calls.begin()
         with torch.no_grad():
             _, draws = _watched("validation_step", stacked, module, log, own, arguments, moment)
-        values, _ = stacked.measure(batch, shared, 0, index, moment)
-        for name, value in log.values.items():
-            _compare(name, values[name][0], value)
+        self._compare_logs(stacked.measure(batch, shared, 0, index, moment), log)
         return draws
+
+    def _compare_logs(self, passed: PassLog, log: StepLog) -> None:
+        """Compare what the stacked pass logged, and called metrics with, with what the pass of one module did."""
+        for name, value in log.values.items():
+            _compare(name, passed.values[name][0], value)
+        for stacked, alone in zip(passed.arguments, self.calls.tensors(), strict=True):
+            _compare("argument of a metric", stacked[0].double(), alone.double())
 
 
 def _watched(
@@ -233,7 +244,7 @@ def _held(module: nn.Module) -> dict[str, Any]:
         f"{path}.{name}" if path else name: snapshot(value, registered=registered)
         for path, part in module.named_modules()
         for name, value in vars(part).items()
-        if name not in OF_EVERY_LIGHTNING_MODULE
+        if name not in OF_EVERY_LIGHTNING_MODULE and not isinstance(part, MetricStandIn)
     }
 
 

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.data import extract_batch_size
 from torch import Tensor
 
 from lossact.training.stackable import NotStackableError
+from lossact.training.stacked_metrics import MetricStandIn, MetricValue, ReplicaMetrics
 
 REDUCTIONS: dict[Any, str] = {
     "mean": "mean", "sum": "sum", "max": "max", "min": "min",
@@ -47,12 +48,16 @@ class StepLog:
     Attributes:
         values: by name, a () tensor each, of one replica within vmap.
         options: by name.
+        metrics: name to the path of the metric that is logged under it.
+        metric_values: name to the index of the metric's call whose value is logged under it.
     """
 
     def __init__(self, batch: Any, *, in_training: bool, suffix: str = "") -> None:
         self.batch, self.in_training, self.suffix = batch, in_training, suffix
         self.values: dict[str, Tensor] = {}
         self.options: dict[str, LogOptions] = {}
+        self.metrics: dict[str, str] = {}
+        self.metric_values: dict[str, int] = {}
 
     def log(
         self,
@@ -79,9 +84,10 @@ class StepLog:
         name = f"{name}{self.suffix}" if add_dataloader_idx else name
         if isinstance(value, Number):
             value = torch.tensor(value, dtype=torch.get_default_dtype())
-        if not isinstance(value, Tensor) or value.numel() != 1:
+        of_metric = isinstance(value, (MetricStandIn, MetricValue))
+        if not of_metric and (not isinstance(value, Tensor) or value.numel() != 1):
             raise NotStackableError(f"it logs {name!r} as a {type(value).__name__}, not as one number")
-        if name in self.values:
+        if name in self.options:
             raise NotStackableError(f"it logs {name!r} twice in a step")
         if reduce_fx not in REDUCTIONS:
             raise NotStackableError(f"it logs {name!r} with a reduction of its own")
@@ -89,9 +95,12 @@ class StepLog:
         on_epoch = not self.in_training if on_epoch is None else on_epoch
         if on_step and not self.in_training:
             raise NotStackableError(f"it logs {name!r} for each step of validation")
-        if value.dtype not in (torch.float32, torch.float64):
-            value = value.to(torch.get_default_dtype())
-        self.values[name] = value.detach().reshape(())
+        if isinstance(value, MetricStandIn):
+            self.metrics[name] = value.path
+        elif isinstance(value, MetricValue):
+            self.metric_values[name] = value.call
+        else:
+            self.values[name] = _as_floating(value.detach().reshape(()))
         size = extract_batch_size(self.batch) if batch_size is None and on_epoch else batch_size or 1
         self.options[name] = LogOptions(on_step, on_epoch, REDUCTIONS[reduce_fx], size)
 
@@ -101,27 +110,58 @@ class StepLog:
             self.log(name, value, *args, **kwargs)
 
 
+def _as_floating(value: Tensor) -> Tensor:
+    return value if value.dtype in (torch.float32, torch.float64) else value.to(torch.get_default_dtype())
+
+
+@dataclass(frozen=True, eq=False)
+class LoggedStep:
+    """What one step of all replicas logged.
+
+    Attributes:
+        values: by name, (replicas,) each.
+        options: by name, those of metrics too.
+        metrics: name to the path of the metric that is logged under it.
+    """
+
+    values: Mapping[str, Tensor]
+    options: Mapping[str, LogOptions]
+    metrics: Mapping[str, str]
+
+
 class EpochLog:
     """Every replica's values of an epoch.
+
+    Args:
+        metrics: each replica's torchmetrics objects.
 
     Attributes:
         names: all that were logged since the fit began.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: ReplicaMetrics) -> None:
         self.names: set[str] = set()
+        self.metrics = metrics
+        self._paths: dict[str, str] = {}
         self.reset()
 
     def reset(self) -> None:
         """Begin an epoch."""
+        for path in set(self._paths.values()):
+            self.metrics.reset(path)
+        self._paths = {}
         self._totals: dict[str, Tensor] = {}
         self._weights: dict[str, int] = {}
         self._options: dict[str, LogOptions] = {}
 
-    def add(self, values: Mapping[str, Tensor], options: Mapping[str, LogOptions]) -> None:
-        """Take what a step logged, each value (replicas,)."""
-        self.names |= values.keys()
-        for name, value in values.items():
+    def add(self, step: LoggedStep) -> None:
+        """Take what a step logged."""
+        options = step.options
+        self.names |= options.keys()
+        for name, path in step.metrics.items():
+            self._paths[name] = path
+            self._options[name] = options[name]
+        for name, value in step.values.items():
             option = self._options.setdefault(name, options[name])
             if not option.on_epoch:
                 continue
@@ -138,6 +178,11 @@ class EpochLog:
     def reduced(self) -> dict[str, Tensor]:
         """Return the epoch's values by the names that callbacks see, (replicas,) each."""
         values = {}
+        for name, path in self._paths.items():
+            if self._options[name].on_epoch:
+                values[name] = _as_floating(self.metrics.computed(path))
+                if self._options[name].on_step:
+                    values[f"{name}_epoch"] = values[name]
         for name, total in self._totals.items():
             option = self._options[name]
             value = total / self._weights[name] if option.reduction == "mean" else total
@@ -147,10 +192,12 @@ class EpochLog:
         return values
 
 
-def step_values(values: Mapping[str, Tensor], options: Mapping[str, LogOptions]) -> dict[str, Tensor]:
+def step_values(step: LoggedStep, metrics: ReplicaMetrics) -> dict[str, Tensor]:
     """Return one step's values by the names that callbacks see, (replicas,) each."""
-    shown = {}
-    for name, value in values.items():
+    shown, options = {}, step.options
+    on_step = {name: path for name, path in step.metrics.items() if options[name].on_step}
+    latest = {name: _as_floating(metrics.latest(path)) for name, path in on_step.items()}
+    for name, value in {**step.values, **latest}.items():
         if options[name].on_step:
             shown[name] = value
             if options[name].on_epoch:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,8 +18,32 @@ from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.optimizers import Clipping, is_elementwise
 from lossact.replicas.passes import Stage
 from lossact.replicas.random_streams import isolate_rng, rng_state
-from lossact.training.logged_values import EpochLog, LogOptions, StepLog, step_values
+from lossact.training.logged_values import EpochLog, LoggedStep, LogOptions, StepLog, step_values
 from lossact.training.stackable import NotStackableError
+from lossact.training.stacked_metrics import MetricCalls, ReplicaMetrics, replace_metrics
+
+
+@dataclass(eq=False)
+class PassLog:
+    """What a pass of all replicas logged, and what it called metrics with.
+
+    Attributes:
+        values: by name, (replicas,) each.
+        arguments: tensors among the arguments of metrics' calls, (replicas, ...) each.
+        options: by name.
+        metrics: name to the path of the metric that is logged under it.
+        metric_values: name to the index of the call whose value is logged under it.
+    """
+
+    values: Tensors = field(default_factory=dict)
+    arguments: list[Tensor] = field(default_factory=list)
+    options: dict[str, LogOptions] = field(default_factory=dict)
+    metrics: dict[str, str] = field(default_factory=dict)
+    metric_values: dict[str, int] = field(default_factory=dict)
+
+    def take(self, log: StepLog) -> None:
+        """Take all but values from one replica's log."""
+        self.options, self.metrics, self.metric_values = log.options, log.metrics, log.metric_values
 
 
 class StackedLightningModule(LightningModule):
@@ -49,9 +74,14 @@ class StackedLightningModule(LightningModule):
     ) -> None:
         super().__init__()
         self.template, self.seed = modules[0], seed
+        self.metric_calls = MetricCalls()
+        self._logged_in: dict[str, str] = {}  # path of a metric to the stage
+        self.metrics = ReplicaMetrics(replace_metrics(self.template, self.metric_calls), len(modules))
         self.probe: Callable[[StackedLightningModule], None] | None = probe
         self.step = _Step(self.template)
         self.paths = module_paths(self.template)
+        for module in modules[1:]:
+            replace_metrics(module, MetricCalls())  # what metrics hold is theirs
         self.parameter_names = [name for name, _ in self.template.named_parameters()]
         self.buffer_names = [name for name, _ in self.template.named_buffers()]
         of_modules = [dict(module.named_parameters()) for module in modules]
@@ -69,7 +99,7 @@ class StackedLightningModule(LightningModule):
         self.register_buffer("replicas", torch.tensor(list(replicas)))
         self.losses = torch.zeros(len(modules))
         self.step_values: Tensors = {}
-        self.training_log, self.validation_log = EpochLog(), EpochLog()
+        self.training_log, self.validation_log = EpochLog(self.metrics), EpochLog(self.metrics)
         self.draws = True
         self.unreached: frozenset[str] = frozenset()
         self.validation_batches = 0
@@ -111,41 +141,56 @@ class StackedLightningModule(LightningModule):
     def training_step(self, batch: tuple[Any, bool], batch_idx: int) -> Tensor:
         self._probe_once()
         moment = Moment(self.seed, Stage.TRAINING, self.trainer.fit_loop.total_batch_idx)
-        gradients, losses, values, options = self.learn(*batch, batch_idx, moment, keep_buffers=True)
+        gradients, losses, passed = self.learn(*batch, batch_idx, moment, keep_buffers=True)
         self.losses, self._gradients = losses, gradients
-        self.step_values = step_values(values, options)
-        self.training_log.add(values, options)
+        step = self._logged(passed)
+        self.step_values = step_values(step, self.metrics)
+        self.training_log.add(step)
         return losses.sum()
+
+    def _logged(self, passed: PassLog) -> LoggedStep:
+        """Call the metrics of every replica with what a pass noted, and return what it logged."""
+        stage = "training" if self.trainer.training else "validation"
+        if any(self._logged_in.setdefault(path, stage) != stage for path in passed.metrics.values()):
+            raise NotStackableError("it logs one metric object in training and in validation")
+        of_calls = self.metrics.call(
+            self.metric_calls,
+            passed.arguments,
+            logged=passed.metric_values.values(),
+            on_step={path for name, path in passed.metrics.items() if passed.options[name].on_step},
+        )
+        values = passed.values | {name: of_calls[call] for name, call in passed.metric_values.items()}
+        return LoggedStep(values, passed.options, passed.metrics)
 
     def learn(
         self, batch: Any, shared: bool, batch_idx: int, moment: Moment, *, keep_buffers: bool
-    ) -> tuple[Tensors, Tensor, Tensors, dict[str, LogOptions]]:
+    ) -> tuple[Tensors, Tensor, PassLog]:
         """Run training_step of every replica with its gradient.
 
         Returns:
-            gradients by name, losses (replicas,), logged values (replicas,) and how they were logged.
+            gradients by name, losses (replicas,), and what was logged.
         """
         arguments = self.step_arguments("training_step", batch_idx)
-        options: dict[str, LogOptions] = {}
+        passed = PassLog()
 
         def loss_of(trained: Tensors, rest: Tensors, buffers: Tensors, batch: Any, replica: Tensor) -> Any:
             log = StepLog(batch, in_training=True)
             with self._drawing(moment, replica):
                 returned = self.call(self.template.training_step, {**rest, **trained, **buffers}, log, batch, arguments)
-            options.update(log.options)
+            passed.take(log)
             loss = scalar_loss(returned)
-            return loss, (loss.detach(), log.values, buffers)
+            return loss, (loss.detach(), log.values, self.metric_calls.tensors(), buffers)
 
         trained = self.trained
         rest = {name: tensor for name, tensor in self.parameters_by_name.items() if name not in trained}
         with torch.no_grad():
-            gradients, (losses, values, buffers) = self._map(
+            gradients, (losses, passed.values, passed.arguments, buffers) = self._map(
                 grad(loss_of, has_aux=True), batch, shared, _detached(trained), _detached(rest), self._buffer_copies()
             )
             if keep_buffers:
                 for name, buffer in self.buffers_by_name.items():
                     buffer.copy_(buffers[name])
-        return gradients, losses, values, options
+        return gradients, losses, passed
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         share = 1 / self.trainer.accumulate_grad_batches
@@ -158,32 +203,31 @@ class StackedLightningModule(LightningModule):
         self._probe_once()
         moment = Moment(self.seed, Stage.MEASUREMENT, self.validation_batches)
         self.validation_batches += 1
-        values, options = self.measure(*batch, batch_idx, dataloader_idx, moment)
-        self.validation_log.add(values, options)
+        self.validation_log.add(self._logged(self.measure(*batch, batch_idx, dataloader_idx, moment)))
 
-    def measure(
-        self, batch: Any, shared: bool, batch_idx: int, dataloader_idx: int, moment: Moment
-    ) -> tuple[Tensors, dict[str, LogOptions]]:
-        """Run validation_step of every replica; what is logged, (replicas,) each, and how."""
+    def measure(self, batch: Any, shared: bool, batch_idx: int, dataloader_idx: int, moment: Moment) -> PassLog:
+        """Run validation_step of every replica; return what was logged."""
         several = isinstance(self.trainer.num_val_batches, list) and len(self.trainer.num_val_batches) > 1
         arguments = self.step_arguments("validation_step", batch_idx)
         if several:
             arguments["dataloader_idx"] = dataloader_idx
-        options: dict[str, LogOptions] = {}
+        passed = PassLog()
 
         def run(anchor: Tensor, tensors: Tensors, buffers: Tensors, batch: Any, replica: Tensor) -> Any:
             log = StepLog(batch, in_training=False, suffix=f"/dataloader_idx_{dataloader_idx}" if several else "")
             with self._drawing(moment, replica), torch.no_grad():
                 self.call(self.template.validation_step, {**tensors, **buffers}, log, batch, arguments)
-            options.update(log.options)
-            return anchor, log.values
+            passed.take(log)
+            return anchor, (log.values, self.metric_calls.tensors())
 
         # Within a gradient, for there torch takes GRU, LSTM and RNN apart for vmap.
         anchors = torch.zeros(self.n_replicas, device=self.device)
         with torch.no_grad():
             tensors = _detached(self.parameters_by_name)
-            _, values = self._map(grad(run, has_aux=True), batch, shared, anchors, tensors, self._buffer_copies())
-        return values, options
+            _, (passed.values, passed.arguments) = self._map(
+                grad(run, has_aux=True), batch, shared, anchors, tensors, self._buffer_copies()
+            )
+        return passed
 
     def call(
         self, method: Callable[..., Any], tensors: Tensors, log: StepLog, batch: Any, arguments: dict[str, Any]
@@ -191,6 +235,7 @@ class StackedLightningModule(LightningModule):
         """Call a step of the template while it has a replica's tensors, and its log is that one."""
         named = {f"module.{name}": tensor for name, tensor in tensors.items()}
         logging(self.template, log)
+        self.metric_calls.begin()
         with self.attention():
             return functional_call(self.step, named, (lambda: method(batch, *arguments.values()),))
 

@@ -20,6 +20,7 @@ import torch
 from lightning.pytorch.demos.boring_classes import BoringDataModule, DemoModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics.classification import MulticlassAccuracy
 
 from lossact import LightningCondition
 from lossact.running.external import train_one
@@ -62,10 +63,30 @@ class WithDropout(Normed):
         self.network.insert(3, nn.Dropout(0.2))  # type: ignore[operator]
 
 
+class WithMetrics(Normed):
+    """An accuracy as a metric object, for each batch of training and for validation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_training = MulticlassAccuracy(3)
+        self.in_validation = MulticlassAccuracy(3)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        self.in_training(self(batch[0]), batch[1])
+        self.log("train_accuracy", self.in_training, on_step=False, on_epoch=True)
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        self.in_validation.update(self(batch[0]), batch[1])
+        self.log("val_accuracy", self.in_validation)
+        return super().validation_step(batch, batch_idx)
+
+
 MODULES: dict[str, tuple[Callable[[], Any], Any]] = {
     "Lightning's DemoModel": (DemoModel, BoringDataModule),
     "batch norm, NAdam, schedule, validation": (Normed, Rows),
     "the same with dropout": (WithDropout, Rows),
+    "with metric objects in each step": (WithMetrics, Rows),
 }
 
 

@@ -9,7 +9,8 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, TensorDataset
-from torchmetrics.classification import BinaryAccuracy
+from torchmetrics import MeanMetric, MeanSquaredError, MetricCollection
+from torchmetrics.classification import BinaryAccuracy, BinaryF1Score
 
 
 def table(n: int = 20, width: int = 6) -> tuple[Tensor, Tensor]:
@@ -236,6 +237,51 @@ class WithMetricObjects(Classifier):
     def validation_step(self, batch: Any, batch_idx: int) -> Any:
         self.accuracy(self(batch[0]).argmax(1), batch[1])
         self.log("val_acc", self.accuracy)
+
+
+class WithManyMetrics(Classifier):
+    """Metrics as people use them: logged as objects and as values, called and updated, in training and validation."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2)))
+        self.of_training = BinaryAccuracy()
+        self.metrics: Any = nn.ModuleDict({"f1": BinaryF1Score(), "loss": MeanMetric()})
+        self.error = MeanSquaredError()
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        inputs, targets = batch
+        outputs = self(inputs)
+        share = self.of_training(outputs.argmax(1), targets)
+        self.log("share", share, on_step=True, on_epoch=True)
+        self.log("train_acc", self.of_training, on_step=True, on_epoch=True)
+        return functional.cross_entropy(outputs, targets)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        inputs, targets = batch
+        outputs = self(inputs)
+        self.metrics["f1"].update(preds=outputs.softmax(1)[:, 1], target=targets)
+        self.metrics["loss"].update(functional.cross_entropy(outputs, targets), weight=len(targets))
+        self.log("val_f1", self.metrics["f1"])
+        self.log_dict({"val_loss": self.metrics["loss"], "val_error": self.error(outputs[:, 1], targets.double())})
+
+
+class Collected(Classifier):
+    def __init__(self) -> None:
+        super().__init__()
+        self.metrics = MetricCollection({"accuracy": BinaryAccuracy()})
+
+
+class ComputesItsMetric(WithMetricObjects):
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        self.accuracy.update(self(batch[0]).argmax(1), batch[1])
+        self.log("val_acc", self.accuracy.compute())
+
+
+class CountsOneMetricTwice(WithMetricObjects):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        self.accuracy(self(batch[0]).argmax(1), batch[1])
+        self.log("train_acc", self.accuracy)
+        return super().training_step(batch, batch_idx)
 
 
 class Appending(Classifier):

@@ -148,6 +148,8 @@ STACKED: dict[str, LightningCondition] = {
     "residual network": condition(partial(posted.Classifier, posted.Residual)),
     "transformer with dropout": condition(partial(posted.Classifier, posted.Encoder)),
     "variational autoencoder": condition(posted.Variational),
+    "a metric object": condition(posted.WithMetricObjects),
+    "metric objects of every use": condition(posted.WithManyMetrics),
     "dict batches": condition(posted.OfDicts, posted.Named),
     "several validation loaders": condition(posted.OfSeveralLoaders, posted.SeveralLoaders),
     "loss weighted by a buffer": condition(posted.Weighted),
@@ -175,7 +177,9 @@ def test_replicas_fitted_at_once_are_those_fitted_alone(name: str) -> None:
 
 ONE_AT_A_TIME: list[tuple[LightningCondition, str]] = [
     (condition(posted.WatchesItsMetric), "its scheduler watches a metric"),
-    (condition(posted.WithMetricObjects), "it holds a torchmetrics object, accuracy"),
+    (condition(posted.Collected), "it holds a MetricCollection, metrics"),
+    (condition(posted.ComputesItsMetric), r"its steps compute or reset self\.accuracy"),
+    (condition(posted.CountsOneMetricTwice), "it logs one metric object in training and in validation"),
     (condition(posted.Appending), "it defines on_validation_epoch_end"),
     (condition(posted.Remembering), "its training_step changes self.newest"),
     (condition(posted.TwoOptimizers), "it optimizes manually"),
