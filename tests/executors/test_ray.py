@@ -13,7 +13,17 @@ import numpy as np
 import pytest
 from torch import nn
 
-from lossact import SGD, Arrays, BaseCondition, Condition, Experiment, FunctionCondition, RayExecutor, Store
+from lossact import (
+    SGD,
+    Arrays,
+    BaseCondition,
+    Condition,
+    Experiment,
+    FunctionCondition,
+    LightningCondition,
+    RayExecutor,
+    Store,
+)
 from lossact.cli import main
 from lossact.errors import InputError, TrainingError
 from lossact.running.stacking import replica_seed
@@ -22,6 +32,7 @@ from lossact.training.compute_config import ComputeConfig
 from tests.conftest import report_condition, with_sgd
 from tests.processes import wait_until
 from tests.pytest_plugin.conftest import CLAIMS, CONDITIONS, Claims
+from tests.running import posted_modules as posted
 
 ray = pytest.importorskip("ray", reason="ray is not installed; pip install 'lossact[ray]'")
 
@@ -119,6 +130,13 @@ def test_trials_are_those_of_this_process(executor: RayExecutor) -> None:
     over_there = stored(executor, conditions, 192, progress=lambda progress: messages.append(str(progress)))
     assert_equal(over_there, stored(None, conditions, 192))
     assert messages[-1].endswith("trained; 0 blocks to go")
+
+
+def test_replicas_that_are_fitted_together_are_those_of_this_process(executor: RayExecutor) -> None:
+    fitted = LightningCondition(
+        module=posted.Scheduled, data=posted.Rows, metric="train_loss", at_most=0.5, budget=6, stacked=True
+    )
+    assert_equal(stored(executor, [fitted], 32), stored(None, [fitted], 32))
 
 
 def test_large_arrays_travel_once(executor: RayExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
