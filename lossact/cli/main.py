@@ -8,6 +8,7 @@ from lossact.cli import against, compare, curves, dashboard, init, report, schem
 from lossact.cli import map as map_command
 from lossact.cli.training_commands import TRAINING
 from lossact.errors import LossactError
+from lossact.threads import keep_threads_from_spinning
 
 DESCRIPTION = """\
 Claims about neural-network training as statistically tested experiments.
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from lossact import __version__
 
+    keep_threads_from_spinning()
     parser = argparse.ArgumentParser(
         prog="lossact", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )

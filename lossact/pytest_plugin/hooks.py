@@ -1,6 +1,5 @@
 """Hooks of pytest: each delegates to the session, which is created for the first claim."""
 
-import os
 import sys
 import warnings
 from collections.abc import Generator
@@ -14,6 +13,7 @@ from lossact.errors import InputError
 from lossact.pytest_plugin import hookspecs
 from lossact.pytest_plugin.names import PLUGIN_NAME
 from lossact.pytest_plugin.options import STANDARD_OUTPUT, Options, add_options, read_options
+from lossact.threads import keep_threads_from_spinning
 
 if TYPE_CHECKING:
     from lossact.pytest_plugin.session import ClaimSession
@@ -30,9 +30,8 @@ RETURNS_HYPOTHESIS = "returned <class 'lossact.claims."
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests() -> None:
-    """Keep torch's threads from spinning in xdist workers, which share the cores; set before a conftest loads torch."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    """Keep torch's threads from spinning while they wait, before a conftest loads torch."""
+    keep_threads_from_spinning()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

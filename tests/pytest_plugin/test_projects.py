@@ -173,9 +173,7 @@ def test_a_network_whose_file_was_edited_is_retrained(claims: Claims) -> None:
 
 
 @pytest.mark.slow
-def test_threads_of_workers_do_not_spin_where_a_conftest_loads_torch(
-    claims: Claims, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_threads_do_not_spin_where_a_conftest_loads_torch(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OMP_WAIT_POLICY", "PYTEST_XDIST_WORKER"):
         monkeypatch.delenv(name, raising=False)
     folder = claims.write()
@@ -184,4 +182,6 @@ def test_threads_of_workers_do_not_spin_where_a_conftest_loads_torch(
         "def test_first():\n    import conftest\n    assert conftest.FIRST == 'passive'\n"
     )
     claims.run("-k", "first", "-n", "2", subprocess=True).assert_outcomes(passed=1)
+    claims.run("-k", "first", subprocess=True).assert_outcomes(passed=1, deselected=2)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
     claims.run("-k", "first", subprocess=True).assert_outcomes(failed=1, deselected=2)
