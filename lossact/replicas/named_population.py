@@ -207,7 +207,7 @@ class NamedPopulation(Population):
             for name, tensor in own.items():
                 tensor.copy_(saved[name])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.average is not None:
+        if self.average is not None and "average" in state:
             self.average.load_state_dict(state["average"])
         self.reached, self.diverged = (state[name].to(self.reached.device) for name in ("reached", "diverged"))
 

@@ -130,11 +130,12 @@ class ReplicasModule(LightningModule, ABC):
         saved, current = (metadata.get("condition") for metadata in (checkpoint.get("about", {}), self.metadata))
         if saved is None or current is None:
             return
-        for what in ("network", "loss"):
-            if _weightless(saved[what]) != _weightless(current[what]):
+        for what in ("network", "loss", "average"):
+            before, now = saved.get(what), current.get(what)
+            if _weightless(before) != _weightless(now):
                 raise InputError(
-                    f"the checkpoint's {what} is {saved[what]}, that of the config {current[what]}; give the config "
-                    "that it was made with"
+                    f"the checkpoint's {what} is {before}, that of the config {now}; give the config that it was made "
+                    "with"
                 )
         if self.trainer.state.fn == "fit" and saved["budget"] != current["budget"]:
             raise InputError(

@@ -199,7 +199,8 @@ class SingleNetworkModule(ReplicasModule):
     # What is only measured
 
     def predict_step(self, batch: Examples, batch_idx: int) -> Any:
-        return self(batch[0])
+        with self._measured_weights():
+            return self(batch[0])
 
     def sets(self, examples: Examples) -> Iterator[Examples]:
         yield examples

@@ -105,6 +105,29 @@ def test_a_resumed_run_is_the_undisturbed_one(name: str, replicas: list[int], tm
     np.testing.assert_array_equal(losses[0], losses[1])
 
 
+@pytest.mark.parametrize("replicas", [[1], [0, 1]], ids=["one", "two"])
+def test_a_checkpoint_without_the_average_is_named(replicas: list[int], tmp_path: Path) -> None:
+    plain = training_module(replace(PLAIN, budget=30), 0, replicas, precision="64-true")
+    before = trainer(tmp_path)
+    before.fit(plain)
+    before.save_checkpoint(tmp_path / "plain.ckpt")
+    averaged = training_module(replace(PLAIN, budget=30, average=EMA(0.8)), 0, replicas, precision="64-true")
+    with pytest.raises(InputError, match="the checkpoint's average is None, that of the config"):
+        trainer(tmp_path).fit(averaged, ckpt_path=tmp_path / "plain.ckpt", weights_only=True)
+
+
+def test_a_single_network_predicts_by_its_average(tmp_path: Path) -> None:
+    module: Any = training_module(ROWS["average"], 0, [0], precision="64-true")
+    fitting = trainer(tmp_path)
+    fitting.fit(module)
+    (predicted,) = fitting.predict(module)  # type: ignore[misc]
+    raw = module.network(module.training_examples[0])
+    with module.average.in_place_of(module._averaged):
+        averaged = module.network(module.training_examples[0])
+    torch.testing.assert_close(predicted, averaged)
+    assert not torch.allclose(torch.as_tensor(predicted), raw)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
