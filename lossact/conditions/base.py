@@ -69,7 +69,7 @@ class BaseCondition(ABC):
 
     @cached_property
     def json(self) -> str:
-        """The content as text."""
+        """Return the content as text."""
         return json.dumps(self.content(), sort_keys=True, default=lambda number: number.item())
 
     def __eq__(self, other: object) -> bool:

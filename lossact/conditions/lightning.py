@@ -128,7 +128,7 @@ class LightningCondition(ExternalCondition):
 
 
 def _is_factory(value: Any) -> bool:
-    """Whether an option is a function that makes its value for each replica."""
+    """Return whether an option is a function that makes its value for each replica."""
     return callable(value) and not _is_object(value)
 
 
@@ -143,7 +143,7 @@ def _holds_objects(value: Any) -> bool:
 
 
 def _option_content(name: str, value: Any) -> Any:
-    """The content of one of the Trainer's options.
+    """Return the content of one of the Trainer's options.
 
     Raises:
         InputError: it cannot be read.
@@ -169,7 +169,7 @@ def _option_content(name: str, value: Any) -> Any:
 
 
 def _state_content(value: Any) -> Any:
-    """An attribute of a callback or a logger as plain values, as far as that is possible."""
+    """Return an attribute of a callback or a logger as plain values, as far as that is possible."""
     if isinstance(value, Enum):
         return f"{type(value).__qualname__}.{value.name}"
     if isinstance(value, (PurePath, timedelta)):

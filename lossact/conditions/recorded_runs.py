@@ -39,7 +39,7 @@ class RecordedRun:
         return 0 if self.steps is None else int(self.steps[-1])
 
     def value_at(self, step: int) -> float | None:
-        """The value at a step, None where it was not recorded."""
+        """Return the value at a step, None where it was not recorded."""
         if self.steps is None:
             return None
         place = int(np.searchsorted(self.steps, step))
@@ -98,7 +98,7 @@ class RecordedRuns(BaseCondition):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the runs: their steps, values and pairs, in order."""
+        """Return the SHA-256 of the runs: their steps, values and pairs, in order."""
         digest = hashlib.sha256()
         for run in self.runs:
             steps = b"" if run.steps is None else run.steps.tobytes()
@@ -112,7 +112,7 @@ class RecordedRuns(BaseCondition):
         return hashlib.sha256(self.json.encode()).hexdigest()
 
     def content(self) -> dict[str, Any]:
-        """The table's content and what is asked of it, ready for JSON."""
+        """Return the table's content and what is asked of it, ready for JSON."""
         return {
             "kind": "recorded",
             "measure": self.measure,

@@ -19,7 +19,7 @@ GROUP = 5
 
 
 def band(kernel: Tensor, columns: int) -> Tensor:
-    """(R, out, in, k, k) kernels to band matrices (R, k x (columns + k - 1) x in, columns x out).
+    """Return band matrices (R, k x (columns + k - 1) x in, columns x out) of (R, out, in, k, k) kernels.
 
     Rows go through the strip (row, column, input channel), columns through (output column, output channel).
     """
@@ -32,7 +32,7 @@ def band(kernel: Tensor, columns: int) -> Tensor:
 
 
 def unband(gradient: Tensor, inputs: int, outputs: int, side: int, columns: int) -> Tensor:
-    """The gradient of `band`: (R, rows, columns) to (R, out, in, k, k)."""
+    """Return the gradient of `band`: (R, rows, columns) to (R, out, in, k, k)."""
     full = gradient.view(-1, side, columns + side - 1, inputs, columns, outputs)
     taps = full[:, :, :side, :, 0, :].clone()
     for column in range(1, columns):
@@ -69,7 +69,7 @@ class StackedCNN:
         return [(first, 1, k, k), (first,), (second, first, k, k), (second,), (second * height * width,), (1,)]
 
     def arrange_inputs(self, inputs: Tensor) -> Tensor:
-        """(sets, batch, height, width) -> (sets, batch x rows x groups, strip + 1), the first layer's strips.
+        """Lay out (sets, batch, height, width) as (sets, batch x rows x groups, strip + 1), the first layer's strips.
 
         Each strip is what a group of neighbouring output columns sees, and a 1 that the bias is multiplied with.
         """
@@ -79,7 +79,7 @@ class StackedCNN:
         return pad(strips.reshape(len(inputs), -1, self.kernel * (group + self.kernel - 1)), (0, 1), value=1.0)
 
     def loss_and_gradient(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean loss over the batch, accuracy and gradient of every replica.
+        """Return the mean loss over the batch, accuracy and gradient of every replica.
 
         Args:
             parameters: (replicas, size).
@@ -141,7 +141,7 @@ class StackedCNN:
         return losses, accuracy, gradient
 
     def measure(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss (replicas,) and accuracy (replicas,)."""
+        """Return the loss (replicas,) and accuracy (replicas,)."""
         loss, accuracy, _ = self.loss_and_gradient(parameters, inputs, targets)
         return loss, accuracy
 
@@ -152,18 +152,18 @@ class StackedCNN:
         return {name: sum(sizes[2 * k : 2 * k + 2]) for k, name in enumerate(("first", "second", "output"))}
 
     def bias_mask(self) -> Tensor:
-        """(size,) with True where a parameter is a bias."""
+        """Return (size,) with True where a parameter is a bias."""
         return torch.cat([torch.full((size,), k % 2 == 1, dtype=torch.bool) for k, size in enumerate(self._sizes())])
 
     def _sizes(self) -> list[int]:
         return [torch.Size(shape).numel() for shape in self.shapes]
 
     def _sides(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """(height, width) after each convolution."""
+        """Return (height, width) after each convolution."""
         height, width = self.image_shape
         cut = self.kernel - 1
         return (height - cut, width - cut), (height - 2 * cut, width - 2 * cut)
 
     def _group(self, width: int) -> int:
-        """Output columns that share a strip of the first layer: the largest divisor of the width up to GROUP."""
+        """Return how many output columns share a strip of the first layer: the largest divisor of the width up to GROUP."""
         return max(group for group in range(1, GROUP + 1) if width % group == 0)

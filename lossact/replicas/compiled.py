@@ -110,7 +110,7 @@ def _rows(data: Tensor, rows: slice, replicas: int) -> Tensor:
 def _compiled_loop(
     network: StackedNetwork, rule: UpdateRule, criterion: StoppingCriterion, own_products: bool
 ) -> tuple[Loop, set[tuple[int, ...]]]:
-    """The loop, and the shapes for which it has been compiled so far."""
+    """Return the loop, and the shapes for which it has been compiled so far."""
     step = make_step(network, rule, criterion, compiled=False)
 
     def loop(n: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:

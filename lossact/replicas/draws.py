@@ -47,7 +47,7 @@ class Moment:
 
 
 def module_paths(module: nn.Module) -> dict[int, str]:
-    """Path of each part by its identity; of a part that is held twice, the first."""
+    """Return the path of each part by its identity; of a part that is held twice, the first."""
     paths: dict[int, str] = {}
     for path, part in module.named_modules():
         paths.setdefault(id(part), path)
@@ -201,13 +201,13 @@ class _DrawingMode(TorchFunctionMode):
         return numbers.to(dtype)
 
     def of_replica(self, tensor: Tensor) -> Tensor:
-        """As it is, or under vmap a copy that is mapped over."""
+        """Return a tensor as it is, or under vmap a copy that is mapped over."""
         if not self.levels or tensor.is_meta:
             return tensor
         return self.replica.to(tensor).expand(tensor.shape).clone()
 
     def _address(self) -> int:
-        """The word that stands for the module's path and the call's number."""
+        """Return the word that stands for the module's path and the call's number."""
         text = f"{self.path}\0{self._call_number()}".encode()
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little", signed=True)
 
@@ -230,7 +230,7 @@ def _key(seed: int) -> tuple[int, int]:
 
 
 def _vmap_levels() -> int:
-    """How many vmaps the code that runs is mapped by."""
+    """Return how many vmaps the code that runs is mapped by."""
     if torch._C._functorch.maybe_current_level() is None:
         return 0
     stack = torch._C._functorch.get_interpreter_stack() or []

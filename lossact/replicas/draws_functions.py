@@ -26,10 +26,10 @@ class Draws(Protocol):
         device: Any = None,
         number: float = 0.0,
     ) -> Tensor:
-        """Numbers of a kind."""
+        """Draw numbers of a kind."""
 
     def of_replica(self, tensor: Tensor) -> Tensor:
-        """A tensor that can be filled with one replica's numbers, of the same shape."""
+        """Return a tensor that can be filled with one replica's numbers, of the same shape."""
 
 
 Drawing = Callable[..., Any]
@@ -43,7 +43,7 @@ def _like(draws: Draws, kind: str, tensor: Tensor, dtype: torch.dtype | None = N
 
 
 def _mask(draws: Draws, tensor: Tensor, p: float, *, of_features: bool) -> Tensor:
-    """What a tensor is multiplied by; with `of_features` whole channels go."""
+    """Return what a tensor is multiplied by; with `of_features` whole channels go."""
     shape = (*tensor.shape[:2], *(1 for _ in tensor.shape[2:])) if of_features else tensor.shape
     return draws.draw(MASK, shape, dtype=tensor.dtype, device=tensor.device, number=p)
 
@@ -121,7 +121,7 @@ def _new_like(kind: str) -> Drawing:
 
 
 def _empty(draws: Draws, *size: Any, **named: Any) -> Tensor:
-    """New memory, which functions fill in place: torch.distributions, say."""
+    """Make new memory, which functions fill in place: torch.distributions, say."""
     return draws.of_replica(torch.empty(*size, **named))
 
 
@@ -211,7 +211,7 @@ def _bernoulli_(draws: Draws, tensor: Tensor, p: Any = 0.5, **_: Any) -> Tensor:
 
 
 def _recurrent(function: Drawing) -> Drawing:
-    """A recurrent network, a layer at a time, with counted dropout between the layers."""
+    """Run a recurrent network, a layer at a time, with counted dropout between the layers."""
 
     def layers(draws: Draws, *arguments: Any, **named: Any) -> tuple[Tensor, ...]:
         packed = isinstance(
@@ -273,7 +273,7 @@ DRAWING: dict[Any, Drawing] = {
 
 
 def _without_dispatch(function: Any) -> Any:
-    """A function of torch's that does not hand itself to the mode; what it calls still does."""
+    """Return a function of torch's that does not hand itself to the mode; what it calls still does."""
 
     def no(*_: Any) -> bool:
         return False

@@ -25,18 +25,18 @@ UNIFORM, NORMAL, EXPONENTIAL, MASK = "uniform", "normal", "exponential", "mask"
 
 
 def signed(word: int) -> int:
-    """The int64 with the same bits as an unsigned 64-bit word."""
+    """Return the int64 with the same bits as an unsigned 64-bit word."""
     return (word + 2**63) % 2**64 - 2**63
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:
-    """Logical shift to the right; torch's own keeps the sign."""
+    """Shift to the right logically; torch's own shift keeps the sign."""
     mask: int = 2 ** (64 - bits) - 1
     return (x >> bits) & mask
 
 
 def _high_product(x: Tensor, multiplier: int) -> Tensor:
-    """Upper 64 bits of the 128-bit product of unsigned words, from products of their halves."""
+    """Return the upper 64 bits of the 128-bit product of unsigned words, from products of their halves."""
     low_half = 0xFFFFFFFF
     m_low, m_high = multiplier & low_half, multiplier >> 32
     x_low, x_high = x & low_half, _shifted(x, 32)
@@ -46,7 +46,7 @@ def _high_product(x: Tensor, multiplier: int) -> Tensor:
 
 
 def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Four random words for each counter.
+    """Return four random words for each counter.
 
     Args:
         counter: four int64 tensors of one shape, the lowest word first.
@@ -65,7 +65,7 @@ def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> tuple[Tensor, ...
 
 
 def _words(replicas: Tensor, key: tuple[int, int], stream: tuple[int, int], n: int) -> Tensor:
-    """(replicas, n) words of each replica's stream, as numpy's generator yields them: its first counter is 1."""
+    """Return (replicas, n) words of each replica's stream, as numpy's generator yields them: its first counter is 1."""
     blocks = torch.arange(1, -(-n // WORDS) + 1, device=replicas.device)
     places = replicas.unsqueeze(1).expand(-1, len(blocks))
     second, third = (torch.full_like(places, signed(word)) for word in stream)
@@ -83,7 +83,7 @@ def tensor_draw(
     number: float = 0.0,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """`numpy_draw` in tensor arithmetic, on any device: equal bits for UNIFORM and MASK."""
+    """Return `numpy_draw` in tensor arithmetic, on any device: equal bits for UNIFORM and MASK."""
     if kind == MASK or (kind == UNIFORM and dtype != torch.float64):
         words = _words(replicas, key, stream, -(-n // 2))
         halves = torch.stack((words & 0xFFFFFFFF, _shifted(words, 32)), dim=-1).flatten(1)[:, :n]
@@ -109,7 +109,7 @@ def numpy_draw(
     number: float = 0.0,
     dtype: type[np.float32] | type[np.float64] = np.float32,
 ) -> NDArray[np.floating[Any]]:
-    """Numbers of each replica's stream, each row from its counter alone.
+    """Return numbers of each replica's stream, each row from its counter alone.
 
     Args:
         replicas: indices >= 0, the counter's highest word.
@@ -148,5 +148,5 @@ def numpy_draw(
 
 
 def scale_of_kept(p: float) -> float:
-    """What dropout multiplies the values by that it keeps."""
+    """Return what dropout multiplies the values by that it keeps."""
     return 0.0 if p == 1 else 1 / (1 - p)

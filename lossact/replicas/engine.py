@@ -29,7 +29,7 @@ class StoppingCriterion:
     at_most: bool = False
 
     def score(self, loss: Tensor, metric: Tensor) -> Tensor:
-        """What counts, the higher the better."""
+        """Return what counts, the higher the better."""
         value = loss if self.of_loss else metric
         return -value if self.at_most else value
 
@@ -57,7 +57,7 @@ class Hyperparameters:
 
 @dataclass
 class ReplicaState:
-    """Where every replica stands.
+    """The state of every replica in training.
 
     Attributes:
         parameters: (replicas, size).
@@ -101,7 +101,7 @@ def _finite(loss: Tensor, parameters: Tensor) -> Tensor:
 def make_step(
     network: StackedNetwork, rule: UpdateRule, criterion: StoppingCriterion | None, *, compiled: bool
 ) -> Step:
-    """The function that measures every replica and then moves those that still train.
+    """Return the function that measures every replica and then moves those that still train.
 
     (parameters, optimizer_state, reached, diverged, inputs, targets, gradient_scale, *values)
     -> (parameters, optimizer_state, reached, diverged, loss, metric). Loss and metric are those before the update. A

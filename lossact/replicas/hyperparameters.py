@@ -40,6 +40,6 @@ class Hyperparameter:
         return Hyperparameter(self.table.to(device), None if self.columns is None else self.columns.to(device))
 
     def at(self, update: int) -> Tensor:
-        """(replicas,) values at an update; the first is 0."""
+        """Return (replicas,) values at an update; the first is 0."""
         row = self.table[update if self.is_scheduled else 0]
         return row if self.columns is None else row[self.columns]

@@ -25,7 +25,7 @@ class Minibatches:
         self._at = 0
 
     def next(self) -> Tensor:
-        """(replicas, parts x size) int64 indices of the examples of the next update."""
+        """Return (replicas, parts x size) int64 indices of the examples of the next update."""
         return torch.cat([self._next() for _ in range(self.parts)], dim=1) if self.parts > 1 else self._next()
 
     def _next(self) -> Tensor:

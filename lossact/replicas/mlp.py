@@ -33,11 +33,11 @@ class StackedMLP:
         return self.hidden * (self.features + 2) + 1
 
     def arrange_inputs(self, inputs: Tensor) -> Tensor:
-        """(sets, batch, height, width) -> (sets, features, batch), the layout `loss_and_gradient` reads."""
+        """Lay out (sets, batch, height, width) as (sets, features, batch), which `loss_and_gradient` reads."""
         return inputs.flatten(2).transpose(1, 2).contiguous()
 
     def loss_and_gradient(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean loss over the batch, accuracy and gradient of every replica.
+        """Return the mean loss over the batch, accuracy and gradient of every replica.
 
         Args:
             parameters: (replicas, size).
@@ -74,7 +74,7 @@ class StackedMLP:
         return losses, accuracy, gradient
 
     def measure(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss (replicas,) and accuracy (replicas,)."""
+        """Return the loss (replicas,) and accuracy (replicas,)."""
         loss, accuracy, _ = self.loss_and_gradient(parameters, inputs, targets)
         return loss, accuracy
 
@@ -84,7 +84,7 @@ class StackedMLP:
         return {"hidden": self.hidden * (self.features + 1), "output": self.hidden + 1}
 
     def bias_mask(self) -> Tensor:
-        """(size,) with True where a parameter is a bias."""
+        """Return (size,) with True where a parameter is a bias."""
         h, w = self.hidden, self.hidden * self.features
         mask = torch.zeros(self.size, dtype=torch.bool)
         mask[w : w + h] = True
@@ -98,7 +98,7 @@ class StackedMLP:
 
 
 def _product(stacked: Tensor, inputs: Tensor) -> Tensor:
-    """(R, m, k) x (R or 1, k, n): a batch of matrix products, or a single one where all replicas share them."""
+    """Return (R, m, k) x (R or 1, k, n): a batch of matrix products, or a single one where all replicas share them."""
     if len(inputs) == len(stacked):
         return torch.bmm(stacked, inputs)
     rows = stacked.reshape(-1, stacked.shape[2])

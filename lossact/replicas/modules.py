@@ -126,7 +126,7 @@ def unwrap_compiled(module: nn.Module) -> nn.Module:
 
 
 def trained_names(module: nn.Module) -> tuple[str, ...]:
-    """Names of the parameters that require a gradient."""
+    """Return the names of the parameters that require a gradient."""
     return tuple(name for name, parameter in module.named_parameters() if parameter.requires_grad)
 
 
@@ -140,7 +140,7 @@ def layers_of(module: nn.Module) -> dict[str, list[str]]:
 
 @contextmanager
 def eval_mode(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode within; afterwards each part is in the mode that it had."""
+    """Put a module into evaluation mode within; afterwards each part is in the mode that it had."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:

@@ -81,7 +81,7 @@ def per_replica(values: Tensor, like: Tensor) -> Tensor:
 
 
 def all_finite(tensors: Tensors, n_replicas: int, device: torch.device) -> Tensor:
-    """(replicas,) bool: whether all numbers of a replica are finite."""
+    """Return (replicas,) bool: whether all numbers of a replica are finite."""
     finite = torch.ones(n_replicas, dtype=torch.bool, device=device)
     for tensor in tensors.values():
         # The largest magnitude is one pass over the numbers, and a sum of them could overflow.

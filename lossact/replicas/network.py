@@ -19,24 +19,24 @@ class StackedNetwork(Protocol):
     def __hash__(self) -> int: ...
 
     def arrange_inputs(self, inputs: Tensor) -> Tensor:
-        """(sets, batch, height, width) images in the layout that `loss_and_gradient` reads."""
+        """Return (sets, batch, height, width) images in the layout that `loss_and_gradient` reads."""
 
     def loss_and_gradient(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Loss (replicas,), metric (replicas,) and gradient (replicas, size) at `parameters` (replicas, size)."""
 
     def measure(self, parameters: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss (replicas,) and metric (replicas,) at `parameters`, where nothing is to be learned."""
+        """Return the loss (replicas,) and metric (replicas,) at `parameters`, where nothing is to be learned."""
 
     @property
     def layers(self) -> dict[str, int]:
         """Layer name to its number of parameters, in order; empty where a gradient cannot be looked at in passing."""
 
     def bias_mask(self) -> Tensor:
-        """(size,) with True where a parameter is a bias."""
+        """Return (size,) with True where a parameter is a bias."""
 
 
 def image_sides(config: CNNConfig, image_shape: tuple[int, ...]) -> tuple[int, int]:
-    """(height, width) of the images that a CNN sees.
+    """Return (height, width) of the images that a CNN sees.
 
     Raises:
         InputError: the inputs are no images.
@@ -47,7 +47,7 @@ def image_sides(config: CNNConfig, image_shape: tuple[int, ...]) -> tuple[int, i
 
 
 def stacked_network(config: MLPConfig | CNNConfig, image_shape: tuple[int, ...], loss: str) -> StackedNetwork:
-    """The stacked form of a built-in network."""
+    """Return the stacked form of a built-in network."""
     if isinstance(config, CNNConfig):
         height, width = image_sides(config, image_shape)
         config.feature_shape((height, width))

@@ -32,7 +32,7 @@ class Objective:
     metric: Function | None = is_correct
 
     def mean_loss(self, outputs: Any, targets: Tensor) -> Tensor:
-        """Mean loss () of one network's outputs.
+        """Return the mean loss () of one network's outputs.
 
         Raises:
             InputError: outputs or losses are not of the shapes that they should have.
@@ -57,7 +57,7 @@ class Objective:
         return losses.mean() if losses.ndim else losses
 
     def mean_metric(self, outputs: Any, targets: Tensor) -> Tensor:
-        """Metric () of one network's outputs.
+        """Return the metric () of one network's outputs.
 
         Raises:
             InputError: the metric returned something else than a number, or one an example.
@@ -77,7 +77,7 @@ class Objective:
         return metric.to(torch.promote_types(exact, output.real.dtype)).mean()
 
     def evaluate(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss () and metric () of one network's outputs."""
+        """Return the mean loss () and metric () of one network's outputs."""
         loss = self.mean_loss(outputs, targets)
         return loss, loss if self.metric is None else self.mean_metric(outputs, targets)
 

@@ -92,7 +92,7 @@ class Networks(Protocol):
         """Run a forward and backward pass in training mode; parameters and buffers stay as they are."""
 
     def measure(self, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:
-        """Loss (replicas,) and metric (replicas,) in evaluation mode."""
+        """Return the loss (replicas,) and metric (replicas,) in evaluation mode."""
 
     def outputs(self, inputs: Inputs) -> Any:
         """Return what the networks answer in evaluation mode, (replicas, batch, ...)."""

@@ -69,11 +69,11 @@ class Population(ABC):
 
     @abstractmethod
     def measure(self, inputs: Inputs, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
-        """Loss (replicas,) and metric (replicas,) in evaluation mode, after `update` updates."""
+        """Return the loss (replicas,) and metric (replicas,) in evaluation mode, after `update` updates."""
 
     @abstractmethod
     def measure_in_training(self, inputs: Inputs, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
-        """Loss and metric as `advance` gives them, without an update."""
+        """Return the loss and metric as `advance` gives them, without an update."""
 
     @abstractmethod
     def note(self, loss: Tensor, metric: Tensor, criterion: StoppingCriterion) -> None:
@@ -81,7 +81,7 @@ class Population(ABC):
 
     @abstractmethod
     def gradient_norm(self, n_replicas: int, inputs: Inputs, targets: Tensor, *, update: int) -> Tensor:
-        """(n_replicas, layers) norms of the loss's gradient at the present weights of the first replicas."""
+        """Return (n_replicas, layers) norms of the loss's gradient at the present weights of the first replicas."""
 
     @abstractmethod
     def outputs(self, inputs: Inputs) -> Any:

@@ -23,7 +23,7 @@ MEASURE = 7
 
 
 def replica_generator(seed: int, replica: int, stream: int) -> np.random.Generator:
-    """The generator of one replica for one purpose.
+    """Return the generator of one replica for one purpose.
 
     Philox is counter-based: the key names the experiment and the purpose, the counter's upper half the replica, so
     that streams never overlap and any replica's can be made without those before it.
@@ -56,7 +56,7 @@ class RNGState(NamedTuple):
 
 
 def rng_state() -> RNGState:
-    """The present states."""
+    """Return the present states."""
     import torch
 
     return RNGState(random.getstate(), np.random.get_state(), torch.get_rng_state())  # noqa: NPY002
@@ -82,7 +82,7 @@ def seed_rng(seed: int) -> None:
 
 @contextmanager
 def isolate_rng() -> Iterator[None]:
-    """Whatever is drawn within, the process's own random numbers go on as if nothing had been."""
+    """Have the process's own random numbers go on as if nothing had been drawn within."""
     states = rng_state()
     try:
         yield
@@ -93,7 +93,7 @@ def isolate_rng() -> Iterator[None]:
 def sample_for_replica(
     function: Callable[[np.random.Generator], Drawing], seed: int, replica: int, stream: int
 ) -> Drawing:
-    """What a user's function draws from the generator of a replica.
+    """Return what a user's function draws from the generator of a replica.
 
     Where it draws from the process's generators instead, the replica decides what as well; call it within
     `process_undisturbed`.

@@ -80,7 +80,7 @@ class StackedModule:
         return LearningPass(loss, self._metric(metric, outputs, targets), gradients, buffers)
 
     def measure(self, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:
-        """Loss (replicas,) and metric (replicas,) in evaluation mode; arguments are those of `learn`."""
+        """Return the loss (replicas,) and metric (replicas,) in evaluation mode; arguments are those of `learn`."""
 
         def run(tensors: Tensors, inputs: Inputs, targets: Tensor, replica: Tensor) -> Any:
             return self._run(tensors, inputs, targets, replica, context)
@@ -122,7 +122,7 @@ class StackedModule:
         return loss, metric, outputs
 
     def _drawing(self, replica: Tensor, context: PassContext) -> AbstractContextManager[None]:
-        """Random numbers of one replica's pass; a network that draws none is spared what asking costs."""
+        """Count the random numbers of one replica's pass; a network that draws none is spared what asking costs."""
         if self.draws_by is None:
             return nullcontext()
         moment = Moment(self.draws_by, context.stage, context.batch_index)
@@ -141,7 +141,7 @@ class StackedModule:
             return vmap(function, in_dims)(*tensors, *data, replicas)
 
     def _untrained(self, rows: slice) -> Tensors:
-        """What no gradient is taken of, with copies of the buffers that a pass changes in place."""
+        """Return what no gradient is taken of, with copies of the buffers that a pass changes in place."""
         fixed = {name: tensor[rows] for name, tensor in self.parameters.items() if name not in self.trained}
         buffers = {
             name: tensor[rows].clone() if name in self.changing else tensor[rows]

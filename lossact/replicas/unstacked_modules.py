@@ -99,7 +99,7 @@ class UnstackedModules:
                     buffer.data = kept
 
     def measure(self, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:
-        """Loss (replicas,) and metric (replicas,) in evaluation mode; arguments are those of `learn`."""
+        """Return the loss (replicas,) and metric (replicas,) in evaluation mode; arguments are those of `learn`."""
         scores = []
         for row, module in enumerate(self.modules):
             with eval_mode(module), self._drawing(row, context), torch.no_grad():
@@ -130,7 +130,7 @@ class UnstackedModules:
         return loss, metric
 
     def _drawing(self, row: int, context: PassContext) -> AbstractContextManager[None]:
-        """Random numbers of one replica's pass."""
+        """Count the random numbers of one replica's pass."""
         moment = Moment(self.seed, context.stage, context.batch_index)
         return PlainPass(moment, int(self.replicas[row]), self.paths[row]).active()
 

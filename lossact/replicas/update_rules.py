@@ -20,12 +20,12 @@ class UpdateRule(Protocol):
     def __hash__(self) -> int: ...
 
     def start(self, parameters: Tensor) -> Tensor:
-        """(replicas, k) optimiser state before the first update of (replicas, size) parameters."""
+        """Return (replicas, k) optimiser state before the first update of (replicas, size) parameters."""
 
     def update(
         self, parameters: Tensor, optimizer_state: Tensor, gradient: Tensor, *hyperparameters: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Parameters and optimiser state after one update.
+        """Return the parameters and the optimiser state after one update.
 
         Args:
             parameters, optimizer_state, gradient: (replicas, size), as `start` made it, (replicas, size).
@@ -33,7 +33,7 @@ class UpdateRule(Protocol):
         """
 
     def start_in_place(self, parameter: Tensor) -> tuple[Tensor, ...]:
-        """Optimiser state before the first update of one parameter (replicas, ...)."""
+        """Return the optimiser state before the first update of one parameter (replicas, ...)."""
 
     def update_in_place(
         self, parameter: Tensor, state: tuple[Tensor, ...], gradient: Tensor, hyperparameters: Sequence[Tensor | None]
@@ -60,13 +60,13 @@ class SGDRule:
     hyperparameter_names: ClassVar[tuple[str, ...]] = ("learning_rate", "momentum", "weight_decay")
 
     def start(self, parameters: Tensor) -> Tensor:
-        """(replicas, size) velocities of 0."""
+        """Return (replicas, size) velocities of 0."""
         return torch.zeros_like(parameters)
 
     def update(
         self, parameters: Tensor, optimizer_state: Tensor, gradient: Tensor, *hyperparameters: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """One update."""
+        """Take one update."""
         learning_rate, momentum, weight_decay = hyperparameters
         if self.nesterov:
             decayed = gradient + weight_decay * parameters
@@ -76,7 +76,7 @@ class SGDRule:
         return parameters - learning_rate * velocity, velocity
 
     def start_in_place(self, parameter: Tensor) -> tuple[Tensor, ...]:
-        """Velocities of 0."""
+        """Return velocities of 0."""
         return (torch.zeros_like(parameter),)
 
     def update_in_place(
@@ -107,13 +107,13 @@ class AdamRule:
     hyperparameter_names: ClassVar[tuple[str, ...]] = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
 
     def start(self, parameters: Tensor) -> Tensor:
-        """(replicas, 2 size + 1): both moments, and how many updates there have been."""
+        """Return (replicas, 2 size + 1): both moments, and how many updates there have been."""
         return parameters.new_zeros(len(parameters), 2 * parameters.shape[1] + 1)
 
     def update(
         self, parameters: Tensor, optimizer_state: Tensor, gradient: Tensor, *hyperparameters: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """One update."""
+        """Take one update."""
         learning_rate, beta1, beta2, epsilon, weight_decay = hyperparameters
         size = parameters.shape[1]
         first, second, count = torch.split(optimizer_state, [size, size, 1], dim=1)
@@ -129,7 +129,7 @@ class AdamRule:
         return parameters, torch.cat((first, second, count), dim=1)
 
     def start_in_place(self, parameter: Tensor) -> tuple[Tensor, ...]:
-        """Both moments, and how many updates there have been."""
+        """Return both moments, and how many updates there have been."""
         count = parameter.new_zeros(len(parameter), *[1] * (parameter.ndim - 1))
         return torch.zeros_like(parameter), torch.zeros_like(parameter), count
 

@@ -69,7 +69,7 @@ def reach_chart(conditions: Sequence[StoredCondition]) -> Markup:
 
 
 def curve_charts(conditions: Sequence[StoredCondition]) -> dict[str, Markup]:
-    """Return loss and metric by updates: median, band and single runs; nothing where no curves are kept.
+    """Return the loss and metric by updates: median, band and single runs; nothing where no curves are kept.
 
     Returns:
         each chart by what it shows.

@@ -18,7 +18,7 @@ from lossact.report.style import series_look, styled
 
 @styled
 def curves_figure(conditions: Sequence[StoredCondition], *, series: Sequence[int] | None = None) -> Figure:
-    """Return loss and metric against the updates, a column for each condition.
+    """Return the loss and metric against the updates, a column for each condition.
 
     Args:
         conditions: all with curves.

@@ -19,7 +19,7 @@ VISIBLE = 0.4  # of the limit of an unbounded quantity: how much of it a profile
 
 @styled
 def profile_figure(activation: str, losses: Sequence[str], grid: Grid) -> Figure:
-    """Return loss and gradient against z, every loss in one picture, with the saturated sides marked.
+    """Return the loss and gradient against z, every loss in one picture, with the saturated sides marked.
 
     Args:
         activation: a name in ACTIVATIONS.

@@ -19,7 +19,7 @@ DTYPES = {"32-true": torch.float32, "64-true": torch.float64, "bf16-mixed": torc
 
 
 def data_sets(members: Sequence[ReplicaKey], seed: int) -> list[Dataset]:
-    """Each replica's data, or the one set that all share."""
+    """Draw each replica's data, or return the one set that all share."""
     drawn = members if members[0][0].data.per_replica else members[:1]
     return [_drawn(condition.data, condition.data.sample, seed, replica, DATA) for condition, replica in drawn]
 
@@ -46,7 +46,7 @@ def _drawn(
 def validation_sets(
     members: Sequence[ReplicaKey], seed: int, sets: Sequence[Dataset] | None = None
 ) -> list[Dataset] | None:
-    """What each replica is only measured on, or None where the data have none.
+    """Return what each replica is only measured on, or None where the data have none.
 
     Raises:
         InputError: they have none, and the target is about them.
@@ -62,7 +62,7 @@ def validation_sets(
 
 
 def stacked_arrays(sets: Sequence[Dataset], dtype: torch.dtype) -> Examples:
-    """Inputs (sets, n, ...) and targets (sets, n, ...); integers stay what they are."""
+    """Return the inputs (sets, n, ...) and targets (sets, n, ...); integers stay what they are."""
     first = sets[0].inputs
     if isinstance(first, Mapping):
         inputs: Any = {name: _stacked([each.inputs[name] for each in sets], "inputs", dtype) for name in first}
@@ -82,7 +82,7 @@ def _stacked(arrays: Sequence[NDArray[Any]], name: str, dtype: torch.dtype) -> t
 
 
 def as_trained(condition: Condition, examples: Examples, dtype: torch.dtype) -> Examples:
-    """Built-in networks take real inputs; users' networks take integers as they are."""
+    """Cast inputs as a network takes them: built-in ones real numbers, users' networks integers as they are."""
     if not condition.uses_closed_form_gradients:
         return examples
     inputs, targets = examples
@@ -110,7 +110,7 @@ def check_targets(condition: Condition, targets: torch.Tensor) -> None:
 
 
 def checked_batch_size(condition: Condition, n_examples: int) -> int | None:
-    """The condition's batch size.
+    """Return the condition's batch size.
 
     Raises:
         InputError: there are fewer examples.

@@ -107,7 +107,7 @@ class StackedLoader:
         return map_tensors(lambda tensor: tensor[rows, index], self.examples)
 
     def _orders(self) -> list[Tensor]:
-        """An epoch's index of each batch, drawn as each replica's DataLoader would draw it."""
+        """Draw an epoch's index of each batch, as each replica's DataLoader would draw it."""
         drawn: list[list[list[int]]] = []
         with isolate_rng():
             for row in range(len(self.streams.states)):
@@ -139,7 +139,7 @@ def _check_loader(loader: Any) -> None:
 
 
 def _examples(loader: Any) -> Any:
-    """All examples of a data set, collated as one batch.
+    """Return all examples of a data set, collated as one batch.
 
     Raises:
         NotStackableError: reading draws random numbers, or gives other values when an example is read again.
@@ -185,7 +185,7 @@ def _equal(examples: Any, others: Any) -> bool:
 
 
 def _stacked(read: Sequence[Any]) -> Any:
-    """Examples of every replica as one, (replicas, n, ...)."""
+    """Return the examples of every replica as one, (replicas, n, ...)."""
     tensors = [_leaves(examples) for examples in read]
     if len({tuple((tensor.shape, tensor.dtype) for tensor in own) for own in tensors}) > 1:
         raise NotStackableError("its examples differ in shape between replicas")

@@ -94,7 +94,7 @@ def _digest(module: LightningModule, watcher: "_Watcher") -> int:
 
 
 def _to_bytes(values: Tensor) -> bytes:
-    """The bits of a flat tensor of any type."""
+    """Return the bits of a flat tensor of any type."""
     return values.contiguous().view(torch.uint8).numpy().tobytes() if values.numel() else b""
 
 
@@ -280,7 +280,7 @@ class _Watcher(Callback):
             _set_max_steps(trainer, trainer.global_step + self.condition.budget - self.updates)
 
     def _is_logged(self, trainer: Trainer, hook: str | None = None) -> bool:
-        """Whether the present loop logs the metric, in that hook where one is named."""
+        """Return whether the present loop logs the metric, in that hook where one is named."""
         return any(
             result.meta.name == self.condition.metric and hook in (None, result.meta.fx)
             for result in (trainer._results or {}).values()

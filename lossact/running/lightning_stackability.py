@@ -97,7 +97,7 @@ def check_data_module(data: LightningDataModule) -> None:
 
 
 def _overridden(value: Any, base: type, allowed: set[str]) -> set[str]:
-    """Public methods of a base class that an object has anew."""
+    """Return the public methods of a base class that an object has anew."""
     names = {name for name in dir(base) if not name.startswith("_")} - allowed
     return {
         name
@@ -238,7 +238,7 @@ def _watched(
 
 
 def _held(module: nn.Module) -> dict[str, Any]:
-    """What a module holds beside tensors, by name, to be compared."""
+    """Return what a module holds beside tensors, by name, to be compared."""
     registered = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
     return {
         f"{path}.{name}" if path else name: snapshot(value, registered=registered)
@@ -249,7 +249,7 @@ def _held(module: nn.Module) -> dict[str, Any]:
 
 
 def _difference(before: dict[str, Any], after: dict[str, Any]) -> str | None:
-    """The first name that is new or has another value."""
+    """Return the first name that is new or has another value."""
     return next((name for name, value in after.items() if name not in before or before[name] != value), None)
 
 
@@ -262,7 +262,7 @@ def _compare(name: str, stacked: Tensor, alone: Tensor) -> None:
 
 
 def _placed(stacked: StackedLightningModule, batch: Any) -> Any:
-    """A batch on the Trainer's device and in its precision."""
+    """Return a batch on the Trainer's device and in its precision."""
     trainer = stacked.trainer
     return trainer.precision_plugin.convert_input(trainer.strategy.batch_to_device(batch, stacked.device))
 

@@ -193,7 +193,7 @@ def _trials(runs: Sequence[ReplicaOutcome], budget: int) -> Trials:
 
 
 def _launched_with(condition: Condition) -> str:
-    """The content that conditions must share to train together."""
+    """Return the content that conditions must share to train together."""
     content = condition.content()
     content.pop("version")
     for part, per_replica in (("network", ("initial_scale",)), ("data", ("label_rate",))):
@@ -203,7 +203,7 @@ def _launched_with(condition: Condition) -> str:
 
 
 def _width(condition: Condition, compute_config: ComputeConfig) -> int:
-    """How many blocks train fastest together."""
+    """Return how many blocks train fastest together."""
     at_once = condition.network_config.blocks_at_once
     return max(at_once, compute_config.threads) if compute_config.compiled else at_once
 

@@ -153,7 +153,7 @@ class PreparedReplicas:
         return module
 
     def _make_source(self) -> Any:
-        """What has the loaders: a data module that is set up, a DataLoader, or the replica's module."""
+        """Return what has the loaders: a data module that is set up, a DataLoader, or the replica's module."""
         if self.condition.data is None:
             return self.modules[-1]
         data = self.condition.data()
@@ -249,7 +249,7 @@ class StackedWatcher(Callback):
             trainer.should_stop = True
 
     def outcomes(self, trainer: Trainer) -> list[ReplicaOutcome]:
-        """The outcome of each replica, after the fit."""
+        """Return the outcome of each replica, after the fit."""
         check_logged(self.condition, self.newest, self.updates, has_metric=self.latest is not None)
         values = {name: self.newest[name].double().cpu().numpy() for name in self.condition.measures}
         tensors = {**self.module.parameters_by_name, **self.module.buffers_by_name}

@@ -136,7 +136,7 @@ def stack_replicas(
 
 
 def plan_of(condition: Condition, *, curves_of: int = 0) -> MeasurementPlan:
-    """What is measured of a condition's replicas, and when."""
+    """Return what is measured of a condition's replicas, and when."""
     return MeasurementPlan(
         criterion=criterion_of(condition.target),
         on_validation=condition.watched.split == "validation",
@@ -147,7 +147,7 @@ def plan_of(condition: Condition, *, curves_of: int = 0) -> MeasurementPlan:
 
 
 def objective_of(condition: Condition) -> Objective:
-    """Loss and metric that the condition names."""
+    """Return the loss and metric that the condition names."""
     measure = condition.watched
     if isinstance(measure, Metric):
         function = measure.function
@@ -199,7 +199,7 @@ def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples
 
 
 def clipping_of(condition: Condition) -> Clipping:
-    """The condition's limits on gradients."""
+    """Return the condition's limits on gradients."""
     return Clipping(condition.clip_norm, condition.clip_value)
 
 
@@ -290,7 +290,7 @@ def plain_networks(members: Sequence[ReplicaKey], seed: int, image_shape: tuple[
 
 
 def replica_seed(seed: int, replica: int) -> int:
-    """What a replica of a LightningModule or a function is seeded with: in [0, 2^32)."""
+    """Return what a replica of a LightningModule or a function is seeded with: in [0, 2^32)."""
     return _torch_seed(seed, replica, WEIGHTS) % 2**32
 
 

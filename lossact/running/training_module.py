@@ -56,7 +56,7 @@ KINDS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.
 def training_module(
     condition: Condition, seed: int, replicas: Sequence[int], *, precision: str = "32-true", compiled: bool = False
 ) -> SingleNetworkModule | StackedReplicasModule:
-    """Replicas of a condition as a LightningModule, data and all; a single one takes every flag of the Trainer.
+    """Make replicas of a condition a LightningModule, data and all; a single one takes every flag of the Trainer.
 
     Trainer.validate measures on the data's validation examples, or where they have none on those that are learned;
     Trainer.test on a fresh draw of data that are drawn, else as validate does. It refuses a draw by the user's function
@@ -78,7 +78,7 @@ def training_module(
 
 
 def trials_of(module: SingleNetworkModule | StackedReplicasModule) -> Trials:
-    """What became of its replicas, as far as they were trained."""
+    """Return what became of its replicas, as far as they were trained."""
     if isinstance(module, StackedReplicasModule):
         outcome = module.outcome()
         steps = np.where(outcome.reached, outcome.steps_to_target, 0)
@@ -139,7 +139,7 @@ def _single(condition: Condition, replica: int, seed: int, metadata: Mapping[str
 
 
 def _only(stacked: Examples) -> Examples:
-    """Of the one set."""
+    """Return the set of a stack of one."""
     inputs, targets = map_tensors(lambda tensor: tensor[0], stacked)
     return inputs, targets
 

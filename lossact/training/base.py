@@ -97,10 +97,10 @@ class ReplicasModule(LightningModule, ABC):
 
     @abstractmethod
     def measured(self, batch: Examples) -> Mapping[str, Any]:
-        """Loss and metric by name, each one number."""
+        """Return the loss and metric by name, each one number."""
 
     def as_computed(self, examples: Examples) -> Examples:
-        """Examples in the precision of the Trainer."""
+        """Return the examples in the precision of the Trainer."""
         return examples
 
     def val_dataloader(self) -> OneBatch:

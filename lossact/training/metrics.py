@@ -24,7 +24,7 @@ class Latest(Metric):
         self.latest = values[-1]
 
     def compute(self) -> Tensor:
-        """(replicas,)."""
+        """Return the latest values, (replicas,)."""
         return self.latest
 
 
@@ -57,5 +57,5 @@ class StepsToTarget(Metric):
         self.seen = self.seen + len(measured)
 
     def compute(self) -> Tensor:
-        """(replicas,) int64 updates, NOT_REACHED where the target was not met."""
+        """Return (replicas,) int64 updates, NOT_REACHED where the target was not met."""
         return self.steps

@@ -30,7 +30,7 @@ IGNORED_WARNINGS = (  # what Lightning, or torch's compiler, runs into itself
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No banner and no advice from Lightning, and no deprecation that it or torch's compiler runs into itself."""
+    """Silence Lightning's banners and advice, and deprecations that it or torch's compiler runs into itself."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -46,7 +46,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C stays a KeyboardInterrupt; Lightning turns it into an exit and leaves SIGINT ignored."""
+    """Keep Ctrl-C a KeyboardInterrupt; Lightning turns it into an exit and leaves SIGINT ignored."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield

@@ -105,7 +105,7 @@ class SingleNetworkModule(ReplicasModule):
         return self.make_optimizer(self.network)
 
     def _drawing(self, stage: Stage, batch: int) -> AbstractContextManager[None]:
-        """Random numbers of a pass, and of its backward where parts are computed again."""
+        """Count the random numbers of a pass, and of its backward where parts are computed again."""
         if self.draws_for is None:
             return nullcontext()
         seed, replica = self.draws_for
@@ -146,7 +146,7 @@ class SingleNetworkModule(ReplicasModule):
         return self.steps_to_target is not None or self.diverged or self.update_count >= self.budget
 
     def _measured(self) -> tuple[Tensor, Tensor]:
-        """What the goal is about where it is measured apart: every so many updates, and after the last."""
+        """Return what the goal is about where it is measured apart: every so many updates, and after the last."""
         last = self.update_count == self.budget
         if self.batches_seen % self.plan.every and self.losses and not last:
             return self.losses[-1], self.metrics[-1]

@@ -200,12 +200,12 @@ class StackedReplicasModule(ReplicasModule):
         return torch.stack(losses), torch.stack(metrics)
 
     def _batch(self, index: Tensor) -> Examples:
-        """Each replica's examples at (replicas, size) indices."""
+        """Return each replica's examples at (replicas, size) indices."""
         chosen: Inputs = map_tensors(lambda tensor: batch_of(tensor, index), self.drawn_from)
         return self.population.arrange(chosen), batch_of(self.targets, index)
 
     def gradient_norm(self, n_replicas: int) -> Tensor:
-        """(n_replicas, layers) norms of the gradient at the present parameters of the first replicas.
+        """Return (n_replicas, layers) norms of the gradient at the present parameters of the first replicas.
 
         Over the training examples, or where a batch holds fewer, over that many of them, the same each time.
         """
@@ -260,7 +260,7 @@ class StackedReplicasModule(ReplicasModule):
                 self.batches.next()
 
     def outcome(self) -> StackedOutcome:
-        """The outcome of every replica, on the CPU, after the fit."""
+        """Return the outcome of every replica, on the CPU, after the fit."""
         # torchmetrics hands a single replica's value back as a scalar.
         steps = self.steps_to_target.compute().reshape(-1).cpu().numpy()
         loss, metric = (_whole_curve(list(parts), self.budget + 1) for parts in zip(*self.curves, strict=True))
@@ -277,7 +277,7 @@ class StackedReplicasModule(ReplicasModule):
         )
 
     def _values(self) -> Values:
-        """The values, NaN for what was not measured because all replicas diverged before."""
+        """Return the values, NaN for what was not measured because all replicas diverged before."""
         taken = self.recorder.values
         return {name: taken[name] if name in taken else self.recorder.undefined(name) for name in self.recorder.names}
 

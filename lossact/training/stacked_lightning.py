@@ -240,12 +240,12 @@ class StackedLightningModule(LightningModule):
             return functional_call(self.step, named, (lambda: method(batch, *arguments.values()),))
 
     def attention(self) -> AbstractContextManager[Any]:
-        """Attention that vmap knows."""
+        """Return attention that vmap knows."""
         # torch's fused attention on a CPU has no rule for vmap, which would call it replica by replica.
         return sdpa_kernel(SDPBackend.MATH) if self.device.type == "cpu" else nullcontext()
 
     def step_arguments(self, method: str, batch_idx: int) -> dict[str, Any]:
-        """Arguments beside the batch that a step of the template takes."""
+        """Return arguments beside the batch that a step of the template takes."""
         takes_index = is_param_in_hook_signature(getattr(self.template, method), "batch_idx", min_args=2)
         return {"batch_idx": batch_idx} if takes_index else {}
 
@@ -348,7 +348,7 @@ def scalar_loss(returned: Any) -> Tensor:
 
 
 def _instances(value: Any, kind: type) -> list[Any]:
-    """Objects of a kind in what configure_optimizers returned: one, or in tuples, lists and dicts."""
+    """Return objects of a kind in what configure_optimizers returned: one, or in tuples, lists and dicts."""
     if isinstance(value, kind):
         return [value]
     if isinstance(value, dict):

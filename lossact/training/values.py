@@ -140,7 +140,7 @@ class ValueRecorder:
         return tensor.to(self.population.diverged.device)
 
     def _number(self, name: str, value: ValueFunction, row: int, answers: Any) -> np.floating[Any]:
-        """One replica's value."""
+        """Return one replica's value."""
         function = copy.deepcopy(value.function) if _keeps_state(value.function) else value.function
         if value.may_draw:
             _seed(self.plan.seeds[row])
@@ -172,7 +172,7 @@ def _seed(seed: int) -> None:
 
 
 def _keeps_state(function: Any) -> bool:
-    """Whether a function is an object that accumulates from call to call, as torchmetrics' are."""
+    """Return whether a function is an object that accumulates from call to call, as torchmetrics' are."""
     return callable(getattr(function, "reset", None)) and callable(getattr(function, "update", None))
 
 
