@@ -165,5 +165,5 @@ class StackedCNN:
         return (height - cut, width - cut), (height - 2 * cut, width - 2 * cut)
 
     def _group(self, width: int) -> int:
-        """Return how many output columns share a strip of the first layer: the largest divisor of the width up to GROUP."""
+        """Return how many output columns share a strip of the first layer: the width's largest divisor up to GROUP."""
         return max(group for group in range(1, GROUP + 1) if width % group == 0)
