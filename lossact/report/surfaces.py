@@ -64,8 +64,9 @@ def sheet_figure(meshes: Sequence[Sequence[Mesh]]) -> Figure:
     figure = Figure(figsize=(3.5 * columns, 3.3 * rows + 0.3))
     for row, of_activation in enumerate(meshes):
         for column, shown in enumerate(of_activation):
-            width, height = 1 / columns, 0.96 / rows
-            box = (column * width, 0.96 - (row + 1) * height, width, height * 0.94)
+            # Room on the right for the numbers of the last column, and below for the note.
+            width, height = 0.98 / columns, 0.91 / rows
+            box = (column * width, 0.97 - (row + 1) * height, width, height * 0.94)
             axes: Any = figure.add_axes(box, projection="3d")
             draw_surface(axes, shown, small=True)
             figure.text(box[0] + width / 2, box[1] + height * 0.93, _short_title(shown), ha="center", weight="bold")
