@@ -77,9 +77,8 @@ def evaluate(
     if has_recorded_runs(conditions):
         decision, trials = decide_recorded(hypothesis, alpha=alpha / family_size, delta=delta)
         return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)
-    block, limit = blocks_of(conditions, max_replicas)
-    launch = max((condition.launch for condition in conditions), default=block)
-    sizes = look_sizes(block, limit, at_least=min_replicas, launch=launch)
+    sizes = looks_at(conditions, max_replicas, at_least=min_replicas)
+    limit = sizes[-1]
     decider: Decider | None = None
     with experiment_or_temporary(experiment) as experiment, closing(experiment.looks(conditions, sizes)) as looks:
         for n, trials in zip(sizes, looks, strict=True):
@@ -113,6 +112,19 @@ def _fitted_one_at_a_time(conditions: Sequence[BaseCondition], experiment: Exper
         f"replicas of {' and '.join(whose)} were fitted one at a time, because {reason}"
         for reason, whose in names.items()
     ]
+
+
+def looks_at(conditions: Sequence[BaseCondition], max_replicas: int, *, at_least: int = 1) -> list[int]:
+    """Return the numbers of replicas at which the evidence about conditions is read; the last is where looking ends.
+
+    Args:
+        conditions: of the claim.
+        max_replicas: at most; rounded up to whole blocks.
+        at_least: replicas in the first look.
+    """
+    block, limit = blocks_of(conditions, max_replicas)
+    launch = max((condition.launch for condition in conditions), default=block)
+    return look_sizes(block, limit, at_least=at_least, launch=launch)
 
 
 def look_sizes(block: int, limit: int, *, at_least: int = 1, launch: int = 1) -> list[int]:

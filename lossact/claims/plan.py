@@ -11,12 +11,11 @@ from lossact.claims.evaluate import (
     ALPHA,
     DELTA,
     MAX_REPLICAS,
-    blocks_of,
     check_levels,
     check_replicas_differ,
     checked_comparisons,
     experiment_or_temporary,
-    look_sizes,
+    looks_at,
 )
 from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.recorded import has_recorded_runs
@@ -128,8 +127,8 @@ def plan(
         return Plan(repr(hypothesis), 0, None, max_replicas, {}, ())
     hypothesis.check()
     conditions = hypothesis.conditions
-    block, limit = blocks_of(conditions, max_replicas)
-    sizes = look_sizes(block, limit)
+    sizes = looks_at(conditions, max_replicas)
+    block, limit = sizes[0], sizes[-1]
     with experiment_or_temporary(experiment) as experiment:
         trials, pace = _timed(experiment, conditions, block)
         check_replicas_differ(conditions, trials)
