@@ -1,7 +1,6 @@
 """The tests of lossact."""
 
-import os
+from lossact.threads import keep_threads_from_spinning
 
-# Threads that wait spin by default, and take a busy machine's cores from those that work. torch reads this when it is
-# loaded, here and in every process that a test starts.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# torch reads this when it is loaded, here and in every process that a test starts.
+keep_threads_from_spinning()

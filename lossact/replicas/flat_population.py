@@ -62,10 +62,9 @@ class FlatPopulation(Population):
 
     def prepare(self, device: torch.device, *, compiled: bool, mixed: bool, measures_apart: bool) -> None:
         self.state.to(device)
-        h = self.hyperparameters
-        self.hyperparameters = Hyperparameters(tuple(v.to(device) for v in h.values), h.gradient_scale.to(device))
         self.gradient_scale = self.gradient_scale.to(device)
         self.scheduled = tuple(each.to(device) for each in self.scheduled)
+        self.hyperparameters = self._hyperparameters_at(0)
         self.compiled = compiled and not measures_apart
         # Autocast ends where another thread begins.
         in_slices = self.network.compiles_in_slices and not mixed and not self.is_scheduled

@@ -43,19 +43,19 @@ def _drawn(
     return sample(replica_generator(seed, replica, stream))
 
 
-def validation_sets(
-    members: Sequence[ReplicaKey], seed: int, sets: Sequence[Dataset] | None = None
-) -> list[Dataset] | None:
+def validation_sets(condition: Condition, sets: Sequence[Dataset]) -> list[Dataset] | None:
     """Return what each replica is only measured on, or None where the data have none.
+
+    Args:
+        condition: of the replicas.
+        sets: each replica's data, or the one set that all share.
 
     Raises:
         InputError: they have none, and the target is about them.
     """
-    sets = data_sets(members, seed) if sets is None else sets
     held_out = [dataset.validation for dataset in sets if dataset.validation is not None]
     if len(held_out) == len(sets):
         return held_out
-    condition, _ = members[0]
     if condition.watched.split == "validation":
         raise InputError(f"{condition}: its target is on validation data, and its data have none")
     return None

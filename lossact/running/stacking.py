@@ -97,7 +97,7 @@ def stack_replicas(
     sets = data_sets(members, seed)
     training = as_trained(condition, stacked_arrays(sets, dtype), dtype)
     check_targets(condition, training[1])
-    held_out = validation_sets(members, seed, sets)
+    held_out = validation_sets(condition, sets)
     validation = None if held_out is None else as_trained(condition, stacked_arrays(held_out, dtype), dtype)
     if validation is not None and condition.watched.split == "validation":
         check_targets(condition, validation[1])

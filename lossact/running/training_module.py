@@ -94,7 +94,7 @@ def _single(condition: Condition, replica: int, seed: int, metadata: Mapping[str
     sets = data_sets(member, seed)
     training = _only(stacked_arrays(sets, dtype))
     check_targets(condition, training[1].unsqueeze(0))
-    held_out = validation_sets(member, seed, sets)
+    held_out = validation_sets(condition, sets)
     test = held_out_test_sets(member, seed, sets)
     input_shape = tuple(first_tensor(training[0]).shape[1:])
     network = cast_module(plain_networks(member, seed, input_shape)[0], dtype)

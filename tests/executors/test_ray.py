@@ -13,18 +13,9 @@ import numpy as np
 import pytest
 from torch import nn
 
-from lossact import (
-    SGD,
-    Arrays,
-    BaseCondition,
-    Condition,
-    Experiment,
-    FunctionCondition,
-    LightningCondition,
-    RayExecutor,
-    Store,
-)
+from lossact import SGD, Arrays, BaseCondition, Condition, Experiment, FunctionCondition, RayExecutor, Store
 from lossact.cli import main
+from lossact.conditions import LightningCondition
 from lossact.errors import InputError, TrainingError
 from lossact.running.stacking import replica_seed
 from lossact.storage.machine import machine_content

@@ -235,22 +235,13 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[int], Iterator[nn.Module]]]] = {
 
 
 @pytest.mark.parametrize("stacked", [True, False])
-@pytest.mark.parametrize("name", ["accumulated", "ema"])
+@pytest.mark.parametrize("name", ROWS)
 def test_what_is_measured_is_what_a_plain_loop_measures(name: str, stacked: bool) -> None:
     changes, alone = ROWS[name]
     module = stacked_training(condition(SGD_PLAIN, **changes, stacked=stacked), 0, REPLICAS, DOUBLE, curves_of=2)
     fit(module, DOUBLE)
     for row, replica in enumerate(REPLICAS):
         np.testing.assert_allclose(module.outcome().loss[row], losses_of_loop(alone(replica)), rtol=1e-9)
-
-
-def test_a_plain_mean_of_weights_is_torchs() -> None:
-    changes, alone = ROWS["swa"]
-    module = stacked_training(condition(SGD_PLAIN, **changes), 0, REPLICAS, DOUBLE, curves_of=2)
-    fit(module, DOUBLE)
-    for row, replica in enumerate(REPLICAS):
-        measured, expected = module.outcome().loss[row], losses_of_loop(alone(replica))
-        np.testing.assert_allclose(measured[[0, 3, 4, 5, 6]], np.array(expected)[[0, 3, 4, 5, 6]], rtol=1e-9)
 
 
 def test_networks_that_are_returned_hold_the_average() -> None:

@@ -28,22 +28,8 @@ from lossact.errors import InputError
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
 from lossact.running.training_module import training_module
-from lossact.training.compute_config import ComputeConfig
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*exists and is not empty"),
-    pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization"),
-    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch"),
-]
-DOUBLE = ComputeConfig(precision="64-true", threads=1)
-
-
-def drawn(rng: np.random.Generator) -> Any:
-    inputs = rng.standard_normal((40, 3))
-    labels = (inputs @ np.array([1.0, -2.0, 0.5]) > 0).astype(float)
-    return inputs[:25], labels[:25], (inputs[25:], labels[25:])
+from tests.training.test_single import DOUBLE, drawn, pytestmark  # noqa: F401  what warns there warns here
+from tests.training.test_single import trainer as quiet_trainer
 
 
 def network() -> nn.Module:
@@ -68,10 +54,7 @@ ROWS = {
 
 
 def trainer(folder: Path, **flags: Any) -> Trainer:
-    return Trainer(
-        accelerator="cpu", max_epochs=1, min_epochs=0, logger=False, enable_progress_bar=False, precision="64-true",
-        enable_model_summary=False, default_root_dir=folder, **({"enable_checkpointing": False} | flags),
-    )  # fmt: skip
+    return quiet_trainer(default_root_dir=folder, precision="64-true", **flags)
 
 
 @pytest.mark.parametrize("name", ROWS)
