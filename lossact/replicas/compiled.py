@@ -82,7 +82,7 @@ def advance_in_slices(
                 tensor[rows] = moved
 
     slices = [slice(at, min(at + SLICE, replicas)) for at in range(0, replicas, SLICE)]
-    threads = _threads(torch.get_num_threads())
+    threads = worker_threads(torch.get_num_threads())
     runs = []
     for rows in slices:
         runs.append(threads.submit(advance_slice, rows))
@@ -97,8 +97,9 @@ def advance_in_slices(
 
 
 @lru_cache(maxsize=1)
-def _threads(n: int) -> ThreadPoolExecutor:
-    # Each with one thread of its own: teams below them would crowd the machine, also after the loop.
+def worker_threads(n: int) -> ThreadPoolExecutor:
+    """Return n threads that compute slices, each with one thread of its own."""
+    # Teams below them would crowd the machine, also after the loop.
     return ThreadPoolExecutor(n, thread_name_prefix="replicas", initializer=torch.set_num_threads, initargs=(1,))
 
 

@@ -1,7 +1,8 @@
 """Replicas of a user's network: tensors by name, stacked or side by side, and any optimiser."""
 
 import copy
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -9,14 +10,24 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
 
 from lossact.errors import InputError
 from lossact.replicas.averages import AverageRule, WeightAverage
+from lossact.replicas.compiled_modules import (
+    CompiledModule,
+    advance_compiled,
+    code_of,
+    shape_gradients,
+    slice_width,
+)
 from lossact.replicas.engine import StoppingCriterion
 from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, map_tensors, n_sets, per_replica
-from lossact.replicas.optimizers import Clipping, StackedOptimizer
+from lossact.replicas.optimizers import Clipping, RuleOptimizer, StackedOptimizer
 from lossact.replicas.passes import LearningPass, Networks, PassContext, Stage
 from lossact.replicas.population import Population
+from lossact.replicas.probe import first_line
+from lossact.replicas.stacked_module import StackedModule
 
 
 class NamedPopulation(Population):
@@ -29,6 +40,8 @@ class NamedPopulation(Population):
         clipping: limits on each replica's gradient.
         average: how the weights are averaged that measures look at; None to look at the weights.
         accumulate: parts of a batch whose gradients are averaged in an update, each a pass of its own.
+        kind: what the networks are, so that those of equal kind share what is compiled; None where nothing may be.
+        block: replicas whose bits may depend on each other.
     """
 
     def __init__(
@@ -40,6 +53,8 @@ class NamedPopulation(Population):
         clipping: Clipping,
         average: AverageRule | None = None,
         accumulate: int = 1,
+        kind: Hashable = None,
+        block: int = 1,
     ) -> None:
         super().__init__(len(networks.replicas))
         self.networks, self.clipping = networks, clipping
@@ -48,7 +63,8 @@ class NamedPopulation(Population):
         self.optimizer = make_optimizer(self.trained)
         self._shown: nn.Module | None = None
         self.average = None if average is None else WeightAverage(average, self._averaged)
-        self.accumulate = accumulate
+        self.accumulate, self.kind, self.block = accumulate, kind, block
+        self._compiled: CompiledModule | None = None
         self.reached = torch.zeros(self.n_replicas, dtype=torch.bool)
         self.diverged = torch.zeros(self.n_replicas, dtype=torch.bool)
 
@@ -70,6 +86,7 @@ class NamedPopulation(Population):
         return tuple(self.networks.layers)
 
     def prepare(self, device: torch.device, *, compiled: bool, mixed: bool, measures_apart: bool) -> None:
+        self._compiled = self._compile() if compiled and device.type == "cpu" and not mixed else None
         if device == self.reached.device:
             return
         state = self.optimizer.state_dict()
@@ -82,9 +99,37 @@ class NamedPopulation(Population):
         self.optimizer = self.make_optimizer(self.trained)
         self.optimizer.load_state_dict(state)
 
+    def _compile(self) -> CompiledModule | None:
+        """Return the networks' passes, compiled, or None where they run one after the other or draw numbers."""
+        networks = self.networks
+        if self.kind is None or not isinstance(networks, StackedModule) or not networks.can_be_compiled:
+            return None
+        code = code_of(self.kind, networks)
+        return None if code.failure else CompiledModule(networks, code, slice_width(self.block))
+
+    @property
+    def _is_one_step(self) -> bool:
+        """Whether an update is one pass and lossact's own rule, with nothing after it."""
+        return isinstance(self.optimizer, RuleOptimizer) and self.accumulate == 1 and self.average is None
+
+    def _train_eagerly(self, error: TorchDynamoException) -> None:
+        """Go on without compiled code, which torch could not make."""
+        assert self._compiled is not None
+        self._compiled.code.failure = str(error)
+        self._compiled = None
+        warnings.warn(f"torch.compile does not take the network ({first_line(error)}); it trains eagerly", stacklevel=2)
+
     def advance(
         self, inputs: Inputs, targets: Tensor, n_updates: int, *, first: int, criterion: StoppingCriterion | None
     ) -> tuple[Tensor, Tensor]:
+        if self._compiled is not None and self._is_one_step:
+            try:
+                return advance_compiled(
+                    self._compiled, self.optimizer, self.clipping, self.bias_gradient_scale, criterion,
+                    (self.reached, self.diverged), inputs, targets, first=first, n_updates=n_updates,
+                )  # fmt: skip
+            except TorchDynamoException as error:
+                self._train_eagerly(error)
         losses, metrics = [], []
         for k in range(n_updates):
             context = PassContext(Stage.TRAINING, (first + k) * self.accumulate)
@@ -103,7 +148,7 @@ class NamedPopulation(Population):
     def _learn(self, inputs: Inputs, targets: Tensor, context: PassContext) -> LearningPass:
         """Learn from a batch; from parts of it one after the other, where gradients are accumulated."""
         if self.accumulate == 1:
-            return self.networks.learn(inputs, targets, context)
+            return self._pass(inputs, targets, context)
         size, rests = targets.shape[1] // self.accumulate, self.reached | self.diverged
         parts: list[LearningPass] = []
         for k in range(self.accumulate):
@@ -111,11 +156,20 @@ class NamedPopulation(Population):
                 self._keep_buffers(parts[-1].buffers, rests)
             part_inputs, part_targets = map_tensors(partial(_part, k, size), (inputs, targets))
             part_context = replace(context, batch_index=context.batch_index + k)
-            parts.append(self.networks.learn(part_inputs, part_targets, part_context))
+            parts.append(self._pass(part_inputs, part_targets, part_context))
         gradients = {name: torch.stack([part.gradients[name] for part in parts]).mean(0) for name in parts[0].gradients}
         loss = torch.stack([part.loss for part in parts]).mean(0)
         metric = torch.stack([part.metric for part in parts]).mean(0)
         return LearningPass(loss, metric, gradients, parts[-1].buffers)
+
+    def _pass(self, inputs: Inputs, targets: Tensor, context: PassContext) -> LearningPass:
+        """Run a forward and backward pass of all replicas, compiled where that is asked for and can be."""
+        if self._compiled is not None:
+            try:
+                return self._compiled.learn(inputs, targets)
+            except TorchDynamoException as error:
+                self._train_eagerly(error)
+        return self.networks.learn(inputs, targets, context)
 
     def _keep_buffers(self, buffers: Tensors, rests: Tensor) -> None:
         for name, changed in buffers.items():
@@ -137,22 +191,24 @@ class NamedPopulation(Population):
 
     def _shape(self, gradients: Tensors, rows: slice) -> None:
         """Scale the gradients of biases, then clip."""
-        if self.bias_gradient_scale is not None:
-            for name, gradient in gradients.items():
-                if name.rpartition(".")[2] == "bias":
-                    gradient.mul_(per_replica(self.bias_gradient_scale[rows], gradient))
-        self.clipping.clip(gradients)
+        scale = self.bias_gradient_scale
+        shape_gradients(gradients, None if scale is None else scale[rows], self.clipping)
 
     def _finite(self, loss: Tensor) -> Tensor:
         return loss.isfinite() & all_finite(self.trained, self.n_replicas, loss.device)
 
     def measure(self, inputs: Inputs, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
         with torch.no_grad(), self._measured_weights():
+            if self._compiled is not None:
+                try:
+                    return self._compiled.measure(inputs, targets)
+                except TorchDynamoException as error:
+                    self._train_eagerly(error)
             return self.networks.measure(inputs, targets, PassContext(Stage.MEASUREMENT, update))
 
     def measure_in_training(self, inputs: Inputs, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            learned = self.networks.learn(inputs, targets, PassContext(Stage.TRAINING, update))
+            learned = self._pass(inputs, targets, PassContext(Stage.TRAINING, update))
         return learned.loss, learned.metric
 
     def note(self, loss: Tensor, metric: Tensor, criterion: StoppingCriterion) -> None:

@@ -90,12 +90,22 @@ class RuleOptimizer(StackedOptimizer):
     def step(self, gradients: Tensors, rests: Tensor, closure: Closure, update: int) -> None:
         moved = [tensor for name in gradients for tensor in (self.parameters[name], *self.state[name])]
         put_back = keep_resting(moved, rests)
-        now = [None if each is None else each.at(update) for each in self.hyperparameters]
+        now = self.hyperparameters_at(update)
         for name, gradient in gradients.items():
-            parameter = _real(self.parameters[name])
-            values = [None if value is None else per_replica(value, parameter) for value in now]
-            self.rule.update_in_place(parameter, self.state[name], _real(gradient), values)
+            self.update(self.parameters[name], self.state[name], gradient, now)
         put_back()
+
+    def hyperparameters_at(self, update: int) -> list[Tensor | None]:
+        """Return (replicas,) values of each hyperparameter at an update; None for what is 0 for all."""
+        return [None if each is None else each.at(update) for each in self.hyperparameters]
+
+    def update(
+        self, parameter: Tensor, state: tuple[Tensor, ...], gradient: Tensor, values: Sequence[Tensor | None]
+    ) -> None:
+        """Take one update of a parameter (replicas, ...) and its state, with (replicas,) hyperparameters, in place."""
+        real = _real(parameter)
+        broadcast = [None if value is None else per_replica(value, real) for value in values]
+        self.rule.update_in_place(real, state, _real(gradient), broadcast)
 
     def state_dict(self) -> dict[str, Any]:
         return {name: list(tensors) for name, tensors in self.state.items()}

@@ -66,28 +66,53 @@ class StackedModule:
             context: when the pass runs.
             rows: the replicas that run it.
         """
+        with self.as_vmap_needs():
+            return self.learn_with(*self.tensors(rows), inputs, targets, self.replicas[rows], context)
+
+    def learn_with(
+        self,
+        trained: Tensors,
+        rest: Tensors,
+        inputs: Inputs,
+        targets: Tensor,
+        replicas: Tensor,
+        context: PassContext,
+    ) -> LearningPass:
+        """Do what `learn` does for any replicas of such networks.
+
+        Args:
+            trained, rest: the tensors that a gradient is taken of, and all others, by name.
+            inputs, targets, context: as `learn` takes them.
+            replicas: (replicas,) their indices in the experiment.
+        """
 
         def loss_of(trained: Tensors, rest: Tensors, inputs: Inputs, targets: Tensor, replica: Tensor) -> Any:
             tensors = {**rest, **trained}
             loss, metric, outputs = self._run(tensors, inputs, targets, replica, context)
             return loss, (loss, metric, outputs, {name: tensors[name] for name in self.changing})
 
-        trained = {name: self.parameters[name][rows] for name in self.trained}
-        rest = self._untrained(rows)
-        gradients, (loss, metric, outputs, buffers) = self._map(
-            grad(loss_of, has_aux=True), (trained, rest), (inputs, targets), rows
+        rest = {name: tensor.clone() if name in self.changing else tensor for name, tensor in rest.items()}
+        gradients, (loss, metric, outputs, buffers) = _map(
+            grad(loss_of, has_aux=True), (trained, rest), (inputs, targets), replicas
         )
         return LearningPass(loss, self._metric(metric, outputs, targets), gradients, buffers)
 
     def measure(self, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:
         """Return the loss (replicas,) and metric (replicas,) in evaluation mode; arguments are those of `learn`."""
+        trained, rest = self.tensors(ALL)
+        with self.as_vmap_needs():
+            return self.measure_with({**trained, **rest}, inputs, targets, self.replicas, context)
+
+    def measure_with(
+        self, tensors: Tensors, inputs: Inputs, targets: Tensor, replicas: Tensor, context: PassContext
+    ) -> tuple[Tensor, Tensor]:
+        """Do what `measure` does for any replicas of such networks, whose tensors are given by name."""
 
         def run(tensors: Tensors, inputs: Inputs, targets: Tensor, replica: Tensor) -> Any:
             return self._run(tensors, inputs, targets, replica, context)
 
         with eval_mode(self.module):
-            everything = {**self.parameters, **self._untrained(ALL)}
-            loss, metric, outputs = self._map(_as_in_a_gradient(run), (everything,), (inputs, targets), ALL)
+            loss, metric, outputs = _map(_as_in_a_gradient(run), (tensors,), (inputs, targets), replicas)
         return loss, self._metric(metric, outputs, targets)
 
     def outputs(self, inputs: Inputs) -> Any:
@@ -98,9 +123,9 @@ class StackedModule:
             with self._drawing(replica, PREDICTION):
                 return run_pass(network, inputs, lambda outputs: outputs, replica=replica, context=PREDICTION)
 
-        with eval_mode(self.module):
-            everything = {**self.parameters, **self._untrained(ALL)}
-            return self._map(_as_in_a_gradient(run), (everything,), (inputs,), ALL)
+        trained, rest = self.tensors(ALL)
+        with eval_mode(self.module), self.as_vmap_needs():
+            return _map(_as_in_a_gradient(run), ({**trained, **rest},), (inputs,), self.replicas)
 
     def _call(self, tensors: Tensors, *args: Any, **kwargs: Any) -> Any:
         return functional_call(self.module, tensors, args, kwargs)  # puts changed buffers into `tensors`
@@ -128,26 +153,21 @@ class StackedModule:
         moment = Moment(self.draws_by, context.stage, context.batch_index)
         return CountedDraws(moment, replica, self.paths).active()
 
-    def _map(
-        self, function: Callable[..., Any], tensors: tuple[Tensors, ...], data: tuple[Inputs, ...], rows: slice
-    ) -> Any:
-        replicas = self.replicas[rows]
-        shared = n_sets(data) == 1 and len(replicas) > 1
-        if shared:
-            data = map_tensors(lambda tensor: tensor[0], data)
-        in_dims = (*(0 for _ in tensors), *(None if shared else 0 for _ in data), 0)
-        # torch's fused attention on a CPU has no rule for vmap, which would call it replica by replica.
-        with sdpa_kernel(SDPBackend.MATH) if replicas.device.type == "cpu" else nullcontext():
-            return vmap(function, in_dims)(*tensors, *data, replicas)
+    @property
+    def can_be_compiled(self) -> bool:
+        """Whether a pass is a function of its tensors alone: it draws nothing, and vmap computes its metric."""
+        return self.draws_by is None and self.metric_stacks
 
-    def _untrained(self, rows: slice) -> Tensors:
-        """Return what no gradient is taken of, with copies of the buffers that a pass changes in place."""
-        fixed = {name: tensor[rows] for name, tensor in self.parameters.items() if name not in self.trained}
-        buffers = {
-            name: tensor[rows].clone() if name in self.changing else tensor[rows]
-            for name, tensor in self.buffers.items()
-        }
-        return fixed | buffers
+    def tensors(self, rows: slice) -> tuple[Tensors, Tensors]:
+        """Return the tensors of some replicas that a gradient is taken of, and all others, by name."""
+        trained = {name: self.parameters[name][rows] for name in self.trained}
+        rest = {**self.parameters, **self.buffers}
+        return trained, {name: tensor[rows] for name, tensor in rest.items() if name not in trained}
+
+    def as_vmap_needs(self) -> AbstractContextManager[None]:
+        """Have attention computed by operations that vmap has rules for, where torch has another way on a CPU."""
+        # torch's fused attention on a CPU has no rule for vmap, which would call it replica by replica.
+        return sdpa_kernel(SDPBackend.MATH) if self.replicas.device.type == "cpu" else nullcontext()
 
     def _metric(self, metric: Tensor, outputs: Any, targets: Tensor) -> Tensor:
         if self.metric_stacks:
@@ -167,6 +187,15 @@ class StackedModule:
     def layers(self) -> dict[str, list[str]]:
         """Layer name to the names of its trained parameters, in order."""
         return layers_of(self.module)
+
+
+def _map(function: Callable[..., Any], tensors: tuple[Tensors, ...], data: tuple[Inputs, ...], replicas: Tensor) -> Any:
+    """Map a function of tensors by name, of data and of a replica's index over replicas."""
+    shared = n_sets(data) == 1 and len(replicas) > 1
+    if shared:
+        data = map_tensors(lambda tensor: tensor[0], data)
+    in_dims = (*(0 for _ in tensors), *(None if shared else 0 for _ in data), 0)
+    return vmap(function, in_dims)(*tensors, *data, replicas)
 
 
 def _stacked(by_name: Sequence[Tensors]) -> Tensors:

@@ -1,6 +1,5 @@
 """Train blocks of replicas under the Lightning Trainer, in this process."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +20,7 @@ from lossact.running.jobs import BlockJob, Progress, ProgressCallback, TrainedBl
 from lossact.running.measure_check import check_measures
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.run_digest import curve_digests
-from lossact.running.stacking import replica_seed, stack_replicas
+from lossact.running.stacking import launched_with, replica_seed, stack_replicas
 from lossact.storage.curve_files import CURVES_KEPT
 from lossact.storage.trials import Curves, Trials
 from lossact.training.compute_config import ComputeConfig
@@ -70,7 +69,7 @@ def group_blocks(
     """
     groups: dict[str | BaseCondition, list[BlockJob]] = {}
     for condition, block in jobs:
-        together = _launched_with(condition) if isinstance(condition, Condition) else condition
+        together = launched_with(condition) if isinstance(condition, Condition) else condition
         groups.setdefault(together, []).append((condition, block))
     launches = []
     for group in groups.values():
@@ -190,16 +189,6 @@ def _trials(runs: Sequence[ReplicaOutcome], budget: int) -> Trials:
         run_digests=np.array([run.run_digest for run in runs], dtype=np.int64),
         values={name: np.array([run.values[name] for run in runs]) for name in runs[0].values},
     )
-
-
-def _launched_with(condition: Condition) -> str:
-    """Return the content that conditions must share to train together."""
-    content = condition.content()
-    content.pop("version")
-    for part, per_replica in (("network", ("initial_scale",)), ("data", ("label_rate",))):
-        content[part] = {name: value for name, value in content[part].items() if name not in per_replica}
-    content["optimizer"] = condition.optimizer.launch_content
-    return json.dumps(content, sort_keys=True, default=str)
 
 
 def _width(condition: Condition, compute_config: ComputeConfig) -> int:

@@ -1,5 +1,6 @@
 """Build the LightningModule of many replicas: their data, their networks, their optimiser and their start."""
 
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -166,6 +167,16 @@ def criterion_of(target: Target | None) -> StoppingCriterion:
     )
 
 
+def launched_with(condition: Condition) -> str:
+    """Return the content that conditions must share to train together, and that fixes what is compiled for them."""
+    content = condition.content()
+    content.pop("version")
+    for part, per_replica in (("network", ("initial_scale",)), ("data", ("label_rate",))):
+        content[part] = {name: value for name, value in content[part].items() if name not in per_replica}
+    content["optimizer"] = condition.optimizer.launch_content
+    return json.dumps(content, sort_keys=True, default=str)
+
+
 def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples, dtype: torch.dtype) -> Population:
     """Make the replicas of conditions that share a launch, with their start and their optimiser."""
     condition, _ = members[0]
@@ -195,6 +206,8 @@ def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples
         clipping=clipping_of(condition),
         average=average_rule(condition),
         accumulate=condition.accumulate,
+        kind=launched_with(condition),
+        block=condition.block,
     )
 
 

@@ -99,13 +99,13 @@ def losses(outputs: Tensor, targets: Tensor) -> Tensor:
     return cross_entropy(outputs, targets, reduction="none")
 
 
-def by_lossact(name: str, replicas: int, device: str, updates: int) -> float:
+def by_lossact(name: str, replicas: int, device: str, updates: int, *, compiled: bool = False) -> float:
     """Seconds a replica-step, through the Trainer, nobody resting."""
     condition = Condition(
         network=NETWORKS[name][0], loss=losses, optimizer=SGD(learning_rate=RATE, momentum=MOMENTUM),
         data=Arrays(*examples_of(name)), target=Loss().at_most(-1.0), budget=updates,
     )  # fmt: skip
-    compute_config = ComputeConfig(device=device, threads=torch.get_num_threads())
+    compute_config = ComputeConfig(device=device, threads=torch.get_num_threads(), compiled=compiled)
     module = stacked_training(condition, 0, range(replicas), compute_config)
     begin = _now(device)
     fit(module, compute_config)

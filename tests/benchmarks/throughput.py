@@ -125,10 +125,12 @@ def cnn_engines(n: int) -> list[Engine]:
 
 def network_engines(name: str, n: int, device: str) -> list[Engine]:
     """Engines for a user's network."""
-    updates = 10 if device == "cpu" else 60
+    updates = 20 if device == "cpu" else 60
     engines = [
         Engine("lossact", n, partial(networks.by_lossact, name, n, device), updates),
+        Engine("lossact, compiled", n, partial(networks.by_lossact, name, n, device, compiled=True), updates),
         Engine("torch.func.vmap", n, partial(networks.by_vmap, name, n, device), updates),
+        Engine("torch.func.vmap, compiled", n, partial(networks.by_vmap, name, n, device, compiled=True), updates),
         Engine("torch loop, one at a time", 1, partial(networks.one_at_a_time, name, device), updates),
     ]
     if device == "cuda":

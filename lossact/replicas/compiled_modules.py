@@ -1,0 +1,284 @@
+"""Passes and updates of users' networks, compiled: a slice of replicas a thread.
+
+As in `compiled`, slices are computed by themselves, so that a replica's bits depend neither on other slices nor on the
+number of threads.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossact.replicas.compiled import worker_threads
+from lossact.replicas.engine import StoppingCriterion
+from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, map_tensors, n_sets, per_replica, tensors_in
+from lossact.replicas.optimizers import Clipping, RuleOptimizer
+from lossact.replicas.passes import LearningPass, PassContext, Stage
+from lossact.replicas.stacked_module import StackedModule
+
+WIDEST = 8  # replicas of a slice
+KEPT = 16  # kinds of networks whose compiled code is kept
+WITHOUT_DRAWS = PassContext(Stage.TRAINING, 0)  # when a pass runs matters to what it draws alone
+
+Compiled = Callable[..., Any]
+
+
+def slice_width(block: int) -> int:
+    """Return how many replicas are compiled together: the largest divisor of a block's size up to WIDEST."""
+    return max(width for width in range(1, WIDEST + 1) if block % width == 0)
+
+
+class CompiledCode:
+    """What has been compiled for one kind of network: functions of one slice's tensors.
+
+    Args:
+        networks: of the kind; it stands for all of them, whose tensors are arguments.
+    """
+
+    def __init__(self, networks: StackedModule) -> None:
+        self.networks = networks
+        self.functions: dict[Hashable, Compiled] = {}
+        self.failure: str | None = None
+
+    def function(self, key: Hashable, make: Callable[[], Compiled]) -> tuple[Compiled, bool]:
+        """Return the function of a key, and whether it is new."""
+        if key in self.functions:
+            return self.functions[key], False
+        function: Any = make()
+        # What torch.compile keeps it keeps with a function's code, and for a handful of signatures only.
+        function.__code__ = function.__code__.replace(co_name=f"{function.__name__}_{len(self.functions)}")
+        compiled = torch.compile(function, dynamic=False, fullgraph=True, options={"cpp.threads": 1})
+        self.functions[key] = compiled
+        return compiled, True
+
+
+_codes: OrderedDict[Hashable, CompiledCode] = OrderedDict()
+
+
+def code_of(kind: Hashable, networks: StackedModule) -> CompiledCode:
+    """Return the compiled code of a kind of network, the same for all launches of it.
+
+    Args:
+        kind: equal for networks that differ in parameters and buffers alone.
+        networks: some of that kind.
+    """
+    if kind not in _codes:
+        _codes[kind] = CompiledCode(networks)
+        if len(_codes) > KEPT:
+            _codes.popitem(last=False)
+    _codes.move_to_end(kind)
+    return _codes[kind]
+
+
+class CompiledModule:
+    """The passes of a stacked module, compiled.
+
+    Args:
+        networks: the module; it draws nothing, and vmap takes its metric.
+        code: of its kind.
+        width: replicas of a slice.
+    """
+
+    def __init__(self, networks: StackedModule, code: CompiledCode, width: int) -> None:
+        self.networks, self.code, self.width = networks, code, width
+
+    def learn(self, inputs: Inputs, targets: Tensor) -> LearningPass:
+        """Run a forward and backward pass of all replicas, as `StackedModule.learn`."""
+        networks = self.networks
+        trained, rest = networks.tensors(slice(None))
+        gradients = {name: torch.empty_like(tensor) for name, tensor in trained.items()}
+        buffers = {name: torch.empty_like(networks.buffers[name]) for name in networks.changing}
+        kind = self.code.networks
+
+        def make() -> Compiled:
+            def learn(trained: Tensors, rest: Tensors, data: Inputs, replicas: Tensor) -> LearningPass:
+                return kind.learn_with(trained, rest, *data, replicas, WITHOUT_DRAWS)
+
+            return learn
+
+        def run(function: Compiled, rows: slice) -> tuple[Tensor, Tensor]:
+            data = _rows_of((inputs, targets), rows)
+            learned = function(_rows(trained, rows), _rows(rest, rows), data, networks.replicas[rows])
+            for whole, part in ((gradients, learned.gradients), (buffers, learned.buffers)):
+                for name, tensor in whole.items():
+                    tensor[rows] = part[name]
+            return learned.loss, learned.metric
+
+        loss, metric = self._scores(("learn", _shapes((inputs, targets))), make, run)
+        return LearningPass(loss, metric, gradients, buffers)
+
+    def measure(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss (replicas,) and metric (replicas,), as `StackedModule.measure`."""
+        networks, kind = self.networks, self.code.networks
+        trained, rest = networks.tensors(slice(None))
+
+        def make() -> Compiled:
+            def measure(tensors: Tensors, data: Inputs, replicas: Tensor) -> tuple[Tensor, Tensor]:
+                return kind.measure_with(tensors, *data, replicas, WITHOUT_DRAWS)
+
+            return measure
+
+        def run(function: Compiled, rows: slice) -> tuple[Tensor, Tensor]:
+            data = _rows_of((inputs, targets), rows)
+            scores: tuple[Tensor, Tensor] = function(_rows({**trained, **rest}, rows), data, networks.replicas[rows])
+            return scores
+
+        return self._scores(("measure", _shapes((inputs, targets))), make, run)
+
+    def _scores(
+        self, key: Hashable, make: Callable[[], Compiled], run: Callable[[Compiled, slice], tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        losses, metrics = zip(*self.in_slices(key, make, run), strict=True)
+        return torch.cat(losses), torch.cat(metrics)
+
+    def in_slices(
+        self, key: Hashable, make: Callable[[], Compiled], run: Callable[[Compiled, slice], Any]
+    ) -> list[Any]:
+        """Run a compiled function on every slice, a slice a thread.
+
+        Args:
+            key: of the function.
+            make: returns it, not compiled yet.
+            run: calls it on the rows of one slice.
+
+        Returns:
+            what `run` returned, in the order of the slices.
+        """
+        n = len(self.networks.replicas)
+        threads = worker_threads(torch.get_num_threads())
+
+        def call(function: Compiled, rows: slice) -> Any:
+            with torch.no_grad():
+                return run(function, rows)
+
+        runs = []
+        with self.networks.as_vmap_needs():
+            for at in range(0, n, self.width):
+                rows = slice(at, min(at + self.width, n))
+                function, is_new = self.code.function((key, rows.stop - rows.start), make)
+                runs.append(threads.submit(call, function, rows))
+                if is_new:  # one thread compiles, the others wait
+                    runs[-1].result()
+            return [each.result() for each in runs]
+
+
+def advance_compiled(
+    module: CompiledModule,
+    optimizer: RuleOptimizer,
+    clipping: Clipping,
+    bias_gradient_scale: Tensor | None,
+    criterion: StoppingCriterion | None,
+    flags: tuple[Tensor, Tensor],
+    inputs: Inputs,
+    targets: Tensor,
+    *,
+    first: int,
+    n_updates: int,
+) -> tuple[Tensor, Tensor]:
+    """Take updates on the same batch, pass and update compiled as one.
+
+    Args:
+        module: the networks; their parameters and buffers are moved in place.
+        optimizer: of all their parameters; its state is moved in place.
+        clipping: limits on each replica's gradient.
+        bias_gradient_scale: (replicas,) factor on the gradients of biases, or None for 1.
+        criterion: when a replica rests; None where that is measured apart.
+        flags: reached and diverged, (replicas,) bool each, set in place.
+        inputs, targets: (sets, batch, ...), sets = replicas or 1.
+        first: updates that were applied before.
+        n_updates: how many, >= 1.
+
+    Returns:
+        loss and metric before each update, (n_updates, replicas).
+    """
+    networks, kind = module.networks, module.code.networks
+    trained, rest = networks.tensors(slice(None))
+    curves = [optimizer.hyperparameters_at(update) for update in range(first, first + n_updates)]
+
+    def make() -> Compiled:
+        return _step(kind, optimizer, clipping, criterion)
+
+    def run(function: Compiled, rows: slice) -> tuple[Tensor, Tensor]:
+        tensors = _rows(trained, rows), _rows(rest, rows)
+        state = {name: [tensor[rows] for tensor in tensors] for name, tensors in optimizer.state.items()}
+        scale = None if bias_gradient_scale is None else bias_gradient_scale[rows]
+        reached, diverged = (flag[rows] for flag in flags)
+        data, replicas = _rows_of((inputs, targets), rows), networks.replicas[rows]
+        scores = []
+        for values in curves:
+            now = [None if value is None else value[rows].clone() for value in values]
+            scores.append(function(*tensors, state, reached, diverged, data, replicas, scale, now))
+        losses, metrics = zip(*scores, strict=True)
+        return torch.stack(losses), torch.stack(metrics)
+
+    zero = tuple(value is None for value in curves[0])
+    key = ("step", optimizer.rule, zero, clipping, bias_gradient_scale is None, criterion, _shapes((inputs, targets)))
+    losses, metrics = zip(*module.in_slices(key, make, run), strict=True)
+    return torch.cat(losses, dim=1), torch.cat(metrics, dim=1)
+
+
+def _step(
+    networks: StackedModule, optimizer: RuleOptimizer, clipping: Clipping, criterion: StoppingCriterion | None
+) -> Compiled:
+    def step(
+        trained: Tensors,
+        rest: Tensors,
+        state: dict[str, list[Tensor]],
+        reached: Tensor,
+        diverged: Tensor,
+        data: Inputs,
+        replicas: Tensor,
+        scale: Tensor | None,
+        values: Sequence[Tensor | None],
+    ) -> tuple[Tensor, Tensor]:
+        learned = networks.learn_with(trained, rest, *data, replicas, WITHOUT_DRAWS)
+        finite = learned.loss.isfinite() & all_finite(trained, len(replicas), replicas.device)
+        lost = diverged | (~finite & ~reached)
+        met = reached
+        if criterion is not None:
+            met = reached | (finite & (criterion.score(learned.loss, learned.metric) >= criterion.lowest_score))
+        gradients = {name: gradient.clone() for name, gradient in learned.gradients.items()}
+        shape_gradients(gradients, scale, clipping)
+        rests = met | lost
+        for held, moved in _moved(rest, learned.buffers):
+            held.copy_(torch.where(per_replica(rests, held), held, moved))
+        for name, gradient in gradients.items():
+            before = [trained[name], *state[name]]
+            after = [tensor.clone() for tensor in before]
+            optimizer.update(after[0], tuple(after[1:]), gradient, values)
+            for held, moved in zip(before, after, strict=True):
+                held.copy_(torch.where(per_replica(rests, held), held, moved))
+        reached.copy_(met)
+        diverged.copy_(lost)
+        return learned.loss, learned.metric
+
+    return step
+
+
+def shape_gradients(gradients: Tensors, bias_scale: Tensor | None, clipping: Clipping) -> None:
+    """Scale the gradients of biases by (replicas,) factors, then clip, in place."""
+    if bias_scale is not None:
+        for name, gradient in gradients.items():
+            if name.rpartition(".")[2] == "bias":
+                gradient.mul_(per_replica(bias_scale, gradient))
+    clipping.clip(gradients)
+
+
+def _moved(held: Tensors, changed: Tensors) -> Iterator[tuple[Tensor, Tensor]]:
+    return ((held[name], moved) for name, moved in changed.items())
+
+
+def _rows(tensors: Tensors, rows: slice) -> Tensors:
+    return {name: tensor[rows] for name, tensor in tensors.items()}
+
+
+def _rows_of(data: Inputs, rows: slice) -> Inputs:
+    return data if n_sets(data) == 1 else map_tensors(lambda tensor: tensor[rows], data)
+
+
+def _shapes(data: Inputs) -> Hashable:
+    """Return what a compiled function depends on of its data beside the number of replicas."""
+    is_shared = n_sets(data) == 1
+    return is_shared, tuple((tuple(tensor.shape[1:]), tensor.stride()[1:], tensor.dtype) for tensor in tensors_in(data))
