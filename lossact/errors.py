@@ -27,3 +27,15 @@ class TrainingError(LossactError):
 
 class StoreError(LossactError):
     """Stored trials cannot be read or written."""
+
+
+def describe_error(error: BaseException) -> dict[str, str]:
+    """Return an error as programs read it: its kind, its message, and the way out or "".
+
+    Messages of lossact end in the way out, after a semicolon; those of other errors are left whole.
+
+    >>> describe_error(InputError("git is not on PATH; install git"))
+    {'kind': 'InputError', 'message': 'git is not on PATH', 'way_out': 'install git'}
+    """
+    message, _, way_out = str(error).rpartition("; ") if isinstance(error, LossactError) else (str(error), "", "")
+    return {"kind": type(error).__name__, "message": message or way_out, "way_out": way_out if message else ""}

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from lossact import ImageFiles, Store
 from lossact.checks import check_count, check_number
+from lossact.claims.undecided import UndecidedClaim
 from lossact.cli import main
 from lossact.errors import DataError, InputError, StoreError
 from lossact.pytest_plugin.options import OPTIONS, _parse
@@ -187,7 +188,7 @@ def test_any_text_in_a_claim_is_shown_as_it_is(text: str, tmp_path: Path) -> Non
                  thresholds=(0.5, 0.6))  # fmt: skip
     first, second = one.verdict.conditions
     one = replace(one, verdict=replace(one.verdict, conditions=(replace(first, name=text), second)))
-    write_folder(tmp_path, [one], {}, RunInfo(flags=(text,), undecided=((text, text),)))
+    write_folder(tmp_path, [one], {}, RunInfo(flags=(text,), undecided=(UndecidedClaim.of(InputError(text), id=text),)))
     page = (tmp_path / "index.html").read_text()
     assert set(re.findall(r"<(\w+)", page)) <= TAGS
     assert json.loads((tmp_path / "verdicts.json").read_text())["claims"][0]["statement"] == text

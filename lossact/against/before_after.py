@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from lossact.against.interpreter import find_python
 from lossact.against.looking import Looks
 from lossact.against.matching import Pair, SideCondition, match
 from lossact.against.repository import Repository
@@ -74,7 +75,7 @@ def compare_with_revision(
         settings: what is asked.
         program: source of what each side runs, as cli.against_worker has it.
         store: folder that keeps trials, None for none.
-        python: the revision's interpreter.
+        python: the revision's interpreter; another one than this has to have lossact.
         links: files and folders of the working tree that the revision is to have too.
         device: where both sides compute.
         say: told how far it is.
@@ -85,6 +86,7 @@ def compare_with_revision(
         TrainingError: a side ended.
     """
     begin = time.monotonic()
+    python = find_python(python)
     commit = repository.commit(revision)
     with ExitStack() as stack:
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lossact-against-trials-")))

@@ -84,7 +84,7 @@ class Looks:
 
     def _sizes(self, pair: Pair) -> list[int]:
         limit = -(-self._settings.max_replicas // pair.block) * pair.block
-        return look_sizes(pair.block, limit, at_least=FEWEST_REPLICAS)
+        return look_sizes(pair.block, limit, at_least=FEWEST_REPLICAS, launch=pair.launch)
 
     def _train(self, wanted: Mapping[int, int], *, with_curves: bool) -> dict[int, Both]:
         """Return the first replicas' trials of both sides, trained where they are not stored."""

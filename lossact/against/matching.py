@@ -39,7 +39,7 @@ class SideCondition:
         claims: ids of the claims that are about it.
         key: of the store.
         content: what the key digests.
-        block, budget, has_target, equal_steps, seed_advice: as the condition has them.
+        block, launch, budget, has_target, equal_steps, seed_advice: as the condition has them.
         values: name to what is known of each measured value.
     """
 
@@ -49,6 +49,7 @@ class SideCondition:
     key: str
     content: Mapping[str, Any]
     block: int
+    launch: int
     budget: int
     has_target: bool
     equal_steps: bool
@@ -79,6 +80,11 @@ class Pair:
     def block(self) -> int:
         """Replicas of a first look: whole blocks of both sides."""
         return max(self.before.block, self.after.block)
+
+    @property
+    def launch(self) -> int:
+        """Replicas that train together about as fast as a block alone, on the side that takes more."""
+        return max(self.before.launch, self.after.launch)
 
     @property
     def budget(self) -> int:

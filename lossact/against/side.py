@@ -53,7 +53,7 @@ class Side:
                     start_new_session=True,  # Ctrl-C ends it through this process alone
                 )
             except OSError as error:
-                raise InputError(f"{python} does not start ({error.strerror or error}); give a Python") from None
+                raise InputError(f"{python} does not start ({error.strerror or error}); give another Python") from None
 
     def send(self, request: dict[str, Any]) -> None:
         """Ask for something; `receive` waits for the answer."""

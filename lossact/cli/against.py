@@ -77,7 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Compare, print the table, write what was asked for, and return the exit status."""
     from lossact.against import exit_code
-    from lossact.report.against_json import against_json, error_json
+    from lossact.report.against_json import against_json
+    from lossact.report.json_file import error_json
 
     try:
         result = _compare(parsed)

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import sysconfig
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +54,26 @@ def replace_working_tree(root: Path, working_tree: Path) -> None:
     """Put the side's files in place of the working tree's on the import path, the environment's packages left alone."""
     places = Places(root, working_tree)
     sys.path[:] = [places.replaced(entry) for entry in sys.path]
-    for finder in sys.meta_path:  # setuptools maps editable packages in its own way
+    for finder in sys.meta_path:  # that editable packages are found by
         module = sys.modules.get(getattr(finder, "__module__", ""))
-        for held in ("MAPPING", "NAMESPACES"):
-            mapping = getattr(module, held, None)
+        of_setuptools = [getattr(module, name, None) for name in ("MAPPING", "NAMESPACES")]
+        of_editables = getattr(finder, "_redirections", None)
+        for mapping in (*of_setuptools, of_editables):
             if isinstance(mapping, dict):
                 for name, paths in mapping.items():
                     one = isinstance(paths, str)
                     mapping[name] = places.replaced(paths) if one else list(map(places.replaced, paths))
     sys.path_importer_cache.clear()
+
+
+def check_path(root: Path, working_tree: Path) -> None:
+    """Raise SideError where the import path leads to links that setuptools made, each to a file of the working tree."""
+    for entry in map(Path, sys.path) if root != working_tree else ():
+        if entry.name.startswith("__editable__.") and entry.is_relative_to(root):
+            raise SideError(
+                f"the project is installed as {entry.name}, a folder of links to the working tree's files (pip "
+                "install -e with editable_mode=strict); install it by pip install -e . alone"
+            )
 
 
 def check_modules(root: Path, working_tree: Path) -> None:
@@ -100,8 +112,6 @@ class Worker:
     def collect(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the conditions of the selected claims, each once, with all that its key holds."""
         try:
-            import torch
-
             import lossact
             from lossact.conditions import RecordedRuns
             from lossact.errors import StoreError
@@ -109,12 +119,16 @@ class Worker:
             from lossact.pytest_plugin.collect import collect_hypotheses
             from lossact.storage import Store
             from lossact.storage.key import key_content
+
+            torch = import_module("torch")  # last: where lossact is missing too, that is what to install
         except ModuleNotFoundError as error:
-            if error.name in {"torch", "lossact"}:
-                raise SideError(f"{sys.executable} has no {error.name}; install it there") from None
+            name, _, inner = str(error.name).partition(".")
+            if name != "lossact" or not inner:
+                raise SideError(f"{sys.executable} has no {name}; install lossact there") from None
             raise SideError(OLD.format(error)) from None
         except ImportError as error:
             raise SideError(OLD.format(error)) from None
+        check_path(self.root, self.working_tree)
         missing = [word for word in request["selection"] if not Path(word.partition("::")[0]).exists()]
         if missing and not missing[0].startswith("-"):
             raise SideError(f"there is no {missing[0]}; name claims that both sides have")
@@ -168,6 +182,7 @@ def describe(condition: Any) -> dict[str, Any]:
     return {
         "name": condition.name,
         "block": condition.block,
+        "launch": getattr(condition, "launch", condition.block),  # an older lossact does not say
         "budget": condition.budget,
         "has_target": condition.has_target,
         "equal_steps": condition.equal_steps,

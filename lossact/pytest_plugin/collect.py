@@ -7,6 +7,7 @@ import pytest
 
 from lossact.claims.hypotheses import Hypothesis
 from lossact.errors import ClaimError, LossactError
+from lossact.pytest_plugin.ending import reason_of
 from lossact.pytest_plugin.names import PLUGIN_NAME
 
 
@@ -78,4 +79,4 @@ class _Collector:
 
     def _keep(self, report: Any) -> None:
         if report.failed:
-            self.errors.append(f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}")
+            self.errors.append(reason_of(report))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lossact.errors import InputError
+from lossact.errors import ClaimError, InputError
 from lossact.pytest_plugin import hookspecs
+from lossact.pytest_plugin.ending import reason_of, write_error
 from lossact.pytest_plugin.names import PLUGIN_NAME
 from lossact.pytest_plugin.options import STANDARD_OUTPUT, Options, add_options, read_options
 from lossact.threads import keep_threads_from_spinning
@@ -52,6 +53,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int | None, int | None]:
+    """Write what ended the run before a claim could be decided as --claims-json has it."""
+    try:
+        status = yield
+    except pytest.UsageError as error:
+        write_error(error.__cause__ or error, config)
+        raise
+    hooks: ClaimHooks | None = config.pluginmanager.get_plugin(PLUGIN_NAME)
+    has_written = hooks is not None and hooks.has_results and status != pytest.ExitCode.INTERNAL_ERROR
+    if hooks is not None and hooks.ended_by is not None and not has_written:
+        write_error(hooks.ended_by, config)
+    elif status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        write_error(ClaimError("no claim was selected; give a file of claims, or one as FILE::NAME"), config)
+    return status
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, bool | None, bool | None]:
     """Fail a test that returns a hypothesis without the claim marker; it would pass without being decided."""
     with warnings.catch_warnings():
@@ -85,6 +103,7 @@ class ClaimHooks:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.seen_claims = False
+        self.ended_by: BaseException | None = None
 
     @cached_property
     def session(self) -> "ClaimSession":
@@ -93,11 +112,16 @@ class ClaimHooks:
         try:
             check_requirements()
         except InputError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(str(error)) from error
         from lossact.pytest_plugin.session import ClaimSession
 
         self.seen_claims = True
         return ClaimSession(self.config, *self.config.stash[OPTIONS])
+
+    @property
+    def has_results(self) -> bool:
+        """Whether a claim was decided, or an error ended one."""
+        return self.seen_claims and bool(self.session.results or self.session.undecided)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -145,8 +169,9 @@ class ClaimHooks:
         claim: dict[str, Any] | None = getattr(report, "lossact", None)
         if claim is not None and report.when == "call":
             self.session.collect(claim)
-        elif report.failed and "claim" in report.keywords:
-            self.session.record_error(report.nodeid, str(report.longrepr).strip().rpartition("\n")[2])
+        failed: dict[str, Any] | None = getattr(report, "lossact_error", None)
+        if failed is not None:
+            self.session.record_error(failed)
 
     def pytest_report_teststatus(
         self, report: pytest.TestReport
@@ -156,6 +181,13 @@ class ClaimHooks:
             return None
         word = str(claim["verdict"]["verdict"]).upper()
         return report.outcome, word[0], (word, {"green" if report.passed else "red": True})
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed and self.ended_by is None:
+            self.ended_by = ClaimError(reason_of(report))
+
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        self.ended_by = excinfo.value
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         if self.seen_claims and excinfo.type is KeyboardInterrupt:  # not a subclass, as after collection errors

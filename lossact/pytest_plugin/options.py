@@ -54,29 +54,32 @@ class Options:
         return tuple(flags)
 
 
-def _integer(at_least: int, at_most: int | None = None) -> Callable[[str], int]:
+def _integer(at_least: int, at_most: int | None = None, *, hint: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = at_least - 1
         if value < at_least:
-            raise InputError(f"must be an integer >= {at_least}")
+            raise InputError(f"must be an integer >= {at_least}; try {hint}")
         if at_most is not None and value > at_most:
-            raise InputError(f"must be an integer <= {at_most:,}")
+            raise InputError(f"must be an integer <= {at_most:,}; try {hint}")
         return value
 
     return parse
 
 
-def _probability(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 0.5:
-        raise InputError("must lie between 0 and 1/2, both excluded")
-    return value
+def _probability(hint: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0.0
+        if not 0 < value < 0.5:
+            raise InputError(f"must lie between 0 and 1/2, both excluded; try {hint}")
+        return value
+
+    return parse
 
 
 def _seconds(text: str) -> float:
@@ -85,14 +88,14 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise InputError("must be a number of seconds > 0")
+        raise InputError("must be a number of seconds > 0; try 60")
     return value
 
 
 def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in choices:
-            raise InputError(f"must be one of {', '.join(choices)}")
+            raise InputError(f"must be one of {', '.join(choices)}; try {choices[0]}")
         return text
 
     return parse
@@ -106,14 +109,14 @@ def _executor(text: str) -> str:
 
 def _flag(text: str) -> bool:
     if text.lower() not in {"true", "false", "1", "0", "yes", "no", "on", "off"}:
-        raise InputError("must be true or false")
+        raise InputError("must be true or false; write one of them")
     return text.lower() in {"true", "1", "yes", "on"}
 
 
 def _directory(text: str) -> Path:
     path = Path(text).resolve()
     if not path.is_dir():
-        raise InputError("must be a folder that exists")
+        raise InputError("must be a folder that exists; make it, or give another")
     return path
 
 
@@ -125,19 +128,20 @@ def _store(text: str) -> Path | None:
     return path
 
 
-def _output(text: str) -> Path:
+def output_file(text: str) -> Path:
+    """Return the file that a run's JSON goes to, or STANDARD_OUTPUT."""
     if text == str(STANDARD_OUTPUT):
         return STANDARD_OUTPUT
     path = Path(text).resolve()
     if path.is_dir():
-        raise InputError("is a folder, but must be a file")
+        raise InputError("is a folder, but must be a file; name a file in it")
     _check_folder(path.parent)
     return path
 
 
 def _report(text: str) -> Path:
     if is_page(Path(text)):
-        return _output(text)
+        return output_file(text)
     path = Path(text).resolve()
     _check_folder(path)
     return path
@@ -147,7 +151,7 @@ def _check_folder(path: Path) -> None:
     """Check that a folder exists or could be created: no part of its path is a file."""
     for part in (path, *path.parents):
         if part.exists() and not part.is_dir():
-            raise InputError(f"{part} is a file, but must be a folder")
+            raise InputError(f"{part} is a file, but must be a folder; give another place")
 
 
 @dataclass(frozen=True)
@@ -167,16 +171,18 @@ class _Option:
 
 
 OPTIONS = (
-    _Option("max_replicas", "N", _integer(1, MOST_REPLICAS), "largest number of replicas (default: 2048)"),
+    _Option("max_replicas", "N", _integer(1, MOST_REPLICAS, hint=2048), "largest number of replicas (default: 2048)"),
     _Option(
         "min_replicas",
         "N",
-        _integer(1, MOST_REPLICAS),
+        _integer(1, MOST_REPLICAS, hint=1),
         "smallest number of replicas, for a sharper effect than the verdict needs (default: 1)",
     ),
-    _Option("alpha", "A", _probability, "one-sided error probability for a whole family of claims (default: 0.025)"),
-    _Option("delta", "D", _probability, "smallest margin over 1/2 that matters (default: 0.1)"),
-    _Option("seed", "S", _integer(0), "seed of the experiment (default: 0)"),
+    _Option(
+        "alpha", "A", _probability(0.025), "one-sided error probability for a whole family of claims (default: 0.025)"
+    ),
+    _Option("delta", "D", _probability(0.1), "smallest margin over 1/2 that matters (default: 0.1)"),
+    _Option("seed", "S", _integer(0, hint=0), "seed of the experiment (default: 0)"),
     _Option(
         "data", "DIR", _directory, "folder of .npy data sets for claims that read it through the claims_data fixture"
     ),
@@ -185,7 +191,7 @@ OPTIONS = (
     _Option(
         "json",
         "PATH",
-        _output,
+        output_file,
         "write the verdicts as JSON to this file; - for standard output, with nothing else on it",
     ),
     _Option("html", "PATH", _report, "write a report: one page where PATH ends in .html, else a folder"),
@@ -235,6 +241,7 @@ def _parse(name: str, text: str, option: _Option) -> Any:
     try:
         return option.parse(text)
     except InputError as error:
-        raise pytest.UsageError(f"{name}={text}: {error}") from None
+        bad = InputError(f"{name}={text}: {error}")
     except (OSError, ValueError, RuntimeError) as error:  # too long, invalid characters, circular links
-        raise pytest.UsageError(f"{name}={text}: cannot be a path ({error})") from None
+        bad = InputError(f"{name}={text}: cannot be a path ({error}); give another")
+    raise pytest.UsageError(str(bad)) from bad

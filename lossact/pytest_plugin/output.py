@@ -25,7 +25,7 @@ Conditions = Callable[[], Mapping[str, StoredCondition]]  # reads the store, whe
 
 
 def write_out(
-    results: Sequence[ClaimResult], conditions: Conditions, options: Options, store: Store, run: RunInfo
+    results: Sequence[ClaimResult], conditions: Conditions, options: Options, store: Callable[[], Store], run: RunInfo
 ) -> list[str]:
     """Write the files that the options ask for.
 
@@ -38,14 +38,14 @@ def write_out(
         sys.stdout.flush()
     elif options.json is not None:
         notes.append(_written("verdicts as JSON", options.json, partial(write_json, results=results, run=run)))
-    if options.html is not None:
+    if options.html is not None and results:
         notes.append(
             _written("report", options.html, partial(_write_report, results=results, conditions=conditions, run=run))
         )
-    if options.wandb != "disabled":
+    if options.wandb != "disabled" and results:
         from lossact.report.wandb_runs import log_claims
 
-        notes.append(log_claims(results, conditions, store, options.wandb, seed=run.seed, delta=run.delta))
+        notes.append(log_claims(results, conditions, store(), options.wandb, seed=run.seed, delta=run.delta))
     return notes
 
 

@@ -6,6 +6,7 @@ import gc
 import math
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.plan import plan
 from lossact.claims.result import ClaimResult, as_dict, settle_families
 from lossact.claims.theorem import Theorem
+from lossact.claims.undecided import UndecidedClaim
 from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError, LossactError, StoreError
 from lossact.executors import Executor
@@ -34,6 +36,7 @@ from lossact.storage import Store
 VERDICTS = ("supported", "refuted", "inconclusive")
 RESULT: pytest.StashKey[ClaimResult] = pytest.StashKey()
 PLAN: pytest.StashKey[str] = pytest.StashKey()
+ERROR: pytest.StashKey[LossactError] = pytest.StashKey()
 
 
 class ClaimSession:
@@ -52,7 +55,7 @@ class ClaimSession:
         self.misdeclared: str | None = None
         self.lost: set[str] = set()
         self.results: dict[str, ClaimResult] = {}
-        self.undecided: dict[str, str] = {}
+        self.undecided: dict[str, UndecidedClaim] = {}
         self.plans: list[str] = []
         self.notes: list[str] = []
         self.interrupted = False
@@ -72,7 +75,7 @@ class ClaimSession:
         except ClaimError as error:
             # A worker that stopped here would look like a crash, so its claims report the error instead.
             if not self.is_worker:
-                raise pytest.UsageError(str(error)) from None
+                raise pytest.UsageError(str(error)) from error
             self.misdeclared = str(error)
 
     def _count(self, collected: Counter[Path]) -> None:
@@ -149,10 +152,10 @@ class ClaimSession:
                 max_seconds=self.options.max_seconds,
                 experiment=self.experiment,
             )
-        except StoreError as error:
-            item.session.shouldfail = f"no claim can be decided: {error}"
-            raise pytest.fail.Exception(str(error), pytrace=False) from None
         except LossactError as error:
+            item.stash[ERROR] = error
+            if isinstance(error, StoreError):
+                item.session.shouldfail = f"no claim can be decided: {error}"
             raise pytest.fail.Exception(str(error), pytrace=False) from None
         result = ClaimResult.of(
             verdict,
@@ -207,13 +210,25 @@ class ClaimSession:
         return f"{rule}\n{verdict}\n{_evidence(verdict)}".rstrip()
 
     def annotate(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-        """Attach the verdict to the report, which xdist sends on, and show lossact's errors without a traceback."""
+        """Attach the verdict or the error to the report, which xdist sends on; lossact's errors have no traceback."""
         if call.excinfo is not None and isinstance(call.excinfo.value, LossactError):
             report.longrepr = str(call.excinfo.value)
         if report.when == "call" and RESULT in item.stash:
             report.lossact = as_dict(item.stash[RESULT])  # type: ignore[attr-defined]
         if report.when == "call" and PLAN in item.stash:
             report.lossact_plan = item.stash[PLAN]  # type: ignore[attr-defined]
+        if report.failed and call.excinfo is not None and not hasattr(report, "lossact"):
+            error = item.stash.get(ERROR, None) or call.excinfo.value
+            report.lossact_error = self._undecided(item, error).to_dict()  # type: ignore[attr-defined]
+
+    def _undecided(self, item: pytest.Item, error: BaseException) -> UndecidedClaim:
+        """Return a claim that ended in an error, with what is known of it."""
+        family = self.families.get(item.path.parent)
+        known: dict[str, Any] = {} if family is None else {"family": family.name, "family_size": family.size}
+        with suppress(ClaimError):
+            marker = _Marker.of(item)
+            known |= {"statement": marker.statement, "source": marker.source, "recorded": marker.recorded}
+        return UndecidedClaim.of(error, id=item.nodeid, **known)
 
     # The end of the run
 
@@ -232,14 +247,15 @@ class ClaimSession:
             result = ClaimResult.from_dict(content)
             self.results[result.id] = result
 
-    def record_error(self, claim: str, reason: str) -> None:
-        """Record a claim that ended in an error."""
+    def record_error(self, content: dict[str, Any]) -> None:
+        """Keep a claim that ended in an error, from a test report."""
         if not self.is_worker:
-            self.undecided[claim] = reason
+            claim = UndecidedClaim(**content)
+            self.undecided[claim.id] = claim
 
     def finish(self) -> None:
         """Apply Holm's procedure to each family, and write the files if there is no terminal."""
-        if self.is_worker or not self.results or self.interrupted:
+        if self.is_worker or self.interrupted or not (self.results or self.undecided):
             return
         results = settle_families(list(self.results.values()), self.options.alpha)
         self.results = {result.id: result for result in results}
@@ -253,7 +269,7 @@ class ClaimSession:
         show_tables(results, self.options, reporter)
         if results:
             show_curves(lambda: self.conditions, reporter)
-        if results and not self.interrupted:
+        if (results or self.undecided) and not self.interrupted:
             self._write_out()  # last, as it may take some seconds
         for note in self.notes:
             reporter.write_line(note)
@@ -274,11 +290,11 @@ class ClaimSession:
             max_replicas=options.max_replicas,
             data=None if options.data is None else str(options.data),
             flags=options.flags(self.recorded),
-            undecided=tuple(self.undecided.items()),
+            undecided=tuple(self.undecided.values()),
         )
         with collect_warnings(self.notes):
             results = list(self.results.values())
-            self.notes += write_out(results, lambda: self.conditions, options, self.store, run)
+            self.notes += write_out(results, lambda: self.conditions, options, lambda: self.store, run)
 
     def close(self) -> None:
         """Release the store and the executor."""

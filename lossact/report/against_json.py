@@ -6,7 +6,6 @@ from typing import Any
 
 from lossact.against import BeforeAfter, ConditionResult, MeasureResult
 from lossact.claims.verdict_summary import Estimate
-from lossact.errors import LossactError
 
 VERSION = 1  # of the form; fields are added without raising it
 
@@ -42,13 +41,6 @@ def against_json(result: BeforeAfter, status: int) -> str:
         "seconds": result.seconds,
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-
-def error_json(error: LossactError) -> str:
-    """Return an error as a program reads it: its kind, its message and the way out."""
-    message, _, way_out = str(error).rpartition("; ")
-    described = {"kind": type(error).__name__, "message": message or way_out, "way_out": way_out if message else ""}
-    return json.dumps({"error": described}, indent=1) + "\n"
 
 
 def _condition(condition: ConditionResult) -> dict[str, Any]:

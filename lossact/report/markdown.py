@@ -36,7 +36,7 @@ def write_markdown(path: Path, results: Sequence[ClaimResult], run: RunInfo) -> 
             "",
             *(line for member in members for line in _details(member, run)),
         ]
-    lines += [f"- not decided: {plain(name)} ({plain(why)})" for name, why in run.undecided]
+    lines += [f"- not decided: {plain(claim.id)} ({plain(claim.reason)})" for claim in run.undecided]
     lines += ["", ", ".join(f"{name} {version}" for name, version in run.versions.items()), ""]
     write_whole(path, "\n".join(lines))
 

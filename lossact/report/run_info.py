@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass
 
 from lossact.claims.result import ClaimResult
+from lossact.claims.undecided import UndecidedClaim
 from lossact.storage.machine import installed_version
 
 
@@ -14,7 +15,7 @@ class RunInfo:
     Attributes:
         seed, alpha, delta, device, max_replicas, data: as the options of the run.
         flags: options that give a run of the same setting, for a command line.
-        undecided: claims that ended in an error, and with which.
+        undecided: claims that ended in an error.
     """
 
     seed: int = 0
@@ -24,7 +25,7 @@ class RunInfo:
     max_replicas: int = 2048
     data: str | None = None
     flags: tuple[str, ...] = ()
-    undecided: tuple[tuple[str, str], ...] = ()
+    undecided: tuple[UndecidedClaim, ...] = ()
 
     @property
     def versions(self) -> dict[str, str]:

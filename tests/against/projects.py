@@ -48,12 +48,12 @@ def test_loss():
 class Project:
     """A git repository with claims about a network of its own."""
 
-    def __init__(self, folder: Path, *, source: str = "") -> None:
+    def __init__(self, folder: Path, *, source: str = "", module: str = "nets") -> None:
         self.folder, self.code = folder, folder / source / "nets.py"
         (folder / "claims").mkdir(parents=True)
         self.code.parent.mkdir(parents=True, exist_ok=True)
         self.code.write_text(NETS)
-        (folder / "claims" / "test_loss.py").write_text(CLAIMS.format(module="nets"))
+        (folder / "claims" / "test_loss.py").write_text(CLAIMS.format(module=module))
         (folder / ".gitignore").write_text(".lossact/\nignored/\n")
         self.git("init", "--quiet", "--initial-branch=main")
         self.commit()

@@ -15,8 +15,8 @@ NORM = ValueInfo(direction=None, is_share=False, at_end=True)
 
 def side_condition(name: str = "mlp", *, index: int = 0, key: str = "a", **fields: Any) -> SideCondition:
     defaults: dict[str, Any] = {
-        "claims": ("claims/test_a.py::test_one",), "content": {}, "block": 16, "budget": 60, "has_target": True,
-        "equal_steps": False, "seed_advice": "use the seed", "values": {},
+        "claims": ("claims/test_a.py::test_one",), "content": {}, "block": 16, "launch": 16, "budget": 60,
+        "has_target": True, "equal_steps": False, "seed_advice": "use the seed", "values": {},
     }  # fmt: skip
     return SideCondition(index=index, name=name, key=key, **defaults | fields)
 

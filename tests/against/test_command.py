@@ -159,7 +159,7 @@ def test_ctrl_c_leaves_nothing_behind(project: Project, start: Start, tmp_path: 
         (["HEAD", "--within", "accuracy=-1"], "within accuracy=-1.0 must be > 0"),
         (["HEAD", "--higher", "a", "--lower", "a"], "is given to --higher and to --lower"),
         (["HEAD", "--link", "nowhere"], "does not exist"),
-        (["HEAD", "--python", "/no/python"], "does not start"),
+        (["HEAD", "--python", "/no/python"], "does not exist"),
     ],
 )
 def test_what_cannot_be_compared_is_said_in_a_sentence(

@@ -14,10 +14,11 @@ from lossact.against.deciding import MeasureDecider
 from lossact.cli import main
 from lossact.errors import InputError
 from lossact.report.against_html import against_html
-from lossact.report.against_json import against_json, error_json
+from lossact.report.against_json import against_json
 from lossact.report.against_junit import against_junit
 from lossact.report.against_markdown import against_markdown
 from lossact.report.against_text import against_text
+from lossact.report.json_file import error_json
 from tests.against.sides import ACCURACY, NORM, pair, trials
 
 RANDOM = np.random.default_rng(0)

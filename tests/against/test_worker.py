@@ -4,6 +4,7 @@ import sysconfig
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -44,6 +45,18 @@ def test_packages_that_setuptools_maps_are_replaced(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(sys, "path", list(sys.path))
     replace_working_tree(tmp_path / "side", tmp_path / "tree")
     assert vars(finder)["MAPPING"] == {"own": str(tmp_path / "side" / "own")}
+
+
+def test_packages_that_editables_redirects_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class RedirectingFinder:
+        _redirections: ClassVar = {"own": str(tmp_path / "tree" / "own" / "__init__.py"), "other": "/other/__init__.py"}
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, RedirectingFinder])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    replace_working_tree(tmp_path / "side", tmp_path / "tree")
+    assert RedirectingFinder._redirections == {
+        "own": str(tmp_path / "side" / "own" / "__init__.py"), "other": "/other/__init__.py",
+    }  # fmt: skip
 
 
 def test_a_module_of_the_working_tree_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def test_json_holds_the_stated_fields(claims: Claims) -> None:
     claims.write(CLAIMS + '\n@pytest.mark.claim("o")\ndef test_order():\n    return ordering(EASY, HARD)\n', size=3)
     claims.run("--claims-seed=3")
     document = json.loads(claims.json.read_text())
-    assert document.keys() == {"lossact", "torch", "device", "seed", "alpha", "delta", "claims"}
+    assert document.keys() == {"version", "lossact", "torch", "device", "seed", "alpha", "delta", "claims"}
     assert (document["seed"], document["alpha"], document["delta"], document["device"]) == (3, 0.025, 0.1, "cpu")
     claim = claims.verdicts()["test_order"]
     assert claim.keys() >= {

@@ -1,0 +1,39 @@
+"""What --claims-json shows of a run that ended before any claim could be decided."""
+
+import sys
+
+import pytest
+
+from lossact.errors import InputError
+from lossact.pytest_plugin.options import STANDARD_OUTPUT, output_file
+
+
+def reason_of(report: pytest.CollectReport | pytest.TestReport) -> str:
+    """Return why something failed on one line: where it is, and the last line of its traceback."""
+    last = str(report.longrepr).strip().rpartition("\n")[2]
+    return f"{report.nodeid}: {last.removeprefix('E ').strip()}"
+
+
+def write_error(error: BaseException, config: pytest.Config) -> None:
+    """Write an error where the command line asks for JSON.
+
+    A file that the ini file names is left alone: a run of something else may have ended, and the verdicts there hold.
+    """
+    text: str | None = config.getoption("--claims-json")
+    if text is None or hasattr(config, "workerinput"):
+        return
+    from lossact.report.files import write_whole
+    from lossact.report.json_file import error_json
+
+    try:
+        path = output_file(text)
+    except (InputError, OSError, ValueError, RuntimeError):  # it is this option that ended the run, or will the next
+        return
+    try:
+        if path == STANDARD_OUTPUT:
+            sys.stdout.write(error_json(error))
+            sys.stdout.flush()
+        else:
+            write_whole(path, error_json(error))
+    except OSError as reason:
+        print(f"verdicts as JSON: not written to {text} ({reason})", file=sys.stderr)

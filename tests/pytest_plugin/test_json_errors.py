@@ -1,0 +1,179 @@
+"""What --claims-json says of errors: of one that ends the run, and of a claim's own."""
+
+import json
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.pytest_plugin.conftest import CLAIMS, Claims
+
+SCHEMA = json.loads((files("lossact.report") / "schema.json").read_text())
+
+BROKEN = """
+@pytest.mark.claim("the learning rate is none", source="a paper", recorded="supported")
+def test_rate():
+    return faster(EASY, than=Condition(name="x", network=MLPConfig(activation="relu"), loss="l2", data=RandomImages(),
+                                       optimizer=SGD(learning_rate=-0.1), budget=1, target=Accuracy().at_least(0.9)))
+
+@pytest.fixture
+def missing(tmp_path):
+    return ImageFiles.in_directory(tmp_path, "random")
+
+@pytest.mark.claim("its data are missing")
+def test_fixture(missing):
+    return faster(EASY, than=HARD)
+
+@pytest.mark.claim("it is broken")
+def test_crash():
+    raise ZeroDivisionError("division; by zero")
+
+@pytest.mark.claim("it claims nothing")
+def test_nothing():
+    return None
+
+@pytest.mark.claim()
+def test_unmarked():
+    return faster(EASY, than=HARD)
+"""
+
+
+def fitting(document: Any, definition: str) -> Any:
+    for schema in (SCHEMA, {"$ref": f"#/$defs/{definition}", "$defs": SCHEMA["$defs"]}):
+        jsonschema.Draft202012Validator(schema).validate(document)
+    return document
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]])
+def test_a_claim_that_an_error_ended_has_it_beside_claims_with_verdicts(claims: Claims, workers: list[str]) -> None:
+    claims.write(CLAIMS + BROKEN, size=7)
+    claims.run("--claims-max-replicas", "64", *workers).assert_outcomes(passed=1, failed=5, errors=1)
+    document = fitting(json.loads(claims.json.read_text()), "verdicts")
+    assert document["version"] == 1
+    found = claims.verdicts()
+    decided = {name: found[name]["verdict"] for name in ("test_true", "test_false")}
+    assert decided == {"test_true": "supported", "test_false": "refuted"}
+    assert found["test_true"]["error"] is found["test_false"]["error"] is None
+    assert found["test_rate"] == {
+        "id": "claims/test_claims.py::test_rate", "statement": "the learning rate is none", "source": "a paper",
+        "family": "claims", "family_size": 7, "recorded": "supported", "verdict": None,
+        "reason": "learning_rate=-0.1 must be > 0",
+        "error": {"kind": "InputError", "message": "learning_rate=-0.1 must be > 0", "way_out": "try 0.1"},
+    }  # fmt: skip
+    errors = {name: found[name]["error"] for name in ("test_fixture", "test_crash", "test_nothing", "test_unmarked")}
+    assert {name: error["kind"] for name, error in errors.items()} == {
+        "test_fixture": "DataError", "test_crash": "ZeroDivisionError", "test_nothing": "ClaimError",
+        "test_unmarked": "ClaimError",
+    }  # fmt: skip
+    assert errors["test_fixture"]["way_out"] == "give the folder that holds it"
+    assert errors["test_crash"] == {"kind": "ZeroDivisionError", "message": "division; by zero", "way_out": ""}
+    assert found["test_unmarked"]["statement"] == ""
+
+
+def test_a_claim_whose_fixture_fails_after_its_verdict_has_both(claims: Claims) -> None:
+    claims.write("""
+@pytest.fixture
+def folder():
+    yield
+    raise OSError("cannot be removed")
+
+@pytest.mark.claim("an easy target is met first")
+def test_true(folder):
+    return faster(EASY, than=HARD)
+""")
+    claims.run("--claims-max-replicas", "64")
+    fitting(json.loads(claims.json.read_text()), "verdicts")
+    (claim,) = json.loads(claims.json.read_text())["claims"]
+    assert claim["verdict"] == "supported"
+    assert claim["error"] == {"kind": "OSError", "message": "cannot be removed", "way_out": ""}
+
+
+def test_a_store_that_cannot_be_used_is_the_error_of_the_first_claim_and_ends_the_run(claims: Claims) -> None:
+    claims.write()
+    (claims.pytester.path / ".lossact").mkdir()
+    (claims.pytester.path / ".lossact" / "trials.sqlite").mkdir()
+    claims.run()
+    (claim,) = fitting(json.loads(claims.json.read_text()), "verdicts")["claims"]
+    assert (claim["verdict"], claim["error"]["kind"]) == (None, "StoreError")
+
+
+ENDS = {
+    "option": (
+        ["--claims-alpha=0.7"],
+        4,
+        {"kind": "InputError", "message": "--claims-alpha=0.7: must lie between 0 and 1/2, both excluded",
+         "way_out": "try 0.025"},
+    ),
+    "number": (
+        ["--claims-max-replicas=0"],
+        4,
+        {"kind": "InputError", "message": "--claims-max-replicas=0: must be an integer >= 1", "way_out": "try 2048"},
+    ),
+    "choice": (
+        ["--claims-executor=slurm"],
+        4,
+        {"kind": "InputError", "message": "--claims-executor=slurm: must be one of local, ray", "way_out": "try local"},
+    ),
+    "place": (["nowhere"], 4, {"kind": "UsageError", "message": "file or directory not found: nowhere", "way_out": ""}),
+    "selection": (
+        ["-k", "nothing"],
+        5,
+        {"kind": "ClaimError", "message": "no claim was selected",
+         "way_out": "give a file of claims, or one as FILE::NAME"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_an_error_that_ends_the_run_is_alone_on_standard_output(claims: Claims, end: str) -> None:
+    arguments, status, error = ENDS[end]
+    claims.write()
+    run = claims.pytester.runpytest_subprocess("claims", "--claims-json", "-", *arguments, timeout=240)
+    assert run.ret == status
+    assert fitting(json.loads(run.stdout.str()), "error") == {"error": error}
+    assert "Traceback" not in run.stderr.str()
+
+
+def test_a_family_that_is_too_small_and_a_file_that_cannot_be_read(claims: Claims) -> None:
+    claims.write(size=1)
+    assert claims.run().ret == pytest.ExitCode.USAGE_ERROR
+    error = fitting(json.loads(claims.json.read_text()), "error")["error"]
+    assert error["kind"] == "ClaimError"
+    assert error["message"].endswith("family.toml: size=1, but 2 claims were collected")
+    assert error["way_out"] == "write size = 2 (each claim's level becomes alpha / 2)"
+    claims.write("import nothing_of_that_name\n", name="test_other.py", size=2)
+    assert claims.run().ret == pytest.ExitCode.INTERRUPTED
+    error = fitting(json.loads(claims.json.read_text()), "error")["error"]
+    assert error["kind"] == "ClaimError"
+    assert error["message"].startswith("claims/test_other.py: ModuleNotFoundError: ")
+    assert "nothing_of_that_name" in error["message"]
+    assert claims.run("-n", "2", "-k", "nothing").ret != 0
+    assert fitting(json.loads(claims.json.read_text()), "error")["error"] == error
+
+
+def test_a_projects_hook_that_fails_is_an_error_that_ends_the_run(claims: Claims) -> None:
+    folder = claims.write()
+    (folder / "conftest.py").write_text("def pytest_collection_finish():\n    raise RuntimeError('no machine')\n")
+    assert claims.run().ret == pytest.ExitCode.INTERNAL_ERROR
+    error = fitting(json.loads(claims.json.read_text()), "error")["error"]
+    assert error == {"kind": "RuntimeError", "message": "no machine", "way_out": ""}
+
+
+def test_verdicts_in_the_ini_files_place_outlast_a_run_that_a_mistake_ended(claims: Claims) -> None:
+    claims.write()
+    claims.pytester.makeini("[pytest]\nclaims_json = kept.json\n")
+    kept = claims.pytester.path / "kept.json"
+    kept.write_text("{}")
+    assert claims.pytester.runpytest_inprocess("nowhere").ret == pytest.ExitCode.USAGE_ERROR
+    assert kept.read_text() == "{}"
+
+
+def test_an_error_that_cannot_be_written_is_said_beside_why(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    claims.write()
+    monkeypatch.setattr("lossact.report.files.write_whole", fail)
+    run = claims.run("--claims-alpha=0.7")
+    run.stderr.fnmatch_lines(["verdicts as JSON: not written to *verdicts.json (disk full)", "ERROR: --claims-alpha=*"])
