@@ -1,6 +1,8 @@
 """Collect hypotheses from claim files through pytest, with its fixtures, parameters and selections."""
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,4 +80,16 @@ class _Collector:
 
     def _keep(self, report: Any) -> None:
         if report.failed:
-            self.errors.append(f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}")
+            last = str(report.longrepr).strip().splitlines()[-1]
+            self.errors.append(f"{report.nodeid}: {last}{_way_to_import(last)}")
+
+
+def _way_to_import(error: str) -> str:
+    """Return how to import a module that lies in the current folder and was not found, "" for any other error."""
+    found = re.search(r"ModuleNotFoundError: No module named '([^'.]+)'", error)
+    if found is None or not (Path(f"{found[1]}.py").is_file() or Path(found[1]).is_dir()):
+        return ""
+    return (
+        f"; {found[1]} lies in this folder, which is not on the import path: set PYTHONPATH=. or, in pyproject.toml "
+        'under [tool.pytest.ini_options], pythonpath = ["."]'
+    )

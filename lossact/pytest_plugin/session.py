@@ -201,7 +201,7 @@ class ClaimSession:
             rule = f"recorded {result.recorded.upper()}, measured {verdict.name.upper()}"
         else:
             expected = "supported"
-            rule = f"no verdict is recorded, measured {verdict.name.upper()}"
+            rule = f"no verdict is recorded, measured {verdict.name.upper()}; expect it by recorded={verdict.name!r}"
         if verdict.name == expected:
             return None
         return f"{rule}\n{verdict}\n{_evidence(verdict)}".rstrip()

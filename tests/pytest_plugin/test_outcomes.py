@@ -15,7 +15,10 @@ def test_unrecorded_claims_pass_where_supported_and_fail_elsewhere(claims: Claim
     run.assert_outcomes(passed=1, failed=1)
     run.stdout.fnmatch_lines(["*::test_true SUPPORTED*", "*::test_false REFUTED*"])
     run.stdout.fnmatch_lines(
-        ["no verdict is recorded, measured REFUTED", "REFUTED (reversed): hard reaches*before easy"]
+        [
+            "no verdict is recorded, measured REFUTED; expect it by recorded='refuted'",
+            "REFUTED (reversed): hard reaches*before easy",
+        ]
     )
     run.stdout.fnmatch_lines(
         [
