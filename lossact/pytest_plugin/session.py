@@ -201,7 +201,9 @@ class ClaimSession:
             rule = f"recorded {result.recorded.upper()}, measured {verdict.name.upper()}"
         else:
             expected = "supported"
-            rule = f"no verdict is recorded, measured {verdict.name.upper()}; expect it by recorded={verdict.name!r}"
+            rule = f"no verdict is recorded, measured {verdict.name.upper()}"
+            if verdict.name == "refuted" and result.decides:
+                rule += "; recorded='refuted' in its marker expects that"
         if verdict.name == expected:
             return None
         return f"{rule}\n{verdict}\n{_evidence(verdict)}".rstrip()

@@ -16,7 +16,7 @@ def test_unrecorded_claims_pass_where_supported_and_fail_elsewhere(claims: Claim
     run.stdout.fnmatch_lines(["*::test_true SUPPORTED*", "*::test_false REFUTED*"])
     run.stdout.fnmatch_lines(
         [
-            "no verdict is recorded, measured REFUTED; expect it by recorded='refuted'",
+            "no verdict is recorded, measured REFUTED; recorded='refuted' in its marker expects that",
             "REFUTED (reversed): hard reaches*before easy",
         ]
     )
