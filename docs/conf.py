@@ -11,6 +11,8 @@ source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"lossact {release}"
+html_static_path = ["_static"]
+html_css_files = ["lossact.css"]
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3

@@ -249,6 +249,35 @@ def test_the_page_shows_what_the_command_prints(
     assert capsys.readouterr().out == shown
 
 
+def test_the_page_shows_curves_and_what_python_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(tmp_path)
+    page = DOCS.read_text().partition("## Curves")[2]
+    make, decide = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    exec(make, {})
+    command, shown = re.findall(r"```sh\nlossact (.*?)\n```\n\n```text\n(.*?)```", page, flags=re.DOTALL)[0]
+    assert main(command.split()) == 0
+    assert capsys.readouterr().out == shown
+    exec(decide, {})
+    assert f"```text\n{capsys.readouterr().out}```" in page
+
+
+@pytest.mark.parametrize("cell", ["", "nan"])
+def test_the_page_shows_what_a_wrong_cell_says(
+    cell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = re.findall(r"```text\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)[0]
+    lines = table.splitlines()
+    lines[14] = lines[14].rpartition(",")[0] + "," + cell
+    (tmp_path / "accuracy.csv").write_text("\n".join(lines))
+    with pytest.raises(SystemExit):
+        main(["compare", "accuracy.csv", "--by", "optimizer", "--run", "run"])
+    assert capsys.readouterr().err in DOCS.read_text()
+
+
 # The optimiser race (docs/recorded-runs.md)
 
 STEPS = {

@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch._compile import _disable_dynamo
 
 from lossact import SGD, Arrays
 from lossact.errors import InputError
@@ -218,6 +219,12 @@ def test_what_a_function_is_does_not_depend_on_the_process() -> None:
         run = [sys.executable, "-c", code]
         prints.add(subprocess.run(run, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout)
     assert len(prints) == 1
+
+
+def test_a_function_that_torch_wraps_once_an_optimizer_was_made_is_the_same_function() -> None:
+    plain = torch.random.manual_seed
+    prints = [fingerprint(holding([function, scaled, scaled]), "x") for function in (plain, _disable_dynamo(plain))]
+    assert prints[0] == prints[1]
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ import pytest
 import lossact
 
 ROOT = Path(lossact.__file__).parents[1]
-# docs/executors.md and docs/recorded-runs.md need what only a test of their own brings: a queue, and a table of runs.
+# docs/executors.md, docs/recorded-runs.md and pages of commands have tests of their own: test_executors_page.py,
+# test_compare_command.py and test_command_pages.py.
 LONG = [
-    "README", "docs/evidence", "docs/external", "docs/first-claim", "docs/lightning", "docs/measures", "docs/schedules",
+    "README", "docs/evidence", "docs/external", "docs/first-claim", "docs/hypotheses", "docs/lightning", "docs/maps",
+    "docs/measures", "docs/schedules",
 ]  # fmt: skip
 
 

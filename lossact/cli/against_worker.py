@@ -131,7 +131,7 @@ class Worker:
         check_path(self.root, self.working_tree)
         missing = [word for word in request["selection"] if not Path(word.partition("::")[0]).exists()]
         if missing and not missing[0].startswith("-"):
-            raise SideError(f"there is no {missing[0]}; name claims that both sides have")
+            raise SideError(f"has no {missing[0]}; commit the claims first, or name claims that both sides have")
         hypotheses = collect_hypotheses(request["selection"])
         check_modules(self.root, self.working_tree)
         claims: dict[Any, list[str]] = {}

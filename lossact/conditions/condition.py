@@ -143,7 +143,10 @@ class Condition(BaseCondition):
                     f"{field_name}={value!r} has no threshold; write {type(value).__name__}(...).at_least(0.9)"
                 )
             if type(value) not in kinds:  # of a subclass, methods of its own would not be used, nor be in the key
-                raise InputError(f"{field_name}={value!r} must be one of {', '.join(k.__name__ for k in kinds)}")
+                names = ", ".join(kind.__name__ for kind in kinds)
+                torchs = "; one of torch's goes into TorchOptimizer(torch.optim.Adam, lr=0.01)"
+                hint = torchs if field_name == "optimizer" else ""
+                raise InputError(f"{field_name}={value!r} must be one of {names}{hint}")
         self.optimizer.check_schedules(self.budget)
         if isinstance(self.average, SWA) and self.average.start + self.average.every > self.budget:
             raise InputError(f"average={self.average} begins after the budget of {self.budget} updates; begin earlier")

@@ -78,6 +78,7 @@ class Reader:
         content = array_content(value)
         if content is not None:
             return content
+        value = _without_dynamo(value)
         if type(value) in (list, tuple, set, frozenset, dict, MappingProxyType):
             return self._container(value)
         if isinstance(value, ModuleType):
@@ -350,3 +351,14 @@ def _homes(value: Any) -> set[str]:
 def _is_numpys_own_generator(value: Any) -> bool:
     mtrand = sys.modules.get("numpy.random.mtrand")
     return mtrand is not None and value is getattr(mtrand, "_rand", None)
+
+
+def _without_dynamo(value: Any) -> Any:
+    """Return the function of torch below a wrapper that torch puts around it when torch._dynamo is imported.
+
+    The first optimizer imports it, and torch.manual_seed is then another object.
+    """
+    code = getattr(value, "__code__", None) if isinstance(value, FunctionType) else None
+    if code is None or code.co_qualname != "_disable_dynamo.<locals>.inner":
+        return value
+    return value.__wrapped__ if value.__globals__.get("__name__") == "torch._compile" else value

@@ -1,6 +1,8 @@
 """What --claims-json shows of a run that ended before any claim could be decided."""
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,18 @@ from lossact.pytest_plugin.options import STANDARD_OUTPUT, output_file
 def reason_of(report: pytest.CollectReport | pytest.TestReport) -> str:
     """Return why something failed on one line: where it is, and the last line of its traceback."""
     last = str(report.longrepr).strip().rpartition("\n")[2]
-    return f"{report.nodeid}: {last.removeprefix('E ').strip()}"
+    return f"{report.nodeid}: {last.removeprefix('E ').strip()}{_way_to_import(last)}"
+
+
+def _way_to_import(error: str) -> str:
+    """Return how to import a module that lies in the current folder and was not found, "" for any other error."""
+    found = re.search(r"ModuleNotFoundError: No module named '([^'.]+)'", error)
+    if found is None or not (Path(f"{found[1]}.py").is_file() or Path(found[1]).is_dir()):
+        return ""
+    return (
+        f"; {found[1]} lies in this folder, which is not on the import path: set PYTHONPATH=. or, in pyproject.toml "
+        'under [tool.pytest.ini_options], pythonpath = ["."]'
+    )
 
 
 def write_error(error: BaseException, config: pytest.Config) -> None:

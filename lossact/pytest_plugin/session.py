@@ -205,6 +205,8 @@ class ClaimSession:
         else:
             expected = "supported"
             rule = f"no verdict is recorded, measured {verdict.name.upper()}"
+            if verdict.name == "refuted" and result.decides:
+                rule += "; recorded='refuted' in its marker expects that"
         if verdict.name == expected:
             return None
         return f"{rule}\n{verdict}\n{_evidence(verdict)}".rstrip()

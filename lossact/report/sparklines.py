@@ -38,7 +38,8 @@ def _line(condition: StoredCondition, size: int, length: int) -> str:
     name = printable(condition.name)
     name = name if len(name) <= size else name[: size - 1] + "…"
     arrived_share = share(int(trials.reached.sum()), len(trials))
-    line = f"{name:{size}}  {sparkline(arrived, 0, 1, length=length)} {arrived_share:>4}"
+    arrivals = f"{sparkline(arrived, 0, 1, length=length)} {arrived_share:>4}" if condition.has_target else "no target"
+    line = f"{name:{size}}  {arrivals:{length + 5}}"
     if condition.curves is None or not len(condition.curves):
         return line
     loss = bands("loss", condition.curves.loss)["loss/median"]

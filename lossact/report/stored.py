@@ -38,6 +38,14 @@ class StoredCondition:
         function = target.get("measure", {}).get("function")
         return "accuracy" if function is None else str(function["name"]).rpartition(".")[2]
 
+    @property
+    def has_target(self) -> bool:
+        """Return whether there was a target to reach, by the condition's content or because a replica reached it."""
+        content = self.content["condition"]
+        thresholds = ("target",) if "target" in content or "at_least" not in content else ("at_least", "at_most")
+        only_measures = content.get("measures") and all(content.get(name) is None for name in thresholds)
+        return not only_measures or bool(self.trials.reached.any())
+
 
 def stored_conditions(results: Sequence[ClaimResult], store: Store) -> dict[str, StoredCondition]:
     """Return each condition once, by key; without those that another process did not store.

@@ -89,6 +89,11 @@ BAD_TABLES: dict[str, tuple[list[Row] | None, dict[str, Any], str]] = {
     "missing value column": (GOOD, {"value": "acc"}, "no column value='acc'; it has optimizer, run, step, loss"),
     "text for a number": ([*GOOD, ("sgd", 1, 11, "low")], {}, r"runs.csv, line 46: loss='low' is no number"),
     "empty cell": ([*GOOD, ("sgd", 1, 11, "")], {}, "line 46: loss='' is no number"),
+    "no condition named": (
+        GOOD,
+        {"condition": None, "run": "run"},
+        r"if optimizer names .* --by optimizer \(condition=",
+    ),
     "NaN": ([*GOOD, ("sgd", 1, 11, "nan")], {}, "line 46: loss='nan' must be a finite number; drop the row"),
     "infinity": ([*GOOD, ("sgd", 1, 11, "-inf")], {}, "must be a finite number"),
     "a step twice": ([*GOOD, ("sgd", 1, 3, 0.5)], {}, r"run '1' of 'sgd' has step 3 twice \(lines 38 and 46\)"),

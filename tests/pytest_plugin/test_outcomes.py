@@ -15,7 +15,10 @@ def test_unrecorded_claims_pass_where_supported_and_fail_elsewhere(claims: Claim
     run.assert_outcomes(passed=1, failed=1)
     run.stdout.fnmatch_lines(["*::test_true SUPPORTED*", "*::test_false REFUTED*"])
     run.stdout.fnmatch_lines(
-        ["no verdict is recorded, measured REFUTED", "REFUTED (reversed): hard reaches*before easy"]
+        [
+            "no verdict is recorded, measured REFUTED; recorded='refuted' in its marker expects that",
+            "REFUTED (reversed): hard reaches*before easy",
+        ]
     )
     run.stdout.fnmatch_lines(
         [

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from lossact.report.sparklines import condition_lines, sparkline
 from tests.report.test_report import stored
@@ -19,6 +20,26 @@ def test_a_line_holds_arrivals_and_the_median_loss() -> None:
     assert lines[1].endswith("2.5 to 0")
     assert lines[2].startswith("    xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…  ")
     assert all(len(line) <= 100 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("content", "has_target"),
+    [
+        ({"target": None, "measures": ["loss"]}, False),
+        ({"target": {"at_least": 0.9}, "measures": ["loss"]}, True),
+        ({"at_least": None, "at_most": None, "measures": ["loss"]}, False),
+        ({"at_least": 0.9, "at_most": None, "measures": ["loss"]}, True),
+        ({"at_least": None, "at_most": None, "measures": []}, True),
+    ],
+)
+def test_a_condition_without_a_target_is_not_said_to_have_missed_it(
+    content: dict[str, object], has_target: bool
+) -> None:
+    condition = stored(steps=(0, 0, 0, 0))
+    condition.content["condition"] = content
+    line = condition_lines([condition], width=100)[1]
+    assert ("  0%   █" in line) == has_target
+    assert ("no target" in line) != has_target
 
 
 def test_a_narrow_terminal_shows_none() -> None:

@@ -51,7 +51,7 @@ class Columns:
         if value is None:
             if len(left) != 1:
                 names = ", ".join(left) or "none"
-                raise InputError(f"{place}: which column holds the value? Give value=...; left are {names}")
+                raise InputError(f"{place}: which column holds the value? Name it, --value or value=; left are {names}")
             (value,) = left
         return Layout(self.condition, self.run, (value,), self.step, self.pair)
 
@@ -59,8 +59,8 @@ class Columns:
         values = (self.value,) if self.value is not None else tuple(left)
         if len(values) < 2:
             raise InputError(
-                f"{place}: without condition=... each column is one condition, and there are {len(values)}; name the "
-                "column that holds the conditions"
+                f"{place}: without --by (condition= in Python) each column is one condition, and there are "
+                f"{len(values)}; name the column that holds the conditions"
             )
         return Layout(None, self.run, values, self.step, self.pair)
 

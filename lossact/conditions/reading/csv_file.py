@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from lossact.conditions.reading.columns import Columns, Layout
-from lossact.conditions.reading.row_buffer import RowBuffer, to_number, to_step
+from lossact.conditions.reading.row_buffer import ROW, RowBuffer, to_number, to_step
 from lossact.errors import InputError
 
 ROWS_AT_ONCE = 65536
@@ -59,17 +59,19 @@ def _add(buffer: RowBuffer, chunk: Sequence[Numbered], layout: Layout, header: S
     steps = _integers(cells[layout.step], layout.step, lines, name) if layout.step else []
     for value in layout.values:
         conditions = [one.strip() for one in cells[layout.condition]] if layout.condition else [value] * n
-        buffer.extend(conditions, runs, pairs, steps, _floats(cells[value], value, lines, name), lines)
+        way_out = ROW if layout.condition else f"if {value} names the conditions, say --by {value} (condition=)"
+        buffer.extend(conditions, runs, pairs, steps, _floats(cells[value], value, lines, name, way_out), lines)
 
 
-def _floats(texts: Sequence[str], column: str, lines: Sequence[int], name: str) -> list[float]:
+def _floats(texts: Sequence[str], column: str, lines: Sequence[int], name: str, way_out: str) -> list[float]:
     try:
         numbers = list(map(float, texts))
     except ValueError:
         numbers = []
     if len(numbers) == len(texts) and all(number - number == 0 for number in numbers):  # neither NaN nor infinite
         return numbers
-    return [to_number(text, column, f"{name}, line {line}") for text, line in zip(texts, lines, strict=True)]
+    places = (f"{name}, line {line}" for line in lines)
+    return [to_number(text, column, place, way_out) for text, place in zip(texts, places, strict=True)]
 
 
 def _integers(texts: Sequence[str], column: str, lines: Sequence[int], name: str) -> list[int]:

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 from lossact.errors import InputError
 
+ROW = "write a number with a decimal point, or drop the row"
 Label = tuple[str, str, str | None]  # condition, run, pair
 
 
@@ -49,8 +50,13 @@ class RowBuffer:
         self.lines.extend(lines)
 
 
-def to_number(text: object, column: str, place: str) -> float:
+def to_number(text: object, column: str, place: str, way_out: str = ROW) -> float:
     """Return a finite number.
+
+    Args:
+        text: of a cell.
+        column, place: what errors call the cell's column and row.
+        way_out: how the error for a text that is no number ends.
 
     Raises:
         InputError: it is something else.
@@ -58,9 +64,7 @@ def to_number(text: object, column: str, place: str) -> float:
     try:
         number = float(text)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise InputError(
-            f"{place}: {column}={text!r} is no number; write a number with a decimal point, or drop the row"
-        ) from None
+        raise InputError(f"{place}: {column}={text!r} is no number; {way_out}") from None
     if not math.isfinite(number) or isinstance(text, bool):
         raise InputError(
             f"{place}: {column}={text!r} must be a finite number; drop the row, or record a value for runs that "
