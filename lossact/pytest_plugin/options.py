@@ -32,6 +32,7 @@ class Options:
     wandb: str = "disabled"
     executor: str = "local"
     accelerator: str = "cpu"
+    compiled: bool = False
     strict: bool = False
     plan: bool = False
     max_seconds: float | None = None
@@ -51,6 +52,8 @@ class Options:
             value = getattr(self, name)
             if value != getattr(Options(), name) or value != getattr(of_project, name):
                 flags += ["--claims-" + name.replace("_", "-"), str(value)]
+        if self.compiled and not of_project.compiled:
+            flags.append("--claims-compiled")
         return tuple(flags)
 
 
@@ -200,6 +203,7 @@ OPTIONS = (
     ),
     _Option("executor", "NAME", _executor, "where replicas train: local (default, in this process) or ray"),
     _Option("accelerator", "NAME", _choice("cpu", "cuda", "mps"), "cpu (default), cuda or mps"),
+    _Option("compiled", None, _flag, "compile training: minutes to start with, faster where much is trained"),
     _Option("plan", None, _flag, "train one block a claim and say how long a verdict would take; decide nothing"),
     _Option("max_seconds", "S", _seconds, "let no further look begin after S seconds of a claim; it goes on next time"),
     _Option("strict", None, _flag, "fail every claim that is not SUPPORTED"),

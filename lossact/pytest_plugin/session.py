@@ -109,7 +109,9 @@ class ClaimSession:
         return Experiment(
             seed=self.options.seed,
             store=self.store,
-            compute_config=default_compute_config(device=self.options.accelerator, is_remote=self.executor.is_remote),
+            compute_config=default_compute_config(
+                device=self.options.accelerator, compiled=self.options.compiled, is_remote=self.executor.is_remote
+            ),
             retrain=self.options.retrain,
             progress=ProgressLine(self.config) if self.config.pluginmanager.has_plugin("terminalreporter") else None,
             executor=self.executor,

@@ -11,18 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossact.replicas.compiled import worker_threads
+from lossact.replicas.compiled import OPTIONS, worker_threads
 from lossact.replicas.engine import StoppingCriterion
+from lossact.replicas.modules import eval_mode
 from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, map_tensors, n_sets, per_replica, tensors_in
 from lossact.replicas.optimizers import Clipping, RuleOptimizer
 from lossact.replicas.passes import LearningPass, PassContext, Stage
 from lossact.replicas.stacked_module import StackedModule
 
-WIDEST = 8  # replicas of a slice
+WIDEST = 8  # replicas of a slice: a block of 16 is work for two cores
 KEPT = 16  # kinds of networks whose compiled code is kept
 WITHOUT_DRAWS = PassContext(Stage.TRAINING, 0)  # when a pass runs matters to what it draws alone
 
 Compiled = Callable[..., Any]
+Examples = tuple[Inputs, Tensor]
 
 
 def slice_width(block: int) -> int:
@@ -49,7 +51,7 @@ class CompiledCode:
         function: Any = make()
         # What torch.compile keeps it keeps with a function's code, and for a handful of signatures only.
         function.__code__ = function.__code__.replace(co_name=f"{function.__name__}_{len(self.functions)}")
-        compiled = torch.compile(function, dynamic=False, fullgraph=True, options={"cpp.threads": 1})
+        compiled = torch.compile(function, dynamic=False, fullgraph=True, options=OPTIONS)
         self.functions[key] = compiled
         return compiled, True
 
@@ -93,7 +95,7 @@ class CompiledModule:
         kind = self.code.networks
 
         def make() -> Compiled:
-            def learn(trained: Tensors, rest: Tensors, data: Inputs, replicas: Tensor) -> LearningPass:
+            def learn(trained: Tensors, rest: Tensors, data: Examples, replicas: Tensor) -> LearningPass:
                 return kind.learn_with(trained, rest, *data, replicas, WITHOUT_DRAWS)
 
             return learn
@@ -115,7 +117,7 @@ class CompiledModule:
         trained, rest = networks.tensors(slice(None))
 
         def make() -> Compiled:
-            def measure(tensors: Tensors, data: Inputs, replicas: Tensor) -> tuple[Tensor, Tensor]:
+            def measure(tensors: Tensors, data: Examples, replicas: Tensor) -> tuple[Tensor, Tensor]:
                 return kind.measure_with(tensors, *data, replicas, WITHOUT_DRAWS)
 
             return measure
@@ -125,7 +127,8 @@ class CompiledModule:
             scores: tuple[Tensor, Tensor] = function(_rows({**trained, **rest}, rows), data, networks.replicas[rows])
             return scores
 
-        return self._scores(("measure", _shapes((inputs, targets))), make, run)
+        with eval_mode(kind.module):
+            return self._scores(("measure", _shapes((inputs, targets))), make, run)
 
     def _scores(
         self, key: Hashable, make: Callable[[], Compiled], run: Callable[[Compiled, slice], tuple[Tensor, Tensor]]
@@ -228,7 +231,7 @@ def _step(
         state: dict[str, list[Tensor]],
         reached: Tensor,
         diverged: Tensor,
-        data: Inputs,
+        data: Examples,
         replicas: Tensor,
         scale: Tensor | None,
         values: Sequence[Tensor | None],

@@ -108,9 +108,15 @@ class NamedPopulation(Population):
         return None if code.failure else CompiledModule(networks, code, slice_width(self.block))
 
     @property
-    def _is_one_step(self) -> bool:
-        """Whether an update is one pass and lossact's own rule, with nothing after it."""
-        return isinstance(self.optimizer, RuleOptimizer) and self.accumulate == 1 and self.average is None
+    def is_compiled(self) -> bool:
+        """Whether passes are compiled, as far as is known before the first."""
+        return self._compiled is not None
+
+    @property
+    def _only_optimizer(self) -> RuleOptimizer | None:
+        """Return the optimiser where an update is one pass and lossact's own rule, with nothing after it."""
+        one_pass = self.accumulate == 1 and self.average is None
+        return self.optimizer if one_pass and isinstance(self.optimizer, RuleOptimizer) else None
 
     def _train_eagerly(self, error: TorchDynamoException) -> None:
         """Go on without compiled code, which torch could not make."""
@@ -122,10 +128,11 @@ class NamedPopulation(Population):
     def advance(
         self, inputs: Inputs, targets: Tensor, n_updates: int, *, first: int, criterion: StoppingCriterion | None
     ) -> tuple[Tensor, Tensor]:
-        if self._compiled is not None and self._is_one_step:
+        rule = self._only_optimizer
+        if self._compiled is not None and rule is not None:
             try:
                 return advance_compiled(
-                    self._compiled, self.optimizer, self.clipping, self.bias_gradient_scale, criterion,
+                    self._compiled, rule, self.clipping, self.bias_gradient_scale, criterion,
                     (self.reached, self.diverged), inputs, targets, first=first, n_updates=n_updates,
                 )  # fmt: skip
             except TorchDynamoException as error:
@@ -208,7 +215,10 @@ class NamedPopulation(Population):
 
     def measure_in_training(self, inputs: Inputs, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            learned = self._pass(inputs, targets, PassContext(Stage.TRAINING, update))
+            # Once in a training: not worth compiling where the update is one function.
+            compiled = self._only_optimizer is None
+            learn = self._pass if compiled else self.networks.learn
+            learned = learn(inputs, targets, PassContext(Stage.TRAINING, update))
         return learned.loss, learned.metric
 
     def note(self, loss: Tensor, metric: Tensor, criterion: StoppingCriterion) -> None:

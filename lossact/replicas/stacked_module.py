@@ -100,19 +100,24 @@ class StackedModule:
     def measure(self, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:
         """Return the loss (replicas,) and metric (replicas,) in evaluation mode; arguments are those of `learn`."""
         trained, rest = self.tensors(ALL)
-        with self.as_vmap_needs():
+        with eval_mode(self.module), self.as_vmap_needs():
             return self.measure_with({**trained, **rest}, inputs, targets, self.replicas, context)
 
     def measure_with(
         self, tensors: Tensors, inputs: Inputs, targets: Tensor, replicas: Tensor, context: PassContext
     ) -> tuple[Tensor, Tensor]:
-        """Do what `measure` does for any replicas of such networks, whose tensors are given by name."""
+        """Do what `measure` does for any replicas of such networks, whose module is in evaluation mode.
+
+        Args:
+            tensors: by name.
+            inputs, targets, context: as `learn` takes them.
+            replicas: (replicas,) their indices in the experiment.
+        """
 
         def run(tensors: Tensors, inputs: Inputs, targets: Tensor, replica: Tensor) -> Any:
             return self._run(tensors, inputs, targets, replica, context)
 
-        with eval_mode(self.module):
-            loss, metric, outputs = _map(_as_in_a_gradient(run), (tensors,), (inputs, targets), replicas)
+        loss, metric, outputs = _map(_as_in_a_gradient(run), (tensors,), (inputs, targets), replicas)
         return loss, self._metric(metric, outputs, targets)
 
     def outputs(self, inputs: Inputs) -> Any:

@@ -35,6 +35,8 @@ from lossact.training.compute_config import ComputeConfig
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.benchmarks import networks, peers
 
+# Enough that starting a Trainer does not count, few enough for five repeats.
+CPU_UPDATES = {"Small": 400, "Digits": 60, "Tiny": 20, "ResNetish": 10}
 NEVER = Loss().at_most(-1.0)  # nobody rests
 THREADS = torch.get_num_threads()
 # Multiplications and additions of one replica-step: forward, gradients of the weights, of the hidden layer.
@@ -125,7 +127,7 @@ def cnn_engines(n: int) -> list[Engine]:
 
 def network_engines(name: str, n: int, device: str) -> list[Engine]:
     """Engines for a user's network."""
-    updates = 20 if device == "cpu" else 60
+    updates = CPU_UPDATES[name] if device == "cpu" else 60
     engines = [
         Engine("lossact", n, partial(networks.by_lossact, name, n, device), updates),
         Engine("lossact, compiled", n, partial(networks.by_lossact, name, n, device, compiled=True), updates),
@@ -215,18 +217,22 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="interleaved repeats (default: 5)")
     parser.add_argument("--replicas", type=int, nargs="*", default=[64, 512, 2048, 4096], help="of the MLP")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: cpu)")
-    parser.add_argument("--networks", action="store_true", help="users' networks alone, beside plain torch")
+    parser.add_argument(
+        "--networks", nargs="*", choices=list(networks.NETWORKS), metavar="NAME",
+        help=f"users' networks alone, beside plain torch: {', '.join(networks.NETWORKS)} (default: all of them)",
+    )  # fmt: skip
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     if not peers.HAS_JAX:
         print("jax is not installed; its engines are left out")
     rows = []
-    if arguments.networks or arguments.device == "cuda":
-        for name, (_, _, sizes) in networks.NETWORKS.items():
+    if arguments.networks is not None or arguments.device == "cuda":
+        for name in arguments.networks or networks.NETWORKS:
+            _, _, sizes = networks.NETWORKS[name]
             for n in sizes[arguments.device]:
                 rows += measure(name, network_engines(name, n, arguments.device), None, arguments.repeats)
-        if arguments.device == "cuda" and not arguments.networks:
+        if arguments.device == "cuda" and arguments.networks is None:
             for name, engines in built_in_engines(arguments.device):
                 rows += measure(name, engines, None, arguments.repeats)
         write(rows, arguments.json)

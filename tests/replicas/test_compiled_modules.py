@@ -1,0 +1,168 @@
+"""Compiled passes and updates of users' networks beside eager ones: to rounding, by slices, or not at all."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch._dynamo.exc import TorchDynamoException
+from torch.nn import functional as f
+
+from lossact import EMA, SGD, Accuracy, Adam, Arrays, Condition, Loss, TorchOptimizer, cosine
+from lossact.replicas.compiled_modules import slice_width
+from lossact.replicas.named_population import NamedPopulation
+from lossact.running.runner import fit
+from lossact.running.stacking import stacked_training
+from lossact.training.compute_config import ComputeConfig
+from lossact.training.stacked import StackedReplicasModule
+
+RNG = np.random.default_rng(0)
+INPUTS, TARGETS = RNG.standard_normal((24, 4)), RNG.integers(0, 3, 24)
+EAGER = ComputeConfig(precision="64-true", threads=2)
+COMPILED = replace(EAGER, compiled=True)
+IN_ONE_THREAD = replace(COMPILED, threads=1)  # what is not compiled puts each slice's weights into one module
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3))
+
+
+def plain() -> nn.Module:
+    return nn.Linear(4, 3)
+
+
+def dropping() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.Linear(6, 3))
+
+
+def condition(make: Callable[[], nn.Module] = network, **changes: Any) -> Condition:
+    given: dict[str, Any] = {
+        "optimizer": SGD(learning_rate=0.3, momentum=0.9, weight_decay=0.01, bias_gradient_scale=2.0),
+        "target": Loss().at_most(0.8),
+        "budget": 12,
+    }
+    data = Arrays(INPUTS, TARGETS, validation=(INPUTS[:10], TARGETS[:10]))
+    return Condition(network=make, loss=f.cross_entropy, data=data, **given | changes)
+
+
+def trained(condition: Condition, compute_config: ComputeConfig, replicas: int = 12) -> StackedReplicasModule:
+    module = stacked_training(condition, 0, range(replicas), compute_config, curves_of=replicas)
+    fit(module, compute_config)
+    return module
+
+
+def population(module: StackedReplicasModule) -> NamedPopulation:
+    assert isinstance(module.population, NamedPopulation)
+    return module.population
+
+
+def check_equal(compiled: StackedReplicasModule, eager: StackedReplicasModule) -> None:
+    """Compare outcomes, curves, weights and buffers."""
+    ours, theirs = compiled.outcome(), eager.outcome()
+    np.testing.assert_array_equal(ours.steps_to_target, theirs.steps_to_target)
+    np.testing.assert_array_equal(ours.diverged, theirs.diverged)
+    np.testing.assert_allclose(ours.loss, theirs.loss, rtol=1e-9)
+    np.testing.assert_allclose(ours.metric, theirs.metric, rtol=1e-9)
+    for kind in ("parameters", "buffers"):
+        held, expected = (getattr(population(module).networks, kind) for module in (compiled, eager))
+        assert held.keys() == expected.keys()
+        for name, tensor in held.items():
+            np.testing.assert_allclose(tensor.numpy(), expected[name].numpy(), rtol=1e-9, atol=1e-10, err_msg=name)
+
+
+def test_slices_divide_a_block() -> None:
+    assert [slice_width(block) for block in (1, 2, 6, 8, 12, 16, 11)] == [1, 2, 6, 8, 6, 8, 1]
+
+
+CASES = {
+    "SGD, resting, running statistics": condition(),
+    "Adam, clipped, with a schedule": condition(
+        optimizer=Adam(learning_rate=cosine(0.05, warmup=3), weight_decay=0.1), clip_norm=0.5, target=Loss().at_most(0)
+    ),
+    "minibatches, validation": condition(batch_size=8, target=Accuracy(split="validation").at_least(0.6)),
+    "an optimiser of torch's": condition(plain, optimizer=TorchOptimizer(torch.optim.NAdam, lr=0.05)),
+    "an average of weights": condition(average=EMA(0.7)),
+    "accumulated gradients": condition(batch_size=6, accumulate=2),
+    "a network that diverges": condition(plain, optimizer=SGD(learning_rate=1e38, momentum=0.99)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_steps_are_those_of_eager_training(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compiled, run as it stands: slices, threads, resting replicas, state, buffers."""
+    taken: list[Any] = []
+
+    def as_it_stands(function: Any, **_: Any) -> Any:
+        taken.append(function)
+        return function
+
+    monkeypatch.setattr(torch, "compile", as_it_stands)
+    compiled = trained(CASES[name], IN_ONE_THREAD)
+    assert taken
+    check_equal(compiled, trained(CASES[name], EAGER))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SGD, resting, running statistics", "minibatches, validation"])
+def test_compiled_training_is_eager_training_to_rounding(name: str) -> None:
+    compiled = trained(CASES[name], COMPILED)
+    assert population(compiled).is_compiled
+    check_equal(compiled, trained(CASES[name], EAGER))
+
+
+@pytest.mark.slow
+def test_bits_depend_neither_on_companions_nor_on_threads() -> None:
+    one = condition(plain)
+    block = one.block
+    alone = trained(one, COMPILED, block)
+    among = trained(one, replace(COMPILED, threads=1), 3 * block)
+    assert population(alone).is_compiled
+    np.testing.assert_array_equal(among.outcome().loss[:block], alone.outcome().loss)
+    for name, tensor in population(alone).networks.parameters.items():
+        assert torch.equal(population(among).networks.parameters[name][:block], tensor)
+
+
+def test_launches_of_a_condition_share_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    def counted(function: Any, **_: Any) -> Any:
+        made.append(function)
+        return function
+
+    monkeypatch.setattr(torch, "compile", counted)
+    of_its_own = condition(plain, budget=13)
+    trained(of_its_own, IN_ONE_THREAD)
+    first = len(made)
+    trained(of_its_own, IN_ONE_THREAD)
+    assert len(made) == first > 0
+    faster = SGD(learning_rate=0.4, momentum=0.9, weight_decay=0.01, bias_gradient_scale=2.0)
+    trained(replace(of_its_own, optimizer=faster), IN_ONE_THREAD)  # numbers are arguments
+    assert len(made) == first
+    trained(replace(of_its_own, optimizer=Adam(learning_rate=0.1)), IN_ONE_THREAD)
+    assert len(made) == 2 * first
+
+
+def test_a_network_that_cannot_be_compiled_trains_eagerly_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(function: Any, **_: Any) -> Any:
+        def call(*_: Any) -> Any:
+            raise TorchDynamoException("no rule for this operation")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    of_its_own = condition(budget=9)
+    with pytest.warns(UserWarning, match=r"torch\.compile does not take the network \(no rule for this operation\)"):
+        refused = trained(of_its_own, COMPILED)
+    assert not population(refused).is_compiled
+    np.testing.assert_array_equal(refused.outcome().loss, trained(of_its_own, EAGER).outcome().loss)
+    trained(of_its_own, COMPILED)  # is not tried, nor warned of, again
+
+
+def test_a_network_that_draws_trains_eagerly() -> None:
+    drawing = condition(dropping, optimizer=Adam(learning_rate=0.05))
+    compiled, eager = trained(drawing, COMPILED), trained(drawing, EAGER)
+    assert not population(compiled).is_compiled
+    np.testing.assert_array_equal(compiled.outcome().loss, eager.outcome().loss)
