@@ -106,7 +106,9 @@ def test_steps_are_those_of_eager_training(name: str, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["SGD, resting, running statistics", "minibatches, validation"])
+@pytest.mark.parametrize(
+    "name", ["SGD, resting, running statistics", "minibatches, validation", "a network that diverges"]
+)
 def test_compiled_training_is_eager_training_to_rounding(name: str) -> None:
     compiled = trained(CASES[name], COMPILED)
     assert population(compiled).is_compiled
