@@ -1,11 +1,15 @@
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from lossact import RayExecutor
+import lossact.experiment
+from lossact import RayExecutor, default_compute_config
 from lossact.errors import InputError
+from lossact.pytest_plugin.options import Options
+from lossact.training.compute_config import ComputeConfig
 from tests.pytest_plugin.conftest import Claims
 
 
@@ -194,3 +198,19 @@ def test_ray_that_is_not_installed_is_one_error(claims: Claims, monkeypatch: pyt
     result.stderr.fnmatch_lines(["ERROR: --claims-executor=ray: it needs ray; pip install 'lossact[[]ray]'"])
     with pytest.raises(InputError, match=r"the executor ray needs ray; pip install 'lossact\[ray\]'"):
         RayExecutor()
+
+
+def test_compiled_training_is_asked_for_and_told(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def compute_config(**arguments: Any) -> ComputeConfig:
+        asked.append(arguments.pop("compiled"))
+        return default_compute_config(**arguments)
+
+    monkeypatch.setattr(lossact.experiment, "default_compute_config", compute_config)
+    claims.write()
+    claims.run()
+    claims.run("--claims-compiled")
+    assert asked == [False, True]
+    assert Options(compiled=True).flags(Options()) == ("--claims-compiled",)
+    assert Options(compiled=True).flags(Options(compiled=True)) == ()
