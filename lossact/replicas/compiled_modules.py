@@ -150,6 +150,7 @@ class CompiledModule:
             what `run` returned, in the order of the slices.
         """
         n = len(self.networks.replicas)
+        dtypes = tuple(tensor.dtype for tensor in self.networks.parameters.values())
         threads = worker_threads(torch.get_num_threads())
 
         def call(function: Compiled, rows: slice) -> Any:
@@ -160,7 +161,7 @@ class CompiledModule:
         with self.networks.as_vmap_needs():
             for at in range(0, n, self.width):
                 rows = slice(at, min(at + self.width, n))
-                function, is_new = self.code.function((key, rows.stop - rows.start), make)
+                function, is_new = self.code.function((key, dtypes, rows.stop - rows.start), make)
                 runs.append(threads.submit(call, function, rows))
                 if is_new:  # one thread compiles, the others wait
                     runs[-1].result()
