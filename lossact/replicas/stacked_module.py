@@ -91,7 +91,7 @@ class StackedModule:
             loss, metric, outputs = self._run(tensors, inputs, targets, replica, context)
             return loss, (loss, metric, outputs, {name: tensors[name] for name in self.changing})
 
-        rest = {name: tensor.clone() if name in self.changing else tensor for name, tensor in rest.items()}
+        rest = self._with_own_buffers(rest)
         gradients, (loss, metric, outputs, buffers) = _map(
             grad(loss_of, has_aux=True), (trained, rest), (inputs, targets), replicas
         )
@@ -117,6 +117,7 @@ class StackedModule:
         def run(tensors: Tensors, inputs: Inputs, targets: Tensor, replica: Tensor) -> Any:
             return self._run(tensors, inputs, targets, replica, context)
 
+        tensors = self._with_own_buffers(tensors)
         loss, metric, outputs = _map(_as_in_a_gradient(run), (tensors,), (inputs, targets), replicas)
         return loss, self._metric(metric, outputs, targets)
 
@@ -130,7 +131,8 @@ class StackedModule:
 
         trained, rest = self.tensors(ALL)
         with eval_mode(self.module), self.as_vmap_needs():
-            return _map(_as_in_a_gradient(run), ({**trained, **rest},), (inputs,), self.replicas)
+            tensors = self._with_own_buffers({**trained, **rest})
+            return _map(_as_in_a_gradient(run), (tensors,), (inputs,), self.replicas)
 
     def _call(self, tensors: Tensors, *args: Any, **kwargs: Any) -> Any:
         return functional_call(self.module, tensors, args, kwargs)  # puts changed buffers into `tensors`
@@ -168,6 +170,10 @@ class StackedModule:
         trained = {name: self.parameters[name][rows] for name in self.trained}
         rest = {**self.parameters, **self.buffers}
         return trained, {name: tensor[rows] for name, tensor in rest.items() if name not in trained}
+
+    def _with_own_buffers(self, tensors: Tensors) -> Tensors:
+        """Copy the buffers that a pass changes in place, in evaluation mode too."""
+        return {name: tensor.clone() if name in self.changing else tensor for name, tensor in tensors.items()}
 
     def as_vmap_needs(self) -> AbstractContextManager[None]:
         """Have attention computed by operations that vmap has rules for, where torch has another way on a CPU."""

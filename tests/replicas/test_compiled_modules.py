@@ -77,7 +77,26 @@ def test_slices_divide_a_block() -> None:
     assert [slice_width(block) for block in (1, 2, 6, 8, 12, 16, 11)] == [1, 2, 6, 8, 6, 8, 1]
 
 
+class Counting(nn.Module):
+    """Counts its passes, in evaluation mode too, and divides by their number."""
+
+    passes: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.passes += 1
+        logits: torch.Tensor = self.linear(inputs) / self.passes
+        return logits
+
+
 CASES = {
+    "a buffer that each pass changes": condition(
+        Counting, batch_size=8, target=Accuracy(split="validation").at_least(0.9)
+    ),
     "SGD, resting, running statistics": condition(),
     "Adam, clipped, with a schedule": condition(
         optimizer=Adam(learning_rate=cosine(0.05, warmup=3), weight_decay=0.1), clip_norm=0.5, target=Loss().at_most(0)

@@ -18,7 +18,7 @@ from lossact.stats.recorded.one_sample import median_interval
 
 ALPHA, DELTA = 0.025, 0.1
 BATCH = 100
-MORE = 2  # times as many simulations where an exact test's level may be close to alpha
+MORE = 4  # times as many simulations where an exact test's level may be close to alpha
 Values = NDArray[np.float64]
 
 
