@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from lossact.claims.undecided import marker_fields
 from lossact.claims.verdict import Verdict
 from lossact.claims.verdict_summary import Estimate, VerdictSummary
 from lossact.experiment import Experiment
@@ -83,15 +84,7 @@ class ClaimResult:
 
     def to_json(self) -> dict[str, Any]:
         """The claim's entry in --claims-json."""
-        return {
-            "id": self.id,
-            "statement": self.statement,
-            "source": self.source,
-            "family": self.family,
-            "family_size": self.family_size,
-            "recorded": self.recorded,
-            **self.verdict.to_json(),
-        }
+        return marker_fields(self) | self.verdict.to_json()
 
 
 def settle_families(results: Sequence[ClaimResult], alpha: float) -> list[ClaimResult]:

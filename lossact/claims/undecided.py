@@ -5,6 +5,13 @@ from typing import Any
 
 from lossact.errors import describe_error
 
+OF_A_CLAIM = ("id", "statement", "source", "family", "family_size", "recorded")
+
+
+def marker_fields(claim: Any) -> dict[str, Any]:
+    """Return what --claims-json says of a claim whatever became of it."""
+    return {name: getattr(claim, name) for name in OF_A_CLAIM}
+
 
 @dataclass(frozen=True, kw_only=True)
 class UndecidedClaim:
@@ -42,14 +49,4 @@ class UndecidedClaim:
 
     def to_json(self) -> dict[str, Any]:
         """The claim's entry in --claims-json."""
-        return {
-            "id": self.id,
-            "statement": self.statement,
-            "source": self.source,
-            "family": self.family,
-            "family_size": self.family_size,
-            "recorded": self.recorded,
-            "verdict": None,
-            "reason": self.error["message"],
-            "error": self.error,
-        }
+        return marker_fields(self) | {"verdict": None, "reason": self.error["message"], "error": self.error}

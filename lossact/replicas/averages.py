@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossact.replicas.named_tensors import Tensors, per_replica
+from lossact.replicas.named_tensors import Tensors, move
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class WeightAverage:
             share = 1 / self.counted if self.rule.decay is None else 1 - self.rule.decay
         for name, average in self.average.items():
             moved = average + (tensors[name].detach() - average) * share if share < 1 else tensors[name].detach()
-            average.copy_(torch.where(per_replica(rests, average), average, moved))
+            move(average, moved, rests)
 
     @contextmanager
     def in_place_of(self, tensors: Tensors) -> Iterator[None]:

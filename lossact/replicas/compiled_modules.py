@@ -5,16 +5,16 @@ number of threads.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lossact.replicas.compiled import OPTIONS, worker_threads
-from lossact.replicas.engine import StoppingCriterion
+from lossact.replicas.engine import StoppingCriterion, flags_after
 from lossact.replicas.modules import eval_mode
-from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, map_tensors, n_sets, per_replica, tensors_in
+from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, move, n_sets, per_replica, rows_of, tensors_in
 from lossact.replicas.optimizers import Clipping, RuleOptimizer
 from lossact.replicas.passes import LearningPass, PassContext, Stage
 from lossact.replicas.stacked_module import StackedModule
@@ -101,7 +101,7 @@ class CompiledModule:
             return learn
 
         def run(function: Compiled, rows: slice) -> tuple[Tensor, Tensor]:
-            data = _rows_of((inputs, targets), rows)
+            data = rows_of((inputs, targets), rows)
             learned = function(_rows(trained, rows), _rows(rest, rows), data, networks.replicas[rows])
             for whole, part in ((gradients, learned.gradients), (buffers, learned.buffers)):
                 for name, tensor in whole.items():
@@ -123,7 +123,7 @@ class CompiledModule:
             return measure
 
         def run(function: Compiled, rows: slice) -> tuple[Tensor, Tensor]:
-            data = _rows_of((inputs, targets), rows)
+            data = rows_of((inputs, targets), rows)
             scores: tuple[Tensor, Tensor] = function(_rows({**trained, **rest}, rows), data, networks.replicas[rows])
             return scores
 
@@ -209,7 +209,7 @@ def advance_compiled(
         state = {name: [tensor[rows] for tensor in tensors] for name, tensors in optimizer.state.items()}
         scale = None if bias_gradient_scale is None else bias_gradient_scale[rows]
         reached, diverged = (flag[rows] for flag in flags)
-        data, replicas = _rows_of((inputs, targets), rows), networks.replicas[rows]
+        data, replicas = rows_of((inputs, targets), rows), networks.replicas[rows]
         scores = []
         for values in curves:
             now = [None if value is None else value[rows].clone() for value in values]
@@ -239,21 +239,17 @@ def _step(
     ) -> tuple[Tensor, Tensor]:
         learned = networks.learn_with(trained, rest, *data, replicas, WITHOUT_DRAWS)
         finite = learned.loss.isfinite() & all_finite(trained, len(replicas), replicas.device)
-        lost = diverged | (~finite & ~reached)
-        met = reached
-        if criterion is not None:
-            met = reached | (finite & (criterion.score(learned.loss, learned.metric) >= criterion.lowest_score))
-        gradients = {name: gradient.clone() for name, gradient in learned.gradients.items()}
-        shape_gradients(gradients, scale, clipping)
+        met, lost = flags_after(criterion, learned.loss, learned.metric, finite, reached, diverged)
+        shape_gradients(learned.gradients, scale, clipping)
         rests = met | lost
-        for held, moved in _moved(rest, learned.buffers):
-            held.copy_(torch.where(per_replica(rests, held), held, moved))
-        for name, gradient in gradients.items():
+        for name, changed in learned.buffers.items():
+            move(rest[name], changed, rests)
+        for name, gradient in learned.gradients.items():
             before = [trained[name], *state[name]]
             after = [tensor.clone() for tensor in before]
             optimizer.update(after[0], tuple(after[1:]), gradient, values)
             for held, moved in zip(before, after, strict=True):
-                held.copy_(torch.where(per_replica(rests, held), held, moved))
+                move(held, moved, rests)
         reached.copy_(met)
         diverged.copy_(lost)
         return learned.loss, learned.metric
@@ -270,16 +266,8 @@ def shape_gradients(gradients: Tensors, bias_scale: Tensor | None, clipping: Cli
     clipping.clip(gradients)
 
 
-def _moved(held: Tensors, changed: Tensors) -> Iterator[tuple[Tensor, Tensor]]:
-    return ((held[name], moved) for name, moved in changed.items())
-
-
 def _rows(tensors: Tensors, rows: slice) -> Tensors:
     return {name: tensor[rows] for name, tensor in tensors.items()}
-
-
-def _rows_of(data: Inputs, rows: slice) -> Inputs:
-    return data if n_sets(data) == 1 else map_tensors(lambda tensor: tensor[rows], data)
 
 
 def _shapes(data: Inputs) -> Hashable:

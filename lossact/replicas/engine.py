@@ -89,8 +89,29 @@ class ReplicaState:
     def measure(self, loss: Tensor, metric: Tensor, criterion: StoppingCriterion) -> None:
         """Note what loss and metric (replicas,) at the present parameters say of each replica."""
         finite = _finite(loss, self.parameters)
-        self.diverged = self.diverged | (~finite & ~self.reached)
-        self.reached = self.reached | (finite & (criterion.score(loss, metric) >= criterion.lowest_score))
+        self.reached, self.diverged = flags_after(criterion, loss, metric, finite, self.reached, self.diverged)
+
+
+def flags_after(
+    criterion: StoppingCriterion | None,
+    loss: Tensor,
+    metric: Tensor,
+    finite: Tensor,
+    reached: Tensor,
+    diverged: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Return who has reached the target and who has diverged after a measurement.
+
+    Args:
+        criterion: when a replica rests; None where that is measured elsewhere.
+        loss, metric: (replicas,) what was measured.
+        finite: (replicas,) bool, whether the loss and all weights are finite.
+        reached, diverged: (replicas,) bool, as they were before.
+    """
+    diverged = diverged | (~finite & ~reached)  # one that rests is done, whatever its later batches say
+    if criterion is not None:
+        reached = reached | (finite & (criterion.score(loss, metric) >= criterion.lowest_score))
+    return reached, diverged
 
 
 def _finite(loss: Tensor, parameters: Tensor) -> Tensor:
@@ -133,10 +154,7 @@ def _eager_step(network: StackedNetwork, rule: UpdateRule, criterion: StoppingCr
         *values: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         loss, metric, gradient = network.loss_and_gradient(parameters, inputs, targets)
-        finite = _finite(loss, parameters)
-        diverged = diverged | (~finite & ~reached)  # one that rests is done, whatever its later batches say
-        if criterion is not None:
-            reached = reached | (finite & (criterion.score(loss, metric) >= criterion.lowest_score))
+        reached, diverged = flags_after(criterion, loss, metric, _finite(loss, parameters), reached, diverged)
         moved, optimizer_state = rule.update(parameters, optimizer_state, gradient * gradient_scale, *values)
         rests = (reached | diverged).unsqueeze(1)
         return torch.where(rests, parameters, moved), optimizer_state, reached, diverged, loss, metric

@@ -2,8 +2,8 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,8 +21,8 @@ from lossact.replicas.compiled_modules import (
     shape_gradients,
     slice_width,
 )
-from lossact.replicas.engine import StoppingCriterion
-from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, map_tensors, n_sets, per_replica
+from lossact.replicas.engine import StoppingCriterion, flags_after
+from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, map_tensors, move, rows_of
 from lossact.replicas.optimizers import Clipping, RuleOptimizer, StackedOptimizer
 from lossact.replicas.passes import LearningPass, Networks, PassContext, Stage
 from lossact.replicas.population import Population
@@ -118,35 +118,34 @@ class NamedPopulation(Population):
         one_pass = self.accumulate == 1 and self.average is None
         return self.optimizer if one_pass and isinstance(self.optimizer, RuleOptimizer) else None
 
-    def _train_eagerly(self, error: TorchDynamoException) -> None:
-        """Go on without compiled code, which torch could not make."""
-        assert self._compiled is not None
-        self._compiled.code.failure = str(error)
-        self._compiled = None
-        warnings.warn(f"torch.compile does not take the network ({first_line(error)}); it trains eagerly", stacklevel=2)
+    @contextmanager
+    def _or_eagerly(self) -> Iterator[None]:
+        """Go on without compiled code where torch cannot make what runs within."""
+        try:
+            yield
+        except TorchDynamoException as error:
+            assert self._compiled is not None
+            self._compiled.code.failure = str(error)
+            self._compiled = None
+            message = f"torch.compile does not take the network ({first_line(error)}); it trains eagerly"
+            warnings.warn(message, stacklevel=2)
 
     def advance(
         self, inputs: Inputs, targets: Tensor, n_updates: int, *, first: int, criterion: StoppingCriterion | None
     ) -> tuple[Tensor, Tensor]:
         rule = self._only_optimizer
         if self._compiled is not None and rule is not None:
-            try:
+            with self._or_eagerly():
                 return advance_compiled(
                     self._compiled, rule, self.clipping, self.bias_gradient_scale, criterion,
                     (self.reached, self.diverged), inputs, targets, first=first, n_updates=n_updates,
                 )  # fmt: skip
-            except TorchDynamoException as error:
-                self._train_eagerly(error)
         losses, metrics = [], []
         for k in range(n_updates):
             context = PassContext(Stage.TRAINING, (first + k) * self.accumulate)
             with torch.no_grad():
                 learned = self._learn(inputs, targets, context)
-                finite = self._finite(learned.loss)
-                self.diverged = self.diverged | (~finite & ~self.reached)
-                if criterion is not None:
-                    met = criterion.score(learned.loss, learned.metric) >= criterion.lowest_score
-                    self.reached = self.reached | (finite & met)
+                self._note(learned.loss, learned.metric, criterion)
             self._update(learned, inputs, targets, context, first + k)
             losses.append(learned.loss)
             metrics.append(learned.metric)
@@ -172,16 +171,13 @@ class NamedPopulation(Population):
     def _pass(self, inputs: Inputs, targets: Tensor, context: PassContext) -> LearningPass:
         """Run a forward and backward pass of all replicas, compiled where that is asked for and can be."""
         if self._compiled is not None:
-            try:
+            with self._or_eagerly():
                 return self._compiled.learn(inputs, targets)
-            except TorchDynamoException as error:
-                self._train_eagerly(error)
         return self.networks.learn(inputs, targets, context)
 
     def _keep_buffers(self, buffers: Tensors, rests: Tensor) -> None:
         for name, changed in buffers.items():
-            buffer = self.networks.buffers[name]
-            buffer.copy_(torch.where(per_replica(rests, buffer), buffer, changed))
+            move(self.networks.buffers[name], changed, rests)
 
     def _update(
         self, learned: LearningPass, inputs: Inputs, targets: Tensor, context: PassContext, update: int
@@ -201,16 +197,11 @@ class NamedPopulation(Population):
         scale = self.bias_gradient_scale
         shape_gradients(gradients, None if scale is None else scale[rows], self.clipping)
 
-    def _finite(self, loss: Tensor) -> Tensor:
-        return loss.isfinite() & all_finite(self.trained, self.n_replicas, loss.device)
-
     def measure(self, inputs: Inputs, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
         with torch.no_grad(), self._measured_weights():
             if self._compiled is not None:
-                try:
+                with self._or_eagerly():
                     return self._compiled.measure(inputs, targets)
-                except TorchDynamoException as error:
-                    self._train_eagerly(error)
             return self.networks.measure(inputs, targets, PassContext(Stage.MEASUREMENT, update))
 
     def measure_in_training(self, inputs: Inputs, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
@@ -222,13 +213,14 @@ class NamedPopulation(Population):
         return learned.loss, learned.metric
 
     def note(self, loss: Tensor, metric: Tensor, criterion: StoppingCriterion) -> None:
-        finite = self._finite(loss)
-        self.diverged = self.diverged | (~finite & ~self.reached)
-        self.reached = self.reached | (finite & (criterion.score(loss, metric) >= criterion.lowest_score))
+        self._note(loss, metric, criterion)
+
+    def _note(self, loss: Tensor, metric: Tensor, criterion: StoppingCriterion | None) -> None:
+        finite = loss.isfinite() & all_finite(self.trained, self.n_replicas, loss.device)
+        self.reached, self.diverged = flags_after(criterion, loss, metric, finite, self.reached, self.diverged)
 
     def gradient_norm(self, n_replicas: int, inputs: Inputs, targets: Tensor, *, update: int) -> Tensor:
-        if n_sets(targets) > 1:
-            inputs, targets = map_tensors(lambda tensor: tensor[:n_replicas], (inputs, targets))
+        inputs, targets = rows_of((inputs, targets), slice(0, n_replicas))
         with torch.no_grad():
             gradients = self.networks.learn(
                 inputs, targets, PassContext(Stage.TRAINING, update), rows=slice(0, n_replicas)
@@ -285,9 +277,8 @@ class _Closure:
         self.population, self.inputs, self.targets, self.context = population, inputs, targets, context
 
     def __call__(self, row: int) -> tuple[Tensor, Tensors]:
-        inputs, targets, rows = self.inputs, self.targets, slice(row, row + 1)
-        if n_sets(targets) > 1:
-            inputs, targets = map_tensors(lambda tensor: tensor[rows], (inputs, targets))
+        rows = slice(row, row + 1)
+        inputs, targets = rows_of((self.inputs, self.targets), rows)
         with torch.no_grad():
             learned = self.population.networks.learn(inputs, targets, self.context, rows=rows)
             self.population._shape(learned.gradients, rows)

@@ -50,6 +50,11 @@ def first_tensor(inputs: Inputs) -> Tensor:
     return inputs
 
 
+def rows_of(inputs: Inputs, rows: slice) -> Inputs:
+    """Return some replicas' part of inputs or targets (sets, ...); what all share stays as it is."""
+    return inputs if n_sets(inputs) == 1 else map_tensors(lambda tensor: tensor[rows], inputs)
+
+
 def n_sets(inputs: Inputs) -> int:
     """Return how many sets of examples there are: one a replica, or 1 that all share."""
     return len(first_tensor(inputs))
@@ -78,6 +83,11 @@ def shapes_of(inputs: Inputs) -> str:
 def per_replica(values: Tensor, like: Tensor) -> Tensor:
     """View (replicas,) values so that they broadcast over a tensor (replicas, ...)."""
     return values.view(-1, *[1] * (like.ndim - 1))
+
+
+def move(held: Tensor, moved: Tensor, rests: Tensor) -> None:
+    """Put new values (replicas, ...) into a tensor, in place, but for replicas that rest."""
+    held.copy_(torch.where(per_replica(rests, held), held, moved))
 
 
 def all_finite(tensors: Tensors, n_replicas: int, device: torch.device) -> Tensor:
