@@ -1,9 +1,13 @@
-"""Networks for digits, and the ways in which their weights start."""
+"""Networks for digits and for sums, and the ways in which their weights start."""
 
 import math
 from collections.abc import Callable
 
+import numpy as np
+import torch
 from torch import Tensor, nn
+
+from lossact import Arrays
 
 Initialiser = Callable[[Tensor, Tensor], None]
 
@@ -41,3 +45,28 @@ def mlp(
         if isinstance(layer, nn.Linear):
             initialise(layer.weight.data, layer.bias.data)
     return network
+
+
+MODULUS = 23
+
+
+class Sums(nn.Module):
+    """Two numbers below MODULUS, embedded, one hidden layer, their sum modulo MODULUS."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(MODULUS, 32)
+        self.hidden = nn.Linear(64, 128)
+        self.output = nn.Linear(128, MODULUS)
+
+    def forward(self, pairs: Tensor) -> Tensor:
+        return self.output(torch.relu(self.hidden(self.embedding(pairs).flatten(1))))  # type: ignore[no-any-return]
+
+
+def all_sums() -> Arrays:
+    """Every pair of numbers: 423 to learn from and 106 to be judged by."""
+    first, second = np.divmod(np.arange(MODULUS**2), MODULUS)
+    pairs, sums = np.stack([first, second], axis=1), (first + second) % MODULUS
+    order = np.random.default_rng(0).permutation(len(pairs))
+    learned, left_out = order[: len(pairs) * 4 // 5], order[len(pairs) * 4 // 5 :]
+    return Arrays(pairs[learned], sums[learned], validation=(pairs[left_out], sums[left_out]))

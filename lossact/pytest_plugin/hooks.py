@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from lossact.pytest_plugin.options import STANDARD_OUTPUT, Options, add_options,
 from lossact.threads import keep_threads_from_spinning
 
 if TYPE_CHECKING:
+    from lossact.experiment import Experiment
     from lossact.pytest_plugin.session import ClaimSession
 
 OPTIONS: pytest.StashKey[tuple[Options, Options]] = pytest.StashKey()
@@ -90,6 +91,21 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, bool | No
 def claims_data(pytestconfig: pytest.Config) -> Path | None:
     """Return the folder of --claims-data, or None."""
     return pytestconfig.stash[OPTIONS][0].data
+
+
+@pytest.fixture(scope="session")
+def claims_experiment(pytestconfig: pytest.Config) -> "Callable[[int], Experiment]":
+    """Return a function from a seed to an Experiment like this run's, to choose settings on other replicas.
+
+    It takes this run's store and executor. A seed that is the run's own is an error. Where claims are only collected,
+    as for a map, nothing is stored.
+    """
+    hooks: ClaimHooks | None = pytestconfig.pluginmanager.get_plugin(PLUGIN_NAME)
+    if hooks is not None:
+        return hooks.session.other_experiment
+    from lossact.experiment import Experiment
+
+    return lambda seed: Experiment(seed=seed)
 
 
 def is_claim(item: pytest.Item) -> bool:

@@ -104,10 +104,26 @@ class ClaimSession:
     @cached_property
     def experiment(self) -> Experiment:
         """The experiment that trains replicas and reads stored trials."""
+        return self._experiment_of(self.options.seed)
+
+    def other_experiment(self, seed: int) -> Experiment:
+        """Return an experiment like this run's whose replicas are other ones.
+
+        Raises:
+            ClaimError: the seed is this run's own.
+        """
+        if seed == self.options.seed:
+            raise ClaimError(
+                f"seed={seed} is the one that decides the claims, and what is chosen on its replicas looks better "
+                f"there than it is; choose on another one: claims_experiment({seed + 1})"
+            )
+        return self._experiment_of(seed)
+
+    def _experiment_of(self, seed: int) -> Experiment:
         from lossact.experiment import default_compute_config
 
         return Experiment(
-            seed=self.options.seed,
+            seed=seed,
             store=self.store,
             compute_config=default_compute_config(
                 device=self.options.accelerator, compiled=self.options.compiled, is_remote=self.executor.is_remote

@@ -125,6 +125,32 @@ def test_claims_data_is_handed_to_the_claim(claims: Claims) -> None:
     claims.run(f"--claims-data={folder}").assert_outcomes(passed=1)
 
 
+CHOSEN_CLAIM = """
+@pytest.mark.claim("the easier of two targets is met first")
+def test_chosen(claims_experiment):
+    easy, hard = claims_experiment({seed}).trials([EASY, HARD], 16)
+    if easy.reached.mean() > hard.reached.mean():
+        return faster(EASY, than=HARD)
+    return faster(HARD, than=EASY)
+"""
+
+
+def test_a_setting_is_chosen_on_other_replicas_and_kept_in_the_store(claims: Claims) -> None:
+    claims.write(CHOSEN_CLAIM.format(seed=1))
+    claims.run("--claims-store=trials").assert_outcomes(passed=1)
+    again = claims.run("--claims-store=trials")
+    again.assert_outcomes(passed=1)
+    again.stdout.no_fnmatch_line("*training*")
+
+
+def test_a_setting_chosen_on_the_deciding_replicas_is_an_error(claims: Claims) -> None:
+    claims.write(CHOSEN_CLAIM.format(seed=5))
+    run = claims.run("--claims-seed=5")
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(["*choose on another one: claims_experiment(6)*"])
+    run.stdout.no_fnmatch_line("*Traceback*")
+
+
 @pytest.mark.parametrize("where", ["call", "fixture"])
 def test_missing_data_is_one_line_before_any_training(claims: Claims, tmp_path: Path, where: str) -> None:
     claims.write(DATA_CLAIM)
