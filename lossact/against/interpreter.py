@@ -20,6 +20,9 @@ def find_python(given: str) -> str:
     Args:
         given: its path, or its name on PATH. A link is not followed: that of an environment leads out of it.
 
+    Returns:
+        its absolute path.
+
     Raises:
         InputError: there is no such file, or it is no Python that lossact runs on.
     """

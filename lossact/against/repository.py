@@ -33,6 +33,12 @@ class Repository:
     def of(cls, folder: Path) -> "Repository":
         """Find the repository that holds a folder.
 
+        Args:
+            folder: any folder of the working tree.
+
+        Returns:
+            the repository.
+
         Raises:
             InputError: git is missing, or the folder is in no repository.
         """
@@ -49,6 +55,12 @@ class Repository:
 
     def commit(self, revision: str) -> str:
         """Return the full name of the commit that a revision stands for.
+
+        Args:
+            revision: a commit, branch or tag.
+
+        Returns:
+            its full hash.
 
         Raises:
             InputError: there is none.
@@ -69,7 +81,14 @@ class Repository:
         return bool(_git(self.root, "status", "--porcelain").stdout.strip())
 
     def changed_data(self, commit: str) -> list[str]:
-        """Return the files that differ from a commit and hold neither code nor prose, relative to the root."""
+        """Return the changed files that hold neither code nor prose.
+
+        Args:
+            commit: what the working tree is compared with.
+
+        Returns:
+            paths relative to the root.
+        """
         names = _git(self.root, "diff", "--name-only", "-z", commit).stdout.split("\0")
         return [
             name

@@ -20,7 +20,7 @@ class Average(ABC):
 class EMA(Average):
     """An exponential moving average: a <- decay a + (1 - decay) w after each update, from the weights after the first.
 
-    Attributes:
+    Args:
         decay: in (0, 1).
     """
 
@@ -40,7 +40,7 @@ class SWA(Average):
 
     Before the first of these the average is the weights themselves.
 
-    Attributes:
+    Args:
         start: updates, >= 0.
         every: updates, >= 1.
 

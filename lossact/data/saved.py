@@ -61,7 +61,14 @@ class SavedArrays(DataSource):
         return None if missing else tuple(found[name] for name in names)
 
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """The same set every time; `generator` is not used."""
+        """Return the same set every time.
+
+        Args:
+            generator: not used.
+
+        Returns:
+            all examples.
+        """
         return self.arrays.sample(generator)
 
     def content(self) -> dict[str, Any]:

@@ -37,7 +37,14 @@ class Variation(DataSource):
         return self.data.is_by_function
 
     def sample_test(self, generator: np.random.Generator) -> Dataset:
-        """Draw a set of test examples of the other data."""
+        """Draw a set of test examples of the other data.
+
+        Args:
+            generator: the replica's own, for test examples alone.
+
+        Returns:
+            its examples, unchanged.
+        """
         return self.data.sample_test(generator)
 
 
@@ -48,7 +55,7 @@ class NoisyLabels(Variation):
 
     A wrong label is drawn uniformly from the other labels of the training set.
 
-    Attributes:
+    Args:
         data: the other data, with one label an example.
         rate: the probability that a label is wrong, in [0, 1].
     """
@@ -60,7 +67,13 @@ class NoisyLabels(Variation):
         check_number("rate", self.rate, at_least=0, at_most=1, hint=0.1)
 
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """One set, with wrong labels drawn from `generator`.
+        """Draw one set, some of its labels wrong.
+
+        Args:
+            generator: the replica's own.
+
+        Returns:
+            its examples.
 
         Raises:
             DataError: the targets are no labels, or all are the same.
@@ -91,7 +104,7 @@ class NoisyLabels(Variation):
 class Subset(Variation):
     """Some of the training examples of other data, drawn without replacement by each replica.
 
-    Attributes:
+    Args:
         data: the other data.
         n_examples: how many, >= 1.
     """
@@ -103,7 +116,13 @@ class Subset(Variation):
         check_count("n_examples", self.n_examples, hint=100)
 
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """One set, its examples chosen by `generator`.
+        """Draw one set, some of the other data's examples.
+
+        Args:
+            generator: the replica's own.
+
+        Returns:
+            `n_examples` examples.
 
         Raises:
             DataError: the other data have fewer examples.

@@ -32,21 +32,51 @@ class Margins:
 
     @classmethod
     def of_wins(cls, delta: float) -> "Margins":
-        """For "who is first": 1/2, and 1/2 + delta, the smallest margin that matters; delta in (0, 1/2)."""
+        """Return the margins for "who is first": 1/2, and 1/2 + delta.
+
+        Args:
+            delta: the smallest margin that matters, in (0, 1/2).
+
+        Returns:
+            the margins.
+
+        Raises:
+            InputError: delta is out of range.
+        """
         check_number("delta", delta, above=0, below=0.5, hint=0.1)
         return cls(0.5, 0.5 + delta)
 
     @classmethod
     def of_no_loss(cls, delta: float) -> "Margins":
-        """For "is not later by a margin that matters": 1/2 - delta, and 1/2; delta in (0, 1/2)."""
+        """Return the margins for "is not later by a margin that matters": 1/2 - delta, and 1/2.
+
+        Args:
+            delta: the smallest margin that matters, in (0, 1/2).
+
+        Returns:
+            the margins.
+
+        Raises:
+            InputError: delta is out of range.
+        """
         check_number("delta", delta, above=0, below=0.5, hint=0.1)
         return cls(0.5 - delta, 0.5, refutation_labels=("later by more than delta", "later"))
 
     @classmethod
     def of_probability(cls, low: float, high: float) -> "Margins":
-        """For "happens with probability above low", refuted below high; 0 < low < high < 1.
+        """Return the margins for "happens with a probability above low", refuted below high.
 
         The bets reach from (high - low) / high to 0.99: near 1 a single failure is worth a large bet.
+
+        Args:
+            low: in (0, 1).
+            high: in (low, 1).
+
+        Returns:
+            the margins.
+
+        Raises:
+            InputError: they are out of range.
         """
         bets = Bets.log_uniform(((high - low) / high, 0.99, 60, 1.0))
         return cls(low, high, bets, refutation_labels=(f"below {low:g}", f"below {high:g}"))

@@ -34,6 +34,13 @@ class LoggedRun:
 def run_object(run: LoggedRun, columns: Columns) -> tuple[str, dict[str, Any]]:
     """Return a run's place and its fields condition, run, step, pair and the metric's name.
 
+    Args:
+        run: one logged run.
+        columns: the metric, and the hyperparameters that name condition and pair.
+
+    Returns:
+        the place, and the fields by name.
+
     Raises:
         InputError: nothing was logged under the name, or a hyperparameter is missing.
     """
@@ -54,6 +61,13 @@ def run_object(run: LoggedRun, columns: Columns) -> tuple[str, dict[str, Any]]:
 
 def hyperparameter(run: LoggedRun, name: str) -> str:
     """Return a run's hyperparameter as text; a dot goes one level down.
+
+    Args:
+        run: one logged run.
+        name: its name, such as "optimizer.lr".
+
+    Returns:
+        its value as text.
 
     Raises:
         InputError: the run has none of that name.

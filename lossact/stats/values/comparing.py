@@ -55,7 +55,16 @@ def compare_values(
 
 
 def is_single(values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """Return which numbers single precision holds exactly: a function that computes in it may return Python floats."""
+    """Return which numbers single precision holds exactly.
+
+    A function that computes in single precision may return Python floats.
+
+    Args:
+        values: any shape.
+
+    Returns:
+        the same shape.
+    """
     with np.errstate(over="ignore"):
         same: NDArray[np.bool_] = values.astype(np.float32) == values
     return same
