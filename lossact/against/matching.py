@@ -136,17 +136,17 @@ def match(
     """
     pairs: list[Pair] = []
     for name in dict.fromkeys(condition.name for condition in after):
-        mine = [condition for condition in after if condition.name == name]
-        others = [condition for condition in before if condition.name == name]
-        if len(mine) == len(others) == 1:
-            pairs.append(Pair(name, others[0], mine[0]))
+        later = [condition for condition in after if condition.name == name]
+        earlier = [condition for condition in before if condition.name == name]
+        if len(later) == len(earlier) == 1:
+            pairs.append(Pair(name, earlier[0], later[0]))
             continue
-        for condition in mine:
-            for other in others:
-                common = [claim for claim in condition.claims if claim in other.claims]
-                rivals = [each for each in (*mine, *others) if common and common[0] in each.claims]
+        for condition in later:
+            for counterpart in earlier:
+                common = [claim for claim in condition.claims if claim in counterpart.claims]
+                rivals = [each for each in (*later, *earlier) if common and common[0] in each.claims]
                 if common and len(rivals) == 2:
-                    pairs.append(Pair(f"{name} of {common[0].rpartition('::')[2]}", other, condition))
+                    pairs.append(Pair(f"{name} of {common[0].rpartition('::')[2]}", counterpart, condition))
                     break
     paired = {id(side) for pair in pairs for side in (pair.before, pair.after)}
     return (

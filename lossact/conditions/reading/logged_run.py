@@ -72,10 +72,10 @@ def hyperparameter(run: LoggedRun, name: str) -> str:
     Raises:
         InputError: the run has none of that name.
     """
-    found: Any = run.hyperparameters
+    value: Any = run.hyperparameters
     for part in [name] if name in run.hyperparameters else name.split("."):
-        if not isinstance(found, Mapping) or part not in found:
+        if not isinstance(value, Mapping) or part not in value:
             known = ", ".join(map(str, run.hyperparameters)) or "none"
             raise InputError(f"{run.place}: no hyperparameter {name!r}; it has {known}")
-        found = found[part]
-    return str(found)
+        value = value[part]
+    return str(value)

@@ -79,8 +79,8 @@ def rounding_of(values: NDArray[np.floating[Any]]) -> Floats:
     Returns:
         (replicas,): single precision's where a number is exactly one of that, else that of the array's type.
     """
-    own = np.finfo(values.dtype).eps
-    return np.where(is_single(values), np.fmax(own, np.finfo(np.float32).eps), own).astype(np.float64)
+    epsilon = np.finfo(values.dtype).eps
+    return np.where(is_single(values), np.fmax(epsilon, np.finfo(np.float32).eps), epsilon).astype(np.float64)
 
 
 def differences(
