@@ -24,6 +24,9 @@ class Settings:
         within: measure to the largest median difference that does not matter, in the measure's unit; replaces delta.
         directions: measure to which of its values are better, where lossact cannot know.
         max_seconds: after so many no further look begins; None for no limit.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     seed: int = 0

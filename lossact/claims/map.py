@@ -41,6 +41,9 @@ class Axis:
         path: the field, from the condition on: "optimizer.learning_rate".
         values: increasing, at least one.
         log: whether they are evenly spaced in logarithm.
+
+    Raises:
+        InputError: there are no values, or they do not increase.
     """
 
     path: str

@@ -22,6 +22,9 @@ class EMA(Average):
 
     Args:
         decay: in (0, 1).
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     decay: float
@@ -43,6 +46,9 @@ class SWA(Average):
     Args:
         start: updates, >= 0.
         every: updates, >= 1.
+
+    Raises:
+        InputError: a value breaks its rule.
 
     Reference: Izmailov et al., Averaging weights leads to wider optima, UAI 2018.
     """

@@ -119,6 +119,9 @@ class SGD(RuleBasedOptimizer):
         nesterov: whether the step is along grad + momentum v, as torch.optim.SGD has it.
         bias_gradient_scale: factor in (0, 1e38] on the gradients of biases; 1 / batch size repeats a framework that
             averages them over the batch once more.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     kind: ClassVar[str] = "sgd"
@@ -156,13 +159,16 @@ class SGD(RuleBasedOptimizer):
 class Adam(RuleBasedOptimizer):
     """Adam as torch.optim.Adam has it, weight decay added to the gradient.
 
+    Each number may be a schedule, such as cosine(1e-3, warmup=100).
+
     Args:
         learning_rate: in (0, 1e38].
         beta1, beta2: decay of the first and second moment, in [0, 1).
         epsilon: in (0, 1e38].
         weight_decay: in [0, 1e38].
 
-    Each may be a schedule, such as cosine(1e-3, warmup=100).
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     kind: ClassVar[str] = "adam"
@@ -191,6 +197,9 @@ class AdamW(Adam):
     Args:
         learning_rate, beta1, beta2, epsilon: as for Adam.
         weight_decay: in [0, 1e38], or a schedule.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     kind: ClassVar[str] = "adamw"

@@ -64,6 +64,9 @@ class RecordedRuns(BaseCondition):
         budget: the last step of any run in the table, 0 without steps.
         extendable: whether more runs may be added; claims then use anytime-valid evidence.
         name: what tables call it; not part of its content.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     runs: tuple[RecordedRun, ...]

@@ -54,6 +54,9 @@ class Linear(Schedule):
 
     Args:
         start, end: finite numbers.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     kind: ClassVar[str] = "linear"
@@ -83,6 +86,9 @@ class Cosine(Schedule):
         peak: the largest value.
         end: what it would come to after the last update.
         warmup: updates, >= 0.
+
+    Raises:
+        InputError: a value breaks its rule.
 
     Reference: Loshchilov and Hutter, SGDR, ICLR 2017.
 
@@ -122,6 +128,9 @@ class WarmupHoldDecay(Schedule):
         decay: updates, >= 0.
         end: what it would come to after the last update.
 
+    Raises:
+        InputError: a value breaks its rule.
+
     Reference: Hu et al., MiniCPM, 2024.
 
     Example:
@@ -158,6 +167,9 @@ class StepDecay(Schedule):
         start: the first value.
         every: updates, >= 1.
         factor: > 0.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     kind: ClassVar[str] = "step_decay"
@@ -183,6 +195,9 @@ class Exponential(Schedule):
     Args:
         start: the first value.
         factor: > 0; 0.999, say.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     kind: ClassVar[str] = "exponential"
@@ -208,6 +223,9 @@ class OneCycle(Schedule):
         rise: share of the budget that goes upwards, in (0, 1).
         start_divisor: peak / this is the first value, > 0.
         end_divisor: the first value / this is the last one, > 0.
+
+    Raises:
+        InputError: a value breaks its rule.
 
     Reference: Smith and Topin, Super-convergence, 2018.
     """

@@ -103,6 +103,10 @@ class GeneratedData(DataSource):
             arrays as `Arrays` takes them, of one shape for all replicas.
 
     Test examples are the training examples of one more draw.
+
+    Raises:
+        DataError: `draw` is no function.
+        InputError: its content cannot be read.
     """
 
     draw: Callable[[np.random.Generator], Any]

@@ -23,6 +23,9 @@ class LineImages(DataSource):
 
     Args:
         n_images: images in a set, even and >= 2.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     n_images: int = 64

@@ -19,6 +19,9 @@ class RandomImages(DataSource):
         n_images: images in a set, >= 1.
         height, width: pixels, >= 1.
         label_rate: probability in (0, 1) that an image is labelled 1.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     n_images: int = 64

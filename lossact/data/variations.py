@@ -58,6 +58,10 @@ class NoisyLabels(Variation):
     Args:
         data: the other data, with one label an example.
         rate: the probability that a label is wrong, in [0, 1].
+
+    Raises:
+        DataError: `data` is no data source.
+        InputError: the rate is out of range.
     """
 
     rate: float
@@ -107,6 +111,10 @@ class Subset(Variation):
     Args:
         data: the other data.
         n_examples: how many, >= 1.
+
+    Raises:
+        DataError: `data` is no data source.
+        InputError: the number is out of range.
     """
 
     n_examples: int

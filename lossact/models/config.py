@@ -66,6 +66,9 @@ class MLPConfig(NetworkConfig):
         activation: of the hidden layer.
         hidden: units in the hidden layer, >= 1.
         initial_scale: factor > 0 on the standard deviation of the initial weights.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     block: ClassVar[int] = 64
@@ -115,6 +118,9 @@ class CNNConfig(NetworkConfig):
         channels: of the first and the second convolution, each >= 1.
         kernel: side of the square windows, >= 1.
         initial_scale: factor > 0 on the standard deviation of the initial weights.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     block: ClassVar[int] = 16

@@ -132,7 +132,7 @@ class FlatPopulation(Population):
         parameters = self.state.parameters
         if not isinstance(state.get("parameters"), Tensor) or state["parameters"].shape != parameters.shape:
             raise InputError(
-                f"the checkpoint does not hold {len(parameters)} replicas of {parameters.shape[1]} parameters; give the "
-                "config that it was made with"
+                f"the checkpoint does not hold {len(parameters)} replicas of {parameters.shape[1]} parameters; give "
+                "the config that it was made with"
             )
         self.state = ReplicaState(**state)

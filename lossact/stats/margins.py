@@ -17,6 +17,9 @@ class Margins:
         refutation_labels: what REFUTED is called where the mean is shown to be below `support`, and where it is not.
         without_undetermined: whether the shown effect leaves undetermined replicas out; else each counts one half.
         censoring_reason: what INCONCLUSIVE is called where too many replicas leave the comparison undetermined.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     support: float

@@ -17,6 +17,9 @@ class ComputeConfig:
         precision: "32-true", "64-true" or "bf16-mixed", as the Trainer names them.
         compiled: whether the step goes through torch.compile.
         threads: CPU threads of one operation.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     device: str = "cpu"
