@@ -29,7 +29,20 @@ def check_number(
     at_most: float = math.inf,
     hint: float | str,
 ) -> None:
-    """Raise InputError unless `value` is a finite number within the bounds; `hint` is a value that works."""
+    """Raise InputError unless `value` is a finite number within the bounds.
+
+    Args:
+        name: what the error calls it.
+        value: the number.
+        above: it must be larger than this.
+        at_least: it must not be smaller than this.
+        below: it must be smaller than this.
+        at_most: it must not be larger than this.
+        hint: a value that works, which the error proposes.
+
+    Raises:
+        InputError: it is no finite number, or out of bounds.
+    """
     number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     too_large = (
         at_most == FLOAT32_LIMIT and number and value > FLOAT32_LIMIT
@@ -49,7 +62,18 @@ def check_number(
 def check_count(
     name: str, value: int, *, at_least: int = 1, at_most: float = math.inf, hint: int | None = None
 ) -> None:
-    """Raise InputError unless `value` is an integer within the bounds."""
+    """Raise InputError unless `value` is an integer within the bounds.
+
+    Args:
+        name: what the error calls it.
+        value: the count.
+        at_least: its lowest value.
+        at_most: its largest value.
+        hint: a count that works, by default the lowest.
+
+    Raises:
+        InputError: it is no integer, or out of bounds.
+    """
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or not at_least <= value <= at_most:
         rule = f">= {at_least}" + (f" and <= {at_most}" if at_most < math.inf else "")
@@ -57,7 +81,16 @@ def check_count(
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    """Raise InputError unless `value` is one of `choices`."""
+    """Raise InputError unless `value` is one of `choices`.
+
+    Args:
+        name: what the error calls it.
+        value: what was chosen.
+        choices: what may be.
+
+    Raises:
+        InputError: it is none of them.
+    """
     known = sorted(choices)
     if value not in known:
         raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(known)}")
@@ -71,6 +104,9 @@ def replaced_arguments(replacements: Mapping[str, str]) -> Callable[[type[T]], t
 
     Returns:
         a class decorator.
+
+    Raises:
+        InputError: by the decorated class, where an old argument is given.
     """
 
     def decorate(cls: type[T]) -> type[T]:
@@ -96,6 +132,9 @@ def checked_arguments(cls: type[T]) -> type[T]:
 
     Returns:
         the class.
+
+    Raises:
+        InputError: by the decorated class, where an argument is unknown or missing.
     """
     initialize = cls.__init__
     signature = inspect.signature(initialize)
@@ -128,6 +167,9 @@ def check_signature(name: str, function: Any, *, like: str, values: int = 0, nam
         like: the call in words, such as "loss(outputs, targets)".
         values: how many positional arguments it will get.
         named: what else.
+
+    Raises:
+        InputError: it is no function, or its signature does not take such a call.
     """
     if not callable(function):
         raise InputError(f"{name}={function!r} must be a function that is called as {like}")
@@ -150,6 +192,9 @@ def explain_out_of_memory(what: str) -> Iterator[None]:
 
     Args:
         what: took it, in words.
+
+    Raises:
+        TrainingError: memory ran out; other errors pass.
     """
     try:
         yield

@@ -69,7 +69,14 @@ class Experiment:
         self._retrained: set[str] = set()
 
     def key(self, condition: BaseCondition) -> str:
-        """Return the key under which the store keeps the condition's trials."""
+        """Return the key under which the store keeps the condition's trials.
+
+        Args:
+            condition: any condition.
+
+        Returns:
+            a digest of all that its trials depend on.
+        """
         if isinstance(condition, RecordedRuns):  # their content is the table's alone
             return condition.key
         return trial_key(condition, self.seed, self.compute_config)
@@ -78,6 +85,13 @@ class Experiment:
         """Return the first `replicas` trials of each condition.
 
         Missing trials are trained, conditions that may share a launch together, and stored launch by launch.
+
+        Args:
+            conditions: any number.
+            replicas: how many of each, >= 1.
+
+        Returns:
+            trials of each condition, in the same order.
         """
         trials: list[Trials] = []
         for at in range(0, len(conditions), LOCKED_AT_ONCE):
@@ -94,6 +108,9 @@ class Experiment:
         Args:
             conditions: at most 128.
             sizes: numbers of replicas, increasing.
+
+        Yields:
+            trials of each condition, in the same order.
         """
         keys = [self.key(condition) for condition in conditions]
         wanted = dict(zip(keys, conditions, strict=True))
@@ -134,6 +151,9 @@ class Experiment:
                 which are stored before it is called again.
             replicas: >= 1.
 
+        Returns:
+            (replicas,) numbers.
+
         Raises:
             InputError: the numbers of the first replicas change with how many are computed.
         """
@@ -166,7 +186,14 @@ class Experiment:
         return known
 
     def curves(self, condition: BaseCondition) -> Curves | None:
-        """Return the stored learning curves of a condition's first replicas, or None."""
+        """Return the stored learning curves of a condition's first replicas, or None.
+
+        Args:
+            condition: one that was trained.
+
+        Returns:
+            the curves, None where none are stored.
+        """
         return self.store.curves(self.key(condition), condition.block)
 
     def _trained(
@@ -240,6 +267,9 @@ def default_compute_config(
         device, precision, compiled: see `ComputeConfig`.
         is_remote: whether training runs on other machines; devices and compilers of this one are then not checked.
 
+    Returns:
+        how to compute.
+
     Raises:
         InputError: this machine has no such device.
     """
@@ -262,6 +292,9 @@ def n_threads() -> int:
     """Return how many CPU threads torch uses by default: OMP_NUM_THREADS, else one per core of the process.
 
     If torch is imported it is asked, since the number may have been changed there.
+
+    Returns:
+        threads, >= 1.
     """
     torch = sys.modules.get("torch")
     if torch is not None:

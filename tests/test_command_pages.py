@@ -83,8 +83,8 @@ def test_training_from_a_config_file(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", data], cwd=tmp_path, check=True, timeout=60)
     config, logger = blocks("training", "yaml")
     (tmp_path / "config.yaml").write_text(config)
-    one, many = blocks("training", "sh")[0].splitlines()
-    printed = [run(command, tmp_path).stdout for command in (one, many)]
+    single, many = blocks("training", "sh")[0].splitlines()
+    printed = [run(command, tmp_path).stdout for command in (single, many)]
     assert "".join(printed) == blocks("training", "text")[0]
     with_wandb = yaml.safe_load((ROOT / "configs" / "with" / "wandb.yaml").read_text())
     assert yaml.safe_load(logger) == with_wandb

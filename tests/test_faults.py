@@ -92,11 +92,11 @@ def test_a_full_disk_stops_the_run_with_one_error_and_the_next_goes_on(claims: C
             "HARD", "condition('hard', budget=250, target=1.0)"
         )
     )
-    told = run(claims, "--claims-min-replicas=512")
-    assert "No space left on device); make room or give another directory; what it holds stays good" in told
-    assert "no claim can be decided: store" in told
-    assert "Traceback" not in told
-    assert "1 failed in" in told  # and the other was not tried
+    output = run(claims, "--claims-min-replicas=512")
+    assert "No space left on device); make room or give another directory; what it holds stays good" in output
+    assert "no claim can be decided: store" in output
+    assert "Traceback" not in output
+    assert "1 failed in" in output  # and the other was not tried
     with Store(small_disk) as store:
         stored = store.count()
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
@@ -109,19 +109,19 @@ def test_a_full_disk_stops_the_run_with_one_error_and_the_next_goes_on(claims: C
 def test_a_read_only_store_is_one_error(claims: Claims, small_disk: Path) -> None:
     claims.write()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    told = run(claims)
-    assert "Read-only file system" in told
-    assert "give another directory, or none" in told
-    assert "Traceback" not in told
+    output = run(claims)
+    assert "Read-only file system" in output
+    assert "give another directory, or none" in output
+    assert "Traceback" not in output
     decided(run(claims, "--claims-store=none"))
 
 
 @pytest.mark.slow
 def test_without_a_home_directory(claims: Claims) -> None:
     claims.write()
-    told = run(claims, "--claims-wandb=offline", "--claims-html=report", HOME="/nowhere/at/all")
-    decided(told)
-    assert "offline in .lossact/wandb" in told
+    output = run(claims, "--claims-wandb=offline", "--claims-html=report", HOME="/nowhere/at/all")
+    decided(output)
+    assert "offline in .lossact/wandb" in output
     assert (claims.pytester.path / "report" / "index.html").is_file()
 
 
@@ -129,17 +129,17 @@ def test_without_a_home_directory(claims: Claims) -> None:
 def silent_server() -> Iterator[str]:
     """An address that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        taken: list[socket.socket] = []
-        threading.Thread(target=_take, args=(server, taken), daemon=True).start()
+        connections: list[socket.socket] = []
+        threading.Thread(target=_take, args=(server, connections), daemon=True).start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
-        for one in taken:
-            one.close()
+        for connection in connections:
+            connection.close()
 
 
-def _take(server: socket.socket, taken: list[socket.socket]) -> None:
+def _take(server: socket.socket, connections: list[socket.socket]) -> None:
     while True:
         try:
-            taken.append(server.accept()[0])
+            connections.append(server.accept()[0])
         except OSError:
             return
 
@@ -149,10 +149,10 @@ def _take(server: socket.socket, taken: list[socket.socket]) -> None:
 def test_a_wandb_server_that_is_down_costs_no_verdict(claims: Claims, silent_server: str, refuses: bool) -> None:
     (claims.write() / "conftest.py").write_text(IMPATIENT)
     url = "http://127.0.0.1:9" if refuses else silent_server
-    told = run(claims, "--claims-wandb=online", WANDB_BASE_URL=url, WANDB_API_KEY="0" * 40)
-    decided(told)
-    assert "W&B: Timed out" in told or "W&B: Run initialization has timed out" in told
-    assert "; what is printed above stands" in told
+    output = run(claims, "--claims-wandb=online", WANDB_BASE_URL=url, WANDB_API_KEY="0" * 40)
+    decided(output)
+    assert "W&B: Timed out" in output or "W&B: Run initialization has timed out" in output
+    assert "; what is printed above stands" in output
     decided(run(claims, "--claims-wandb=offline"))  # from the store
 
 
@@ -160,9 +160,9 @@ def test_a_wandb_server_that_is_down_costs_no_verdict(claims: Claims, silent_ser
 @pytest.mark.parametrize("conftest", [KILLED, UNREACHED], ids=["killed", "unreached"])
 def test_a_wandb_service_that_is_gone_costs_no_verdict(claims: Claims, conftest: str) -> None:
     (claims.write() / "conftest.py").write_text(conftest)
-    told = run(claims, "--claims-wandb=offline")
-    decided(told)
-    assert "; what is printed above stands" in told
+    output = run(claims, "--claims-wandb=offline")
+    decided(output)
+    assert "; what is printed above stands" in output
 
 
 @pytest.mark.slow
@@ -178,17 +178,19 @@ def test_a_fit_without_a_wandb_login_is_one_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "found", "told"),
+    ("package", "old_version", "message"),
     [
         ("torch", "2.3.0", r"torch is 2.3.0, which lossact does not work with; pip install 'torch<3,>=2.7'"),
         ("pytest", "7.4.4", r"pytest is 7.4.4, which lossact does not work with; pip install 'pytest<10,>=8.2'"),
         ("lightning", "1.9.5", r"lightning is 1.9.5, which .* pip install 'lightning<3,>=2.5'"),
     ],
 )
-def test_a_package_too_old_is_named(package: str, found: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_too_old_is_named(
+    package: str, old_version: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     installed = importlib.metadata.version
-    monkeypatch.setattr("importlib.metadata.version", lambda name: found if name == package else installed(name))
-    with pytest.raises(InputError, match=told):
+    monkeypatch.setattr("importlib.metadata.version", lambda name: old_version if name == package else installed(name))
+    with pytest.raises(InputError, match=message):
         check_requirements()
 
 

@@ -175,7 +175,8 @@ def test_names_are_those_of_global_values(typed: bool, tmp_path: Path, monkeypat
 
     names = ("attribute", "array", "nested")
     base, other_w, other_size = (
-        [fingerprint(found[name], "x") for name in names] for found in (functions(), functions(w=5), functions(size=4))
+        [fingerprint(namespace[name], "x") for name in names]
+        for namespace in (functions(), functions(w=5), functions(size=4))
     )
     assert other_w == base
     assert other_size[0] == base[0]

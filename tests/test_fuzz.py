@@ -42,7 +42,7 @@ VALUES = st.recursive(
 )
 
 
-def told(kind: type[Exception], act: Callable[[], object], *, otherwise: str) -> str:
+def message_of(kind: type[Exception], act: Callable[[], object], *, otherwise: str) -> str:
     """What an error of that kind says, else `otherwise`; any other exception is a defect."""
     try:
         act()
@@ -56,14 +56,14 @@ def told(kind: type[Exception], act: Callable[[], object], *, otherwise: str) ->
 @given(text=TEXT)
 def test_options_take_or_name_any_text(option: Any, text: str) -> None:
     rule = f"{option.flag}={text}: "
-    assert told(pytest.UsageError, lambda: _parse(option.flag, text, option), otherwise=rule).startswith(rule)
+    assert message_of(pytest.UsageError, lambda: _parse(option.flag, text, option), otherwise=rule).startswith(rule)
 
 
 @FEW
 @given(value=VALUES)
 def test_numbers_are_taken_or_named(value: Any) -> None:
     for check in (lambda: check_number("x", value, above=0, below=1, hint=0.5), lambda: check_count("x", value)):
-        assert told(InputError, check, otherwise="x=").startswith("x=")
+        assert message_of(InputError, check, otherwise="x=").startswith("x=")
 
 
 def run(arguments: list[str]) -> str:
@@ -147,7 +147,7 @@ def test_arrays_of_any_kind_are_read_or_named(shape: list[int], kind: str, fill:
 
 def said_of_files(folder: Path) -> str:
     files = folder / "images.npy", folder / "labels.npy"
-    return told(DataError, lambda: ImageFiles(*files), otherwise=str(folder))
+    return message_of(DataError, lambda: ImageFiles(*files), otherwise=str(folder))
 
 
 @FEW
@@ -178,21 +178,23 @@ def test_stores_are_read_set_aside_or_named(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert told(StoreError, use, otherwise="store ").startswith("store ")
+        assert message_of(StoreError, use, otherwise="store ").startswith("store ")
 
 
 @FEW
 @given(text=TEXT)
 def test_any_text_in_a_claim_is_shown_as_it_is(text: str, tmp_path: Path) -> None:
-    one = result(statement=text, source=text, sentence=text, family=text, warnings=(text,), id=f"{text}::{text}",
+    claim = result(statement=text, source=text, sentence=text, family=text, warnings=(text,), id=f"{text}::{text}",
                  thresholds=(0.5, 0.6))  # fmt: skip
-    first, second = one.verdict.conditions
-    one = replace(one, verdict=replace(one.verdict, conditions=(replace(first, name=text), second)))
-    write_folder(tmp_path, [one], {}, RunInfo(flags=(text,), undecided=(UndecidedClaim.of(InputError(text), id=text),)))
+    first, second = claim.verdict.conditions
+    claim = replace(claim, verdict=replace(claim.verdict, conditions=(replace(first, name=text), second)))
+    write_folder(
+        tmp_path, [claim], {}, RunInfo(flags=(text,), undecided=(UndecidedClaim.of(InputError(text), id=text),))
+    )
     page = (tmp_path / "index.html").read_text()
     assert set(re.findall(r"<(\w+)", page)) <= TAGS
     assert json.loads((tmp_path / "verdicts.json").read_text())["claims"][0]["statement"] == text
-    assert verdict_table([one], alpha=0.025, delta=0.1, setting=text, width=80)
+    assert verdict_table([claim], alpha=0.025, delta=0.1, setting=text, width=80)
 
 
 TAGS = set(re.findall(r"<(\w+)", (Path(html.__file__).parent / "templates" / "report.html.jinja").read_text()))

@@ -106,7 +106,7 @@ def test_stacked_replicas_reproduce_the_stored_trials(capsys: pytest.CaptureFixt
 @pytest.mark.slow
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_a_checkpoint_goes_on_and_is_measured(replicas: int, capsys: pytest.CaptureFixture[str]) -> None:
-    own = [config("mlp_relu_ce"), f"--model.replicas={replicas}", "--model.budget=200"]
+    arguments = [config("mlp_relu_ce"), f"--model.replicas={replicas}", "--model.budget=200"]
     keep = [
         "--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint",
         "--trainer.callbacks.dirpath=kept",
@@ -114,9 +114,9 @@ def test_a_checkpoint_goes_on_and_is_measured(replicas: int, capsys: pytest.Capt
         "--trainer.callbacks.save_top_k=-1",
         "--trainer.callbacks.filename={step:d}",
     ]
-    main(["fit", *own, *keep])
+    main(["fit", *arguments, *keep])
     whole = torch.load("kept/step=200.ckpt", weights_only=True)
-    main(["fit", *own, *keep, "--trainer.callbacks.dirpath=again", "--ckpt_path=kept/step=100.ckpt"])
+    main(["fit", *arguments, *keep, "--trainer.callbacks.dirpath=again", "--ckpt_path=kept/step=100.ckpt"])
     again = torch.load("again/step=200.ckpt", weights_only=True)
     if replicas == 1:
         assert all(torch.equal(whole["state_dict"][name], again["state_dict"][name]) for name in whole["state_dict"])
@@ -124,15 +124,15 @@ def test_a_checkpoint_goes_on_and_is_measured(replicas: int, capsys: pytest.Capt
         assert torch.equal(whole["replicas"]["parameters"], again["replicas"]["parameters"])
     capsys.readouterr()
     for command in ("validate", "test", "predict"):
-        assert main([command, *own, "--ckpt_path=kept/step=200.ckpt"]) == 0
-    told = capsys.readouterr().out
-    assert "val_accuracy" in told
-    assert "test_accuracy" in told
-    predictions = Path(re.findall("predictions: (.*)", told)[0])
+        assert main([command, *arguments, "--ckpt_path=kept/step=200.ckpt"]) == 0
+    printed = capsys.readouterr().out
+    assert "val_accuracy" in printed
+    assert "test_accuracy" in printed
+    predictions = Path(re.findall("predictions: (.*)", printed)[0])
     rows = table(predictions)
     assert [int(row["replica"]) for row in rows] == [r for r in range(replicas) for _ in range(64)]
     right = np.mean([(float(row["logit"]) >= 0) == (float(row["target"]) == 1) for row in rows])
-    (measured,) = re.findall(r"val_accuracy\s+([\d.]+)", told)
+    (measured,) = re.findall(r"val_accuracy\s+([\d.]+)", printed)
     assert right == pytest.approx(float(measured))
 
 
@@ -149,13 +149,13 @@ def test_the_printed_config_can_be_read_back(capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit):
         main(["fit", config("cnn"), "--model.optimizer=AdamW", "--model.budget=7", "--print_config"])
     text = capsys.readouterr().out
-    found = yaml.safe_load(text)["model"]
-    assert found["optimizer"]["class_path"] == "lossact.AdamW"
-    assert found["data"]["class_path"] == "lossact.LineImages"
+    model = yaml.safe_load(text)["model"]
+    assert model["optimizer"]["class_path"] == "lossact.AdamW"
+    assert model["data"]["class_path"] == "lossact.LineImages"
     Path("own.yaml").write_text(text)
     with pytest.raises(SystemExit):
         main(["fit", "--config=own.yaml", "--print_config"])
-    assert yaml.safe_load(capsys.readouterr().out)["model"] == found
+    assert yaml.safe_load(capsys.readouterr().out)["model"] == model
 
 
 @pytest.mark.parametrize(
@@ -181,10 +181,10 @@ def test_parts_of_a_target_are_options(
 
 
 def test_help_fits_on_a_screen_before_the_trainers_options() -> None:
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-m", "lossact.cli", "fit", "--help"], capture_output=True, text=True, check=True, timeout=200
     ).stdout
-    assert told.index("--model.replicas") < 4000 < told.index("--trainer.max_epochs")
+    assert printed.index("--model.replicas") < 4000 < printed.index("--trainer.max_epochs")
 
 
 ZIPPED = b"PK\x05\x06" + bytes(18)  # an archive of nothing
@@ -258,34 +258,34 @@ def test_bad_input_is_one_message(case: str, capsys: pytest.CaptureFixture[str])
     Path("on.yaml").write_text("model: {target: {measure: {class_path: lossact.Loss, init_args: {on: validation}}}}")
     Path("old.yaml").write_text("model: {target: {class_path: lossact.Accuracy, init_args: {at_least: 0.9}}}")
     arguments, message = BAD[case]
-    told = fails(["fit", *arguments], capsys)
-    assert told.startswith("lossact fit: ")
-    assert message in told
-    assert "Traceback" not in told
+    error = fails(["fit", *arguments], capsys)
+    assert error.startswith("lossact fit: ")
+    assert message in error
+    assert "Traceback" not in error
 
 
 def test_a_checkpoint_of_another_network_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     keep = "--trainer.default_root_dir=kept"
     main(["fit", config("mlp_relu_ce"), *SHORT, keep])
     (checkpoint,) = Path("kept").rglob("*.ckpt")
-    for other in (["--model.network.hidden=5"], ["--model.replicas=3"]):
-        told = fails(["validate", config("mlp_relu_ce"), *other, f"--ckpt_path={checkpoint}"], capsys)
-        assert "give the config that it was made with" in told
-    for other, why in (
+    for changes in (["--model.network.hidden=5"], ["--model.replicas=3"]):
+        error = fails(["validate", config("mlp_relu_ce"), *changes, f"--ckpt_path={checkpoint}"], capsys)
+        assert "give the config that it was made with" in error
+    for changes, why in (
         (["--model.network.activation=sigmoid"], "network is"),
         (["--model.loss=l2"], "loss is cross_entropy, that of the config l2"),
         (["--model.budget=30"], "of a run of 20 updates, the config's budget is 30"),
     ):
-        told = fails(["fit", config("mlp_relu_ce"), *SHORT, *other, f"--ckpt_path={checkpoint}"], capsys)
-        assert f"the checkpoint is {why}" in told or f"the checkpoint's {why}" in told
+        error = fails(["fit", config("mlp_relu_ce"), *SHORT, *changes, f"--ckpt_path={checkpoint}"], capsys)
+        assert f"the checkpoint is {why}" in error or f"the checkpoint's {why}" in error
 
 
 @pytest.mark.parametrize("content", [None, b"", b"hello world", b"PK\x03\x04 half a checkpoint", ZIPPED])
 def test_a_file_that_is_not_a_checkpoint_is_named(content: bytes | None, capsys: pytest.CaptureFixture[str]) -> None:
     if content is not None:
         Path("some.ckpt").write_bytes(content)
-    told = fails(["validate", config("mlp_relu_ce"), "--ckpt_path=some.ckpt"], capsys)
-    assert re.search(r"ckpt_path='some.ckpt' is no (file|checkpoint, or a damaged one); give", told)
+    error = fails(["validate", config("mlp_relu_ce"), "--ckpt_path=some.ckpt"], capsys)
+    assert re.search(r"ckpt_path='some.ckpt' is no (file|checkpoint, or a damaged one); give", error)
 
 
 def test_what_is_measured_without_a_checkpoint_is_said(capsys: pytest.CaptureFixture[str]) -> None:
@@ -313,11 +313,11 @@ def test_a_custom_network_and_loss_are_given_by_import_path(replicas: int) -> No
     command = Path(sys.executable).with_name(
         "lossact"
     )  # as it is installed, which has no folder of its own on the path
-    told = subprocess.run(
+    printed = subprocess.run(
         [command, "fit", config("mlp_relu_l2"), "--config=own.yaml", f"--model.replicas={replicas}", *SHORT],
         capture_output=True, text=True, check=True, timeout=300,
     ).stdout  # fmt: skip
-    assert "within 20 updates" in told
+    assert "within 20 updates" in printed
 
 
 def test_accumulated_batches_are_one_update(capsys: pytest.CaptureFixture[str]) -> None:
@@ -334,8 +334,8 @@ def test_a_checkpoint_is_never_unpickled(capsys: pytest.CaptureFixture[str]) -> 
     Path("evil.ckpt").write_bytes(pickle.dumps(Opened(), protocol=2))
     torch.save({"state_dict": Opened()}, "worse.ckpt")
     for name in ("evil.ckpt", "worse.ckpt"):
-        told = fails(["validate", config("mlp_relu_ce"), f"--ckpt_path={name}"], capsys)
-        assert "Traceback" not in told
+        error = fails(["validate", config("mlp_relu_ce"), f"--ckpt_path={name}"], capsys)
+        assert "Traceback" not in error
     assert not Path("opened").exists()
 
 
@@ -347,13 +347,16 @@ def test_a_sweep_names_options_that_fit_has(
     assert sweep["method"] in {"grid", "random", "bayes"}
     assert sweep["metric"] == {"name": "reach_rate", "goal": "maximize"}
     monkeypatch.chdir(CONFIGS.parent)
-    values = {name: one["values"][0] if "values" in one else one["min"] for name, one in sweep["parameters"].items()}
+    values = {
+        name: parameter["values"][0] if "values" in parameter else parameter["min"]
+        for name, parameter in sweep["parameters"].items()
+    }
     given = [f"--{name}={value}" for name, value in values.items()]
     command = [part for word in sweep["command"] for part in (given if word == "${args}" else [word])]
     assert command[:2] == ["lossact", "fit"]
     with pytest.raises(SystemExit) as stopped:
         main([*command[1:], "--print_config"])
     assert stopped.value.code == 0
-    found = yaml.safe_load(capsys.readouterr().out)
-    assert found["model"]["replicas"] == 256
-    assert found["trainer"]["logger"]["init_args"]["offline"] is False
+    parsed = yaml.safe_load(capsys.readouterr().out)
+    assert parsed["model"]["replicas"] == 256
+    assert parsed["trainer"]["logger"]["init_args"]["offline"] is False

@@ -39,8 +39,8 @@ def test_a_wheel_decides_claims_and_writes_a_report(tmp_path: Path) -> None:
     assert Path(run("show", folder=tmp_path, path=site).strip()) == site / "lossact" / "__init__.py"
     run("lossact.cli", "init", folder=tmp_path, path=site)
     page = tmp_path / "claims.html"
-    told = run("pytest", "claims", "-k", "momentum", f"--claims-html={page}", folder=tmp_path, path=site)
-    assert "1 passed" in told
+    output = run("pytest", "claims", "-k", "momentum", f"--claims-html={page}", folder=tmp_path, path=site)
+    assert "1 passed" in output
     assert "momentum makes gradient descent faster" in page.read_text()
     run("lossact.cli", "surfaces", "--out", "pictures", folder=tmp_path, path=site)
     assert (tmp_path / "pictures" / "surfaces.html").is_file()

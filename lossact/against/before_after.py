@@ -80,6 +80,9 @@ def compare_with_revision(
         device: where both sides compute.
         say: told how far it is.
 
+    Returns:
+        the conditions with their verdicts, and what was on one side only.
+
     Raises:
         InputError: the revision or its claims cannot be read.
         ClaimError: nothing can be compared.

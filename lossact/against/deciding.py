@@ -77,7 +77,15 @@ class MeasureDecider:
         self._decider = Decider(self.evidence, alpha=alpha, limit=limit)
 
     def comparisons(self, before: Trials, after: Trials) -> list[Comparison]:
-        """Return what each replica shows; WIN is for the working tree."""
+        """Return what each replica shows.
+
+        Args:
+            before: trials under the revision.
+            after: trials of the same replicas under the working tree.
+
+        Returns:
+            one comparison, in which WIN is for the working tree; with a margin two, one for each side.
+        """
         if self.within is None:
             return [Comparison("better", self._outcomes(before, after))]
         return [
@@ -112,7 +120,15 @@ class MeasureDecider:
         return result, decision.final
 
     def identical(self, before: Trials, after: Trials) -> MeasureResult:
-        """Return the result where every bit of both sides is equal."""
+        """Return the result where every bit of both sides is equal.
+
+        Args:
+            before: trials under the revision.
+            after: trials of the same replicas under the working tree.
+
+        Returns:
+            the result, with a difference of 0.
+        """
         return MeasureResult(
             measure=self.measure,
             verdict="identical",
@@ -129,7 +145,15 @@ class MeasureDecider:
         )
 
     def difference(self, before: Trials, after: Trials) -> Estimate:
-        """Return the median of after minus before with its confidence sequence, in the measure's unit."""
+        """Return the median of after minus before with its confidence sequence.
+
+        Args:
+            before: trials under the revision.
+            after: trials of the same replicas under the working tree.
+
+        Returns:
+            the estimate, in the measure's unit.
+        """
         old, new = self._quantity(before), self._quantity(after)
         sign = 1 if self._is_higher else -1
         numbers = sign * differences(sign * new.values, sign * old.values, new.lost, old.lost)

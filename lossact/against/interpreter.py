@@ -20,6 +20,9 @@ def find_python(given: str) -> str:
     Args:
         given: its path, or its name on PATH. A link is not followed: that of an environment leads out of it.
 
+    Returns:
+        its absolute path.
+
     Raises:
         InputError: there is no such file, or it is no Python that lossact runs on.
     """
@@ -27,17 +30,17 @@ def find_python(given: str) -> str:
         return given
     if os.path.isdir(given):
         raise InputError(f"--python {given} is a folder; {WAY_OUT}")
-    found = shutil.which(given)
-    if found is None:
+    path = shutil.which(given)
+    if path is None:
         what = "cannot be executed" if os.path.exists(given) else "does not exist"
         raise InputError(f"--python {given} {what}; {WAY_OUT}")
-    version = _version(found)
+    version = _version(path)
     if version is None:
         raise InputError(f"--python {given} is no Python; {WAY_OUT}")
     if version < LOWEST:
         is_version, needed = (".".join(map(str, each)) for each in (version, LOWEST))
         raise InputError(f"--python {given} is Python {is_version}, and lossact needs {needed} or later; {WAY_OUT}")
-    return os.path.abspath(found)
+    return os.path.abspath(path)
 
 
 def _version(python: str) -> tuple[int, ...] | None:

@@ -58,29 +58,29 @@ class Looks:
             [MeasureDecider(pair, measure, settings, alpha=alpha, limit=of_pair[-1]) for measure in pair.measures]
             for pair, of_pair in zip(self._pairs, sizes, strict=True)
         ]
-        found: dict[int, ConditionResult] = {}
+        results: dict[int, ConditionResult] = {}
         still_open = list(range(n))
         for look in range(max(map(len, sizes))):
             wanted = {k: sizes[k][look] for k in still_open}
             self._say(f"look {look + 1}: {len(wanted)} of {n} conditions, {max(wanted.values())} replicas")
             for k, both in self._train(wanted, with_curves=look == 0).items():
-                found[k], is_final = self._decided(self._pairs[k], deciders[k], both, is_first=look == 0)
+                results[k], is_final = self._decided(self._pairs[k], deciders[k], both, is_first=look == 0)
                 if is_final:
                     still_open.remove(k)
             if not still_open:
                 break
             if settings.max_seconds is not None and time.monotonic() - begin > settings.max_seconds:
-                found |= {k: _out_of_time(found[k], settings.max_seconds) for k in still_open}
+                results |= {k: _out_of_time(results[k], settings.max_seconds) for k in still_open}
                 break
         self._say("")
-        return self._with_curves(found)
+        return self._with_curves(results)
 
-    def _with_curves(self, found: Mapping[int, ConditionResult]) -> list[ConditionResult]:
+    def _with_curves(self, results: Mapping[int, ConditionResult]) -> list[ConditionResult]:
         """Return the results in order, with the curves of all replicas that are looked at, as far as they are kept."""
-        wanted = {k: len(result.after) for k, result in found.items() if not result.is_identical}
+        wanted = {k: len(result.after) for k, result in results.items() if not result.is_identical}
         again = self._train(wanted, with_curves=True) if wanted else {}
         curves = {k: (before, after) for k, ((_, before), (_, after)) in again.items()}
-        return [replace(found[k], curves=curves.get(k, found[k].curves)) for k in sorted(found)]
+        return [replace(results[k], curves=curves.get(k, results[k].curves)) for k in sorted(results)]
 
     def _sizes(self, pair: Pair) -> list[int]:
         limit = -(-self._settings.max_replicas // pair.block) * pair.block

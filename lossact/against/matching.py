@@ -58,14 +58,28 @@ class SideCondition:
 
     @classmethod
     def of(cls, index: int, answer: Mapping[str, Any]) -> "SideCondition":
-        """The condition that a side describes."""
+        """Make the condition that a side describes.
+
+        Args:
+            index: its place in the side's answer.
+            answer: fields by name, as JSON has them.
+
+        Returns:
+            the condition.
+        """
         values = {name: ValueInfo(**info) for name, info in answer["values"].items()}
         return cls(index=index, **{**answer, "values": values, "claims": tuple(answer["claims"])})
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """One condition under both states of the code."""
+    """One condition under both states of the code.
+
+    Args:
+        name: what tables call the pair.
+        before: the condition under the revision.
+        after: the condition under the working tree.
+    """
 
     name: str
     before: SideCondition
@@ -113,22 +127,26 @@ def match(
 ) -> tuple[list[Pair], list[SideCondition], list[SideCondition]]:
     """Pair conditions by name; where a side has several of one name, by the claim as well.
 
+    Args:
+        before: conditions under the revision.
+        after: conditions under the working tree.
+
     Returns:
         the pairs in the order of `after`, and what is on one side only: before, after.
     """
     pairs: list[Pair] = []
     for name in dict.fromkeys(condition.name for condition in after):
-        mine = [condition for condition in after if condition.name == name]
-        others = [condition for condition in before if condition.name == name]
-        if len(mine) == len(others) == 1:
-            pairs.append(Pair(name, others[0], mine[0]))
+        later = [condition for condition in after if condition.name == name]
+        earlier = [condition for condition in before if condition.name == name]
+        if len(later) == len(earlier) == 1:
+            pairs.append(Pair(name, earlier[0], later[0]))
             continue
-        for condition in mine:
-            for other in others:
-                common = [claim for claim in condition.claims if claim in other.claims]
-                rivals = [each for each in (*mine, *others) if common and common[0] in each.claims]
+        for condition in later:
+            for counterpart in earlier:
+                common = [claim for claim in condition.claims if claim in counterpart.claims]
+                rivals = [each for each in (*later, *earlier) if common and common[0] in each.claims]
                 if common and len(rivals) == 2:
-                    pairs.append(Pair(f"{name} of {common[0].rpartition('::')[2]}", other, condition))
+                    pairs.append(Pair(f"{name} of {common[0].rpartition('::')[2]}", counterpart, condition))
                     break
     paired = {id(side) for pair in pairs for side in (pair.before, pair.after)}
     return (
@@ -139,7 +157,15 @@ def match(
 
 
 def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return what differs between two contents of keys, in words: "optimizer.learning_rate 0.1 → 0.2"."""
+    """Return what differs between two contents of keys, in words.
+
+    Args:
+        before: content under the revision.
+        after: content under the working tree.
+
+    Returns:
+        sentences such as "optimizer.learning_rate 0.1 → 0.2"; the last counts those left out.
+    """
     old, new = _flat(before), _flat(after)
     names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
     words = list(dict.fromkeys(_words(name, old.get(name), new.get(name)) for name in names))

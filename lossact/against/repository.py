@@ -33,43 +33,66 @@ class Repository:
     def of(cls, folder: Path) -> "Repository":
         """Find the repository that holds a folder.
 
+        Args:
+            folder: any folder of the working tree.
+
+        Returns:
+            the repository.
+
         Raises:
             InputError: git is missing, or the folder is in no repository.
         """
         if shutil.which("git") is None:
             raise InputError("git is not on PATH, and revisions are read with it; install git")
         folder = folder.resolve()
-        found = _git(folder, "rev-parse", "--show-toplevel")
-        if found.returncode and "not a git repository" not in found.stderr and "work tree" not in found.stderr:
-            raise InputError(f"git cannot read {folder}: {' '.join(found.stderr.split())}")  # another's folder, say
-        if found.returncode or not found.stdout.strip():
+        top_level = _git(folder, "rev-parse", "--show-toplevel")
+        if (
+            top_level.returncode
+            and "not a git repository" not in top_level.stderr
+            and "work tree" not in top_level.stderr
+        ):
+            raise InputError(f"git cannot read {folder}: {' '.join(top_level.stderr.split())}")  # another's folder, say
+        if top_level.returncode or not top_level.stdout.strip():
             raise InputError(f"{folder} is in no git repository with files; go to the project's folder")
-        root = Path(found.stdout.rstrip("\n")).resolve()
+        root = Path(top_level.stdout.rstrip("\n")).resolve()
         return cls(root, folder.relative_to(root))
 
     def commit(self, revision: str) -> str:
         """Return the full name of the commit that a revision stands for.
 
+        Args:
+            revision: a commit, branch or tag.
+
+        Returns:
+            its full hash.
+
         Raises:
             InputError: there is none.
         """
-        found = None
+        parsed = None
         if revision and not revision.startswith("-"):
-            found = _git(self.root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-        if found is None or found.returncode:
+            parsed = _git(self.root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        if parsed is None or parsed.returncode:
             shallow = _git(self.root, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
             way_out = (
                 "the clone is shallow: git fetch --unshallow" if shallow else "git log and git branch -a list some"
             )
             raise InputError(f"revision {revision!r} is no commit of {self.root}; {way_out}")
-        return found.stdout.strip()
+        return parsed.stdout.strip()
 
     def is_dirty(self) -> bool:
         """Return whether the working tree holds changes that are not committed."""
         return bool(_git(self.root, "status", "--porcelain").stdout.strip())
 
     def changed_data(self, commit: str) -> list[str]:
-        """Return the files that differ from a commit and hold neither code nor prose, relative to the root."""
+        """Return the changed files that hold neither code nor prose.
+
+        Args:
+            commit: what the working tree is compared with.
+
+        Returns:
+            paths relative to the root.
+        """
         names = _git(self.root, "diff", "--name-only", "-z", commit).stdout.split("\0")
         return [
             name

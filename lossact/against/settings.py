@@ -16,7 +16,7 @@ Direction = Literal["higher", "lower"]
 class Settings:
     """How two states of the code are compared.
 
-    Attributes:
+    Args:
         seed: of the replicas, the same on both sides.
         alpha: error probability a side, for all conditions and measures together.
         delta: the smallest margin over a win probability of 1/2 that matters.
@@ -24,6 +24,9 @@ class Settings:
         within: measure to the largest median difference that does not matter, in the measure's unit; replaces delta.
         directions: measure to which of its values are better, where lossact cannot know.
         max_seconds: after so many no further look begins; None for no limit.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     seed: int = 0
@@ -45,7 +48,14 @@ class Settings:
             check_number("max_seconds", self.max_seconds, above=0, hint=600)
 
     def check_named(self, measures: Sequence[str]) -> None:
-        """Raise InputError where a margin or a direction is given for what nobody measures."""
+        """Raise InputError where a margin or a direction is given for what nobody measures.
+
+        Args:
+            measures: names that conditions have.
+
+        Raises:
+            InputError: a margin or a direction names another one.
+        """
         for name in (*self.within, *self.directions):
             if name not in measures:
                 known = ", ".join(dict.fromkeys(measures)) or "none"
@@ -60,6 +70,12 @@ def exit_code(conditions: Sequence[ConditionResult], *, fail_on: str = "open") -
         fail_on: "open" for 1 where something is worse, else 3 where something is open; "worse" for 1 where something
             is worse, else 0; "different" for 1 where something is worse, better or different, else 3 where something
             is open. A shown difference of a measure whose better direction is unknown is open, unless asked for.
+
+    Returns:
+        0, 1 or 3.
+
+    Raises:
+        InputError: `fail_on` is another word.
     """
     check_choice("fail_on", fail_on, FAIL_ON)
     verdicts = {measure.verdict for condition in conditions for measure in condition.measures}

@@ -56,7 +56,11 @@ class Side:
                 raise InputError(f"{python} does not start ({error.strerror or error}); give another Python") from None
 
     def send(self, request: dict[str, Any]) -> None:
-        """Ask for something; `receive` waits for the answer."""
+        """Ask for something; `receive` waits for the answer.
+
+        Args:
+            request: plain values, ready for JSON.
+        """
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it has ended, as receive will say
             self._process.stdin.write(json.dumps(request) + "\n")
@@ -107,7 +111,15 @@ class Side:
 
 
 def ask_all(sides: Sequence[Side], requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Ask each side at once and return their answers."""
+    """Ask each side at once and return their answers.
+
+    Args:
+        sides: processes that wait for a request.
+        requests: one for each.
+
+    Returns:
+        the answers, in the order of the sides.
+    """
     for side, request in zip(sides, requests, strict=True):
         side.send(request)
     return [side.receive() for side in sides]

@@ -14,6 +14,9 @@ def read_trials(file: Path) -> tuple[Trials, Curves | None]:
 
     Args:
         file: as a side wrote it; it is removed.
+
+    Returns:
+        the trials, and the curves or None.
     """
     with np.load(file, allow_pickle=False) as arrays:
         content = {name: arrays[name] for name in arrays.files}

@@ -121,6 +121,9 @@ def looks_at(conditions: Sequence[BaseCondition], max_replicas: int, *, at_least
         conditions: of the claim.
         max_replicas: at most; rounded up to whole blocks.
         at_least: replicas in the first look.
+
+    Returns:
+        numbers of replicas, increasing.
     """
     block, limit = blocks_of(conditions, max_replicas)
     launch = max((condition.launch for condition in conditions), default=block)
@@ -140,6 +143,9 @@ def look_sizes(block: int, limit: int, *, at_least: int = 1, launch: int = 1) ->
         at_least: replicas in the first look.
         launch: replicas that train together about as fast as a block.
 
+    Returns:
+        numbers of replicas, increasing, whole blocks.
+
     >>> look_sizes(16, 256)
     [16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 240, 256]
     >>> look_sizes(16, 256, launch=64)
@@ -154,7 +160,15 @@ def look_sizes(block: int, limit: int, *, at_least: int = 1, launch: int = 1) ->
 
 
 def out_of_time(decision: Decision, seconds: float) -> Decision:
-    """Return an open decision as the last one, for no further look begins."""
+    """Return an open decision as the last one, for no further look begins.
+
+    Args:
+        decision: about the replicas so far, open.
+        seconds: the time that was up.
+
+    Returns:
+        the decision, final, with time as its reason.
+    """
     more = f"; about {decision.replicas_to_go} more would probably settle it" if decision.replicas_to_go else ""
     reason = f"time ({seconds:g} s) was up after {decision.replicas} replicas{more}"
     return replace(decision, reason=reason, final=True)
@@ -170,7 +184,15 @@ def _check_start(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) 
 
 
 def check_replicas_differ(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) -> None:
-    """Raise ClaimError where the replicas of a condition are one run, or copies of a few: they are no evidence."""
+    """Raise ClaimError where the replicas of a condition are one run, or copies of a few: they are no evidence.
+
+    Args:
+        conditions: of the claim.
+        trials: of each condition, in the same order.
+
+    Raises:
+        ClaimError: as above; conditions whose steps may be equal pass.
+    """
     for condition, outcomes in zip(conditions, trials, strict=True):
         if condition.equal_steps:
             continue
@@ -190,6 +212,15 @@ def checked_comparisons(
     hypothesis: Hypothesis, experiment: Experiment, trials: Sequence[Trials], replicas: int
 ) -> list[Comparison]:
     """Return what the first `replicas` show, each of them once in every comparison.
+
+    Args:
+        hypothesis: the claim.
+        experiment: what a hypothesis may ask for further numbers.
+        trials: of each condition, `replicas` of them.
+        replicas: how many are looked at, >= 1.
+
+    Returns:
+        comparisons, each with outcomes (replicas,).
 
     Raises:
         ClaimError: a user's own hypothesis returns something else.
@@ -213,21 +244,45 @@ def checked_comparisons(
 
 
 def check_levels(alpha: float, delta: float, max_replicas: int) -> None:
-    """Raise InputError where one of them breaks its rule."""
+    """Raise InputError where a level of a claim breaks its rule.
+
+    Args:
+        alpha: error probability a side, in (0, 1/2).
+        delta: the smallest margin that matters, in (0, 1/2).
+        max_replicas: replicas at most, >= 1.
+
+    Raises:
+        InputError: one of them is out of range.
+    """
     check_number("alpha", alpha, above=0, below=0.5, hint=ALPHA)
     check_number("delta", delta, above=0, below=0.5, hint=DELTA)
     check_count("max_replicas", max_replicas, hint=MAX_REPLICAS)
 
 
 def blocks_of(conditions: Sequence[BaseCondition], max_replicas: int) -> tuple[int, int]:
-    """Return the replicas in a block, and at most: `max_replicas` rounded up to whole blocks."""
+    """Return the number of replicas in a block, and the most that a claim takes.
+
+    Args:
+        conditions: of the claim; none where it samples something else.
+        max_replicas: replicas at most, >= 1.
+
+    Returns:
+        the block, the largest among the conditions, and `max_replicas` rounded up to whole blocks.
+    """
     block = max((condition.block for condition in conditions), default=SAMPLED_BLOCK)
     return block, -(-max_replicas // block) * block
 
 
 @contextmanager
 def experiment_or_temporary(experiment: Experiment | None) -> Iterator[Experiment]:
-    """Yield the experiment, or where it is None one of seed 0 whose trials are gone afterwards."""
+    """Yield the experiment, or a temporary one of seed 0 where it is None.
+
+    Args:
+        experiment: as the caller was given it.
+
+    Yields:
+        an experiment; a temporary one loses its trials afterwards.
+    """
     if experiment is not None:
         yield experiment
         return

@@ -27,9 +27,15 @@ class Family:
 
 
 def declared_family(directory: Path) -> Family | None:
-    """The family that `directory` or the nearest folder above it declares, or None.
+    """Return the family that a folder, or the nearest one above it, declares.
 
     A declaration is a file family.toml with `size`, and with `name` where the folder's own will not do.
+
+    Args:
+        directory: where the claims lie.
+
+    Returns:
+        the family, None where none is declared.
 
     Raises:
         ClaimError: the file is no TOML, or its size is no integer >= 1.

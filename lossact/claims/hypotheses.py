@@ -36,10 +36,26 @@ class Hypothesis(ABC):
 
     @abstractmethod
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
-        """Return what the replicas show, given each condition's trials over one common range of indices."""
+        """Return what the replicas show.
+
+        Args:
+            trials: of each condition, over one common range of replicas.
+
+        Returns:
+            comparisons, each with outcomes (replicas,).
+        """
 
     def observe(self, experiment: Experiment, trials: Sequence[Trials], replicas: int) -> list[Comparison]:
-        """Return what the first `replicas` show, given each condition's trials of them."""
+        """Return what the first replicas show.
+
+        Args:
+            experiment: where numbers that are no trials can be kept.
+            trials: of each condition, `replicas` of them.
+            replicas: how many are looked at, >= 1.
+
+        Returns:
+            comparisons, each with outcomes (replicas,).
+        """
         return self.comparisons(trials)
 
     def check(self) -> None:
@@ -52,15 +68,37 @@ class Hypothesis(ABC):
             check_targets(self.conditions)
 
     def margins(self, delta: float) -> Margins:
-        """Return what the effect is held against, given the smallest margin over 1/2 that matters."""
+        """Return what the effect is held against.
+
+        Args:
+            delta: the smallest margin over 1/2 that matters, in (0, 1/2).
+
+        Returns:
+            what supports and what refutes the claim.
+        """
         return Margins.of_wins(delta)
 
     def evidence(self, comparisons: Sequence[Comparison], delta: float) -> ClaimEvidence:
-        """Return what the comparisons' counts are evidence of."""
+        """Return what the comparisons' counts are evidence of.
+
+        Args:
+            comparisons: of all conditions.
+            delta: the smallest margin that matters, in (0, 1/2).
+
+        Returns:
+            evidence for and against the claim.
+        """
         return PairwiseEvidence(self.margins(delta))
 
     def thresholds(self, delta: float) -> tuple[float, ...]:
-        """Return the values that the interval is held against, ascending; none where they differ by comparison."""
+        """Return the values that the interval is held against.
+
+        Args:
+            delta: the smallest margin that matters, in (0, 1/2).
+
+        Returns:
+            values, ascending; none where they differ by comparison.
+        """
         margins = self.margins(delta)
         return (margins.support, margins.refute)
 
@@ -74,7 +112,15 @@ class Hypothesis(ABC):
         return None
 
     def warnings(self, decision: Decision, trials: Sequence[Trials]) -> list[str]:
-        """Return what a reader should know before quoting the verdict."""
+        """Return what a reader should know before quoting the verdict.
+
+        Args:
+            decision: about these trials.
+            trials: of each condition, in the order of the conditions.
+
+        Returns:
+            sentences, a warning each.
+        """
         return []
 
     @property
@@ -86,21 +132,46 @@ class Hypothesis(ABC):
 def compare_pair(
     conditions: Sequence[BaseCondition], trials: Sequence[Trials], i: int, j: int, *, ratio: float = 1.0
 ) -> Comparison:
-    """Return what the replicas show about condition i before condition j."""
+    """Return what the replicas show about condition i before condition j.
+
+    Args:
+        conditions: of the claim.
+        trials: of each condition, in the same order.
+        i: the condition that is claimed to be sooner.
+        j: the other one.
+        ratio: i has to need at most 1 / ratio of the updates of j; > 0.
+
+    Returns:
+        their names, and an Outcome for each replica.
+    """
     a, b = trials[i], trials[j]
     outcomes = compare_steps(a.steps, a.reached, b.steps, b.reached, budget=a.budget, ratio=ratio)
     return Comparison(f"{conditions[i]} before {conditions[j]}", outcomes)
 
 
 def check_conditions(conditions: Sequence[BaseCondition]) -> None:
-    """Raise ClaimError where one is no condition."""
+    """Raise ClaimError where one is no condition.
+
+    Args:
+        conditions: what a user gave.
+
+    Raises:
+        ClaimError: one of them is something else.
+    """
     for condition in conditions:
         if not isinstance(condition, BaseCondition):
             raise ClaimError(f"{condition!r} is not a condition; make one with lossact.Condition(...)")
 
 
 def check_targets(conditions: Sequence[BaseCondition]) -> None:
-    """Raise ClaimError where one has no target that it could reach."""
+    """Raise ClaimError where one has no target that it could reach.
+
+    Args:
+        conditions: of the claim.
+
+    Raises:
+        ClaimError: one of them has measures alone.
+    """
     for condition in conditions:
         if not isinstance(condition, (FunctionCondition, RecordedRuns)) and not condition.has_target:
             raise ClaimError(
@@ -110,13 +181,27 @@ def check_targets(conditions: Sequence[BaseCondition]) -> None:
 
 
 def check_sequence(of: Sequence[BaseCondition]) -> None:
-    """Raise ClaimError where a single condition was given instead of a sequence."""
+    """Raise ClaimError where a single condition was given instead of a sequence.
+
+    Args:
+        of: what a user gave as conditions.
+
+    Raises:
+        ClaimError: it is one condition.
+    """
     if isinstance(of, BaseCondition):
         raise ClaimError(f"of={of} must be a sequence of conditions; try of=[{of}]")
 
 
 def other_conditions(condition: BaseCondition, of: Sequence[BaseCondition]) -> tuple[BaseCondition, ...]:
     """Return the conditions that one is compared with, itself left out.
+
+    Args:
+        condition: the one that is compared.
+        of: all conditions; whether it is among them makes no difference.
+
+    Returns:
+        those of `of` that differ from it, in their order.
 
     Raises:
         ClaimError: `of` is one condition, not a sequence of them.
@@ -126,7 +211,14 @@ def other_conditions(condition: BaseCondition, of: Sequence[BaseCondition]) -> t
 
 
 def as_numbers(returned: ArrayLike, name: str) -> NDArray[np.float64]:
-    """Return what a user's function returned as an array of numbers of any shape; masked entries are NaN.
+    """Return what a user's function returned as an array of numbers.
+
+    Args:
+        returned: numbers, an array or a tensor of any shape.
+        name: what errors call it.
+
+    Returns:
+        float64 of the same shape; NaN where a masked array is masked.
 
     Raises:
         ClaimError: it is something else.
@@ -143,7 +235,15 @@ def as_numbers(returned: ArrayLike, name: str) -> NDArray[np.float64]:
 
 
 def check_comparable(conditions: Sequence[BaseCondition], *, at_least: int = 2) -> None:
-    """Raise ClaimError unless there are enough of them, all different, of one budget."""
+    """Raise ClaimError unless there are enough of them, all different, of one budget.
+
+    Args:
+        conditions: of the claim.
+        at_least: how many it needs.
+
+    Raises:
+        ClaimError: there are too few, two are equal or share a name, or their budgets differ.
+    """
     check_conditions(conditions)
     names = ", ".join(map(str, conditions))
     if len(conditions) < at_least:

@@ -14,7 +14,15 @@ from lossact.storage import Trials
 
 @dataclass(frozen=True, repr=False)
 class Interaction(Hypothesis):
-    """The updates by which `sooner` beats `later` are fewer in the first pair than in the second."""
+    """The updates by which `sooner` beats `later` are fewer in the first pair than in the second.
+
+    Args:
+        sooner, later: the first pair.
+        then_sooner, then_later: the second pair.
+
+    Raises:
+        ClaimError: the conditions cannot be compared.
+    """
 
     sooner: BaseCondition
     later: BaseCondition

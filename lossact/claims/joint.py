@@ -15,7 +15,14 @@ from lossact.storage import Trials
 
 @dataclass(frozen=True, repr=False)
 class AllOf(Hypothesis):
-    """Every member holds."""
+    """Every member holds.
+
+    Args:
+        members: two hypotheses or more, none of them a theorem.
+
+    Raises:
+        ClaimError: there are fewer, their budgets differ, or two conditions share a name.
+    """
 
     members: tuple[Hypothesis, ...]
 

@@ -37,10 +37,13 @@ MOST_VALUES = 10_000  # of an axis
 class Axis:
     """One number of every condition, and the values that it takes.
 
-    Attributes:
+    Args:
         path: the field, from the condition on: "optimizer.learning_rate".
         values: increasing, at least one.
         log: whether they are evenly spaced in logarithm.
+
+    Raises:
+        InputError: there are no values, or they do not increase.
     """
 
     path: str
@@ -53,7 +56,13 @@ class Axis:
 
     @classmethod
     def parse(cls, text: str) -> "Axis":
-        """An axis as the command line has it: path=low:high:count, or path=low:high:log:count.
+        """Read an axis as the command line has it.
+
+        Args:
+            text: path=low:high:count, or path=low:high:log:count.
+
+        Returns:
+            the axis, its values rounded to 12 digits.
 
         Raises:
             InputError: the text has another form, or an empty range.
@@ -76,7 +85,14 @@ class Axis:
         return cls(path, tuple(float(f"{value:.12g}") for value in spaced), log)
 
     def at(self, condition: BaseCondition, value: float) -> BaseCondition:
-        """The condition with this axis at a value.
+        """Return a condition, moved to a value of this axis.
+
+        Args:
+            condition: has a number at the axis's path.
+            value: the new number.
+
+        Returns:
+            the changed condition.
 
         Raises:
             InputError: it has no such field, or the field does not take the value.
@@ -86,7 +102,14 @@ class Axis:
         return changed
 
     def of(self, condition: BaseCondition) -> float:
-        """Where a condition lies on this axis."""
+        """Return where a condition lies on this axis.
+
+        Args:
+            condition: has a number at the axis's path.
+
+        Returns:
+            that number.
+        """
         value: Any = condition
         for name in self.path.split("."):
             value = value[name] if isinstance(value, FrozenMapping) else getattr(value, name)
@@ -125,7 +148,15 @@ def _names(owner: Any) -> list[str]:
 
 
 def map_conditions(hypothesis: Hypothesis, change: Callable[[BaseCondition], BaseCondition]) -> Hypothesis:
-    """The same hypothesis about changed conditions."""
+    """Return the same hypothesis about changed conditions.
+
+    Args:
+        hypothesis: any.
+        change: condition -> condition.
+
+    Returns:
+        the hypothesis; conditions keep their names.
+    """
 
     def apply(value: Any) -> Any:
         if isinstance(value, BaseCondition):
@@ -192,7 +223,15 @@ class ClaimMap:
         return self.x.values[column], self.y.values[row]
 
     def at(self, x: float, y: float) -> Hypothesis:
-        """The hypothesis at a place of the map."""
+        """Return the hypothesis at a place of the map.
+
+        Args:
+            x: value on the first axis.
+            y: value on the second axis.
+
+        Returns:
+            the hypothesis about the conditions there.
+        """
         return map_conditions(self.hypothesis, lambda condition: self.y.at(self.x.at(condition, x), y))
 
     def __str__(self) -> str:
@@ -231,6 +270,9 @@ def map_claim(
         delta: the smallest margin that matters.
         max_replicas: where looking ends in a cell; rounded up to whole blocks.
         exploratory: decide each cell at alpha, and not at alpha / cells.
+
+    Returns:
+        the map, with a verdict for each point.
 
     Raises:
         ClaimError: the hypothesis has no conditions.

@@ -16,7 +16,15 @@ POINTS = "points"  # the unit of differences of accuracies: hundredths
 
 
 def check_measured(measure: str, conditions: Sequence[BaseCondition]) -> None:
-    """Raise ClaimError unless every condition has the measure."""
+    """Raise ClaimError unless every condition has the measure.
+
+    Args:
+        measure: its name.
+        conditions: of the claim.
+
+    Raises:
+        ClaimError: a condition lacks it, or was recorded.
+    """
     for condition in conditions:
         if isinstance(condition, RecordedRuns):
             raise ClaimError(
@@ -76,6 +84,9 @@ def compare_measured(
         i, j: which of them.
         by: the margin, in the measure's unit.
         lower: whether smaller values are better.
+
+    Returns:
+        their names, and an Outcome for each replica.
 
     Raises:
         ClaimError: the measure is NaN in all replicas.
@@ -137,6 +148,9 @@ def median_estimate(name: str, numbers: NDArray[np.float64], alpha: float, *, me
         alpha: error probability of a side.
         measure: what was measured.
         unit: of the numbers.
+
+    Returns:
+        the median with its bounds, in the unit of the numbers.
     """
     sequence = median_sequence(numbers, rank_boundary(len(numbers), alpha=alpha), alpha=alpha)
     return Estimate(name, sequence.value, sequence.low, sequence.high, sequence.level, unit, measure)

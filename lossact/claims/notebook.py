@@ -23,6 +23,9 @@ def verdict_html(
         warnings: what a reader should know, a paragraph each.
         conditions: a row each of the table, and a line each of the figure.
         budget: the largest number of updates, None where nothing is trained.
+
+    Returns:
+        HTML, user's text escaped.
     """
     sentence, _, detail = text.partition("\n")
     word, _, rest = sentence.partition(":")
@@ -50,6 +53,9 @@ def reach_curves(conditions: Sequence[ConditionSummary], *, budget: int | None) 
     Args:
         conditions: each a line.
         budget: updates at most, the end of the axis.
+
+    Returns:
+        an SVG element.
     """
     last = max(1, budget or max(condition.trials.budget for condition in conditions))
     lines, labels = [], []

@@ -22,7 +22,17 @@ AT_ONCE = 16  # samples drawn before they are stored
 
 @dataclass(frozen=True, repr=False)
 class NumberClaim(Hypothesis):
-    """One number of each replica, called `name`, exceeds `margin`."""
+    """One number of each replica, called `name`, exceeds `margin`.
+
+    Args:
+        measure: returns one number a replica.
+        margin: finite, in the unit of the numbers.
+        name: of the number.
+
+    Raises:
+        ClaimError: the measure is no function.
+        InputError: the margin is no finite number.
+    """
 
     measure: Callable[..., ArrayLike]
     margin: float
@@ -70,7 +80,18 @@ class NumberClaim(Hypothesis):
 
 @dataclass(frozen=True, repr=False)
 class Exceeds(NumberClaim):
-    """The number is what `measure` makes of a replica's trials, one of each condition."""
+    """The number is what `measure` makes of a replica's trials, one of each condition.
+
+    Args:
+        measure: called with the trials of each condition, returns (replicas,) numbers.
+        margin: finite, in the unit of the numbers.
+        name: of the number.
+        of: the conditions, at least one.
+
+    Raises:
+        ClaimError: the measure is no function, or the conditions cannot be compared.
+        InputError: the margin is no finite number.
+    """
 
     of: tuple[BaseCondition, ...]
 

@@ -11,7 +11,14 @@ from lossact.storage import Trials
 
 @dataclass(frozen=True)
 class Ordering(Hypothesis):
-    """The conditions reach the target in the order given, every one before all that follow."""
+    """The conditions reach the target in the order given, every one before all that follow.
+
+    Args:
+        order: two conditions or more, the fastest first.
+
+    Raises:
+        ClaimError: the conditions cannot be compared.
+    """
 
     order: tuple[BaseCondition, ...]
 
@@ -36,7 +43,15 @@ class Ordering(Hypothesis):
 
 @dataclass(frozen=True)
 class AgainstOthers(Hypothesis):
-    """`condition` against each of `others`."""
+    """`condition` against each of `others`.
+
+    Args:
+        condition: the one that is claimed to differ.
+        others: one condition or more.
+
+    Raises:
+        ClaimError: the conditions cannot be compared.
+    """
 
     condition: BaseCondition
     others: tuple[BaseCondition, ...]

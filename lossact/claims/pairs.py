@@ -20,7 +20,17 @@ from lossact.storage import Trials
 
 @dataclass(frozen=True)
 class Faster(Hypothesis):
-    """`condition` reaches the target before `than`, or in at most 1/`ratio` of its updates."""
+    """`condition` reaches the target before `than`, or in at most 1/`ratio` of its updates.
+
+    Args:
+        condition: claimed to be sooner.
+        than: what it is compared with.
+        ratio: by which factor fewer updates, > 0.
+
+    Raises:
+        ClaimError: the conditions cannot be compared.
+        InputError: the ratio is out of range.
+    """
 
     condition: BaseCondition
     than: BaseCondition
@@ -51,7 +61,15 @@ class Faster(Hypothesis):
 
 @dataclass(frozen=True, repr=False)
 class NotWorse(Hypothesis):
-    """`condition` reaches the target no later than `than`, but for a margin that does not matter."""
+    """`condition` reaches the target no later than `than`, but for a margin that does not matter.
+
+    Args:
+        condition: claimed to be no later.
+        than: what it is compared with.
+
+    Raises:
+        ClaimError: the conditions cannot be compared.
+    """
 
     condition: BaseCondition
     than: BaseCondition
@@ -78,7 +96,14 @@ class NotWorse(Hypothesis):
 
 @dataclass(frozen=True, repr=False)
 class Equivalent(Hypothesis):
-    """`condition` and `other` reach the target equally soon, but for a margin that does not matter."""
+    """`condition` and `other` reach the target equally soon, but for a margin that does not matter.
+
+    Args:
+        condition, other: what is compared.
+
+    Raises:
+        ClaimError: the conditions cannot be compared.
+    """
 
     condition: BaseCondition
     other: BaseCondition

@@ -145,8 +145,8 @@ def plan(
         seconds = None if replicas is None or pace is None else pace * replicas
         effects.append(PlannedEffect(name, probability, replicas, seconds))
     reached = {
-        condition.name: int(own.reached.sum())
-        for condition, own in zip(conditions, trials, strict=True)
+        condition.name: int(outcomes.reached.sum())
+        for condition, outcomes in zip(conditions, trials, strict=True)
         if condition.has_target
     }
     return Plan(repr(hypothesis), block, pace, limit, reached, tuple(effects))

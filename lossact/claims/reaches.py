@@ -14,7 +14,17 @@ from lossact.storage import Trials
 
 @dataclass(frozen=True)
 class Reaches(Hypothesis):
-    """`condition` reaches the target within its budget with a probability above `low`."""
+    """`condition` reaches the target within its budget with a probability above `low`.
+
+    Args:
+        condition: what is trained.
+        low: the claim is supported above this probability.
+        high: the claim is refuted below this one; 0 < low < high < 1.
+
+    Raises:
+        ClaimError: it is no condition.
+        InputError: a probability is out of range.
+    """
 
     condition: BaseCondition
     low: float

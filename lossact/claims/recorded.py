@@ -38,6 +38,12 @@ DecideAt = Callable[[float], FixedDecision]
 def has_recorded_runs(conditions: Sequence[BaseCondition]) -> bool:
     """Return whether all conditions were recorded.
 
+    Args:
+        conditions: of the claim.
+
+    Returns:
+        True where all were, False where all are to be trained.
+
     Raises:
         ClaimError: some were, and others are to be trained; or only some may be extended, or are paired.
     """

@@ -53,7 +53,14 @@ class ClaimResult:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "ClaimResult":
-        """The inverse of dataclasses.asdict, also where tuples became lists on the way."""
+        """Make a result from plain values; the inverse of dataclasses.asdict.
+
+        Args:
+            content: fields by name, also where tuples became lists on the way.
+
+        Returns:
+            the result.
+        """
         values = {
             "verdict": VerdictSummary.from_dict(content["verdict"]),
             "warnings": tuple(content["warnings"]),
@@ -64,7 +71,16 @@ class ClaimResult:
 
     @classmethod
     def of(cls, verdict: Verdict, experiment: Experiment, **metadata: Any) -> "ClaimResult":
-        """A verdict with what pytest knows about its claim."""
+        """Sum up a verdict, with what pytest knows about its claim.
+
+        Args:
+            verdict: the verdict.
+            experiment: names the keys of the conditions.
+            **metadata: the other fields.
+
+        Returns:
+            the result.
+        """
         return cls(
             verdict=verdict.summary(),
             sentence=repr(verdict.hypothesis),
@@ -92,6 +108,13 @@ def settle_families(results: Sequence[ClaimResult], alpha: float) -> list[ClaimR
 
     Claims of a family that are not among `results` enter as p = 1. The interval of a claim that is supported so is
     widened or cut where it would contradict that: its low end is at least what support is held against.
+
+    Args:
+        results: of all claims that were decided.
+        alpha: family-wise error probability.
+
+    Returns:
+        the results in the same order, some of them supported by Holm's procedure.
     """
     settled = list(results)
     for folder in {result.family_folder for result in results}:
@@ -122,5 +145,12 @@ def _within_support(effect: Estimate, thresholds: Sequence[float]) -> Estimate:
 
 
 def as_dict(result: ClaimResult) -> dict[str, Any]:
-    """Plain values only, ready for JSON."""
+    """Return a result as plain values, ready for JSON.
+
+    Args:
+        result: of a claim.
+
+    Returns:
+        its fields by name.
+    """
     return asdict(result)

@@ -18,7 +18,17 @@ from lossact.storage import Trials
 
 @dataclass(frozen=True, repr=False)
 class Theorem(Hypothesis):
-    """`statement` holds at every point that `deviations` looks at, to within `tolerance`."""
+    """`statement` holds at every point that `deviations` looks at, to within `tolerance`.
+
+    Args:
+        statement: what holds, in words.
+        deviations: () -> one deviation a point, of any shape.
+        tolerance: the largest deviation allowed, > 0.
+
+    Raises:
+        ClaimError: the deviations are no function.
+        InputError: the tolerance is out of range.
+    """
 
     statement: str
     deviations: Callable[[], ArrayLike]
@@ -77,6 +87,14 @@ class Theorem(Hypothesis):
 
 def count_deviations(deviations: Callable[[], ArrayLike], tolerance: float, statement: str) -> NDArray[np.float64]:
     """Return the number of points, how many of them deviate by more than the tolerance, and the largest deviation.
+
+    Args:
+        deviations: () -> one deviation a point, of any shape.
+        tolerance: the largest deviation allowed.
+        statement: what holds, for errors.
+
+    Returns:
+        (3,) as listed above; NaN counts as infinite.
 
     Raises:
         ClaimError: the function returns no numbers, or none at all.

@@ -9,7 +9,14 @@ OF_A_CLAIM = ("id", "statement", "source", "family", "family_size", "recorded")
 
 
 def marker_fields(claim: Any) -> dict[str, Any]:
-    """Return what --claims-json says of a claim whatever became of it."""
+    """Return what --claims-json says of a claim whatever became of it.
+
+    Args:
+        claim: as pytest's marker describes it.
+
+    Returns:
+        values by name.
+    """
     return {name: getattr(claim, name) for name in OF_A_CLAIM}
 
 
@@ -34,7 +41,15 @@ class UndecidedClaim:
 
     @classmethod
     def of(cls, error: BaseException, **metadata: Any) -> "UndecidedClaim":
-        """The claim that an error ended."""
+        """Describe a claim that an error ended.
+
+        Args:
+            error: what ended it.
+            **metadata: the other fields.
+
+        Returns:
+            the claim, undecided.
+        """
         return cls(error=describe_error(error), **metadata)
 
     @property

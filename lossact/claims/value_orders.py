@@ -22,7 +22,17 @@ from lossact.storage import Trials
 
 @dataclass(frozen=True, repr=False)
 class Highest(ValueHypothesis):
-    """The measure of `condition` is above that of each of `others`; below, where `lowest`."""
+    """The measure of `condition` is above that of each of `others`; below, where `lowest`.
+
+    Args:
+        measure: its name.
+        condition: claimed to be highest.
+        others: one condition or more.
+        is_lowest: whether the claim is that it is lowest.
+
+    Raises:
+        ClaimError: the conditions cannot be compared, or one lacks the measure.
+    """
 
     measure: str
     condition: BaseCondition
@@ -50,7 +60,15 @@ class Highest(ValueHypothesis):
         ]
 
     def estimate(self, trials: Sequence[Trials], alpha: float) -> Estimate:
-        """Return the median difference to the condition against which the claim holds least."""
+        """Return the median difference to the condition against which the claim holds least.
+
+        Args:
+            trials: of each condition, in the order of the conditions.
+            alpha: error probability a side, in (0, 1/2).
+
+        Returns:
+            the estimate, in the measure's unit.
+        """
         estimates = [
             median_difference(self.measure, self.conditions, trials, alpha, j=other, lower=self.is_lowest)
             for other in range(1, len(trials))
@@ -65,7 +83,18 @@ class Highest(ValueHypothesis):
 
 @dataclass(frozen=True, repr=False)
 class Trend(Hypothesis):
-    """The measure rises over ordered settings: more pairs of settings rise than fall, by more than `margin`."""
+    """The measure rises over ordered settings: more pairs of settings rise than fall, by more than `margin`.
+
+    Args:
+        measure: its name, or "steps" for updates to the target.
+        settings: a number for each condition, increasing.
+        ordered: the conditions, in the order of the settings.
+        falls: whether the claim is that it falls.
+        margin: in pairs of settings.
+
+    Raises:
+        ClaimError: the settings do not increase, the conditions cannot be compared, or one lacks the measure.
+    """
 
     measure: str
     settings: tuple[float, ...]
@@ -115,7 +144,15 @@ class Trend(Hypothesis):
         return [np.where(lost, np.nan, sign * values) for values, lost in columns], None
 
     def estimate(self, trials: Sequence[Trials], alpha: float) -> Estimate | None:
-        """Return the median difference between the ends, last setting minus first; None for updates to the target."""
+        """Return the median difference between the ends, last setting minus first.
+
+        Args:
+            trials: of each condition, in the order of the settings.
+            alpha: error probability a side, in (0, 1/2).
+
+        Returns:
+            the estimate, in the measure's unit; None for updates to the target.
+        """
         if self.measure == STEPS:
             return None
         ends = f"median difference, {self.settings[-1]:g} minus {self.settings[0]:g},"

@@ -44,7 +44,15 @@ class ValueHypothesis(Hypothesis):
 
     @abstractmethod
     def estimate(self, trials: Sequence[Trials], alpha: float) -> Estimate:
-        """Return what people read: a median in the measure's unit, with its confidence sequence."""
+        """Return what people read: a median with its confidence sequence.
+
+        Args:
+            trials: of each condition, in the order of the conditions.
+            alpha: error probability a side, in (0, 1/2).
+
+        Returns:
+            the estimate, in the measure's unit.
+        """
 
     @property
     def budget(self) -> int | None:
@@ -54,7 +62,19 @@ class ValueHypothesis(Hypothesis):
 
 @dataclass(frozen=True, repr=False)
 class Higher(ValueHypothesis):
-    """The measure of `condition` is above that of `than` by more than `by`; below, where `lower`."""
+    """The measure of `condition` is above that of `than` by more than `by`; below, where `lower`.
+
+    Args:
+        measure: its name.
+        condition: claimed to be higher.
+        than: what it is compared with.
+        by: the margin, >= 0, in the measure's unit.
+        is_lower: whether the claim is that it is lower.
+
+    Raises:
+        ClaimError: the conditions cannot be compared, or one lacks the measure.
+        InputError: the margin is out of range.
+    """
 
     measure: str
     condition: BaseCondition
@@ -107,7 +127,18 @@ class Higher(ValueHypothesis):
 
 @dataclass(frozen=True, repr=False)
 class AtLeast(ValueHypothesis):
-    """The measure of most replicas of `condition` is at least `value`; at most, where `at_most`."""
+    """The measure of most replicas of `condition` is at least `value`; at most, where `at_most`.
+
+    Args:
+        measure: its name.
+        condition: what is trained.
+        value: finite, in the measure's unit.
+        is_at_most: whether the claim is that it is at most the value.
+
+    Raises:
+        ClaimError: it is no condition, or lacks the measure.
+        InputError: the value is no finite number.
+    """
 
     measure: str
     condition: BaseCondition
@@ -157,7 +188,17 @@ class AtLeast(ValueHypothesis):
 
 @dataclass(frozen=True, repr=False)
 class EquivalentIn(ValueHypothesis):
-    """The median difference of the measure between two conditions lies within a margin in the measure's unit."""
+    """The median difference of the measure between two conditions lies within a margin in the measure's unit.
+
+    Args:
+        measure: its name.
+        condition, other: what is compared.
+        within: the margin, > 0, in the measure's unit.
+
+    Raises:
+        ClaimError: the conditions cannot be compared, or one lacks the measure.
+        InputError: the margin is out of range.
+    """
 
     measure: str
     condition: BaseCondition

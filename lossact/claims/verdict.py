@@ -55,7 +55,19 @@ class Verdict:
         seconds: float,
         notes: Sequence[str] = (),
     ) -> "Verdict":
-        """Sum up the trials of the replicas that were looked at; `notes` are further warnings."""
+        """Sum up the trials of the replicas that were looked at.
+
+        Args:
+            hypothesis: the claim.
+            decision: about it.
+            trials: of each condition, in the order of the conditions.
+            delta: the smallest margin that matters.
+            seconds: how long it took.
+            notes: further warnings.
+
+        Returns:
+            the verdict.
+        """
         decision = _with_unreached(decision, hypothesis.conditions, trials)
         summaries = tuple(map(ConditionSummary.of, hypothesis.conditions, trials))
         return cls(

@@ -53,7 +53,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class EvidenceValues:
-    """The largest e-values so far for and against a claim; None where nothing is sampled."""
+    """The largest e-values so far for and against a claim; None where nothing is sampled.
+
+    Args:
+        support: for the claim, >= 0.
+        refute: against it, >= 0.
+    """
 
     support: float | None = None
     refute: float | None = None
@@ -87,7 +92,15 @@ def _condition_to_json(counts: ConditionCounts) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class SingleRunAgreement:
-    """How often one run of each condition shows the claimed order, with a confidence sequence."""
+    """How often one run of each condition shows the claimed order, with a confidence sequence.
+
+    Args:
+        successes: replicas that show it.
+        n: replicas in all.
+        low, high: bounds of the share.
+        level: coverage of the bounds.
+        value: the observed share.
+    """
 
     successes: int
     n: int
@@ -142,7 +155,14 @@ class VerdictSummary:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "VerdictSummary":
-        """The inverse of dataclasses.asdict."""
+        """Make a summary from plain values; the inverse of dataclasses.asdict.
+
+        Args:
+            content: fields by name.
+
+        Returns:
+            the summary.
+        """
         estimates = ("effect", "effect_at_decision", "unpaired_effect", "mean_difference", "difference")
         agreement = content["single_run_agreement"]
         return cls(

@@ -61,8 +61,8 @@ def replace_working_tree(root: Path, working_tree: Path) -> None:
         for mapping in (*of_setuptools, of_editables):
             if isinstance(mapping, dict):
                 for name, paths in mapping.items():
-                    one = isinstance(paths, str)
-                    mapping[name] = places.replaced(paths) if one else list(map(places.replaced, paths))
+                    is_single = isinstance(paths, str)
+                    mapping[name] = places.replaced(paths) if is_single else list(map(places.replaced, paths))
     sys.path_importer_cache.clear()
 
 

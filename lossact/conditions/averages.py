@@ -20,8 +20,11 @@ class Average(ABC):
 class EMA(Average):
     """An exponential moving average: a <- decay a + (1 - decay) w after each update, from the weights after the first.
 
-    Attributes:
+    Args:
         decay: in (0, 1).
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     decay: float
@@ -40,9 +43,12 @@ class SWA(Average):
 
     Before the first of these the average is the weights themselves.
 
-    Attributes:
+    Args:
         start: updates, >= 0.
         every: updates, >= 1.
+
+    Raises:
+        InputError: a value breaks its rule.
 
     Reference: Izmailov et al., Averaging weights leads to wider optima, UAI 2018.
     """

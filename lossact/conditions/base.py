@@ -28,11 +28,25 @@ class BaseCondition(ABC):
         return ()
 
     def measured_after(self, value_name: str) -> int:
-        """Return the number of updates after which a value is taken."""
+        """Return the number of updates after which a value is taken.
+
+        Args:
+            value_name: one of `value_names`.
+
+        Returns:
+            updates.
+        """
         return self.budget
 
     def is_share(self, value_name: str) -> bool:
-        """Return whether a value is an accuracy, whose differences are given in points, hundredths of 1."""
+        """Return whether a value is an accuracy, whose differences are given in points.
+
+        Args:
+            value_name: one of `value_names`.
+
+        Returns:
+            True for an accuracy; a point is a hundredth of 1.
+        """
         return False
 
     @property

@@ -44,7 +44,7 @@ DATA = (RandomImages, LineImages, ImageFiles, Arrays, SavedArrays, GeneratedData
 class Condition(BaseCondition):
     """One way to train a network; its replicas train together.
 
-    Attributes:
+    Args:
         network: a built-in network, or a function that makes an nn.Module.
         loss: "cross_entropy", "l2", "huber" or "hinge", of the sigmoid of one logit an example; or a function
             (outputs, targets) -> one loss an example, which are averaged, or one number for the batch.
@@ -187,12 +187,26 @@ class Condition(BaseCondition):
         return value_names(self.measures, self.measured_at)
 
     def measured_after(self, value_name: str) -> int:
-        """Return the number of updates after which a value is taken; "accuracy@100" is taken after 100."""
+        """Return the number of updates after which a value is taken.
+
+        Args:
+            value_name: "accuracy@100", say, which is taken after 100; one without @ is taken after the last.
+
+        Returns:
+            updates.
+        """
         _, _, moment = value_name.partition("@")
         return int(moment) if moment else self.budget
 
     def is_share(self, value_name: str) -> bool:
-        """Return whether a value is an accuracy."""
+        """Return whether a value is an accuracy.
+
+        Args:
+            value_name: one of `value_names`.
+
+        Returns:
+            whether the measure, or what a Best is of, is Accuracy.
+        """
         name, _, _ = value_name.partition("@")
         measure = self.measures[name]
         return isinstance(measure.measure if isinstance(measure, Best) else measure, Accuracy)

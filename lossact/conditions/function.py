@@ -16,7 +16,7 @@ from lossact.fingerprint import fingerprint, to_canonical
 class FunctionCondition(ExternalCondition):
     """A training function, called once for each replica.
 
-    Attributes:
+    Args:
         train: `(seed, **config)` -> the number of updates after which the target was met, or None where it was not; or
             the metric's curve: its value before any update and after each, at most budget + 1 numbers, which are
             compared with the threshold. The seed is an integer in [0, 2^32). Python's, numpy's and torch's generators

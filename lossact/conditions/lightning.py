@@ -31,7 +31,7 @@ class LightningCondition(ExternalCondition):
     counts as of before that batch's update, one of validation as of the updates so far. The fit ends where the target
     is met.
 
-    Attributes:
+    Args:
         module: () -> LightningModule.
         data: () -> LightningDataModule or DataLoader; None where the module has its own. Called for each replica, after
             its seed was set.

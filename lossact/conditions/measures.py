@@ -66,7 +66,15 @@ class Measure(ABC):
         """Return everything that decides an outcome, ready for JSON."""
 
     def check_threshold(self, name: str, threshold: float) -> None:
-        """Raise InputError where the measure can never take the value `threshold`."""
+        """Raise InputError where the measure can never take the value `threshold`.
+
+        Args:
+            name: what the error calls the threshold.
+            threshold: what a target would ask for.
+
+        Raises:
+            InputError: no value of the measure meets it.
+        """
         check_number(name, threshold, hint=0.9)
 
     def __str__(self) -> str:
@@ -74,7 +82,15 @@ class Measure(ABC):
 
 
 def check_measure_class(name: str, measure: Measure) -> None:
-    """Raise InputError where a measure's class is not one of lossact's, for its methods would not be used."""
+    """Raise InputError where a measure's class is not one of lossact's, for its methods would not be used.
+
+    Args:
+        name: what the error calls the measure.
+        measure: as a user gave it.
+
+    Raises:
+        InputError: its class is a user's own.
+    """
     if not type(measure).__module__.startswith("lossact."):
         raise InputError(
             f"{name}={measure!r} is of a class of your own, whose methods would not be used; take Metric(f) with a "
@@ -140,7 +156,7 @@ class Accuracy(Measure):
     A network with one logit an example predicts class 1 where the logit is positive. A network with several outputs
     predicts the class of the largest.
 
-    Attributes:
+    Args:
         split: "training", "validation" or "test" examples.
 
     Raises:
@@ -157,7 +173,15 @@ class Accuracy(Measure):
         return "accuracy"
 
     def check_threshold(self, name: str, threshold: float) -> None:
-        """Raise InputError unless the threshold lies in (0, 1]."""
+        """Raise InputError unless the threshold lies in (0, 1].
+
+        Args:
+            name: what the error calls the threshold.
+            threshold: what a target would ask for.
+
+        Raises:
+            InputError: it lies outside.
+        """
         check_number(name, threshold, above=0, at_most=1, hint=1.0)
 
     def content(self) -> dict[str, Any]:
@@ -171,7 +195,7 @@ class Accuracy(Measure):
 class Loss(Measure):
     """The mean loss over the examples, in the units of the condition's loss.
 
-    Attributes:
+    Args:
         split: "training", "validation" or "test" examples.
 
     Raises:
@@ -198,7 +222,7 @@ class Loss(Measure):
 class Metric(Measure):
     """A function of a network's outputs and their targets.
 
-    Attributes:
+    Args:
         function: (outputs, targets) -> a number, or one number an example, to be averaged. It takes and returns
             tensors and uses operations that torch.func.vmap supports.
         split: "training", "validation" or "test" examples.
@@ -225,7 +249,14 @@ class Metric(Measure):
 
 
 def check_split(measure: Measure) -> None:
-    """Raise InputError unless the measure's split is one that data have."""
+    """Raise InputError unless the measure's split is one that data have.
+
+    Args:
+        measure: as a user made it.
+
+    Raises:
+        InputError: its split is another word, or a threshold.
+    """
     if isinstance(measure.split, (int, float)):
         kind = type(measure).__name__
         side = "at_most" if isinstance(measure, Loss) else "at_least"
@@ -236,14 +267,30 @@ def check_split(measure: Measure) -> None:
 
 
 def check_one_side(at_least: float | None, at_most: float | None) -> None:
-    """Raise InputError unless exactly one of the two thresholds is given, and is a number."""
+    """Raise InputError unless exactly one of the two thresholds is given, and is a number.
+
+    Args:
+        at_least: the threshold of a target that is met from above.
+        at_most: the threshold of one that is met from below.
+
+    Raises:
+        InputError: both are given or none, or it is no finite number.
+    """
     if (at_least is None) == (at_most is None):
         raise InputError(f"at_least={at_least} and at_most={at_most}: give exactly one of the two")
     check_number("at_least" if at_most is None else "at_most", threshold_of(at_least, at_most), hint=0.9)
 
 
 def threshold_of(at_least: float | None, at_most: float | None) -> float:
-    """Return the one of two thresholds that is not None."""
+    """Return the one of two thresholds that is not None.
+
+    Args:
+        at_least: one threshold.
+        at_most: the other; exactly one of the two is None.
+
+    Returns:
+        the other one.
+    """
     threshold = at_least if at_least is not None else at_most
     assert threshold is not None
     return threshold

@@ -31,7 +31,14 @@ class Optimizer(ABC):
 
     @abstractmethod
     def check_schedules(self, budget: int) -> None:
-        """Raise InputError where a schedule does not fit into a budget, or leaves its hyperparameter's range."""
+        """Raise InputError where a schedule does not fit into a budget, or leaves its hyperparameter's range.
+
+        Args:
+            budget: updates, >= 1.
+
+        Raises:
+            InputError: a schedule does not fit, or a value of it is out of range.
+        """
 
 
 class RuleBasedOptimizer(Optimizer):
@@ -105,13 +112,16 @@ def _check_scheduled(name: str, schedule: Schedule, budget: int, bounds: Mapping
 class SGD(RuleBasedOptimizer):
     """Gradient descent with momentum: v <- momentum v + grad + weight_decay p; p <- p - learning_rate v.
 
-    Attributes:
+    Args:
         learning_rate: in (0, 1e38], or a schedule such as cosine(0.1).
         momentum: in [0, 1), or a schedule.
         weight_decay: >= 0, on weights and biases alike, or a schedule.
         nesterov: whether the step is along grad + momentum v, as torch.optim.SGD has it.
         bias_gradient_scale: factor in (0, 1e38] on the gradients of biases; 1 / batch size repeats a framework that
             averages them over the batch once more.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     kind: ClassVar[str] = "sgd"
@@ -149,13 +159,16 @@ class SGD(RuleBasedOptimizer):
 class Adam(RuleBasedOptimizer):
     """Adam as torch.optim.Adam has it, weight decay added to the gradient.
 
-    Attributes:
+    Each number may be a schedule, such as cosine(1e-3, warmup=100).
+
+    Args:
         learning_rate: in (0, 1e38].
         beta1, beta2: decay of the first and second moment, in [0, 1).
         epsilon: in (0, 1e38].
         weight_decay: in [0, 1e38].
 
-    Each may be a schedule, such as cosine(1e-3, warmup=100).
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     kind: ClassVar[str] = "adam"
@@ -179,7 +192,15 @@ class Adam(RuleBasedOptimizer):
 @checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
-    """AdamW as torch.optim.AdamW has it: weight decay apart from the moments. Attributes are Adam's."""
+    """AdamW as torch.optim.AdamW has it: weight decay apart from the moments.
+
+    Args:
+        learning_rate, beta1, beta2, epsilon: as for Adam.
+        weight_decay: in [0, 1e38], or a schedule.
+
+    Raises:
+        InputError: a value breaks its rule.
+    """
 
     kind: ClassVar[str] = "adamw"
 
@@ -270,7 +291,14 @@ class TorchOptimizer(Optimizer):
 
 
 def without_schedules(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an optimiser's arguments with a number in the place of each schedule, which is set before each step."""
+    """Return an optimizer's arguments with a number in the place of each schedule.
+
+    Args:
+        arguments: of the optimizer, by name.
+
+    Returns:
+        arguments that torch takes; the numbers are set before each step.
+    """
     return {name: 1e-3 if isinstance(value, Schedule) else value for name, value in arguments.items()}
 
 

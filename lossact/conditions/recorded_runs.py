@@ -39,7 +39,14 @@ class RecordedRun:
         return 0 if self.steps is None else int(self.steps[-1])
 
     def value_at(self, step: int) -> float | None:
-        """Return the value at a step, None where it was not recorded."""
+        """Return the value at a step.
+
+        Args:
+            step: as it was recorded.
+
+        Returns:
+            the value, None where none was recorded at this step.
+        """
         if self.steps is None:
             return None
         place = int(np.searchsorted(self.steps, step))
@@ -50,13 +57,16 @@ class RecordedRun:
 class RecordedRuns(BaseCondition):
     """Runs of one condition that were made already. `lossact.read_runs` makes them from a table.
 
-    Attributes:
+    Args:
         runs: in the order of the table, at least two.
         measure: name of the recorded number.
         at_least, at_most: the target's threshold, for claims about steps; at most one of the two.
         budget: the last step of any run in the table, 0 without steps.
         extendable: whether more runs may be added; claims then use anytime-valid evidence.
         name: what tables call it; not part of its content.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     runs: tuple[RecordedRun, ...]
@@ -161,7 +171,14 @@ class RecordedRuns(BaseCondition):
         return common
 
     def values_at(self, step: int) -> NDArray[np.float64] | None:
-        """Return (runs,) values at a step, None where a run lacks it."""
+        """Return the values of all runs at a step.
+
+        Args:
+            step: as it was recorded.
+
+        Returns:
+            (runs,) values, None where a run lacks the step.
+        """
         values = [run.value_at(step) for run in self.runs]
         return None if None in values else np.array(values, dtype=np.float64)
 
@@ -181,6 +198,13 @@ class RecordedRuns(BaseCondition):
 
 
 def shorten(items: Sequence[object]) -> str:
-    """Return a list in words, cut after five."""
+    """Return a list in words, cut after five.
+
+    Args:
+        items: to be shown, any number.
+
+    Returns:
+        text such as "a, b and 3 more".
+    """
     shown = ", ".join(map(str, items[:SHOWN]))
     return shown if len(items) <= SHOWN else f"{shown} and {len(items) - SHOWN} more"

@@ -52,8 +52,11 @@ class Schedule(ABC):
 class Linear(Schedule):
     """From `start` at the first update to `end` at the last, in equal steps.
 
-    Attributes:
+    Args:
         start, end: finite numbers.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     kind: ClassVar[str] = "linear"
@@ -79,10 +82,13 @@ class Cosine(Schedule):
     end + (peak - end) (1 + cos(pi (u - warmup) / (H - warmup))) / 2. Without a warm-up these are the rates of
     torch.optim.lr_scheduler.CosineAnnealingLR with T_max = H.
 
-    Attributes:
+    Args:
         peak: the largest value.
         end: what it would come to after the last update.
         warmup: updates, >= 0.
+
+    Raises:
+        InputError: a value breaks its rule.
 
     Reference: Loshchilov and Hutter, SGDR, ICLR 2017.
 
@@ -116,11 +122,14 @@ class WarmupHoldDecay(Schedule):
     Update u learns at peak (u + 1) / warmup while u < warmup; the last `decay` updates at
     end + (peak - end) (H - u) / (decay + 1); those between at `peak`.
 
-    Attributes:
+    Args:
         peak: the value between.
         warmup: updates, >= 0.
         decay: updates, >= 0.
         end: what it would come to after the last update.
+
+    Raises:
+        InputError: a value breaks its rule.
 
     Reference: Hu et al., MiniCPM, 2024.
 
@@ -154,10 +163,13 @@ class WarmupHoldDecay(Schedule):
 class StepDecay(Schedule):
     """`start`, times `factor` after every so many updates, as torch.optim.lr_scheduler.StepLR has it.
 
-    Attributes:
+    Args:
         start: the first value.
         every: updates, >= 1.
         factor: > 0.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     kind: ClassVar[str] = "step_decay"
@@ -180,9 +192,12 @@ class StepDecay(Schedule):
 class Exponential(Schedule):
     """`start`, times `factor` after each update, as torch.optim.lr_scheduler.ExponentialLR has it.
 
-    Attributes:
+    Args:
         start: the first value.
         factor: > 0; 0.999, say.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     kind: ClassVar[str] = "exponential"
@@ -203,11 +218,14 @@ class Exponential(Schedule):
 class OneCycle(Schedule):
     """Up to `peak` and down again, each along half a cosine, as torch.optim.lr_scheduler.OneCycleLR has it.
 
-    Attributes:
+    Args:
         peak: the largest value.
         rise: share of the budget that goes upwards, in (0, 1).
         start_divisor: peak / this is the first value, > 0.
         end_divisor: the first value / this is the last one, > 0.
+
+    Raises:
+        InputError: a value breaks its rule.
 
     Reference: Smith and Topin, Super-convergence, 2018.
     """

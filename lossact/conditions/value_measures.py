@@ -18,7 +18,7 @@ STEPS = "steps"  # how hypotheses call the updates to the target; no measure may
 class OfNetwork(Measure):
     """A function of the trained network itself, such as the norm of a layer's weights.
 
-    Attributes:
+    Args:
         function: (nn.Module) -> a number. It is called for each replica with an ordinary module that holds the
             replica's weights, in evaluation mode and without gradients.
 
@@ -39,7 +39,15 @@ class OfNetwork(Measure):
         return str(getattr(self.function, "__name__", type(self.function).__name__))
 
     def check_threshold(self, name: str, threshold: float) -> None:
-        """Raise InputError: a target is measured at every update, and this measure is not."""
+        """Raise InputError: a target is measured at every update, and this measure is not.
+
+        Args:
+            name: not used.
+            threshold: not used.
+
+        Raises:
+            InputError: always.
+        """
         raise InputError(f"{self.name} is a measure of the network; a target needs Accuracy, Loss or Metric")
 
     def content(self) -> dict[str, Any]:
@@ -52,7 +60,7 @@ class OfNetwork(Measure):
 class Best(Measure):
     """The best value of a measure over all moments at which it is taken, the end among them.
 
-    Attributes:
+    Args:
         measure: what is measured; in a LightningCondition the name of a logged value.
         mode: "max" or "min".
 
@@ -78,7 +86,15 @@ class Best(Measure):
         return f"best {self.measure if isinstance(self.measure, str) else self.measure.name}"
 
     def check_threshold(self, name: str, threshold: float) -> None:
-        """Raise InputError: a target is met at its first value, which needs no best."""
+        """Raise InputError: a target is met at its first value, which needs no best.
+
+        Args:
+            name: not used.
+            threshold: not used.
+
+        Raises:
+            InputError: always.
+        """
         raise InputError(f"{self.name} cannot be a target; take the measure itself")
 
     def content(self) -> dict[str, Any]:
@@ -89,6 +105,12 @@ class Best(Measure):
 
 def checked_measures(measures: Any) -> FrozenMapping:
     """Return a condition's measures by name.
+
+    Args:
+        measures: as a user gave them.
+
+    Returns:
+        names to measures, read-only.
 
     Raises:
         InputError: they are no dict of names to measures.
@@ -110,6 +132,12 @@ def checked_measures(measures: Any) -> FrozenMapping:
 def checked_value_names(names: Any) -> tuple[str, ...]:
     """Return the names of numbers that training returns.
 
+    Args:
+        names: as a user gave them.
+
+    Returns:
+        the names.
+
     Raises:
         InputError: they are no sequence of different words.
     """
@@ -125,6 +153,13 @@ def checked_value_names(names: Any) -> tuple[str, ...]:
 
 def checked_moments(measured_at: Any, budget: int) -> tuple[int, ...]:
     """Return the updates after which measures are taken besides the last, ascending.
+
+    Args:
+        measured_at: as a user gave them.
+        budget: the last update; measures are always taken there.
+
+    Returns:
+        numbers of updates, in [0, budget).
 
     Raises:
         InputError: one is no number of updates below the budget, or appears twice.
@@ -144,6 +179,9 @@ def value_names(measures: Mapping[str, Measure], measured_at: Sequence[int]) -> 
     Args:
         measures: by name.
         measured_at: updates, ascending.
+
+    Returns:
+        the names; a Best has one value, at the end.
     """
     passing = [name for name, measure in measures.items() if not isinstance(measure, Best)]
     return tuple([f"{name}@{moment}" for moment in measured_at for name in passing] + list(measures))

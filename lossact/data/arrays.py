@@ -75,7 +75,14 @@ class Arrays(DataSource):
         return cls(*read_dataset(dataset, columns, "training"), **held_out)
 
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """Return the same set every time; `generator` is not used."""
+        """Return the same set every time.
+
+        Args:
+            generator: not used.
+
+        Returns:
+            all examples.
+        """
         return self._set
 
     def content(self) -> dict[str, Any]:
@@ -91,11 +98,15 @@ class Arrays(DataSource):
 class GeneratedData(DataSource):
     """Draw fresh examples for every replica by a function.
 
-    Attributes:
+    Args:
         draw: numpy.random.Generator -> (inputs, targets), or (inputs, targets, (inputs, targets) for validation);
             arrays as `Arrays` takes them, of one shape for all replicas.
 
     Test examples are the training examples of one more draw.
+
+    Raises:
+        DataError: `draw` is no function.
+        InputError: its content cannot be read.
     """
 
     draw: Callable[[np.random.Generator], Any]
@@ -112,7 +123,13 @@ class GeneratedData(DataSource):
         return True
 
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """Draw one set from `generator`.
+        """Draw one set.
+
+        Args:
+            generator: the replica's own.
+
+        Returns:
+            its examples.
 
         Raises:
             DataError: the function did not return examples.

@@ -39,6 +39,9 @@ def checked_dataset(inputs: Any, targets: Any, validation: Any = None, test: Any
         validation, test: a pair of such arrays each, or None.
         name: what errors call it.
 
+    Returns:
+        the examples, with those held out.
+
     Raises:
         DataError: they are no numbers, not finite, empty, or of unequal lengths.
     """
@@ -68,7 +71,14 @@ def _held_out(pair: Any, training: Dataset, split: str, name: str) -> Dataset:
 
 
 def input_arrays(inputs: Any) -> list[NDArray[Any]]:
-    """Return the arrays of a network's inputs, in order; of a dict, by name."""
+    """Return the arrays of a network's inputs.
+
+    Args:
+        inputs: an array, a tuple of arrays, or a dict of arrays.
+
+    Returns:
+        arrays, in the order of a tuple, or of a dict's sorted names.
+    """
     if isinstance(inputs, Mapping):
         return [inputs[name] for name in sorted(inputs)]
     return list(inputs) if isinstance(inputs, tuple) else [inputs]

@@ -70,7 +70,19 @@ class ImageFiles(DataSource):
     def in_directory(
         cls, directory: Path | str, stem: str, *, image_shape: tuple[int, int] | None = None
     ) -> "ImageFiles":
-        """Read the pair `<stem>_imgs.npy` and `<stem>_labs.npy` in `directory`."""
+        """Read the pair `<stem>_imgs.npy` and `<stem>_labs.npy` in `directory`.
+
+        Args:
+            directory: where both files lie.
+            stem: how their names begin.
+            image_shape: the (height, width) required, or None for any.
+
+        Returns:
+            the data.
+
+        Raises:
+            DataError: as for ImageFiles.
+        """
         folder = Path(directory)
         return cls(folder / f"{stem}_imgs.npy", folder / f"{stem}_labs.npy", image_shape)
 
@@ -79,7 +91,14 @@ class ImageFiles(DataSource):
         return len(self._set)
 
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """Return the same set every time; `generator` is not used."""
+        """Return the same set every time.
+
+        Args:
+            generator: not used.
+
+        Returns:
+            all images.
+        """
         return self._set
 
     def content(self) -> dict[str, Any]:

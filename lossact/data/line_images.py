@@ -21,8 +21,11 @@ class LineImages(DataSource):
     The bar is 2 to 4 wide and 10 to 14 high; the square has an odd side of 1 to 11 and is cut at the image's edge.
     They do not overlap.
 
-    Attributes:
+    Args:
         n_images: images in a set, even and >= 2.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     n_images: int = 64
@@ -36,7 +39,14 @@ class LineImages(DataSource):
             raise InputError(f"n_images={self.n_images} must be even, one half for each label; try {self.n_images + 1}")
 
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """Draw one set from `generator`, images with the bar on the right first."""
+        """Draw one set, images with the bar on the right first.
+
+        Args:
+            generator: the replica's own.
+
+        Returns:
+            `n_images` images (n, 16, 16) of 0 and 1, with their labels (n,).
+        """
         n = self.n_images
         right = np.arange(n) < n // 2
         width = generator.integers(2, 5, n)

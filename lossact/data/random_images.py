@@ -15,10 +15,13 @@ from lossact.data.source import DataSource
 class RandomImages(DataSource):
     """Draw fresh random images for every replica, to be memorised.
 
-    Attributes:
+    Args:
         n_images: images in a set, >= 1.
         height, width: pixels, >= 1.
         label_rate: probability in (0, 1) that an image is labelled 1.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     n_images: int = 64
@@ -39,7 +42,14 @@ class RandomImages(DataSource):
         return (self.height, self.width)
 
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """Draw one set from `generator`, pixels before labels."""
+        """Draw one set, pixels before labels.
+
+        Args:
+            generator: the replica's own.
+
+        Returns:
+            images (n, height, width) of 0 and 1, with their labels (n,).
+        """
         pixels = generator.integers(0, 2, size=(self.n_images, self.height, self.width))
         labels = generator.random(self.n_images) < self.label_rate
         return Dataset(pixels.astype(np.float64), labels.astype(np.float64))

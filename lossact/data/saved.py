@@ -40,28 +40,35 @@ class SavedArrays(DataSource):
         known = [f"{part}{name}" for part in PARTS for name in ("inputs", "targets")]
         try:
             with np.load(self.path, allow_pickle=False) as file:
-                found = {name: file[name] for name in file.files}
+                arrays_by_name = {name: file[name] for name in file.files}
         except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
             raise DataError(f"{self.path}: {error}; a .npz file is needed, as numpy.savez writes it") from None
-        unknown = sorted(found.keys() - set(known))
-        if unknown or not {"inputs", "targets"} <= found.keys():
-            raise DataError(f"{self.path} holds {', '.join(sorted(found))}; it may hold {', '.join(known)}")
-        (inputs, targets), validation, test = (self._pair(part, found) for part in PARTS)
+        unknown = sorted(arrays_by_name.keys() - set(known))
+        if unknown or not {"inputs", "targets"} <= arrays_by_name.keys():
+            raise DataError(f"{self.path} holds {', '.join(sorted(arrays_by_name))}; it may hold {', '.join(known)}")
+        (inputs, targets), validation, test = (self._pair(part, arrays_by_name) for part in PARTS)
         try:
             arrays = Arrays(inputs, targets, validation=validation, test=test)
         except DataError as error:
             raise DataError(f"{self.path}: {error}") from None
         object.__setattr__(self, "arrays", arrays)
 
-    def _pair(self, part: str, found: dict[str, Any]) -> Any:
+    def _pair(self, part: str, arrays_by_name: dict[str, Any]) -> Any:
         names = [f"{part}inputs", f"{part}targets"]
-        missing = [name for name in names if name not in found]
+        missing = [name for name in names if name not in arrays_by_name]
         if len(missing) == 1:
             raise DataError(f"{self.path} has no {missing[0]}; inputs and targets go together")
-        return None if missing else tuple(found[name] for name in names)
+        return None if missing else tuple(arrays_by_name[name] for name in names)
 
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """The same set every time; `generator` is not used."""
+        """Return the same set every time.
+
+        Args:
+            generator: not used.
+
+        Returns:
+            all examples.
+        """
         return self.arrays.sample(generator)
 
     def content(self) -> dict[str, Any]:

@@ -31,10 +31,24 @@ class DataSource(ABC):
 
     @abstractmethod
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """Draw one set from `generator`, or return the fixed one."""
+        """Draw one set, or return the fixed one.
+
+        Args:
+            generator: the replica's own.
+
+        Returns:
+            its examples.
+        """
 
     def sample_test(self, generator: np.random.Generator) -> Dataset:
-        """Draw a set of test examples."""
+        """Draw a set of test examples.
+
+        Args:
+            generator: the replica's own, for test examples alone.
+
+        Returns:
+            a set whose training examples are for testing.
+        """
         return self.sample(generator)
 
     @abstractmethod

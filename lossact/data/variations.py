@@ -37,7 +37,14 @@ class Variation(DataSource):
         return self.data.is_by_function
 
     def sample_test(self, generator: np.random.Generator) -> Dataset:
-        """Draw a set of test examples of the other data."""
+        """Draw a set of test examples of the other data.
+
+        Args:
+            generator: the replica's own, for test examples alone.
+
+        Returns:
+            its examples, unchanged.
+        """
         return self.data.sample_test(generator)
 
 
@@ -48,9 +55,13 @@ class NoisyLabels(Variation):
 
     A wrong label is drawn uniformly from the other labels of the training set.
 
-    Attributes:
+    Args:
         data: the other data, with one label an example.
         rate: the probability that a label is wrong, in [0, 1].
+
+    Raises:
+        DataError: `data` is no data source.
+        InputError: the rate is out of range.
     """
 
     rate: float
@@ -60,7 +71,13 @@ class NoisyLabels(Variation):
         check_number("rate", self.rate, at_least=0, at_most=1, hint=0.1)
 
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """One set, with wrong labels drawn from `generator`.
+        """Draw one set, some of its labels wrong.
+
+        Args:
+            generator: the replica's own.
+
+        Returns:
+            its examples.
 
         Raises:
             DataError: the targets are no labels, or all are the same.
@@ -91,9 +108,13 @@ class NoisyLabels(Variation):
 class Subset(Variation):
     """Some of the training examples of other data, drawn without replacement by each replica.
 
-    Attributes:
+    Args:
         data: the other data.
         n_examples: how many, >= 1.
+
+    Raises:
+        DataError: `data` is no data source.
+        InputError: the number is out of range.
     """
 
     n_examples: int
@@ -103,7 +124,13 @@ class Subset(Variation):
         check_count("n_examples", self.n_examples, hint=100)
 
     def sample(self, generator: np.random.Generator) -> Dataset:
-        """One set, its examples chosen by `generator`.
+        """Draw one set, some of the other data's examples.
+
+        Args:
+            generator: the replica's own.
+
+        Returns:
+            `n_examples` examples.
 
         Raises:
             DataError: the other data have fewer examples.

@@ -46,6 +46,9 @@ def users_file(name: str) -> Path | None:
 
     Args:
         name: a path as a module or a code object has it.
+
+    Returns:
+        the path, None where it is no user's file.
     """
     path = os.path.abspath(name)
     return _classified(path) if path.endswith(".py") and os.path.isfile(path) else None
@@ -60,7 +63,14 @@ def _classified(name: str) -> Path | None:
 
 
 def file_of_module(module: ModuleType | None) -> Path | None:
-    """Return the user's file that a module was imported from, or None."""
+    """Return the user's file that a module was imported from, or None.
+
+    Args:
+        module: any module, or None.
+
+    Returns:
+        the file's resolved path, or None.
+    """
     name = getattr(module, "__file__", None)
     return users_file(name) if isinstance(name, str) else None
 
@@ -70,6 +80,9 @@ def file_of_import(name: str) -> Path | None:
 
     Args:
         name: the module's full name.
+
+    Returns:
+        the file's resolved path, or None.
     """
     if not name or name.partition(".")[0] in sys.stdlib_module_names:
         return None
@@ -91,7 +104,14 @@ _modules: dict[Path, ModuleType] = {}
 
 
 def module_of_file(file: Path) -> ModuleType | None:
-    """Return the module that was imported from a user's file, or None."""
+    """Return the module that was imported from a user's file, or None.
+
+    Args:
+        file: its resolved path.
+
+    Returns:
+        the module, or None.
+    """
     known = _modules.get(file)
     if known is not None and sys.modules.get(known.__name__) is known:
         return known
@@ -104,13 +124,24 @@ def module_of_file(file: Path) -> ModuleType | None:
 
 
 def import_name(module: ModuleType) -> str:
-    """Return a module's full name, also where it runs as a script by `python -m`."""
+    """Return a module's full name, also where it runs as a script by `python -m`.
+
+    Args:
+        module: any module.
+
+    Returns:
+        the name under which it can be imported.
+    """
     spec = getattr(module, "__spec__", None)
     return str(spec.name) if module.__name__ == "__main__" and spec is not None else module.__name__
 
 
 def users_modules() -> list[ModuleType]:
-    """Return the imported modules that are user code: neither an installed package nor lossact."""
+    """Return the imported modules that are user code: neither an installed package nor lossact.
+
+    Returns:
+        modules, in the order in which they were imported.
+    """
     installed = tuple(map(str, (*INSTALLED, LOSSACT)))  # nearly all are: their paths need not be resolved
     modules = [module for name, module in list(sys.modules.items()) if getattr(module, "__name__", None) == name]
     others = [module for module in modules if not str(getattr(module, "__file__", None)).startswith(installed)]

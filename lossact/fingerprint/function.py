@@ -41,6 +41,9 @@ def to_canonical(value: Any, what: str) -> Any:
         value: a number, string, container, array, function or object.
         what: what errors call it.
 
+    Returns:
+        plain values.
+
     Raises:
         InputError: it holds what cannot be read, such as an open file.
     """

@@ -40,6 +40,12 @@ class Activation:
 def sigmoid_derivative(z: Tensor) -> Tensor:
     """Return sigmoid(z) sigmoid(-z); sigmoid(z) (1 - sigmoid(z)) would lose the right tail.
 
+    Args:
+        z: input of the unit, any shape.
+
+    Returns:
+        the derivative in z, in the shape and dtype of z.
+
     >>> sigmoid_derivative(torch.tensor([0.0, 200.0], dtype=torch.float64))
     tensor([2.5000e-01, 1.3839e-87], dtype=torch.float64)
     """
@@ -48,6 +54,12 @@ def sigmoid_derivative(z: Tensor) -> Tensor:
 
 def relu_derivative(z: Tensor) -> Tensor:
     """Return 1 where z > 0, else 0, as torch.relu has it at the kink; NaN stays NaN.
+
+    Args:
+        z: input of the unit, any shape.
+
+    Returns:
+        the derivative in z, in the shape and dtype of z.
 
     >>> relu_derivative(torch.tensor([-1.0, 0.0, 2.0]))
     tensor([0., 0., 1.])
@@ -58,6 +70,12 @@ def relu_derivative(z: Tensor) -> Tensor:
 def tanh_derivative(z: Tensor) -> Tensor:
     """Return 1 - tanh(z)^2, computed as 4 sigmoid(2z) sigmoid(-2z).
 
+    Args:
+        z: input of the unit, any shape.
+
+    Returns:
+        the derivative in z, in the shape and dtype of z.
+
     >>> tanh_derivative(torch.tensor([0.0, 1.0]))
     tensor([1.0000, 0.4200])
     """
@@ -66,6 +84,12 @@ def tanh_derivative(z: Tensor) -> Tensor:
 
 def leaky_relu(z: Tensor) -> Tensor:
     """Return z where z > 0, else 0.01 z.
+
+    Args:
+        z: input of the unit, any shape.
+
+    Returns:
+        the activation, in the shape and dtype of z.
 
     >>> leaky_relu(torch.tensor([-2.0, 0.0, 2.0]))
     tensor([-0.0200,  0.0000,  2.0000])
@@ -76,6 +100,12 @@ def leaky_relu(z: Tensor) -> Tensor:
 def leaky_relu_derivative(z: Tensor) -> Tensor:
     """Return 1 where z > 0, else 0.01, as torch has it at the kink; NaN stays NaN.
 
+    Args:
+        z: input of the unit, any shape.
+
+    Returns:
+        the derivative in z, in the shape and dtype of z.
+
     >>> leaky_relu_derivative(torch.tensor([-2.0, 0.0, 2.0]))
     tensor([0.0100, 0.0100, 1.0000])
     """
@@ -84,6 +114,12 @@ def leaky_relu_derivative(z: Tensor) -> Tensor:
 
 def softplus(z: Tensor) -> Tensor:
     """Return ln(1 + exp(z)); torch's own returns z from 20 on, which is 1e-10 off.
+
+    Args:
+        z: input of the unit, any shape.
+
+    Returns:
+        the activation, in the shape and dtype of z.
 
     >>> softplus(torch.tensor([-1000.0, 0.0, 1000.0]))
     tensor([0.0000e+00, 6.9315e-01, 1.0000e+03])
@@ -94,6 +130,12 @@ def softplus(z: Tensor) -> Tensor:
 def gelu(z: Tensor) -> Tensor:
     """Return z times the normal distribution function of z, by way of erfc, which keeps the left tail.
 
+    Args:
+        z: input of the unit, any shape.
+
+    Returns:
+        the activation, in the shape and dtype of z.
+
     >>> gelu(torch.tensor([-10.0, 0.0, 1.0], dtype=torch.float64))
     tensor([-7.6199e-23,  0.0000e+00,  8.4134e-01], dtype=torch.float64)
     """
@@ -102,6 +144,12 @@ def gelu(z: Tensor) -> Tensor:
 
 def gelu_derivative(z: Tensor) -> Tensor:
     """Return the normal distribution function of z, plus z times the normal density.
+
+    Args:
+        z: input of the unit, any shape.
+
+    Returns:
+        the derivative in z, in the shape and dtype of z.
 
     >>> gelu_derivative(torch.tensor([0.0, 1.0]))
     tensor([0.5000, 1.0833])
@@ -112,6 +160,12 @@ def gelu_derivative(z: Tensor) -> Tensor:
 def silu(z: Tensor) -> Tensor:
     """Return z sigmoid(z).
 
+    Args:
+        z: input of the unit, any shape.
+
+    Returns:
+        the activation, in the shape and dtype of z.
+
     >>> silu(torch.tensor([-1.0, 0.0, 1.0]))
     tensor([-0.2689,  0.0000,  0.7311])
     """
@@ -120,6 +174,12 @@ def silu(z: Tensor) -> Tensor:
 
 def silu_derivative(z: Tensor) -> Tensor:
     """Return sigmoid(z) (1 + z sigmoid(-z)).
+
+    Args:
+        z: input of the unit, any shape.
+
+    Returns:
+        the derivative in z, in the shape and dtype of z.
 
     >>> silu_derivative(torch.tensor([0.0, 1.0]))
     tensor([0.5000, 0.9277])
@@ -133,13 +193,31 @@ def _normal_distribution(z: Tensor) -> Tensor:
 
 
 def sigmoid_pullback(gradient: Tensor, z: Tensor, a: Tensor) -> Tensor:
-    """Return the gradient times a (1 - a), elementwise, where a = sigmoid(z)."""
+    """Return the gradient times a (1 - a), elementwise, where a = sigmoid(z).
+
+    Args:
+        gradient: d loss / da, in the shape of a.
+        z: input of the unit; not used, since a tells all.
+        a: sigmoid(z).
+
+    Returns:
+        d loss / dz, in the shape of a.
+    """
     product: Tensor = torch.ops.aten.sigmoid_backward(gradient, a)
     return product
 
 
 def relu_pullback(gradient: Tensor, z: Tensor, a: Tensor) -> Tensor:
-    """Return the gradient where a = relu(z) > 0, else 0."""
+    """Return the gradient where a = relu(z) > 0, else 0.
+
+    Args:
+        gradient: d loss / da, in the shape of a.
+        z: input of the unit; not used, since a tells all.
+        a: relu(z).
+
+    Returns:
+        d loss / dz, in the shape of a.
+    """
     product: Tensor = torch.ops.aten.threshold_backward(gradient, a, 0)
     return product
 

@@ -11,6 +11,13 @@ def correct(logit: Tensor, target: Tensor) -> Tensor:
 
     The sign of the logit decides, because the sigmoid of a small positive one rounds to 1/2.
 
+    Args:
+        logit: z, any shape.
+        target: y, 0 or 1, broadcast against the logit.
+
+    Returns:
+        1 or 0 for each example, in the shape of both broadcast together.
+
     >>> correct(torch.tensor([2.0, -1.0, 1e-30]), torch.tensor([1.0, 1.0, 1.0]))
     tensor([1., 0., 1.])
     """

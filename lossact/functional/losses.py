@@ -37,6 +37,13 @@ class Loss:
 def squared_error(output: Tensor, target: Tensor) -> Tensor:
     """Return (p - y)^2, without a factor 1/2.
 
+    Args:
+        output: p, any shape.
+        target: y, broadcast against the output.
+
+    Returns:
+        the loss, in the shape of both broadcast together.
+
     >>> squared_error(torch.tensor([0.25, 1.0]), torch.tensor([1.0, 1.0]))
     tensor([0.5625, 0.0000])
     """
@@ -45,6 +52,13 @@ def squared_error(output: Tensor, target: Tensor) -> Tensor:
 
 def squared_error_derivative(output: Tensor, target: Tensor) -> Tensor:
     """Return 2 (p - y).
+
+    Args:
+        output: p, any shape.
+        target: y, broadcast against the output.
+
+    Returns:
+        the derivative in p, in the shape of both broadcast together.
 
     >>> squared_error_derivative(torch.tensor([0.25, 1.0]), torch.tensor([1.0, 1.0]))
     tensor([-1.5000,  0.0000])
@@ -55,6 +69,13 @@ def squared_error_derivative(output: Tensor, target: Tensor) -> Tensor:
 def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
     """Return -(y ln p + (1 - y) ln(1 - p)), in nats; inf where p is 0 or 1 and y is not, NaN outside [0, 1].
 
+    Args:
+        output: p in [0, 1], any shape.
+        target: y in [0, 1], broadcast against the output.
+
+    Returns:
+        the loss, in the shape of both broadcast together.
+
     >>> cross_entropy(torch.tensor([0.5, 0.0, 1.5]), torch.tensor([1.0, 1.0, 1.0]))
     tensor([0.6931,    inf,    nan])
     """
@@ -64,6 +85,13 @@ def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
 
 def cross_entropy_derivative(output: Tensor, target: Tensor) -> Tensor:
     """Return (1 - y) / (1 - p) - y / p, with 0 / 0 = 0 where y is 0 or 1; NaN outside [0, 1].
+
+    Args:
+        output: p in [0, 1], any shape.
+        target: y in [0, 1], broadcast against the output.
+
+    Returns:
+        the derivative in p, in the shape of both broadcast together.
 
     >>> cross_entropy_derivative(torch.tensor([0.5, 0.5, 1.5]), torch.tensor([1.0, 0.0, 1.0]))
     tensor([-2.,  2., nan])
@@ -77,6 +105,13 @@ def cross_entropy_derivative(output: Tensor, target: Tensor) -> Tensor:
 def hinge(output: Tensor, target: Tensor) -> Tensor:
     """Return max(0, 1 - (2 y - 1) p); p is the score; targets 0 and 1 are read as -1 and 1.
 
+    Args:
+        output: p, any shape.
+        target: y, each 0 or 1, broadcast against the output.
+
+    Returns:
+        the loss, in the shape of both broadcast together.
+
     >>> hinge(torch.tensor([2.0, 0.5, -0.5]), torch.tensor([1.0, 1.0, 0.0]))
     tensor([0.0000, 0.5000, 0.5000])
     """
@@ -85,6 +120,13 @@ def hinge(output: Tensor, target: Tensor) -> Tensor:
 
 def hinge_derivative(output: Tensor, target: Tensor) -> Tensor:
     """Return 1 - 2 y where the margin (2 y - 1) p is below 1, else 0.
+
+    Args:
+        output: p, any shape.
+        target: y, each 0 or 1, broadcast against the output.
+
+    Returns:
+        the derivative in p, in the shape of both broadcast together.
 
     >>> hinge_derivative(torch.tensor([2.0, 0.5, -0.5]), torch.tensor([1.0, 1.0, 0.0]))
     tensor([-0., -1.,  1.])
@@ -95,6 +137,13 @@ def hinge_derivative(output: Tensor, target: Tensor) -> Tensor:
 
 def huber(output: Tensor, target: Tensor) -> Tensor:
     """Return (p - y)^2 / 2 where |p - y| <= 1, else |p - y| - 1/2.
+
+    Args:
+        output: p, any shape.
+        target: y, broadcast against the output.
+
+    Returns:
+        the loss, in the shape of both broadcast together.
 
     Reference: Huber, Robust estimation of a location parameter, Annals of Mathematical Statistics 35, 1964.
 
@@ -107,6 +156,13 @@ def huber(output: Tensor, target: Tensor) -> Tensor:
 def huber_derivative(output: Tensor, target: Tensor) -> Tensor:
     """Return p - y, cut off at -1 and 1.
 
+    Args:
+        output: p, any shape.
+        target: y, broadcast against the output.
+
+    Returns:
+        the derivative in p, in the shape of both broadcast together.
+
     >>> huber_derivative(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 0.0]))
     tensor([0.5000, 1.0000])
     """
@@ -115,6 +171,13 @@ def huber_derivative(output: Tensor, target: Tensor) -> Tensor:
 
 def sigmoid_error(logit: Tensor, target: Tensor) -> Tensor:
     """Return sigmoid(z) - y, as (1 - y) sigmoid(z) - y sigmoid(-z), which does not round to 0 where p is near y = 1.
+
+    Args:
+        logit: z, any shape.
+        target: y in [0, 1], broadcast against the logit.
+
+    Returns:
+        the difference, in the shape of both broadcast together; it is the derivative of the cross-entropy in z.
 
     >>> sigmoid_error(torch.tensor([0.0, 40.0], dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64))
     tensor([ 5.0000e-01, -4.2484e-18], dtype=torch.float64)
@@ -125,6 +188,13 @@ def sigmoid_error(logit: Tensor, target: Tensor) -> Tensor:
 def sigmoid_squared_error(logit: Tensor, target: Tensor) -> Tensor:
     """Return (sigmoid(z) - y)^2.
 
+    Args:
+        logit: z, any shape.
+        target: y, broadcast against the logit.
+
+    Returns:
+        the loss, in the shape of both broadcast together.
+
     >>> sigmoid_squared_error(torch.tensor([0.0]), torch.tensor([1.0]))
     tensor([0.2500])
     """
@@ -133,6 +203,13 @@ def sigmoid_squared_error(logit: Tensor, target: Tensor) -> Tensor:
 
 def sigmoid_squared_error_derivative(logit: Tensor, target: Tensor) -> Tensor:
     """Return 2 (p - y) p (1 - p) with p = sigmoid(z).
+
+    Args:
+        logit: z, any shape.
+        target: y, broadcast against the logit.
+
+    Returns:
+        the derivative in z, in the shape of both broadcast together.
 
     >>> sigmoid_squared_error_derivative(torch.tensor([0.0]), torch.tensor([1.0]))
     tensor([-0.2500])
@@ -146,6 +223,13 @@ def sigmoid_cross_entropy(logit: Tensor, target: Tensor) -> Tensor:
     Written as y softplus(-z) + (1 - y) softplus(z), which neither overflows nor cancels, and whose autograd is right at
     z = 0 too, where a network of dead ReLU units starts.
 
+    Args:
+        logit: z, any shape.
+        target: y in [0, 1], broadcast against the logit.
+
+    Returns:
+        the loss, in the shape of both broadcast together.
+
     >>> sigmoid_cross_entropy(torch.tensor([0.0, -1000.0]), torch.tensor([1.0, 1.0]))
     tensor([6.9315e-01, 1.0000e+03])
     """
@@ -154,6 +238,13 @@ def sigmoid_cross_entropy(logit: Tensor, target: Tensor) -> Tensor:
 
 def sigmoid_hinge(logit: Tensor, target: Tensor) -> Tensor:
     """Return 1 - (2 y - 1) p with p = sigmoid(z), as sigmoid(-z) + 2 (1 - y) p; it never falls below 0.
+
+    Args:
+        logit: z, any shape.
+        target: y, each 0 or 1, broadcast against the logit.
+
+    Returns:
+        the loss, in the shape of both broadcast together.
 
     >>> sigmoid_hinge(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 0.0]))
     tensor([0.5000, 1.5000])
@@ -164,6 +255,13 @@ def sigmoid_hinge(logit: Tensor, target: Tensor) -> Tensor:
 def sigmoid_hinge_derivative(logit: Tensor, target: Tensor) -> Tensor:
     """Return (1 - 2 y) p (1 - p) with p = sigmoid(z), which never reaches the margin 1.
 
+    Args:
+        logit: z, any shape.
+        target: y, each 0 or 1, broadcast against the logit.
+
+    Returns:
+        the derivative in z, in the shape of both broadcast together.
+
     >>> sigmoid_hinge_derivative(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 0.0]))
     tensor([-0.2500,  0.2500])
     """
@@ -173,6 +271,13 @@ def sigmoid_hinge_derivative(logit: Tensor, target: Tensor) -> Tensor:
 def sigmoid_huber(logit: Tensor, target: Tensor) -> Tensor:
     """Return the Huber loss of p = sigmoid(z).
 
+    Args:
+        logit: z, any shape.
+        target: y, broadcast against the logit.
+
+    Returns:
+        the loss, in the shape of both broadcast together.
+
     >>> sigmoid_huber(torch.tensor([0.0]), torch.tensor([1.0]))
     tensor([0.1250])
     """
@@ -181,6 +286,13 @@ def sigmoid_huber(logit: Tensor, target: Tensor) -> Tensor:
 
 def sigmoid_huber_derivative(logit: Tensor, target: Tensor) -> Tensor:
     """Return p - y, cut off at -1 and 1, times p (1 - p), with p = sigmoid(z).
+
+    Args:
+        logit: z, any shape.
+        target: y, broadcast against the logit.
+
+    Returns:
+        the derivative in z, in the shape of both broadcast together.
 
     >>> sigmoid_huber_derivative(torch.tensor([0.0]), torch.tensor([1.0]))
     tensor([-0.1250])

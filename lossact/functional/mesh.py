@@ -102,6 +102,9 @@ def mesh(neuron: Neuron, quantity: Quantity, grid: Grid, *, across: int = 2) -> 
         grid: ranges of weight and bias, input and target; `resolution` rows are evenly spaced in z, and more lie at
             kinks, poles and edges.
         across: points on each level line, >= 2.
+
+    Returns:
+        the mesh, its rows in increasing z.
     """
     corners = [w * grid.x + b for w in grid.w for b in grid.b]
     low, high = min(corners), max(corners)
@@ -254,7 +257,16 @@ def _separated(knots: Tensor, values: Tensor, shown: Tensor, jumps: set[int]) ->
 
 
 def level_lines(z: Tensor, grid: Grid, across: int) -> tuple[Tensor, Tensor]:
-    """Return weights and biases (rows, across) on each line w x + b = z within the ranges of a grid."""
+    """Return weights and biases (rows, across) on each line w x + b = z within the ranges of a grid.
+
+    Args:
+        z: (rows,) levels that the grid reaches.
+        grid: its ranges of weight and bias, and its input.
+        across: points on each line, >= 2.
+
+    Returns:
+        the weights and the biases, both (rows, across).
+    """
     (w_low, w_high), (b_low, b_high) = grid.w, grid.b
     if grid.x == 0:
         start, end = torch.full_like(z, w_low), torch.full_like(z, w_high)

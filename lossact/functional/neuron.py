@@ -38,18 +38,47 @@ class Neuron:
         check_choice("loss", self.loss, LOSSES)
 
     def output(self, w: Tensor, b: Tensor, x: Tensor) -> Tensor:
-        """Return p = act(w x + b)."""
+        """Return p = act(w x + b).
+
+        Args:
+            w: weight.
+            b: bias.
+            x: input. All three broadcast together.
+
+        Returns:
+            the output, in their common shape.
+        """
         return ACTIVATIONS[self.activation].function(w * x + b)
 
     def loss_value(self, w: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Return the loss of the output against y."""
+        """Return the loss of the output against y.
+
+        Args:
+            w: weight.
+            b: bias.
+            x: input.
+            y: target. All four broadcast together.
+
+        Returns:
+            the loss, in their common shape.
+        """
         z = w * x + b
         if self.activation == "sigmoid":
             return SIGMOID_LOSSES[self.loss].function(z, y)
         return LOSSES[self.loss].function(ACTIVATIONS[self.activation].function(z), y)
 
     def gradient_b(self, w: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Return d loss / db = d loss / dz = d loss / dp act'(z)."""
+        """Return d loss / db = d loss / dz = d loss / dp act'(z).
+
+        Args:
+            w: weight.
+            b: bias.
+            x: input.
+            y: target. All four broadcast together.
+
+        Returns:
+            the derivative in the bias, in their common shape.
+        """
         z = w * x + b
         if self.activation == "sigmoid":
             return SIGMOID_LOSSES[self.loss].derivative(z, y)
@@ -57,7 +86,17 @@ class Neuron:
         return LOSSES[self.loss].derivative(activation.function(z), y) * activation.derivative(z)
 
     def gradient_w(self, w: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Return d loss / dw = x d loss / dz."""
+        """Return d loss / dw = x d loss / dz.
+
+        Args:
+            w: weight.
+            b: bias.
+            x: input.
+            y: target. All four broadcast together.
+
+        Returns:
+            the derivative in the weight, in their common shape.
+        """
         return x * self.gradient_b(w, b, x, y)
 
 

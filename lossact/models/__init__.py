@@ -13,7 +13,15 @@ __all__ = ["CNN", "MLP", "CNNConfig", "MLPConfig", "plain_network"]
 
 
 def plain_network(config: MLPConfig | CNNConfig, image_shape: tuple[int, ...]) -> "MLP | CNN":
-    """A built-in network as a plain nn.Module, its weights as torch draws them."""
+    """Make a built-in network as a plain nn.Module, its weights as torch draws them.
+
+    Args:
+        config: which network.
+        image_shape: (height, width) of the images; an MLP takes other shapes too.
+
+    Returns:
+        the module.
+    """
     from lossact.models.cnn import CNN
     from lossact.models.mlp import MLP
 

@@ -27,7 +27,14 @@ class CNN(nn.Module):
         self.output = nn.Linear(math.prod(config.feature_shape(image_shape)), 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(batch, height, width) images to (batch,) logits."""
+        """Return the logits of images.
+
+        Args:
+            images: (batch, height, width).
+
+        Returns:
+            (batch,) logits.
+        """
         hidden = self.activation(self.first(images.unsqueeze(1)))
         features = self.activation(self.second(hidden)).flatten(1)
         logits: Tensor = self.output(features).squeeze(1)

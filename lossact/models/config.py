@@ -62,10 +62,13 @@ class NetworkConfig(ABC):
 class MLPConfig(NetworkConfig):
     """Flatten -> Linear(features, hidden) -> activation -> Linear(hidden, 1), read as the logit of p(label = 1).
 
-    Attributes:
+    Args:
         activation: of the hidden layer.
         hidden: units in the hidden layer, >= 1.
         initial_scale: factor > 0 on the standard deviation of the initial weights.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     block: ClassVar[int] = 64
@@ -84,7 +87,15 @@ class MLPConfig(NetworkConfig):
     def initial_parameters(
         self, image_shape: tuple[int, ...], generator: np.random.Generator
     ) -> dict[str, NDArray[np.float64]]:
-        """Draw Glorot's weights, named and ordered as in the MLP module's state_dict."""
+        """Draw Glorot's weights; biases are 0.
+
+        Args:
+            image_shape: of one image.
+            generator: the replica's own.
+
+        Returns:
+            arrays by name, in the order of the MLP module's state_dict.
+        """
         features = math.prod(image_shape)
         shapes: dict[str, tuple[int, ...]] = {"hidden": (self.hidden, features), "output": (1, self.hidden)}
         return glorot(shapes, generator, scale=self.initial_scale)
@@ -102,11 +113,14 @@ class MLPConfig(NetworkConfig):
 class CNNConfig(NetworkConfig):
     """Two convolutions (stride 1, no padding), each with its activation -> Flatten -> Linear(features, 1), a logit.
 
-    Attributes:
+    Args:
         activation: after both convolutions.
         channels: of the first and the second convolution, each >= 1.
         kernel: side of the square windows, >= 1.
         initial_scale: factor > 0 on the standard deviation of the initial weights.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     block: ClassVar[int] = 16
@@ -130,6 +144,12 @@ class CNNConfig(NetworkConfig):
     def feature_shape(self, image_shape: tuple[int, int]) -> tuple[int, int, int]:
         """Return (channels, height, width) after the second convolution.
 
+        Args:
+            image_shape: (height, width) of one image.
+
+        Returns:
+            what the last layer sees.
+
         Raises:
             InputError: the images are smaller than both windows need.
         """
@@ -144,7 +164,15 @@ class CNNConfig(NetworkConfig):
     def initial_parameters(
         self, image_shape: tuple[int, int], generator: np.random.Generator
     ) -> dict[str, NDArray[np.float64]]:
-        """Draw Glorot's weights, named and ordered as in the CNN module's state_dict."""
+        """Draw Glorot's weights; biases are 0.
+
+        Args:
+            image_shape: (height, width) of one image.
+            generator: the replica's own.
+
+        Returns:
+            arrays by name, in the order of the CNN module's state_dict.
+        """
         first, second = self.channels
         shapes: dict[str, tuple[int, ...]] = {
             "first": (first, 1, self.kernel, self.kernel),

@@ -15,10 +15,13 @@ from lossact.models.config import NetworkConfig
 class ModuleFactory(NetworkConfig):
     """Make networks of one shape, each with different initial weights.
 
-    Attributes:
+    Args:
         make: () -> nn.Module that maps (batch, height, width) images to (batch,) logits. Called under the replica's
             own random seed, so that weights are drawn as the module draws them. Those with requires_grad=False stay
             as they are.
+
+    Raises:
+        InputError: `make` is no function without arguments, or its content cannot be read.
     """
 
     block: ClassVar[int] = 16

@@ -26,6 +26,13 @@ class MLP(nn.Module):
         self.output = nn.Linear(config.hidden, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(batch, ...) images to (batch,) logits."""
+        """Return the logits of images.
+
+        Args:
+            images: (batch, ...).
+
+        Returns:
+            (batch,) logits.
+        """
         logits: Tensor = self.output(self.activation(self.hidden(images.flatten(1)))).squeeze(1)
         return logits

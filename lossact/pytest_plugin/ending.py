@@ -18,12 +18,12 @@ def reason_of(report: pytest.CollectReport | pytest.TestReport) -> str:
 
 def _way_to_import(error: str) -> str:
     """Return how to import a module that lies in the current folder and was not found, "" for any other error."""
-    found = re.search(r"ModuleNotFoundError: No module named '([^'.]+)'", error)
-    if found is None or not (Path(f"{found[1]}.py").is_file() or Path(found[1]).is_dir()):
+    missing_module = re.search(r"ModuleNotFoundError: No module named '([^'.]+)'", error)
+    if missing_module is None or not (Path(f"{missing_module[1]}.py").is_file() or Path(missing_module[1]).is_dir()):
         return ""
     return (
-        f"; {found[1]} lies in this folder, which is not on the import path: set PYTHONPATH=. or, in pyproject.toml "
-        'under [tool.pytest.ini_options], pythonpath = ["."]'
+        f"; {missing_module[1]} lies in this folder, which is not on the import path: set PYTHONPATH=. or, in "
+        'pyproject.toml under [tool.pytest.ini_options], pythonpath = ["."]'
     )
 
 

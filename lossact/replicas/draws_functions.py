@@ -226,8 +226,8 @@ def _recurrent(function: Drawing) -> Drawing:
         directions, per_layer = 1 + bidirectional, len(weights) // n_layers
         ends = []
         for layer in range(n_layers):
-            own = [each[layer * directions : (layer + 1) * directions] for each in states]
-            start = own if isinstance(state, (tuple, list)) else own[0]
+            layer_states = [each[layer * directions : (layer + 1) * directions] for each in states]
+            start = layer_states if isinstance(state, (tuple, list)) else layer_states[0]
             of_layer = weights[layer * per_layer : (layer + 1) * per_layer]
             sequence, *end = function(sequence, *head, start, of_layer, has_biases, 1, 0.0, train, bidirectional, *last)
             ends.append(end)

@@ -129,10 +129,10 @@ class FlatPopulation(Population):
         return dict(vars(self.state))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        own = self.state.parameters
-        if not isinstance(state.get("parameters"), Tensor) or state["parameters"].shape != own.shape:
+        parameters = self.state.parameters
+        if not isinstance(state.get("parameters"), Tensor) or state["parameters"].shape != parameters.shape:
             raise InputError(
-                f"the checkpoint does not hold {len(own)} replicas of {own.shape[1]} parameters; give the config that "
-                "it was made with"
+                f"the checkpoint does not hold {len(parameters)} replicas of {parameters.shape[1]} parameters; give "
+                "the config that it was made with"
             )
         self.state = ReplicaState(**state)

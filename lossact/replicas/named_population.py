@@ -256,13 +256,13 @@ class NamedPopulation(Population):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for kind in ("parameters", "buffers"):
-            own, saved = getattr(self.networks, kind), state.get(kind)
-            if not isinstance(saved, dict) or _shapes(saved) != _shapes(own):
+            tensors, saved = getattr(self.networks, kind), state.get(kind)
+            if not isinstance(saved, dict) or _shapes(saved) != _shapes(tensors):
                 raise InputError(
                     f"the checkpoint does not hold {self.n_replicas} replicas of this network; give the config that it "
                     "was made with"
                 )
-            for name, tensor in own.items():
+            for name, tensor in tensors.items():
                 tensor.copy_(saved[name])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None and "average" in state:

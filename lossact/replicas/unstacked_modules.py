@@ -112,9 +112,11 @@ class UnstackedModules:
         answers = []
         for row, module in enumerate(self.modules):
             with eval_mode(module), self._drawing(row, PREDICTION), torch.no_grad():
-                own = row_of(inputs, row)
+                own_inputs = row_of(inputs, row)
                 answers.append(
-                    run_pass(module, own, lambda outputs: outputs, replica=self.replicas[row], context=PREDICTION)
+                    run_pass(
+                        module, own_inputs, lambda outputs: outputs, replica=self.replicas[row], context=PREDICTION
+                    )
                 )
         return _stack_alike(answers)
 

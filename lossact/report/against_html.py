@@ -25,9 +25,9 @@ def against_html(result: BeforeAfter) -> str:
     table = []
     for condition, measure in wording.rows(result):
         verdict = condition.verdict if measure is None else measure.verdict
-        own, word, *rest = wording.cells(condition, measure)
+        measure_name, word, *rest = wording.cells(condition, measure)
         table.append(
-            {"name": condition.name, "measure": own, "verdict": word, "look": LOOKS.get(verdict, "supported")}
+            {"name": condition.name, "measure": measure_name, "verdict": word, "look": LOOKS.get(verdict, "supported")}
             | dict(zip(("before", "after", "difference", "probability", "replicas"), rest, strict=True))
         )
     drawn = list(dict.fromkeys(condition for condition, _ in wording.rows(result)))[:MOST_DRAWN]

@@ -29,8 +29,8 @@ def _add(
     suite: ElementTree.Element, condition: ConditionResult, measure: MeasureResult | None, failing: set[str]
 ) -> str:
     verdict = condition.verdict if measure is None else measure.verdict
-    own, *cells = wording.cells(condition, measure)
-    case = ElementTree.SubElement(suite, "testcase", classname=condition.name, name=own)
+    measure_name, *cells = wording.cells(condition, measure)
+    case = ElementTree.SubElement(suite, "testcase", classname=condition.name, name=measure_name)
     said = " ".join(filter(None, [*cells, "replicas", "" if measure is None else measure.reason]))
     if verdict in failing:
         ElementTree.SubElement(case, "failure", message=said).text = "; ".join(condition.changes)

@@ -12,7 +12,7 @@ def against_markdown(result: BeforeAfter) -> str:
     lines = [f"## {plain(wording.title(result))}", "", plain(wording.head(result)), ""]
     lines += [f"| {' | '.join(wording.COLUMNS)} |", "|---|---|---|--:|--:|---|---|--:|"]
     for condition, measure in wording.rows(result):
-        own, verdict, *rest = wording.cells(condition, measure)
+        measure_name, verdict, *rest = wording.cells(condition, measure)
         mark = MARKS[condition.verdict if measure is None else measure.verdict]
-        lines.append(f"| {' | '.join(map(plain, [condition.name, own, f'{mark} {verdict}', *rest]))} |")
+        lines.append(f"| {' | '.join(map(plain, [condition.name, measure_name, f'{mark} {verdict}', *rest]))} |")
     return "\n".join([*lines, "", *(f"- {plain(note)}" for note in wording.notes(result)), ""])

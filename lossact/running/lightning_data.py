@@ -187,7 +187,7 @@ def _equal(examples: Any, others: Any) -> bool:
 def _stacked(read: Sequence[Any]) -> Any:
     """Return the examples of every replica as one, (replicas, n, ...)."""
     tensors = [_leaves(examples) for examples in read]
-    if len({tuple((tensor.shape, tensor.dtype) for tensor in own) for own in tensors}) > 1:
+    if len({tuple((tensor.shape, tensor.dtype) for tensor in leaves) for leaves in tensors}) > 1:
         raise NotStackableError("its examples differ in shape between replicas")
     stacked = iter([torch.stack(parts) for parts in zip(*tensors, strict=True)])
     return map_tensors(lambda _: next(stacked), read[0])

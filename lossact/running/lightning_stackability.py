@@ -49,9 +49,9 @@ def check_options(condition: LightningCondition, compute_config: ComputeConfig) 
     """Raise NotStackableError where the Trainer's options are not those of stacked replicas."""
     if compute_config.precision not in PRECISIONS:
         raise NotStackableError(f"its precision is {compute_config.precision}")
-    other = sorted(condition.trainer.keys() - OPTIONS)
-    if other:
-        raise NotStackableError(f"its Trainer has the option {other[0]}")
+    unsupported = sorted(condition.trainer.keys() - OPTIONS)
+    if unsupported:
+        raise NotStackableError(f"its Trainer has the option {unsupported[0]}")
     if condition.trainer.get("logger"):
         raise NotStackableError("its Trainer has a logger")
 
@@ -157,13 +157,13 @@ class StepProbe:
     def _training_draws(self, stacked: StackedLightningModule, module: LightningModule) -> bool:
         batch, shared = self.training
         batch = _placed(stacked, batch)
-        own = batch if shared else map_tensors(lambda tensor: tensor[0], batch)
+        replica_batch = batch if shared else map_tensors(lambda tensor: tensor[0], batch)
         moment = Moment(stacked.seed, Stage.TRAINING, 0)
-        log = StepLog(own, in_training=True)
+        log = StepLog(replica_batch, in_training=True)
         arguments = stacked.step_arguments("training_step", 0)
         buffers = {name: tensor.clone() for name, tensor in module.named_buffers()}
         self.calls.begin()
-        returned, draws = _watched("training_step", stacked, module, log, own, arguments, moment)
+        returned, draws = _watched("training_step", stacked, module, log, replica_batch, arguments, moment)
         loss = scalar_loss(returned)
         if not loss.requires_grad:
             raise NotStackableError("its loss depends on no parameter")
@@ -187,16 +187,16 @@ class StepProbe:
     def _validation_draws(
         self, stacked: StackedLightningModule, module: LightningModule, batch: Any, shared: bool, index: int
     ) -> bool:
-        own = batch if shared else map_tensors(lambda tensor: tensor[0], batch)
+        replica_batch = batch if shared else map_tensors(lambda tensor: tensor[0], batch)
         moment = Moment(stacked.seed, Stage.MEASUREMENT, 0)
         suffix = f"/dataloader_idx_{index}" if len(self.validation) > 1 else ""
-        log = StepLog(own, in_training=False, suffix=suffix)
+        log = StepLog(replica_batch, in_training=False, suffix=suffix)
         arguments = stacked.step_arguments("validation_step", 0)
         if len(self.validation) > 1:
             arguments["dataloader_idx"] = index
         self.calls.begin()
         with torch.no_grad():
-            _, draws = _watched("validation_step", stacked, module, log, own, arguments, moment)
+            _, draws = _watched("validation_step", stacked, module, log, replica_batch, arguments, moment)
         self._compare_logs(stacked.measure(batch, shared, 0, index, moment), log)
         return draws
 

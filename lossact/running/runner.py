@@ -163,7 +163,7 @@ def _fit_together(
 
     condition, _ = jobs[0]
     assert isinstance(condition, LightningCondition)
-    blocks = [block for other, block in jobs if other == condition]
+    blocks = [block for job_condition, block in jobs if job_condition == condition]
     replicas = [replica for block in blocks for replica in _replicas_of(condition, block)]
     try:
         with _trainer_environment(compute_config.threads):

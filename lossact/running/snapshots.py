@@ -39,7 +39,7 @@ def record_snapshots(
         seed: the experiment's.
         replicas: indices, trained together.
         every: updates between two snapshots; the first is of the start.
-        setting: how to compute.
+        compute_config: how to compute.
 
     Returns:
         the snapshots, the images (replicas or 1, batch, height, width) and labels (replicas or 1, batch).

@@ -257,8 +257,8 @@ class StackedWatcher(Callback):
         for row, steps in enumerate(self.steps.tolist()):
             weights = [tensor[row].detach().cpu().numpy().tobytes() for tensor in tensors.values()]
             diverged = steps < 0 and self.latest is not None and not np.isfinite(self.latest[row])
-            own = {name: float(numbers[row]) for name, numbers in values.items()}
-            diverged = diverged or not all(map(np.isfinite, own.values()))
+            replica_values = {name: float(numbers[row]) for name, numbers in values.items()}
+            diverged = diverged or not all(map(np.isfinite, replica_values.values()))
             digest = run_digest(steps, self.history[row], *weights)
-            outcomes.append(ReplicaOutcome(None if steps < 0 else steps, bool(diverged), digest, own))
+            outcomes.append(ReplicaOutcome(None if steps < 0 else steps, bool(diverged), digest, replica_values))
         return outcomes

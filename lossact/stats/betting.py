@@ -55,7 +55,13 @@ MIXTURE = Bets.log_uniform((0.1, 0.45, 40, 0.83), (0.45, 0.99, 20, 0.15), (0.005
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """How often W was 1, 1/2 and 0 so far; arrays of one shape, one entry a moment."""
+    """How often W was 1, 1/2 and 0 so far; arrays of one shape, one entry a moment.
+
+    Args:
+        wins: how often W was 1.
+        ties: how often W was 1/2.
+        losses: how often W was 0.
+    """
 
     wins: Floats
     ties: Floats
@@ -63,7 +69,16 @@ class Counts:
 
     @classmethod
     def of(cls, wins: ArrayLike, ties: ArrayLike, losses: ArrayLike) -> "Counts":
-        """Counts from numbers or arrays, at least one moment."""
+        """Make counts from numbers or arrays.
+
+        Args:
+            wins: how often W was 1, one entry a moment.
+            ties: how often W was 1/2.
+            losses: how often W was 0.
+
+        Returns:
+            counts of at least one moment.
+        """
         return cls(*(np.atleast_1d(np.asarray(count, dtype=np.float64)) for count in (wins, ties, losses)))
 
     def __len__(self) -> int:
@@ -109,12 +124,28 @@ def log_evidence(counts: Counts, mean: float, bets: Bets = MIXTURE) -> Floats:
 
 
 def log_mean_evidence(alternatives: Sequence[Counts], mean: float, bets: Bets) -> Floats:
-    """Return the logarithm of the average evidence over several counts, at every moment: (moments,)."""
+    """Return the logarithm of the average evidence over several counts, at every moment.
+
+    Args:
+        alternatives: counts of the same moments, at least one.
+        mean: the null is E[W] <= this, in (0, 1).
+        bets: of the mixture.
+
+    Returns:
+        (moments,) natural logarithms.
+    """
     return log_average([log_evidence(counts, mean, bets) for counts in alternatives])
 
 
 def log_average(logs: Sequence[Floats] | Floats) -> Floats:
-    """Return the logarithm of the mean over the first axis of what has these logarithms."""
+    """Return the logarithm of a mean, computed from logarithms.
+
+    Args:
+        logs: (n, ...) natural logarithms; the mean is over the first axis.
+
+    Returns:
+        (...) natural logarithms.
+    """
     average: Floats = np.logaddexp.reduce(logs, axis=0) - math.log(len(logs))
     return average
 
@@ -174,6 +205,9 @@ def lower_bound(alternatives: Sequence[Counts], alpha: float, bets: Bets = MIXTU
         alpha: error probability, in (0, 1).
         bets: of the mixture.
 
+    Returns:
+        the bound, in [0, 1].
+
     >>> round(lower_bound([Counts.of(10, 0, 0)], 0.025), 3)
     0.515
     """
@@ -181,5 +215,14 @@ def lower_bound(alternatives: Sequence[Counts], alpha: float, bets: Bets = MIXTU
 
 
 def upper_bound(alternatives: Sequence[Counts], alpha: float, bets: Bets = MIXTURE) -> float:
-    """Return one minus the lower bound of the mirrored counts; with several alternatives it bounds their least mean."""
+    """Return one minus the lower bound of the mirrored counts.
+
+    Args:
+        alternatives: counts of the same moments; with several, the bound is for the least of their means.
+        alpha: error probability, in (0, 1).
+        bets: of the mixture.
+
+    Returns:
+        the bound, in [0, 1].
+    """
     return 1 - lower_bound([counts.mirrored() for counts in alternatives], alpha, bets)

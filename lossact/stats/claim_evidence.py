@@ -36,11 +36,23 @@ class Bounds(ABC):
 
     @abstractmethod
     def update(self, totals: Sequence[Totals]) -> None:
-        """Take further moments of every comparison into account."""
+        """Take further moments of every comparison into account.
+
+        Args:
+            totals: of every comparison, (5, moments) counts by Outcome.
+        """
 
     @abstractmethod
     def effect(self, latest: Sequence[Floats], verdict: str) -> Effect:
-        """Return the effect after all moments seen, given each comparison's latest totals (5,) and the verdict."""
+        """Return the effect after all moments seen.
+
+        Args:
+            latest: each comparison's latest totals, (5,).
+            verdict: "supported", "refuted" or "inconclusive".
+
+        Returns:
+            the effect with its bounds.
+        """
 
 
 class ClaimEvidence(ABC):
@@ -59,42 +71,114 @@ class ClaimEvidence(ABC):
 
     @abstractmethod
     def support_parts(self, totals: Sequence[Totals]) -> Floats:
-        """Return (parts, moments) evidence for the claim."""
+        """Return the evidence for the claim.
+
+        Args:
+            totals: of every comparison, (5, moments) counts by Outcome.
+
+        Returns:
+            (parts, moments) natural logarithms of e-values.
+        """
 
     @abstractmethod
     def refute_parts(self, totals: Sequence[Totals]) -> Floats:
-        """Return (parts, moments) evidence against the claim."""
+        """Return the evidence against the claim.
+
+        Args:
+            totals: of every comparison, (5, moments) counts by Outcome.
+
+        Returns:
+            (parts, moments) natural logarithms of e-values.
+        """
 
     @abstractmethod
     def combine_refutation(self, parts: Floats) -> Floats:
-        """Return (moments,) the evidence of refutation that its parts make."""
+        """Return the evidence against the claim as a whole.
+
+        Args:
+            parts: (parts, moments) natural logarithms of e-values.
+
+        Returns:
+            (moments,) natural logarithms of e-values.
+        """
 
     @abstractmethod
     def unsupportable(self, totals: Sequence[Totals]) -> Floats:
-        """Return (moments,) evidence that SUPPORTED cannot come, because censoring hides what it would need."""
+        """Return evidence that SUPPORTED cannot come, because censoring hides what it would need.
+
+        Args:
+            totals: of every comparison, (5, moments) counts by Outcome.
+
+        Returns:
+            (moments,) natural logarithms of e-values.
+        """
 
     @abstractmethod
     def unrefutable_parts(self, totals: Sequence[Totals]) -> Floats:
-        """Return (parts, moments) evidence that REFUTED cannot come; all parts must reach 1/alpha at some time."""
+        """Return evidence that REFUTED cannot come.
+
+        Args:
+            totals: of every comparison, (5, moments) counts by Outcome.
+
+        Returns:
+            (parts, moments) natural logarithms of e-values; all parts must reach 1/alpha at some time.
+        """
 
     @abstractmethod
     def bounds(self, alpha: float) -> Bounds:
-        """Return bounds without any moment yet, each with error probability alpha."""
+        """Return bounds without any moment yet.
+
+        Args:
+            alpha: error probability of each bound, in (0, 1/2).
+
+        Returns:
+            bounds to update.
+        """
 
     @abstractmethod
     def level(self, alpha: float) -> float:
-        """Return the joint coverage of the bounds."""
+        """Return the joint coverage of the bounds.
+
+        Args:
+            alpha: error probability of each bound, in (0, 1/2).
+
+        Returns:
+            a probability.
+        """
 
     @abstractmethod
     def refutation_reason(self, effect: Effect, broken: Sequence[str]) -> str:
-        """Return why the claim is refuted, given the names of the comparisons that are shown to be broken."""
+        """Return why the claim is refuted.
+
+        Args:
+            effect: at the verdict.
+            broken: names of the comparisons that are shown to fail.
+
+        Returns:
+            the reason in words.
+        """
 
     def highest_by_comparison(self, highest: Floats, n: int) -> Floats:
-        """Return (comparisons,) the largest evidence against each, from that against the (parts,)."""
+        """Return the largest evidence against each comparison.
+
+        Args:
+            highest: (parts,) the largest evidence against each part.
+            n: number of comparisons.
+
+        Returns:
+            (comparisons,) natural logarithms of e-values.
+        """
         return highest
 
     def support_reason(self, effect: Effect) -> str:
-        """Return what SUPPORTED alone does not say."""
+        """Return what SUPPORTED alone does not say.
+
+        Args:
+            effect: at the verdict.
+
+        Returns:
+            words, "" for nothing.
+        """
         return ""
 
 
@@ -147,7 +231,12 @@ class PairwiseEvidence(ClaimEvidence):
 
 
 class PairwiseBounds(Bounds):
-    """A lower bound for each comparison, and an upper bound for the smallest of their means."""
+    """A lower bound for each comparison, and an upper bound for the smallest of their means.
+
+    Args:
+        margins: what the means are held against.
+        alpha: error probability of each bound, in (0, 1/2).
+    """
 
     def __init__(self, margins: Margins, alpha: float) -> None:
         self._margins, self._alpha = margins, alpha
@@ -169,7 +258,15 @@ class PairwiseBounds(Bounds):
 
 
 def observed_win_probability(totals: NDArray[np.int64] | Floats, without_undetermined: bool = False) -> float:
-    """Return the observed mean of W, undetermined and censored outcomes counted one half or left out; totals (5,)."""
+    """Return the observed mean of W.
+
+    Args:
+        totals: (5,) counts by Outcome, at least one replica.
+        without_undetermined: whether to leave undetermined and censored outcomes out; else each counts one half.
+
+    Returns:
+        the mean, in [0, 1].
+    """
     determined = totals[: Outcome.UNDETERMINED]
     if without_undetermined and determined.any():
         return float(OBSERVED_VALUES[: Outcome.UNDETERMINED] @ determined / determined.sum())

@@ -240,7 +240,14 @@ def decide_equivalence(comparison: Comparison, *, alpha: float, delta: float, li
 
 
 def check_comparisons(comparisons: Sequence[Comparison]) -> None:
-    """Raise InputError where the comparisons cannot be decided."""
+    """Raise InputError where the comparisons cannot be decided.
+
+    Args:
+        comparisons: of one claim.
+
+    Raises:
+        InputError: they hold no replica, differ in length, or hold values that are no Outcome.
+    """
     lengths = {len(comparison.outcomes) for comparison in comparisons}
     if not comparisons or lengths == {0}:
         raise InputError("comparisons hold no replica; at least one is needed")
@@ -252,7 +259,16 @@ def check_comparisons(comparisons: Sequence[Comparison]) -> None:
 
 
 def open_reason(censoring_reason: str | None, n: int, to_go: int | None) -> str:
-    """Return why a claim is INCONCLUSIVE: `censoring_reason` where given, else the limit and what would help."""
+    """Return why a claim is INCONCLUSIVE.
+
+    Args:
+        censoring_reason: why censoring allows no verdict, None where it does.
+        n: replicas so far.
+        to_go: about how many more would settle it, None where that is not known.
+
+    Returns:
+        `censoring_reason` where given, else the limit and what would help.
+    """
     if censoring_reason:
         return censoring_reason
     plan = f"about {to_go} more would probably settle it" if to_go else "many times as many would hardly settle it"

@@ -60,7 +60,12 @@ class EquivalenceEvidence(ClaimEvidence):
 
 
 class EquivalenceBounds(Bounds):
-    """Both bounds of one comparison; an open claim's interval touches the zone that it is held against."""
+    """Both bounds of one comparison; an open claim's interval touches the zone that it is held against.
+
+    Args:
+        delta: the smallest margin that matters, in (0, 1/2).
+        alpha: error probability of each bound, in (0, 1/2).
+    """
 
     def __init__(self, delta: float, alpha: float) -> None:
         self._delta = delta

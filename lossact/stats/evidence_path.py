@@ -27,7 +27,17 @@ class EvidencePath:
     def of(
         cls, replicas: NDArray[np.int64], log_support: Floats, log_refute: Floats, decided_at: int | None
     ) -> "EvidencePath":
-        """Thin out e-values after so many replicas, (moments,) each; the moment of the verdict stays."""
+        """Thin out e-values to at most 64 moments.
+
+        Args:
+            replicas: (moments,) how many had been looked at, ascending.
+            log_support: (moments,) natural logarithms of e-values for the claim.
+            log_refute: (moments,) of those against it.
+            decided_at: the moment of the verdict, which stays; None where there is none.
+
+        Returns:
+            the path.
+        """
         chosen = np.searchsorted(replicas, np.linspace(replicas[0], replicas[-1], MOMENTS - 1).round())
         verdict = [] if decided_at is None else [np.searchsorted(replicas, decided_at)]
         chosen = np.union1d(chosen, verdict).astype(np.int64)

@@ -6,12 +6,15 @@ from lossact.errors import InputError
 
 
 def holm(p_values: Sequence[float], *, alpha: float, family_size: int) -> list[bool]:
-    """Which hypotheses Holm rejects at family-wise level alpha.
+    """Return which hypotheses Holm's procedure rejects at family-wise level alpha.
 
     Args:
         p_values: of the hypotheses at hand; the family's others enter as p = 1.
         alpha: family-wise error probability.
         family_size: hypotheses in the family, at least as many as p-values.
+
+    Returns:
+        whether each is rejected, in the order of the p-values.
 
     Raises:
         InputError: there are more p-values than hypotheses in the family.

@@ -59,7 +59,13 @@ class JointEvidence(ClaimEvidence):
 
 
 class JointBounds(Bounds):
-    """Bounds of each member by itself. What is shown is the member that holds least: its interval is its own."""
+    """Bounds of each member by itself. What is shown is the member that holds least: its interval is its own.
+
+    Args:
+        members: evidence of each member.
+        of: for each comparison, the index of its member.
+        alpha: error probability of each bound, in (0, 1/2).
+    """
 
     def __init__(self, members: Sequence[ClaimEvidence], of: Sequence[int], alpha: float) -> None:
         self._of = of

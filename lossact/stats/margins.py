@@ -17,6 +17,9 @@ class Margins:
         refutation_labels: what REFUTED is called where the mean is shown to be below `support`, and where it is not.
         without_undetermined: whether the shown effect leaves undetermined replicas out; else each counts one half.
         censoring_reason: what INCONCLUSIVE is called where too many replicas leave the comparison undetermined.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     support: float
@@ -32,21 +35,51 @@ class Margins:
 
     @classmethod
     def of_wins(cls, delta: float) -> "Margins":
-        """For "who is first": 1/2, and 1/2 + delta, the smallest margin that matters; delta in (0, 1/2)."""
+        """Return the margins for "who is first": 1/2, and 1/2 + delta.
+
+        Args:
+            delta: the smallest margin that matters, in (0, 1/2).
+
+        Returns:
+            the margins.
+
+        Raises:
+            InputError: delta is out of range.
+        """
         check_number("delta", delta, above=0, below=0.5, hint=0.1)
         return cls(0.5, 0.5 + delta)
 
     @classmethod
     def of_no_loss(cls, delta: float) -> "Margins":
-        """For "is not later by a margin that matters": 1/2 - delta, and 1/2; delta in (0, 1/2)."""
+        """Return the margins for "is not later by a margin that matters": 1/2 - delta, and 1/2.
+
+        Args:
+            delta: the smallest margin that matters, in (0, 1/2).
+
+        Returns:
+            the margins.
+
+        Raises:
+            InputError: delta is out of range.
+        """
         check_number("delta", delta, above=0, below=0.5, hint=0.1)
         return cls(0.5 - delta, 0.5, refutation_labels=("later by more than delta", "later"))
 
     @classmethod
     def of_probability(cls, low: float, high: float) -> "Margins":
-        """For "happens with probability above low", refuted below high; 0 < low < high < 1.
+        """Return the margins for "happens with a probability above low", refuted below high.
 
         The bets reach from (high - low) / high to 0.99: near 1 a single failure is worth a large bet.
+
+        Args:
+            low: in (0, 1).
+            high: in (low, 1).
+
+        Returns:
+            the margins.
+
+        Raises:
+            InputError: they are out of range.
         """
         bets = Bets.log_uniform(((high - low) / high, 0.99, 60, 1.0))
         return cls(low, high, bets, refutation_labels=(f"below {low:g}", f"below {high:g}"))

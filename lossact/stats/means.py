@@ -36,6 +36,9 @@ def mean_lower_bound(values: Floats, alpha: float) -> float:
         values: (n,) in [0, 1], n >= 1.
         alpha: error probability, in (0, 1).
 
+    Returns:
+        the bound, in [0, 1].
+
     Reference: Waudby-Smith and Ramdas, JRSS B 2024, doi 10.1093/jrsssb/qkad009.
 
     >>> round(mean_lower_bound(np.full(10, 1.0), 0.025), 3)
@@ -63,6 +66,9 @@ def unpaired_improvement(crossed: tuple[Outcomes, Outcomes], alpha: float) -> Me
         crossed: (pairs,) outcomes of A_2k against B_2k+1, and of A_2k+1 against B_2k, at least one pair.
         alpha: error probability a side, in (0, 1/2).
 
+    Returns:
+        the probability with its bounds.
+
     >>> wins = np.full(32, 2, np.int8)
     >>> estimate = unpaired_improvement((wins, wins), 0.025)
     >>> estimate.value, round(estimate.low, 3), estimate.high
@@ -88,6 +94,9 @@ def mean_difference(differences: NDArray[np.int64] | Floats, largest: float, alp
         differences: (n,), n >= 1.
         largest: > 0.
         alpha: error probability a side, in (0, 1/2).
+
+    Returns:
+        the mean with its bounds, in the unit of the differences.
 
     >>> estimate = mean_difference(np.tile([300.0, 400.0], 500), 1000, 0.025)
     >>> estimate.value, round(estimate.low), round(estimate.high)

@@ -138,22 +138,50 @@ def compare_gaps(steps: NDArray[np.int64], reached: NDArray[np.bool_], *, budget
 
 
 def censored_as_undetermined(outcomes: Outcomes) -> Outcomes:
-    """Return outcomes for claims that nobody is later: where neither arrived, nothing shows it."""
+    """Return outcomes for claims that nobody is later: where neither arrived, nothing shows it.
+
+    Args:
+        outcomes: any shape.
+
+    Returns:
+        the same shape, UNDETERMINED in place of CENSORED.
+    """
     return np.where(outcomes == Outcome.CENSORED, Outcome.UNDETERMINED, outcomes).astype(np.int8)
 
 
 def running_totals(outcomes: Outcomes) -> NDArray[np.int64]:
-    """Return (5, replicas): how often each Outcome occurred in the first 1, 2, … replicas."""
+    """Return how often each Outcome occurred so far.
+
+    Args:
+        outcomes: (replicas,).
+
+    Returns:
+        (5, replicas) counts in the first 1, 2, … replicas.
+    """
     return np.cumsum(outcomes == np.arange(5)[:, None], axis=1)
 
 
 def support_counts(totals: NDArray[np.int64] | NDArray[np.float64]) -> Counts:
-    """Return the counts that support rests on: censored as ties, undetermined as losses; totals (5, moments)."""
+    """Return the counts that support rests on: censored as ties, undetermined as losses.
+
+    Args:
+        totals: (5, moments) counts by Outcome.
+
+    Returns:
+        counts of W, (moments,) each.
+    """
     loss, tie, win, censored, undetermined = totals
     return Counts.of(win, tie + censored, loss + undetermined)
 
 
 def refutation_counts(totals: NDArray[np.int64] | NDArray[np.float64]) -> Counts:
-    """Return the counts that refutation rests on: censored and undetermined as wins; totals (5, moments)."""
+    """Return the counts that refutation rests on: censored and undetermined as wins.
+
+    Args:
+        totals: (5, moments) counts by Outcome.
+
+    Returns:
+        counts of W, (moments,) each.
+    """
     loss, tie, win, censored, undetermined = totals
     return Counts.of(win + censored + undetermined, tie, loss)

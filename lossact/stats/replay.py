@@ -20,6 +20,12 @@ def is_kept(moments: NDArray[np.int64]) -> NDArray[np.bool_]:
 
     After each up to 4,096, then after every 2nd up to 8,192, every 4th up to 16,384, and so on: a confidence sequence
     holds at any fixed choice of moments. Verdicts are read after every replica.
+
+    Args:
+        moments: numbers of replicas, >= 1, any shape.
+
+    Returns:
+        the same shape.
     """
     strides = 2 ** np.maximum(0, np.ceil(np.log2(moments / EVERY_MOMENT))).astype(np.int64)
     kept: NDArray[np.bool_] = moments % strides == 0
@@ -179,7 +185,14 @@ class Replay:
 
 
 def first_crossing(*crossings: tuple[NDArray[np.bool_], VerdictName]) -> tuple[int | None, VerdictName]:
-    """Return after how many replicas the first verdict falls, and which; None and "inconclusive" where none does."""
+    """Return after how many replicas the first verdict falls, and which.
+
+    Args:
+        crossings: for each verdict, (replicas,) whether its evidence has reached the level, and its name.
+
+    Returns:
+        both; None and "inconclusive" where none falls.
+    """
     times = [int(crossed.argmax()) if crossed.any() else len(crossed) for crossed, _ in crossings]
     first = int(np.argmin(times))
     crossed, verdict = crossings[first]

@@ -26,7 +26,13 @@ class CurveFiles:
         self.directory = directory
 
     def write(self, key: str, first_replica: int, curves: Curves) -> None:
-        """Write a block's curves whole, or not at all, also where the power fails."""
+        """Write a block's curves whole, or not at all, also where the power fails.
+
+        Args:
+            key: of the condition.
+            first_replica: of the block.
+            curves: of the block's replicas.
+        """
         file = self._file(key, first_replica)
         file.parent.mkdir(exist_ok=True)
         partial = file.with_suffix(".partial")  # of who holds the key's lock; what a killed process left is replaced
@@ -47,9 +53,16 @@ class CurveFiles:
             partial.unlink(missing_ok=True)
 
     def read(self, key: str, block: int) -> Curves | None:
-        """The curves of the first replicas up to the first gap, or None where there are none.
+        """Return the curves of the first replicas, up to the first gap.
 
         A file that is damaged is set aside with a warning, and counts as a gap.
+
+        Args:
+            key: of the condition.
+            block: replicas in a block.
+
+        Returns:
+            the curves, None where there are none.
         """
         parts: list[Curves] = []
         for first_replica in range(0, CURVES_KEPT, block):

@@ -22,6 +22,9 @@ def key_content(condition: BaseCondition, seed: int, compute_config: ComputeConf
         condition: what is trained.
         seed: the experiment's.
         compute_config: how replicas are computed.
+
+    Returns:
+        plain values.
     """
     return _content({"condition": condition.content(), "block": condition.block}, seed, compute_config)
 
@@ -34,6 +37,9 @@ def numbers_content(measure: Callable[..., Any], seed: int, compute_config: Comp
         seed: the experiment's.
         compute_config: how replicas are computed.
 
+    Returns:
+        plain values.
+
     Raises:
         InputError: the function holds a value whose content cannot be read.
     """
@@ -41,12 +47,28 @@ def numbers_content(measure: Callable[..., Any], seed: int, compute_config: Comp
 
 
 def trial_key(condition: BaseCondition, seed: int, compute_config: ComputeConfig) -> str:
-    """Return the hex digest under which the trials of a condition are stored."""
+    """Return the hex digest under which the trials of a condition are stored.
+
+    Args:
+        condition: what is trained.
+        seed: the experiment's.
+        compute_config: how replicas are computed.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     return digest(key_content(condition, seed, compute_config))
 
 
 def digest(content: dict[str, Any]) -> str:
-    """Return the key of such content."""
+    """Return the key of such content.
+
+    Args:
+        content: ready for JSON.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -132,7 +132,11 @@ class Store:
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """Hold the lock under which a key is trained; it is released when the process ends, if not before."""
+        """Hold the lock under which a key is trained; it ends with the process, if not before.
+
+        Args:
+            key: of the store.
+        """
         lock = FileLock(self.directory / "locks" / f"{key}.lock")
         with self._explain_errors("cannot be locked", "give another directory, or none"):
             lock.acquire()
@@ -142,7 +146,16 @@ class Store:
             lock.release()
 
     def trials(self, key: str, budget: int, *, first: int | None = None) -> Trials:
-        """Return the stored trials of replicas 0, 1, … up to the first one missing, at most `first` of them."""
+        """Return the stored trials of replicas 0, 1, … up to the first one missing.
+
+        Args:
+            key: of the store.
+            budget: of the condition, in updates.
+            first: at most so many, None for all.
+
+        Returns:
+            the trials, none where nothing is stored.
+        """
         rows = self._intact_rows(TRIALS, key, first)
         gapless = next((n for n, row in enumerate(rows) if row[0] != n), len(rows))
         columns: Rows = list(zip(*rows[:gapless], strict=True)) or [()] * 5
@@ -174,6 +187,12 @@ class Store:
     def content(self, key: str) -> dict[str, Any]:
         """Return the content of which a key is the digest.
 
+        Args:
+            key: of the store.
+
+        Returns:
+            plain values, as JSON has them.
+
         Raises:
             StoreError: nothing is stored under it.
         """
@@ -195,11 +214,27 @@ class Store:
         return int(count)
 
     def stored_blocks(self, key: str, block: int) -> set[int]:
-        """Return the indices of the stored blocks."""
+        """Return the indices of the stored blocks.
+
+        Args:
+            key: of the store.
+            block: replicas in a block.
+
+        Returns:
+            indices, from 0.
+        """
         return {replica // block for replica, *_ in self._intact_rows(TRIALS, key)}
 
     def add(self, key: str, content: dict[str, Any], first_replica: int, trials: Trials, curves: Curves | None) -> None:
-        """Store a whole block: first its curves, if any, then its trials in one transaction."""
+        """Store a whole block: first its curves, then its trials in one transaction.
+
+        Args:
+            key: of the store.
+            content: what the key digests.
+            first_replica: of the block.
+            trials: of the block's replicas.
+            curves: of the same replicas, None where none are kept.
+        """
         rows: Rows = [
             (first_replica + trial.replica, trial.steps_to_target, int(trial.diverged), int(digest), measured)
             for trial, digest, measured in zip(trials, trials.run_digests, pack_values(trials), strict=True)
@@ -273,12 +308,26 @@ class Store:
         return int(experiment)
 
     def numbers(self, key: str, *, first: int) -> NDArray[np.float64]:
-        """Return the first stored numbers, NaN where a replica has none."""
+        """Return the first stored numbers, NaN where a replica has none.
+
+        Args:
+            key: of the store.
+            first: at most so many.
+
+        Returns:
+            (n,) numbers of replicas 0, 1, …, NaN where a replica has none.
+        """
         rows = self._intact_rows(STATISTICS_TABLE, key, first)
         return np.array([np.nan if value is None else value for _, value in rows], dtype=np.float64)
 
     def add_numbers(self, key: str, content: dict[str, Any], numbers: NDArray[np.float64]) -> None:
-        """Store the numbers of replicas 0, 1, … in one transaction."""
+        """Store the numbers of replicas 0, 1, … in one transaction.
+
+        Args:
+            key: of the store.
+            content: what the key digests.
+            numbers: (replicas,), NaN where a replica has none.
+        """
         with self._write_transaction():
             experiment = self._experiment(key, content)
             self._insert(
@@ -296,7 +345,15 @@ class Store:
             )
 
     def curves(self, key: str, block: int) -> Curves | None:
-        """Return the stored curves of the first replicas, or None."""
+        """Return the stored curves of the first replicas, or None.
+
+        Args:
+            key: of the store.
+            block: replicas in a block.
+
+        Returns:
+            the curves, None where none are stored.
+        """
         with self._explain_read_errors():
             return self._curves.read(key, block)
 

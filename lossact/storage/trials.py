@@ -68,7 +68,14 @@ class Trials:
             yield Trial(replica, steps, bool(self.diverged[replica]))
 
     def first(self, n: int) -> "Trials":
-        """Return the trials of replicas 0 … n - 1."""
+        """Return the trials of replicas 0 … n - 1.
+
+        Args:
+            n: how many.
+
+        Returns:
+            those trials.
+        """
         return Trials(
             self.steps[:n],
             self.reached[:n],
@@ -142,7 +149,14 @@ class Curves:
 
     @classmethod
     def joined(cls, parts: "Sequence[Curves]") -> "Curves":
-        """Concatenate the curves of one condition's blocks, in order."""
+        """Concatenate the curves of one condition's blocks, in order.
+
+        Args:
+            parts: curves of each block, at least one.
+
+        Returns:
+            the curves of all.
+        """
         return cls(
             np.concatenate([part.loss for part in parts]),
             np.concatenate([part.metric for part in parts]),
@@ -155,5 +169,12 @@ class Curves:
         return len(self.loss)
 
     def first(self, n: int) -> "Curves":
-        """Return the stored curves of replicas 0 … n - 1."""
+        """Return the stored curves of replicas 0 … n - 1.
+
+        Args:
+            n: how many.
+
+        Returns:
+            those curves.
+        """
         return replace(self, loss=self.loss[:n], metric=self.metric[:n], gradient_norm=self.gradient_norm[:n])

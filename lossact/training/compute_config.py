@@ -12,11 +12,14 @@ PRECISIONS = ("32-true", "64-true", "bf16-mixed")
 class ComputeConfig:
     """How replicas are computed, apart from what they are.
 
-    Attributes:
+    Args:
         device: "cpu", "cuda", …: the kind, not the index.
         precision: "32-true", "64-true" or "bf16-mixed", as the Trainer names them.
         compiled: whether the step goes through torch.compile.
         threads: CPU threads of one operation.
+
+    Raises:
+        InputError: a value breaks its rule.
     """
 
     device: str = "cpu"

@@ -33,25 +33,25 @@ def compare(project: Project, start: Start, *arguments: str, status: int) -> tup
 @pytest.mark.slow
 def test_a_comment_changes_nothing_and_one_block_shows_it(project: Project, start: Start) -> None:
     project.edit("# a comment", "# another")
-    found, document = compare(project, start, "HEAD", status=0)
-    assert {name: each["verdict"] for name, each in found.items()} == {"own": "identical", "mlp": "identical"}
+    conditions, document = compare(project, start, "HEAD", status=0)
+    assert {name: each["verdict"] for name, each in conditions.items()} == {"own": "identical", "mlp": "identical"}
     assert (document["tests"], document["uncommitted_changes"]) == (0, True)
-    assert document["trained_replicas"] == sum(each["replicas"] for each in found.values()) == 16 + 64
-    again, document = compare(project, start, "HEAD", status=0)
+    assert document["trained_replicas"] == sum(each["replicas"] for each in conditions.values()) == 16 + 64
+    conditions_again, document = compare(project, start, "HEAD", status=0)
     assert document["trained_replicas"] == 0
-    assert again == found
+    assert conditions_again == conditions
 
 
 @pytest.mark.slow
 def test_the_order_of_a_sum_is_equivalent_from_both_sides(project: Project, start: Start) -> None:
     project.edit("parts[0] + parts[1] + parts[2]", "parts[2] + parts[1] + parts[0]")
-    found, _ = compare(project, start, "HEAD", status=0)
-    assert {name: each["verdict"] for name, each in found.items()} == {"own": "equivalent", "mlp": "identical"}
-    assert found["own"]["changes"] == ["code of total"]
+    conditions, _ = compare(project, start, "HEAD", status=0)
+    assert {name: each["verdict"] for name, each in conditions.items()} == {"own": "equivalent", "mlp": "identical"}
+    assert conditions["own"]["changes"] == ["code of total"]
     changed = project.commit()
     project.git("checkout", "--quiet", "HEAD~1")
-    other, document = compare(project, start, changed, status=0)
-    assert other["own"]["verdict"] == "equivalent"
+    reversed_sides, document = compare(project, start, changed, status=0)
+    assert reversed_sides["own"]["verdict"] == "equivalent"
     assert document["trained_replicas"] == 0  # both sides are stored
 
 
@@ -59,15 +59,15 @@ def test_the_order_of_a_sum_is_equivalent_from_both_sides(project: Project, star
 def test_half_the_learning_rate_is_worse_and_twice_is_better(project: Project, start: Start) -> None:
     first = project.git("rev-parse", "HEAD").strip()
     project.edit("RATE = 0.3", "RATE = 0.15")
-    found, document = compare(project, start, "HEAD", status=1)
-    assert found["own"]["verdict"] == "worse"
-    assert found["own"]["changes"] == ["optimizer.learning_rate 0.3 → 0.15"]
+    halved, document = compare(project, start, "HEAD", status=1)
+    assert halved["own"]["verdict"] == "worse"
+    assert halved["own"]["changes"] == ["optimizer.learning_rate 0.3 → 0.15"]
     assert document["exit_status"] == 1
     changed = project.commit()
     project.git("checkout", "--quiet", first)
-    other, _ = compare(project, start, changed, status=0)
-    assert other["own"]["verdict"] == "better"
-    value = {name: each["own"]["measures"][0]["difference"]["value"] for name, each in (("a", found), ("b", other))}
+    doubled, _ = compare(project, start, changed, status=0)
+    assert doubled["own"]["verdict"] == "better"
+    value = {name: each["own"]["measures"][0]["difference"]["value"] for name, each in (("a", halved), ("b", doubled))}
     assert value["a"] == -value["b"] > 0
     compare(project, start, changed, "--fail-on", "different", status=1)
 
@@ -76,8 +76,8 @@ def test_half_the_learning_rate_is_worse_and_twice_is_better(project: Project, s
 def test_a_renamed_condition_and_files_for_people(project: Project, start: Start, tmp_path: Path) -> None:
     project.edit('"own"', '"mine"', project.folder / "claims" / "test_loss.py")
     markdown, page = tmp_path / "a.md", tmp_path / "a.html"
-    found, document = compare(project, start, "main", "--markdown", str(markdown), "--html", str(page), status=0)
-    assert list(found) == ["mlp"]
+    conditions, document = compare(project, start, "main", "--markdown", str(markdown), "--html", str(page), status=0)
+    assert list(conditions) == ["mlp"]
     assert (document["only_before"], document["only_after"]) == (["own"], ["mine"])
     assert "| mlp | all | ✅ identical |" in markdown.read_text()
     assert "only the working tree has mine" in page.read_text()
@@ -88,8 +88,8 @@ def test_a_renamed_condition_and_files_for_people(project: Project, start: Start
 def test_a_source_folder_is_put_in_its_place(tmp_path: Path, start: Start) -> None:
     project = Project(tmp_path / "project", source="src")
     project.edit("RATE = 0.3", "RATE = 0.1")
-    found, _ = compare(project, start, "HEAD", "claims/test_loss.py::test_loss", "--max-replicas", "32", status=1)
-    assert found["own"]["changes"] == ["optimizer.learning_rate 0.3 → 0.1"]
+    conditions, _ = compare(project, start, "HEAD", "claims/test_loss.py::test_loss", "--max-replicas", "32", status=1)
+    assert conditions["own"]["changes"] == ["optimizer.learning_rate 0.3 → 0.1"]
 
 
 @pytest.mark.slow

@@ -107,15 +107,15 @@ def test_a_replica_that_diverged_loses() -> None:
 
 
 def test_bits_are_equal_only_where_every_one_is() -> None:
-    one = trials(STEPS, accuracy=np.append(np.nan, STEPS[1:] / 60))
-    assert same_bits(one, one.first(N))
+    original = trials(STEPS, accuracy=np.append(np.nan, STEPS[1:] / 60))
+    assert same_bits(original, original.first(N))
     for changed in (
         trials(STEPS, accuracy=np.append(np.nan, np.nextafter(STEPS[1:] / 60, 2))),
-        trials(STEPS + (np.arange(N) == 3), accuracy=one.values["accuracy"]),
+        trials(STEPS + (np.arange(N) == 3), accuracy=original.values["accuracy"]),
         trials(STEPS),
-        trials(STEPS, budget=61, accuracy=one.values["accuracy"]),
+        trials(STEPS, budget=61, accuracy=original.values["accuracy"]),
     ):
-        assert not same_bits(one, changed)
+        assert not same_bits(original, changed)
 
 
 def test_equal_trials_that_hold_next_to_nothing_tell_nothing() -> None:

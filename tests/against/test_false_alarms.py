@@ -35,11 +35,11 @@ def verdict(measure: str, before: Trials, after: Trials, settings: Settings) -> 
 
 def check(families: int, measure: str, shift: float, settings: Settings, *false: str) -> None:
     random = np.random.default_rng(20)
-    found = [
+    verdicts_by_family = [
         {verdict(measure, *sides(random, shift), settings) for _ in range(CONDITIONS)} for _ in range(families)
     ]  # fmt: skip
     for wrong in false:
-        assert sum(wrong in verdicts for verdicts in found) <= binom.ppf(0.999, families, ALPHA)
+        assert sum(wrong in verdicts for verdicts in verdicts_by_family) <= binom.ppf(0.999, families, ALPHA)
 
 
 @FAMILIES

@@ -78,8 +78,8 @@ def test_which_values_are_better() -> None:
         network=MLPConfig(activation="relu"), loss="l2", optimizer=SGD(learning_rate=0.1), data=RandomImages(),
         budget=10, measures=measures, measured_at=(5,),
     )  # fmt: skip
-    found = {name: direction(condition, name) for name in condition.value_names}
-    assert found == {
+    directions = {name: direction(condition, name) for name in condition.value_names}
+    assert directions == {
         "quality": "higher", "energy": "lower", "top": "higher", "low": "lower", "gap": None, "val_loss": "lower",
         "quality@5": "higher", "energy@5": "lower", "gap@5": None, "val_loss@5": "lower",
     }  # fmt: skip

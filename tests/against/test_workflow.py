@@ -24,8 +24,8 @@ def steps() -> list[dict[str, Any]]:
     text = PAGE.read_text().partition("```yaml\n")[2].partition("```")[0]
     workflow = yaml.safe_load(text)
     assert list(workflow["jobs"]) == ["against"]
-    found: list[dict[str, Any]] = workflow["jobs"]["against"]["steps"]
-    return found
+    steps: list[dict[str, Any]] = workflow["jobs"]["against"]["steps"]
+    return steps
 
 
 def executable(file: Path, script: str) -> None:
@@ -56,7 +56,7 @@ def test_the_steps_run_in_a_fresh_clone_and_the_second_time_from_stored_trials(t
     clone, commands, summary = tmp_path / "clone", tmp_path / "bin", tmp_path / "summary.md"
     upstream.git("clone", "--quiet", str(upstream.folder), str(clone))
     # pip brings the command of this checkout, so that nothing is downloaded
-    executable(commands / "lossact-here", f'exec "{sys.executable}" -m lossact.cli "$@" --json found.json\n')
+    executable(commands / "lossact-here", f'exec "{sys.executable}" -m lossact.cli "$@" --json comparison.json\n')
     executable(
         commands / "pip",
         f'[ "$*" = "install -e . lossact" ] && cp "{commands}/lossact-here" "{commands}/lossact"\n',
@@ -74,14 +74,14 @@ def test_the_steps_run_in_a_fresh_clone_and_the_second_time_from_stored_trials(t
             has_failed = any(ended)
             if has_failed and step.get("if") != "always()":
                 continue
-            own = {name: EXPRESSIONS.get(value, value) for name, value in step.get("env", {}).items()}
+            variables = {name: EXPRESSIONS.get(value, value) for name, value in step.get("env", {}).items()}
             # as the runner starts a step that names no shell
-            shell = start(["bash", "-e", "-c", step["run"]], cwd=clone, env=environment | own)
+            shell = start(["bash", "-e", "-c", step["run"]], cwd=clone, env=environment | variables)
             _, errors = shell.communicate(timeout=SECONDS)
             assert shell.returncode in {0, 1}, errors
             ended.append(shell.returncode)
         assert ended == [0, 1, 0]  # the change is worse, and its table is shown all the same
-        trained.append(json.loads((clone / "found.json").read_text())["trained_replicas"])
+        trained.append(json.loads((clone / "comparison.json").read_text())["trained_replicas"])
     assert trained[0] > trained[1] == 0
     assert summary.read_text().count("❌ WORSE") == 2
     files = {file.name: file.stat().st_size for file in clone.glob(action("upload-artifact")["with"]["path"])}

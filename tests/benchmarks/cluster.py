@@ -42,14 +42,14 @@ def decided(claims: str, name: str, executor: str, address: str = "") -> float:
 
 def verdicts(name: Path) -> list[Any]:
     """What was decided, without how long it took."""
-    return [one | {"seconds": 0} for one in json.loads(name.with_suffix(".json").read_text())["claims"]]
+    return [claim | {"seconds": 0} for claim in json.loads(name.with_suffix(".json").read_text())["claims"]]
 
 
-def check_equal(one: Path, other: Path) -> str:
+def check_equal(first: Path, second: Path) -> str:
     """Compare what both hold; a node that trains ahead may leave more replicas in one of the stores."""
-    assert verdicts(one) == verdicts(other)
+    assert verdicts(first) == verdicts(second)
     n_trials = 0
-    with Store(one) as here, Store(other) as there:
+    with Store(first) as here, Store(second) as there:
         keys = here.keys()
         assert keys == there.keys()
         for key in keys:
@@ -63,7 +63,7 @@ def check_equal(one: Path, other: Path) -> str:
             n_trials += common
             for name in ("steps", "reached", "diverged"):
                 np.testing.assert_array_equal(getattr(a, name)[:common], getattr(b, name)[:common])
-    return f"{len(verdicts(one))} verdicts and {n_trials:,} trials of {len(keys)} conditions are equal"
+    return f"{len(verdicts(first))} verdicts and {n_trials:,} trials of {len(keys)} conditions are equal"
 
 
 def main() -> None:

@@ -24,11 +24,11 @@ LONG = Condition(
 )
 
 
-def one(seed: int) -> int:
+def train_nothing(seed: int) -> int:
     return 1
 
 
-SHORT = FunctionCondition(train=one, budget=10)
+SHORT = FunctionCondition(train=train_nothing, budget=10)
 
 
 def seconds(executor: Executor, condition: Condition | FunctionCondition, blocks: int, seed: int) -> float:
@@ -65,10 +65,10 @@ def show_short(ray: Executor, blocks: int) -> None:
     """Time many empty blocks: what remains is the overhead per block."""
     memory, cpu = peak_memory(), time.process_time()
     total = seconds(ray, SHORT, blocks, blocks)
-    own = time.process_time() - cpu
+    cpu_seconds = time.process_time() - cpu
     print(
         f"{blocks} short blocks: {1e3 * total / blocks:.2f} ms each, of which this process computes "
-        f"{1e3 * own / blocks:.2f} ms; its peak grew from {memory:.1f} by {peak_memory() - memory:.1f} MiB",
+        f"{1e3 * cpu_seconds / blocks:.2f} ms; its peak grew from {memory:.1f} by {peak_memory() - memory:.1f} MiB",
         flush=True,
     )
 
@@ -76,11 +76,11 @@ def show_short(ray: Executor, blocks: int) -> None:
 def show_long(ray: Executor, blocks: int, runs: int) -> None:
     """Blocks of some seconds, local and on Ray in turn."""
     executors: dict[str, Executor] = {"local": LocalExecutor(), "ray": ray}
-    found: dict[str, list[float]] = {name: [seconds(one, LONG, 1, 0)] for name, one in executors.items()}
+    timings: dict[str, list[float]] = {name: [seconds(executor, LONG, 1, 0)] for name, executor in executors.items()}
     for run in range(1, runs + 1):
         for name in sorted(executors, reverse=run % 2 == 0):
-            found[name].append(seconds(executors[name], LONG, blocks, run))
-    local, there = found["local"][1:], found["ray"][1:]
+            timings[name].append(seconds(executors[name], LONG, blocks, run))
+    local, there = timings["local"][1:], timings["ray"][1:]
     ratios = [b / a for a, b in zip(local, there, strict=True)]
     print(
         f"blocks of {statistics.median(local) / blocks:.1f} s, {blocks} a run: local {statistics.median(local):.1f} s, "

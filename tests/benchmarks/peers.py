@@ -73,12 +73,12 @@ def torch_vmap(
     base = networks[0]
     velocity = {name: torch.zeros_like(p) for name, p in parameters.items()}
 
-    def one(p: dict[str, Tensor], b: dict[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
+    def loss_of_network(p: dict[str, Tensor], b: dict[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
         return torch_loss(loss, functional_call(base, (p, b), (images,)), labels)
 
     shared = None if len(x) == 1 else 0
     images, labels = (x[0], y[0]) if shared is None else (x, y)
-    step = vmap(grad_and_value(one), (0, 0, shared, shared))
+    step = vmap(grad_and_value(loss_of_network), (0, 0, shared, shared))
     begin = time.perf_counter()
     with torch.no_grad():
         for _ in range(updates):

@@ -24,15 +24,15 @@ def main() -> None:
         network=MLPConfig(activation="sigmoid"), loss="l2", data=RandomImages(), budget=1000,
         optimizer=SGD(learning_rate=0.1, momentum=0.99, weight_decay=5e-4),
     )  # fmt: skip
-    found = {}
+    steps_by_pair = {}
     with closing(Store(None)) as store:
         experiment = Experiment(store=store, compute_config=default_compute_config(compiled=True))
         for activation in ("sigmoid", "relu"):
             for loss in ("cross_entropy", "l2"):
                 pair = replace(base, network=MLPConfig(activation=activation), loss=loss, name="")
                 (trials,) = experiment.trials([pair], arguments.replicas)
-                found[f"{activation}/{loss}"] = np.where(trials.reached, trials.steps, -1)
-    np.savez(arguments.out, allow_pickle=False, **found)
+                steps_by_pair[f"{activation}/{loss}"] = np.where(trials.reached, trials.steps, -1)
+    np.savez(arguments.out, allow_pickle=False, **steps_by_pair)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def lossact(condition: Condition, replicas: int, compiled: bool, updates: int, *
 
 def data_of(condition: Condition, n: int) -> tuple[torch.Tensor, torch.Tensor]:
     sets = [condition.data.sample(replica_generator(0, r, DATA)) for r in range(n)]
-    images, labels = (np.stack([getattr(one, name) for one in sets]) for name in ("inputs", "targets"))
+    images, labels = (np.stack([getattr(dataset, name) for dataset in sets]) for name in ("inputs", "targets"))
     return torch.from_numpy(images).float(), torch.from_numpy(labels).float()
 
 
@@ -258,8 +258,8 @@ def one_data_set() -> ImageFiles:
     import tempfile
 
     folder = Path(tempfile.mkdtemp(prefix="lossact-benchmark-"))
-    one = RandomImages().sample(replica_generator(0, 0, DATA))
-    for name, array in (("random_imgs", one.inputs), ("random_labs", one.targets)):
+    dataset = RandomImages().sample(replica_generator(0, 0, DATA))
+    for name, array in (("random_imgs", dataset.inputs), ("random_labs", dataset.targets)):
         np.save(folder / f"{name}.npy", array)
     return ImageFiles.in_directory(folder, "random")
 

@@ -69,8 +69,12 @@ def test_whatever_differs_in_the_options_is_in_the_key() -> None:
 
 def test_each_replica_gets_callbacks_of_its_own() -> None:
     given = EarlyStopping("val_loss")
-    for own in (condition(callbacks=[given]), condition(callbacks=given), condition(callbacks=lambda: [Average()])):
-        first, second = (own.trainer_options()["callbacks"] for _ in range(2))
+    for with_callbacks in (
+        condition(callbacks=[given]),
+        condition(callbacks=given),
+        condition(callbacks=lambda: [Average()]),
+    ):
+        first, second = (with_callbacks.trainer_options()["callbacks"] for _ in range(2))
         first, second = ((made if isinstance(made, list) else [made])[0] for made in (first, second))
         assert first is not second
         assert first is not given
@@ -115,8 +119,8 @@ def test_a_summary_says_what_was_counted() -> None:
         function: "updates as train counts them",
     }
     trials = Trials(np.array([3]), np.array([True]), np.array([False]), 9)
-    for own, unit in units.items():
-        assert ConditionSummary.of(own, trials).update_unit == unit
+    for with_unit, unit in units.items():
+        assert ConditionSummary.of(with_unit, trials).update_unit == unit
 
 
 def test_equal_steps_is_a_statement_and_not_part_of_the_key() -> None:

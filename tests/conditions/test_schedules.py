@@ -86,20 +86,20 @@ def test_values_are_those_of_torchs_schedulers(ours: Schedule, start: float, tor
 
 
 def test_numbers_of_a_schedule_are_axes_and_in_the_key() -> None:
-    one = condition(SGD(learning_rate=cosine(0.1, warmup=5)))
-    moved = Axis("optimizer.learning_rate.peak", (0.1, 0.2)).at(one, 0.2)
+    scheduled = condition(SGD(learning_rate=cosine(0.1, warmup=5)))
+    moved = Axis("optimizer.learning_rate.peak", (0.1, 0.2)).at(scheduled, 0.2)
     assert isinstance(moved, Condition)
     assert moved.optimizer == SGD(learning_rate=cosine(0.2, warmup=5))
-    assert Axis("optimizer.learning_rate.warmup", (5, 7)).at(one, 7) == condition(
+    assert Axis("optimizer.learning_rate.warmup", (5, 7)).at(scheduled, 7) == condition(
         SGD(learning_rate=cosine(0.1, warmup=7))
     )
     alike = condition(SGD(learning_rate=cosine(0.1, warmup=5)))
-    others = [
+    other_schedules = [
         condition(SGD(learning_rate=value))
         for value in (0.1, cosine(0.1), linear(0.1, 0.0), schedule(lambda u: 0.1), schedule(lambda u: 0.2))
     ]
-    assert alike == one
-    assert len({one.json, *(other.json for other in others)}) == 6
+    assert alike == scheduled
+    assert len({scheduled.json, *(different.json for different in other_schedules)}) == 6
 
 
 @pytest.mark.parametrize(

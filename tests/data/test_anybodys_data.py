@@ -174,6 +174,6 @@ def test_variations_of_drawn_data_draw_test_examples_without_noise() -> None:
 
 def test_their_numbers_are_axes_of_a_map() -> None:
     rate, n_examples = Axis("data.rate", (0.1, 0.4)), Axis("data.data.n_examples", (10, 30))
-    one = condition(NoisyLabels(Subset(DATA, n_examples=20), rate=0.1))
-    moved = n_examples.at(rate.at(one, 0.4), 30)
+    original = condition(NoisyLabels(Subset(DATA, n_examples=20), rate=0.1))
+    moved = n_examples.at(rate.at(original, 0.4), 30)
     assert moved == condition(NoisyLabels(Subset(DATA, n_examples=30), rate=0.4))

@@ -25,12 +25,12 @@ def bar_and_rest(image: np.ndarray) -> tuple[range, int, np.ndarray]:
 
 def check_rule(data: Dataset) -> int:
     """Check every image in which bar and square are distinguishable, and count those."""
-    told = 0
+    n_checked = 0
     for image, label in zip(data.inputs, data.targets, strict=True):
         bar, height, rest = bar_and_rest(image)
         if len(bar) > 4:
             continue
-        told += 1
+        n_checked += 1
         assert 2 <= len(bar) <= 4
         assert 10 <= height <= 14
         rows, columns = np.nonzero(rest)
@@ -41,17 +41,17 @@ def check_rule(data: Dataset) -> int:
         assert max(sides) <= 11
         assert at_edge or sides[0] % 2 == 1
         assert (columns < bar.start).all() if label else (columns >= bar.stop).all()
-    return told
+    return n_checked
 
 
 def test_generated_images_follow_the_rule() -> None:
-    told = 0
+    n_checked = 0
     for replica in range(40):
         data = LineImages().sample(np.random.default_rng(replica))
         assert set(np.unique(data.inputs)) == {0, 1}
         assert data.targets.sum() == 32
-        told += check_rule(data)
-    assert told > 0.8 * 40 * 64
+        n_checked += check_rule(data)
+    assert n_checked > 0.8 * 40 * 64
 
 
 def test_the_courses_own_images_follow_the_same_rule(course_data: Path) -> None:

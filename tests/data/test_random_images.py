@@ -8,8 +8,8 @@ from lossact.replicas.random_streams import DATA, WEIGHTS, replica_generator
 
 def test_pixels_are_fair_coins_and_labels_have_their_rate() -> None:
     sets = [RandomImages().sample(replica_generator(0, replica, DATA)) for replica in range(400)]
-    pixels = np.stack([one.inputs for one in sets])
-    labels = np.stack([one.targets for one in sets])
+    pixels = np.stack([drawn.inputs for drawn in sets])
+    labels = np.stack([drawn.targets for drawn in sets])
     assert set(np.unique(pixels)) == {0, 1}
     # Four standard errors of a share p of n draws: 4 sqrt(p (1 - p) / n).
     assert abs(pixels.mean() - 0.5) < 4 * 0.5 / np.sqrt(pixels.size)

@@ -61,7 +61,7 @@ class Backwards(Executor):
         self.closed = True
 
 
-def told(executor: Executor | None, store: Store) -> Verdict:
+def verdict_by(executor: Executor | None, store: Store) -> Verdict:
     experiment = Experiment(store=store, executor=executor)
     return evaluate(faster(FAST, than=SLOW), max_replicas=512, experiment=experiment)
 
@@ -69,8 +69,8 @@ def told(executor: Executor | None, store: Store) -> Verdict:
 def test_evidence_sees_complete_prefixes_only() -> None:
     executor = Backwards()
     with Store(None) as here, Store(None) as there:
-        local, other = told(None, here), told(executor, there)
-        assert local.decision == other.decision
+        local, remote = verdict_by(None, here), verdict_by(executor, there)
+        assert local.decision == remote.decision
         assert local.decision.replicas > 2 * FAST.block  # it took several looks
         for condition in (FAST, SLOW):
             key = Experiment(store=here).key(condition)
@@ -82,7 +82,7 @@ def test_evidence_sees_complete_prefixes_only() -> None:
 def test_blocks_that_no_look_needs_are_not_started() -> None:
     executor = Backwards()
     with Store(None) as store:
-        decided = told(executor, store).decision.replicas
+        decided = verdict_by(executor, store).decision.replicas
     assert executor.left_open == 0
     sizes = look_sizes(FAST.block, 512)
     second_of_two = min(sizes.index(decided) | 1, len(sizes) - 1)
@@ -91,13 +91,13 @@ def test_blocks_that_no_look_needs_are_not_started() -> None:
 
 def test_a_block_fails_where_it_is_needed() -> None:
     with Store(None) as store:
-        decided = told(None, store).decision.replicas
+        decided = verdict_by(None, store).decision.replicas
     needed, not_needed = (Backwards(fails=(SLOW, replica // SLOW.block)) for replica in (decided - 1, 511))
     with Store(None) as store, pytest.raises(TrainingError, match="it failed"):
-        told(needed, store)
+        verdict_by(needed, store)
     assert needed.left_open == 0
     with Store(None) as store:
-        assert told(not_needed, store).decision.replicas == decided
+        assert verdict_by(not_needed, store).decision.replicas == decided
 
 
 def test_an_executor_that_forgets_blocks_is_named() -> None:
@@ -112,7 +112,7 @@ def test_an_executor_that_forgets_blocks_is_named() -> None:
             yield from islice(super().train(looks, seed, compute_config, progress), 3)
 
     with Store(None) as store, pytest.raises(TrainingError, match="Forgetful ended without blocks that were asked"):
-        told(Forgetful(), store)
+        verdict_by(Forgetful(), store)
 
 
 def test_launches_hold_each_block_once_and_as_many_as_are_wished_for() -> None:

@@ -13,7 +13,7 @@ import pytest
 import lossact
 from lossact import Executor, Experiment, FunctionCondition, Store
 from lossact.errors import TrainingError
-from tests.executors.test_executor import FAST, SLOW, told
+from tests.executors.test_executor import FAST, SLOW, verdict_by
 
 PAGE = Path(lossact.__file__).parents[1] / "docs" / "executors.md"
 
@@ -78,7 +78,7 @@ def executor(monkeypatch: pytest.MonkeyPatch) -> Executor:
 
 def test_it_gives_the_verdict_of_this_process(executor: Executor) -> None:
     with Store(None) as here, Store(None) as there:
-        assert told(None, here).decision == told(executor, there).decision
+        assert verdict_by(None, here).decision == verdict_by(executor, there).decision
     assert Queue.asked["timeout_min"] == 30
     assert Queue.asked["cpus_per_task"] >= 1
     assert all(job.asked == 2 for job in Queue.jobs)  # what no look needs was not begun

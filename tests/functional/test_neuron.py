@@ -51,8 +51,8 @@ def test_gradients_pass_gradcheck(activation: str, loss: str) -> None:
     x, y = torch.tensor(0.9, dtype=torch.float64), torch.tensor([0.0, 0.25, 1.0], dtype=torch.float64)
     p = neuron.output(w, b, x)
     assert ((p > 0) & (p < 1)).all()
-    for one in (w, b):
-        one.requires_grad_()
+    for parameter in (w, b):
+        parameter.requires_grad_()
     assert gradcheck(lambda w, b: neuron.loss_value(w, b, x, y), (w, b))
     assert gradcheck(lambda w, b: neuron.gradient_w(w, b, x, y), (w, b))
     # A second derivative that is 0 everywhere has no graph to check: the hinge loss of a piecewise linear unit.

@@ -17,9 +17,9 @@ def test_an_undeclared_family_is_not_corrected_however_it_is_run(claims: Claims)
     file = claims.write() / "test_claims.py"
     for arguments in (["claims"], [str(file)], [f"{file}::test_true"], ["claims", "-k", "true"]):
         run = claims.pytester.runpytest_inprocess(*arguments, "--claims-json", str(claims.json))
-        told = " ".join(" ".join(run.outlines).split())
-        assert "each claim at alpha 0.025 a side by itself, not corrected for their number" in told
-        assert "write size = N in a family.toml" in told
+        output = " ".join(" ".join(run.outlines).split())
+        assert "each claim at alpha 0.025 a side by itself, not corrected for their number" in output
+        assert "write size = N in a family.toml" in output
         assert claims.verdicts()["test_true"]["effect"]["level"] == pytest.approx(0.95)
         assert claims.verdicts()["test_true"]["family_size"] == 1
 

@@ -51,24 +51,24 @@ def test_a_claim_that_an_error_ended_has_it_beside_claims_with_verdicts(claims: 
     claims.run("--claims-max-replicas", "64", *workers).assert_outcomes(passed=1, failed=5, errors=1)
     document = fitting(json.loads(claims.json.read_text()), "verdicts")
     assert document["version"] == 1
-    found = claims.verdicts()
-    decided = {name: found[name]["verdict"] for name in ("test_true", "test_false")}
+    verdicts = claims.verdicts()
+    decided = {name: verdicts[name]["verdict"] for name in ("test_true", "test_false")}
     assert decided == {"test_true": "supported", "test_false": "refuted"}
-    assert found["test_true"]["error"] is found["test_false"]["error"] is None
-    assert found["test_rate"] == {
+    assert verdicts["test_true"]["error"] is verdicts["test_false"]["error"] is None
+    assert verdicts["test_rate"] == {
         "id": "claims/test_claims.py::test_rate", "statement": "the learning rate is none", "source": "a paper",
         "family": "claims", "family_size": 7, "recorded": "supported", "verdict": None,
         "reason": "learning_rate=-0.1 must be > 0",
         "error": {"kind": "InputError", "message": "learning_rate=-0.1 must be > 0", "way_out": "try 0.1"},
     }  # fmt: skip
-    errors = {name: found[name]["error"] for name in ("test_fixture", "test_crash", "test_nothing", "test_unmarked")}
+    errors = {name: verdicts[name]["error"] for name in ("test_fixture", "test_crash", "test_nothing", "test_unmarked")}
     assert {name: error["kind"] for name, error in errors.items()} == {
         "test_fixture": "DataError", "test_crash": "ZeroDivisionError", "test_nothing": "ClaimError",
         "test_unmarked": "ClaimError",
     }  # fmt: skip
     assert errors["test_fixture"]["way_out"] == "give the folder that holds it"
     assert errors["test_crash"] == {"kind": "ZeroDivisionError", "message": "division; by zero", "way_out": ""}
-    assert found["test_unmarked"]["statement"] == ""
+    assert verdicts["test_unmarked"]["statement"] == ""
 
 
 def test_a_claim_whose_fixture_fails_after_its_verdict_has_both(claims: Claims) -> None:

@@ -84,8 +84,8 @@ def test_a_wide_terminal_shows_curves(claims: Claims, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
     first, *_ = (claims.pytester.path / ".lossact" / "curves").rglob("*.npz")
     first.write_bytes(b"damaged")
-    told = str(claims.run("--claims-html=report", subprocess=True).stdout)
-    assert told.count(f"set aside as {first.stem}.damaged") == 1
+    output = str(claims.run("--claims-html=report", subprocess=True).stdout)
+    assert output.count(f"set aside as {first.stem}.damaged") == 1
 
 
 def test_retrain_trains_again(claims: Claims) -> None:

@@ -67,33 +67,33 @@ def batches(replica: int, n: int, size: int | None) -> Iterator[Any]:
 
 
 def train_alone(
-    one: Condition, make: Callable[..., torch.optim.Optimizer], replica: int, *, measure: Callable[..., float]
+    trained: Condition, make: Callable[..., torch.optim.Optimizer], replica: int, *, measure: Callable[..., float]
 ) -> list[float]:
     """What is measured before each update and after the last, of one network with torch's own optimiser."""
-    data = one.data.sample(replica_generator(0, replica, DATA))
+    data = trained.data.sample(replica_generator(0, replica, DATA))
     x, y = torch.from_numpy(data.inputs), torch.from_numpy(data.targets)
-    assert one.target is not None
-    shown = data.validation if one.target.split == "validation" else data
+    assert trained.target is not None
+    shown = data.validation if trained.target.split == "validation" else data
     assert shown is not None
     with torch.random.fork_rng():
         torch.manual_seed(int(replica_generator(0, replica, WEIGHTS).integers(2**63)))
         module = network().double()
     optimizer = make(module.parameters())
-    order = batches(replica, len(x), one.batch_size)
-    found: list[float] = []
+    order = batches(replica, len(x), trained.batch_size)
+    measurements: list[float] = []
 
     def look() -> None:
         with torch.no_grad():
-            found.append(measure(module(torch.from_numpy(shown.inputs)), torch.from_numpy(shown.targets)))
+            measurements.append(measure(module(torch.from_numpy(shown.inputs)), torch.from_numpy(shown.targets)))
 
-    for _ in range(one.budget):
+    for _ in range(trained.budget):
         look()
         chosen = next(order)
         optimizer.zero_grad()
         torch.autograd.backward(f.cross_entropy(module(x[chosen]), y[chosen]))
         optimizer.step()
     look()
-    return found
+    return measurements
 
 
 def share_right(outputs: Tensor, targets: Tensor) -> float:
@@ -109,8 +109,8 @@ def test_replicas_equal_networks_trained_alone(name: str, on: str, batch_size: i
     accuracy = condition(optimizer, target=Accuracy(split=on).at_least(0.95), batch_size=batch_size)
     replicas = [0, 1, 17]
     modules = []
-    for one in (never, accuracy):
-        modules.append(stacked_training(one, 0, replicas, DOUBLE, curves_of=3))
+    for judged in (never, accuracy):
+        modules.append(stacked_training(judged, 0, replicas, DOUBLE, curves_of=3))
         fit(modules[-1], DOUBLE)
     losses, reached = (module.outcome() for module in modules)
     for row, replica in enumerate(replicas):
@@ -127,14 +127,14 @@ def test_replicas_equal_networks_trained_alone(name: str, on: str, batch_size: i
 def test_conditions_of_one_optimiser_share_a_launch_and_train_as_alone() -> None:
     conditions = [condition(Adam(learning_rate=rate), batch_size=8) for rate in (0.003, 0.03)]
     group_blocks: list[int] = []
-    jobs = [(one, 0) for one in conditions]
-    found = list(
+    jobs = [(trained, 0) for trained in conditions]
+    blocks = list(
         train_jobs(
             jobs, 0, DOUBLE, lambda progress: group_blocks.append(len({condition for condition, _ in progress.launch}))
         )
     )
     assert set(group_blocks) == {2}
-    for block in found:
+    for block in blocks:
         (alone,) = train_jobs([(block.condition, 0)], 0, DOUBLE)
         np.testing.assert_array_equal(block.curves.loss, alone.curves.loss)
 
@@ -169,11 +169,11 @@ def test_own_layers_and_modules_agree(batch_size: int | None) -> None:
 
     curves = []
     for loss in ("cross_entropy", named):
-        one = Condition(
+        with_loss = Condition(
             network=MLPConfig(activation="tanh", hidden=6), loss=loss, optimizer=AdamW(learning_rate=0.02), data=data,
             budget=40, target=Loss(split="validation").at_most(0.0), batch_size=batch_size,
         )  # fmt: skip
-        module = stacked_training(one, 0, range(4), DOUBLE, curves_of=4)
+        module = stacked_training(with_loss, 0, range(4), DOUBLE, curves_of=4)
         fit(module, DOUBLE)
         curves.append(module.outcome().loss)
     np.testing.assert_allclose(curves[0], curves[1], rtol=1e-9)
@@ -182,13 +182,13 @@ def test_own_layers_and_modules_agree(batch_size: int | None) -> None:
 def test_measuring_less_often_moves_the_target_to_the_next_measurement() -> None:
     steps = []
     for every in (1, 5):
-        one = condition(
+        measured_seldom = condition(
             Adam(learning_rate=0.02),
             target=Accuracy(split="validation").at_least(0.9),
             measured_every=every,
             batch_size=8,
         )
-        module = stacked_training(one, 0, range(16), DOUBLE)
+        module = stacked_training(measured_seldom, 0, range(16), DOUBLE)
         fit(module, DOUBLE)
         steps.append(module.outcome())
     fine, coarse = steps
@@ -200,11 +200,11 @@ def test_measuring_less_often_moves_the_target_to_the_next_measurement() -> None
 
 def test_integers_reach_a_network_as_integers() -> None:
     words = np.random.default_rng(0).integers(0, 9, (30, 4))
-    one = condition(
+    of_words = condition(
         Adam(learning_rate=0.05), data=Arrays(words, words[:, 0] % 3),
         network=lambda: nn.Sequential(nn.Embedding(9, 6), nn.Flatten(), nn.Linear(24, 3)),
     )  # fmt: skip
-    module = stacked_training(one, 0, range(4), ComputeConfig(threads=1))
+    module = stacked_training(of_words, 0, range(4), ComputeConfig(threads=1))
     fit(module, ComputeConfig(threads=1))
     assert module.outcome().reached.all()
 
@@ -214,10 +214,10 @@ def dropout() -> nn.Module:
 
 
 def test_side_by_side_modules_are_judged_without_dropout() -> None:
-    one = condition(
+    with_dropout = condition(
         SGD(learning_rate=1e-9), network=dropout, stacked=False, target=Loss(split="validation").at_most(0.0), budget=6
     )
-    module = stacked_training(one, 0, [0, 1], DOUBLE, curves_of=2)
+    module = stacked_training(with_dropout, 0, [0, 1], DOUBLE, curves_of=2)
     fit(module, DOUBLE)
     np.testing.assert_allclose(module.outcome().loss, module.outcome().loss[:, :1].repeat(7, axis=1), rtol=1e-6)
 
@@ -237,11 +237,11 @@ def noisy() -> nn.Module:
 
 def test_draws_while_measuring_belong_to_the_replica() -> None:
     """Noise in evaluation mode too, and a part that stays in evaluation mode."""
-    one = condition(SGD(learning_rate=0.1), network=noisy, stacked=False, batch_size=8, budget=5)
+    noisy_condition = condition(SGD(learning_rate=0.1), network=noisy, stacked=False, batch_size=8, budget=5)
     curves = []
     for replicas, seed in (([3], 1), ([0, 3], 2)):
         torch.manual_seed(seed)
-        module = stacked_training(one, 0, replicas, DOUBLE, curves_of=2)
+        module = stacked_training(noisy_condition, 0, replicas, DOUBLE, curves_of=2)
         fit(module, DOUBLE)
         curves.append(module.outcome().loss[-1])
         assert not module.population.networks.modules[0].frozen.training  # type: ignore[attr-defined]
@@ -257,11 +257,11 @@ def test_a_replica_at_rest_stays_what_it_is_whatever_its_later_batches_say() -> 
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((40, 2)), rng.integers(1, 3, 40)
     bad = np.where(np.arange(40) == 0, -y, y)
-    one = condition(
+    exploding = condition(
         SGD(learning_rate=1e-9), loss=explodes, data=Arrays(x, bad, validation=(x, y)), batch_size=1, budget=40,
         target=Metric(lambda outputs, targets: outputs[:, 0].mean(), split="validation").at_least(0.0),
     )  # fmt: skip
-    module = stacked_training(one, 0, range(12), DOUBLE)
+    module = stacked_training(exploding, 0, range(12), DOUBLE)
     fit(module, DOUBLE)
     outcome = module.outcome()
     assert outcome.reached.any()

@@ -136,10 +136,10 @@ def test_compiled_training_is_eager_training_to_rounding(name: str) -> None:
 
 @pytest.mark.slow
 def test_bits_depend_neither_on_companions_nor_on_threads() -> None:
-    one = condition(plain)
-    block = one.block
-    alone = trained(one, COMPILED, block)
-    among = trained(one, replace(COMPILED, threads=1), 3 * block)
+    plain_condition = condition(plain)
+    block = plain_condition.block
+    alone = trained(plain_condition, COMPILED, block)
+    among = trained(plain_condition, replace(COMPILED, threads=1), 3 * block)
     assert population(alone).is_compiled
     np.testing.assert_array_equal(among.outcome().loss[:block], alone.outcome().loss)
     for name, tensor in population(alone).networks.parameters.items():

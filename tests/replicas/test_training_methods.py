@@ -133,8 +133,8 @@ def test_schedules_move_each_replica_as_torchs_do(ours: Any, torchs: Any) -> Non
 
 def test_optimizers_that_move_one_replica_after_the_other_follow_schedules() -> None:
     ours = TorchOptimizer(torch.optim.Adafactor, lr=cosine(0.02))
-    one = make_condition(small, f.cross_entropy, X, Y, optimizer=ours, budget=BUDGET)
-    check_equal_to_alone(one, small, f.cross_entropy, of_torch(torch.optim.Adafactor, lr=0.02), updates=BUDGET)
+    scheduled = make_condition(small, f.cross_entropy, X, Y, optimizer=ours, budget=BUDGET)
+    check_equal_to_alone(scheduled, small, f.cross_entropy, of_torch(torch.optim.Adafactor, lr=0.02), updates=BUDGET)
 
 
 def test_built_in_networks_follow_a_schedule_as_their_plain_modules_do() -> None:
@@ -144,9 +144,9 @@ def test_built_in_networks_follow_a_schedule_as_their_plain_modules_do() -> None
         optimizer=Adam(learning_rate=cosine(0.05, warmup=30), beta1=linear(0.5, 0.9)), target=Loss().at_most(0.01),
     )  # fmt: skip
     curves = []
-    for one in (flat, replace(flat, clip_norm=1e9)):
-        module = stacked_training(one, 0, [0, 3], DOUBLE, curves_of=2)
-        assert isinstance(module.population, FlatPopulation) == (one is flat)
+    for scheduled in (flat, replace(flat, clip_norm=1e9)):
+        module = stacked_training(scheduled, 0, [0, 3], DOUBLE, curves_of=2)
+        assert isinstance(module.population, FlatPopulation) == (scheduled is flat)
         fit(module, DOUBLE)
         curves.append(module.outcome().loss)
     np.testing.assert_allclose(curves[0], curves[1], rtol=1e-9)
@@ -158,7 +158,9 @@ def test_conditions_with_their_own_schedules_train_in_one_launch_as_alone() -> N
         condition(SGD(learning_rate=rate, momentum=0.5)) for rate in (cosine(0.1), cosine(0.3), linear(0.1, 0.0), 0.1)
     ]
     together: set[int] = set()
-    blocks = list(train_jobs([(one, 0) for one in conditions], 0, DOUBLE, lambda p: together.add(len(p.launch))))
+    blocks = list(
+        train_jobs([(trained, 0) for trained in conditions], 0, DOUBLE, lambda p: together.add(len(p.launch)))
+    )
     assert together == {4}
     for block in blocks:
         (alone,) = train_jobs([(block.condition, 0)], 0, DOUBLE)
@@ -245,12 +247,12 @@ def test_what_is_measured_is_what_a_plain_loop_measures(name: str, stacked: bool
 
 
 def test_networks_that_are_returned_hold_the_average() -> None:
-    one = condition(SGD_PLAIN, average=EMA(0.7), target=None, measures={"norm": OfNetwork(norm)})
-    replicas = replicate(one, replicas=2)
+    averaged = condition(SGD_PLAIN, average=EMA(0.7), target=None, measures={"norm": OfNetwork(norm)})
+    replicas = replicate(averaged, replicas=2)
     for row, shown in enumerate(replicas.networks):
         assert norm(shown) == pytest.approx(replicas.trials.values["norm"][row])
-    plain = replicate(replace(one, average=None), replicas=2)
-    assert abs(norm(plain.networks[0]) - norm(replicas.networks[0])) > 1e-3
+    unaveraged = replicate(replace(averaged, average=None), replicas=2)
+    assert abs(norm(unaveraged.networks[0]) - norm(replicas.networks[0])) > 1e-3
 
 
 def norm(shown: nn.Module) -> float:
@@ -308,8 +310,10 @@ def with_noise(inputs: Tensor) -> Tensor:
 
 
 def test_augmentation_stands_before_the_network_in_training_alone() -> None:
-    one = make_condition(small, f.cross_entropy, X, Y, augment=doubled, batch_size=12, optimizer=SGD(learning_rate=0.1))
-    module = stacked_training(one, 0, REPLICAS, DOUBLE, curves_of=2)
+    augmented = make_condition(
+        small, f.cross_entropy, X, Y, augment=doubled, batch_size=12, optimizer=SGD(learning_rate=0.1)
+    )
+    module = stacked_training(augmented, 0, REPLICAS, DOUBLE, curves_of=2)
     fit(module, DOUBLE)
     x, y = torch.from_numpy(X), torch.from_numpy(Y)
     for row, replica in enumerate(REPLICAS):
@@ -323,15 +327,15 @@ def test_augmentation_stands_before_the_network_in_training_alone() -> None:
 
 
 def test_what_augmentation_draws_is_each_replicas_own() -> None:
-    one = make_condition(small, f.cross_entropy, X, Y, augment=with_noise, batch_size=6, accumulate=2)
+    augmented = make_condition(small, f.cross_entropy, X, Y, augment=with_noise, batch_size=6, accumulate=2)
     curves = {}
     for stacked, replicas in ((True, [5]), (True, [0, 5, 9]), (False, [0, 5])):
-        module = stacked_training(replace(one, stacked=stacked), 0, replicas, DOUBLE, curves_of=3)
+        module = stacked_training(replace(augmented, stacked=stacked), 0, replicas, DOUBLE, curves_of=3)
         fit(module, DOUBLE)
         curves[stacked, len(replicas)] = module.outcome().loss
     np.testing.assert_array_equal(curves[True, 1][0], curves[True, 3][1])
     np.testing.assert_allclose(curves[False, 2], curves[True, 3][:2], rtol=1e-9)
-    without = stacked_training(replace(one, augment=None), 0, [5], DOUBLE, curves_of=1)
+    without = stacked_training(replace(augmented, augment=None), 0, [5], DOUBLE, curves_of=1)
     fit(without, DOUBLE)
     assert not np.allclose(without.outcome().loss[0, 1:], curves[True, 1][0, 1:])
 
@@ -392,4 +396,4 @@ def test_averages_and_augmentation_are_in_the_key() -> None:
             {"augment": with_noise}, {"accumulate": 2},
         )
     ]  # fmt: skip
-    assert len({one.json for one in conditions}) == 7
+    assert len({changed.json for changed in conditions}) == 7

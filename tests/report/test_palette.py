@@ -31,9 +31,9 @@ def lab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def contrast(one: str, other: str) -> float:
+def contrast(colour_a: str, colour_b: str) -> float:
     """WCAG's contrast ratio."""
-    dark, light = sorted(float((TO_XYZ @ linear(colour))[1]) for colour in (one, other))
+    dark, light = sorted(float((TO_XYZ @ linear(colour))[1]) for colour in (colour_a, colour_b))
     return (light + 0.05) / (dark + 0.05)
 
 

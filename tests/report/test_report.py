@@ -179,9 +179,9 @@ def test_a_metric_may_be_called_loss() -> None:
 
 
 def test_a_condition_without_a_target_has_a_metric_all_the_same() -> None:
-    one = stored()
-    one.content["condition"]["target"] = None
-    assert list(curve_charts([one])) == ["loss", "accuracy"]
+    condition = stored()
+    condition.content["condition"]["target"] = None
+    assert list(curve_charts([condition])) == ["loss", "accuracy"]
 
 
 def test_conditions_that_this_process_has_not_leave_their_charts_out(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_the_command_writes_figures_and_a_page(tmp_path: Path, capsys: pytest.Ca
 def drawn_corners(shown: Mesh) -> NDArray[np.float64]:
     """Every corner (facets, 4, 3) of the surface that a figure shows."""
     axes: Any = surface_figure(shown).axes[0]
-    surface = next(one for one in axes.collections if one.get_rasterized())
+    surface = next(artist for artist in axes.collections if artist.get_rasterized())
     return np.asarray(surface._faces)
 
 

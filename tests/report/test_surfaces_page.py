@@ -19,34 +19,34 @@ GRIDS = {name: Grid(RANGES[name], RANGES[name], x=0.5, y=0.25) for name in ("sig
 
 PROBE = """<script>
 addEventListener("load", () => setTimeout(async () => {
-  const found = {}, wait = ms => new Promise(done => setTimeout(done, ms)), at = id => document.getElementById(id);
+  const seen = {}, wait = ms => new Promise(done => setTimeout(done, ms)), at = id => document.getElementById(id);
   const choose = (id, value) => { at(id).value = value; at(id).dispatchEvent(new Event("input")); };
   const eye = side => at(side + "-surface")._fullLayout.scene.camera.eye;
   try {
-    found.meshes = {};
+    seen.meshes = {};
     for (const activation in ACTIVATIONS) for (const loss in LOSSES) for (const quantity in QUANTITIES)
-      found.meshes[`${activation} ${loss} ${quantity}`] =
+      seen.meshes[`${activation} ${loss} ${quantity}`] =
         meshRows(quantity, activation, loss, 0.5, 0.25, SETUP.ranges[activation], SETUP.rows)
           .rows.map(row => row && [row.z, row.value]);
     const surface = at("left-surface").data[0];
-    found.drawn = [surface.x, surface.y, surface.z].map(part => part.map(row => [row[0], row[2]]));
+    seen.drawn = [surface.x, surface.y, surface.z].map(part => part.map(row => [row[0], row[2]]));
     const before = surface.z[30][0];
     choose("y", "0.8"); await wait(100);
-    found.moved = [before, at("left-surface").data[0].z[30][0]];
-    found.eyes = [eye("left"), eye("right")];
+    seen.moved = [before, at("left-surface").data[0].z[30][0]];
+    seen.eyes = [eye("left"), eye("right")];
     at("right-surface").dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowLeft", bubbles: true}));
     await wait(500);
-    found.eyes.push(eye("left"), eye("right"));
+    seen.eyes.push(eye("left"), eye("right"));
     const svg = at("profile-loss"), box = svg.getBoundingClientRect();
     svg.dispatchEvent(new PointerEvent("pointermove", {clientX: box.x + box.width / 2, clientY: box.y + 40}));
     await wait(1500);
-    found.z = state.z;
-    found.marks = ["left", "right"].map(side => at(side + "-surface").data[1].x.length);
-    found.readout = at("readout").textContent;
-    found.address = location.hash;
-  } catch (error) { found.error = String(error); }
+    seen.z = state.z;
+    seen.marks = ["left", "right"].map(side => at(side + "-surface").data[1].x.length);
+    seen.readout = at("readout").textContent;
+    seen.address = location.hash;
+  } catch (error) { seen.error = String(error); }
   const pre = document.createElement("pre");
-  pre.id = "probe"; pre.textContent = JSON.stringify(found); document.body.append(pre);
+  pre.id = "probe"; pre.textContent = JSON.stringify(seen); document.body.append(pre);
 }, 500));
 </script></body>"""
 
@@ -67,9 +67,9 @@ def probed(page: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     dom = browse(probe.as_uri() + "#quantity=loss", tmp_path_factory.mktemp("probe"), flags=WEBGL, width=1280, dom=True)
     match = re.search(r'<pre id="probe">(.*?)</pre>', dom, re.DOTALL)
     assert match, dom[-2000:]
-    found: dict[str, Any] = json.loads(html.unescape(match[1]))
-    assert "error" not in found, found["error"]
-    return found
+    measurements: dict[str, Any] = json.loads(html.unescape(match[1]))
+    assert "error" not in measurements, measurements["error"]
+    return measurements
 
 
 def test_the_page_computes_what_python_computes(probed: dict[str, Any]) -> None:

@@ -68,7 +68,7 @@ def test_another_setting_is_said_so() -> None:
 
 
 def test_a_terminal_shows_what_it_would_obey() -> None:
-    one = result(statement="s", sentence="\x1b[2Jcleared \ud800")
-    told = "\n".join(line.text for line in verdict_table([one], alpha=0.025, delta=0.1, setting="", width=80))
-    assert "\\x1b[2Jcleared \\ud800" in told
-    assert "\x1b" not in told
+    claim = result(statement="s", sentence="\x1b[2Jcleared \ud800")
+    output = "\n".join(line.text for line in verdict_table([claim], alpha=0.025, delta=0.1, setting="", width=80))
+    assert "\\x1b[2Jcleared \\ud800" in output
+    assert "\x1b" not in output

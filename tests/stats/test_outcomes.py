@@ -38,15 +38,15 @@ def test_an_outcome_is_said_only_where_every_completion_agrees(ratio: float) -> 
 
 @pytest.mark.parametrize("ratio", [0, -1, float("nan"), float("inf"), "2"])
 def test_bad_ratios_are_named(ratio: object) -> None:
-    one = np.ones(1, dtype=int), np.ones(1, dtype=bool)
+    replica = np.ones(1, dtype=int), np.ones(1, dtype=bool)
     with pytest.raises(InputError, match=r"ratio=.* must be > 0; try 2"):
-        compare_steps(*one, *one, budget=3, ratio=ratio)  # type: ignore[arg-type]
+        compare_steps(*replica, *replica, budget=3, ratio=ratio)  # type: ignore[arg-type]
 
 
 def test_unequal_lengths_are_named() -> None:
-    one, two = (np.ones(n, dtype=int) for n in (1, 2))
+    single, pair = (np.ones(n, dtype=int) for n in (1, 2))
     with pytest.raises(InputError, match=r"lengths \[1, 2\]"):
-        compare_steps(one, one > 0, two, two > 0, budget=3)
+        compare_steps(single, single > 0, pair, pair > 0, budget=3)
 
 
 @pytest.mark.parametrize("ratio", [1.1, 1.2, 0.7, 2.5])

@@ -141,15 +141,15 @@ def test_a_full_disk_loses_nothing_that_was_stored(small_disk: Path, with_curves
     loss, metric = rng.random((2, 64, 1001), dtype=np.float32)
     noise = Curves(loss, metric, np.zeros((64, 0, 0), np.float32))
     with Store(small_disk / "store") as store:
-        told = ""
-        while not told:
+        message = ""
+        while not message:
             try:
                 store.add("k", {}, 64 * stored, some_trials(64), noise if with_curves else None)
                 stored += 1
             except StoreError as error:
-                told = str(error)
-        assert "cannot be written (" in told
-        assert "make room or give another directory; what it holds stays good" in told
+                message = str(error)
+        assert "cannot be written (" in message
+        assert "make room or give another directory; what it holds stays good" in message
         assert stored > 0
         assert len(store.trials("k", 10)) == 64 * stored
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)

@@ -67,7 +67,15 @@ class Columns:
 
 @dataclass(frozen=True)
 class Layout:
-    """Columns as they lie in one table; `values` holds one name, or one a condition in a wide table."""
+    """Columns as they lie in one table; `values` holds one name, or one a condition in a wide table.
+
+    Args:
+        condition: column with the condition's name, None where there is none.
+        run: column with the run's name, None where each row is a run.
+        values: columns with numbers.
+        step: column with the step, None without steps.
+        pair: column with what pairs runs, None where nothing does.
+    """
 
     condition: str | None
     run: str | None

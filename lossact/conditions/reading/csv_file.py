@@ -58,7 +58,7 @@ def _add(buffer: RowBuffer, chunk: Sequence[Numbered], layout: Layout, header: S
     pairs: Sequence[str | None] = [pair.strip() for pair in cells[layout.pair]] if layout.pair else [None] * n
     steps = _integers(cells[layout.step], layout.step, lines, name) if layout.step else []
     for value in layout.values:
-        conditions = [one.strip() for one in cells[layout.condition]] if layout.condition else [value] * n
+        conditions = [label.strip() for label in cells[layout.condition]] if layout.condition else [value] * n
         way_out = ROW if layout.condition else f"if {value} names the conditions, say --by {value} (condition=)"
         buffer.extend(conditions, runs, pairs, steps, _floats(cells[value], value, lines, name, way_out), lines)
 

@@ -18,7 +18,12 @@ MOST_RUNS = 5_000  # all pairs of two conditions are compared
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What read_runs is told beside the columns; see there."""
+    """What read_runs is told beside the columns; see there.
+
+    Args:
+        at_least, at_most: the target's threshold.
+        extendable: whether more runs may come.
+    """
 
     at_least: float | None
     at_most: float | None
@@ -33,6 +38,9 @@ def group_runs(buffer: RowBuffer, measure: str, options: RunOptions, *, place: s
         measure: name of the recorded number.
         options: targets and whether more runs may come.
         place: what errors call the table.
+
+    Returns:
+        the conditions by name.
 
     Raises:
         InputError: the table breaks a rule.

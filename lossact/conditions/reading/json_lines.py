@@ -35,6 +35,12 @@ def read_objects(
         objects: (place, fields) of each; all have the fields of the first.
         columns: which fields hold what.
         place: what errors call them all.
+
+    Returns:
+        the rows, and the measure's name.
+
+    Raises:
+        InputError: an object lacks a field, or a field holds what it cannot.
     """
     layout = buffer = None
     for line, (where, fields) in enumerate(objects, start=1):

@@ -34,6 +34,13 @@ class LoggedRun:
 def run_object(run: LoggedRun, columns: Columns) -> tuple[str, dict[str, Any]]:
     """Return a run's place and its fields condition, run, step, pair and the metric's name.
 
+    Args:
+        run: one logged run.
+        columns: the metric, and the hyperparameters that name condition and pair.
+
+    Returns:
+        the place, and the fields by name.
+
     Raises:
         InputError: nothing was logged under the name, or a hyperparameter is missing.
     """
@@ -55,13 +62,20 @@ def run_object(run: LoggedRun, columns: Columns) -> tuple[str, dict[str, Any]]:
 def hyperparameter(run: LoggedRun, name: str) -> str:
     """Return a run's hyperparameter as text; a dot goes one level down.
 
+    Args:
+        run: one logged run.
+        name: its name, such as "optimizer.lr".
+
+    Returns:
+        its value as text.
+
     Raises:
         InputError: the run has none of that name.
     """
-    found: Any = run.hyperparameters
+    value: Any = run.hyperparameters
     for part in [name] if name in run.hyperparameters else name.split("."):
-        if not isinstance(found, Mapping) or part not in found:
+        if not isinstance(value, Mapping) or part not in value:
             known = ", ".join(map(str, run.hyperparameters)) or "none"
             raise InputError(f"{run.place}: no hyperparameter {name!r}; it has {known}")
-        found = found[part]
-    return str(found)
+        value = value[part]
+    return str(value)

@@ -36,7 +36,16 @@ class RowBuffer:
         values: Sequence[float],
         lines: Iterable[int],
     ) -> None:
-        """Add rows, given column by column; `steps` is empty without steps."""
+        """Add rows, given column by column.
+
+        Args:
+            conditions: name of each row's condition.
+            runs: name of each row's run.
+            pairs: what pairs each row's run, None where nothing does.
+            steps: of each row; empty without steps.
+            values: of each row.
+            lines: number of each row in its file, for errors.
+        """
         index, labels = self._index, self.labels
         groups = []
         for label in zip(conditions, runs, pairs, strict=True):
@@ -58,6 +67,9 @@ def to_number(text: object, column: str, place: str, way_out: str = ROW) -> floa
         column, place: what errors call the cell's column and row.
         way_out: how the error for a text that is no number ends.
 
+    Returns:
+        the number.
+
     Raises:
         InputError: it is something else.
     """
@@ -75,6 +87,14 @@ def to_number(text: object, column: str, place: str, way_out: str = ROW) -> floa
 
 def to_step(text: object, column: str, place: str) -> int:
     """Return a step, an integer >= 0.
+
+    Args:
+        text: of a cell.
+        column: what errors call the cell's column.
+        place: what errors call its row.
+
+    Returns:
+        the step.
 
     Raises:
         InputError: it is something else.

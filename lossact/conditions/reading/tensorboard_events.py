@@ -17,6 +17,9 @@ def read_events(folder: Path, root: Path, tag: str) -> LoggedRun:
         root: the folder that was asked for.
         tag: the scalar's name.
 
+    Returns:
+        the run, with the scalar's values.
+
     Raises:
         InputError: tensorboard is not installed, or the run has no such scalar.
     """
@@ -40,7 +43,14 @@ def read_events(folder: Path, root: Path, tag: str) -> LoggedRun:
 
 
 def shortest_double(single: float) -> float:
-    """Return the number that a single-precision value was probably written as: 0.1, not 0.10000000149."""
+    """Return the number that a single-precision value was probably written as.
+
+    Args:
+        single: 0.10000000149, say.
+
+    Returns:
+        0.1, the shortest decimal that rounds to it.
+    """
     import numpy as np
 
     return float(str(np.float32(single)))

@@ -23,6 +23,9 @@ def read_offline_run(file: Path, root: Path, metric: str) -> LoggedRun:
         root: the folder that was asked for.
         metric: the name under which it is logged.
 
+    Returns:
+        the run, with the metric's values.
+
     Raises:
         InputError: W&B cannot read the file.
     """
@@ -37,7 +40,17 @@ def read_offline_run(file: Path, root: Path, metric: str) -> LoggedRun:
 
 
 def run_of_records(records: list[Mapping[str, Any]], file: Path, root: Path, metric: str) -> LoggedRun:
-    """Return the run that W&B's records describe; its condition is the run's group, else its job type."""
+    """Return the run that W&B's records describe; its condition is the run's group, else its job type.
+
+    Args:
+        records: of one run, as W&B prints them.
+        file: the run's .wandb file.
+        root: the folder that was asked for.
+        metric: the name under which it is logged.
+
+    Returns:
+        the run.
+    """
     place = file.relative_to(root).as_posix()
     start: Mapping[str, Any] = next((record["run"] for record in records if record.get("type") == "run"), {})
     rows = [record["history"]["item"] for record in records if record.get("type") == "history"]

@@ -97,7 +97,14 @@ def _host_and_port(address: str) -> tuple[str, int] | None:
 
 
 def check_reachable(address: str) -> None:
-    """Raise OSError where an address has a host and a port, and nothing listens there."""
+    """Raise OSError where an address has a host and a port, and nothing listens there.
+
+    Args:
+        address: "host:port", or what Ray takes else, which is not looked at.
+
+    Raises:
+        OSError: nothing listens there, or the port is out of range.
+    """
     port = address.rpartition(":")[2]
     if ":" in address and port.isdigit() and not 0 < int(port) < 1 << 16:
         raise OSError(f"port {port} must be from 1 to 65535")

@@ -41,7 +41,15 @@ def serialize(condition: BaseCondition) -> tuple[bytes, dict[str, Any]]:
 
 
 def deserialize(content: bytes, arrays: Mapping[str, Any]) -> BaseCondition:
-    """Restore a condition from what `serialize` returned."""
+    """Restore a condition from what `serialize` returned.
+
+    Args:
+        content: the condition without its large arrays.
+        arrays: these arrays, by digest.
+
+    Returns:
+        the condition.
+    """
     condition = _Unpickler(io.BytesIO(content), arrays).load()
     assert isinstance(condition, BaseCondition)
     return condition

@@ -82,6 +82,13 @@ def compare_pairs(
 def holm_levels(p_values: Sequence[float], *, alpha: float) -> list[float]:
     """Return the level that Holm's procedure holds each p-value against; after the first failure it stays.
 
+    Args:
+        p_values: one a hypothesis, at least one.
+        alpha: family-wise error probability.
+
+    Returns:
+        levels, in the order of the p-values.
+
     >>> [round(level, 4) for level in holm_levels([0.5, 0.001, 0.4], alpha=0.05)]
     [0.025, 0.0167, 0.025]
     """

@@ -34,6 +34,12 @@ class Description:
 def interquartile_mean(values: NDArray[np.float64]) -> float:
     """Return the mean without the lowest and the highest floor(n / 4) values.
 
+    Args:
+        values: (n,), n >= 1.
+
+    Returns:
+        the mean, in the unit of the values.
+
     >>> interquartile_mean(np.array([1.0, 2.0, 3.0, 100.0]))
     2.5
     """
@@ -42,7 +48,15 @@ def interquartile_mean(values: NDArray[np.float64]) -> float:
 
 
 def describe(values: NDArray[np.float64], *, alpha: float) -> Description:
-    """Describe (n,) values, n >= 1, with an interval of alpha a side for the median."""
+    """Describe the numbers that runs recorded.
+
+    Args:
+        values: (n,), n >= 1.
+        alpha: error probability a side of the median's interval, in (0, 1/2).
+
+    Returns:
+        median, mean, range and spread, in the unit of the values.
+    """
     low, high = median_interval(values, alpha=alpha)
     return Description(
         n=len(values),
@@ -66,6 +80,9 @@ def performance_profile(
         values: (n,) one a run.
         thresholds: (m,) in the same unit.
         lower: whether lower values are better.
+
+    Returns:
+        (m,) shares.
 
     Reference: Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice, NeurIPS 2021.
     """

@@ -17,6 +17,9 @@ def decide_equal(counts: OutcomeCounts, n: int, sample: str, *, alpha: float, de
         sample: the runs in words.
         alpha: error probability a side, in (0, 1/2).
         delta: the smallest margin that matters, in (0, 1/2).
+
+    Returns:
+        the decision, with the probability and its bounds.
     """
     least, most = 0.5 - delta, 0.5 + delta
     p_support = max(hoeffding.p_above(counts.lowest_mean, n, least), hoeffding.p_below(counts.highest_mean, n, most))

@@ -30,7 +30,15 @@ BETS = np.geomspace(0.1, 0.99, 40)
 
 
 def block_outcomes(outcomes: NDArray[np.int8], block: int) -> list[NDArray[np.int8]]:
-    """Return the outcomes of each whole block: b^2 of an (n1, n2) array, b of a paired (n,) one."""
+    """Return the outcomes of each whole block.
+
+    Args:
+        outcomes: (n1, n2) over all pairs of runs, or (n,) of paired runs.
+        block: runs of each condition in a block, b >= 1.
+
+    Returns:
+        (b, b) outcomes a block, or (b,) of paired runs.
+    """
     n_blocks = min(outcomes.shape) // block
     cuts = [slice(k * block, (k + 1) * block) for k in range(n_blocks)]
     return [outcomes[(cut,) * outcomes.ndim] for cut in cuts]
@@ -42,6 +50,9 @@ def log_evidence_path(means: NDArray[np.float64], margin: float) -> NDArray[np.f
     Args:
         means: (blocks,) numbers in [0, 1].
         margin: in (0, 1).
+
+    Returns:
+        (blocks,) natural logarithms.
     """
     growth = np.cumsum(np.log1p(np.multiply.outer(means - margin, BETS / margin)), axis=0)
     return np.asarray(logsumexp(growth, axis=1) - math.log(len(BETS)))

@@ -50,19 +50,42 @@ class FixedDecision:
 
 
 def verdict_of(p_support: float, p_refute: float, *, alpha: float) -> VerdictName:
-    """Return SUPPORTED where p_support allows it, else REFUTED where p_refute does."""
+    """Return SUPPORTED where p_support allows it, else REFUTED where p_refute does.
+
+    Args:
+        p_support: p-value against the null of support.
+        p_refute: p-value against the null of refutation.
+        alpha: error probability a side, in (0, 1/2).
+
+    Returns:
+        "supported", "refuted" or "inconclusive".
+    """
     if p_support <= alpha:
         return "supported"
     return "refuted" if p_refute <= alpha else "inconclusive"
 
 
 def fewest_by_power(base: float, alpha: float) -> int:
-    """Return the least n with base^n <= alpha."""
+    """Return the least n with base^n <= alpha.
+
+    Args:
+        base: in (0, 1).
+        alpha: in (0, 1).
+
+    Returns:
+        n.
+    """
     return math.ceil(math.log(alpha) / math.log(base) - 1e-12)
 
 
 def runs_needed(alpha: float) -> tuple[int, int]:
-    """Return the fewest runs that could show support at alpha: pairs, and unpaired runs of each condition.
+    """Return the fewest runs that could show support at alpha.
+
+    Args:
+        alpha: error probability a side, in (0, 1/2).
+
+    Returns:
+        pairs of runs, and unpaired runs of each condition.
 
     >>> runs_needed(0.025)
     (6, 4)

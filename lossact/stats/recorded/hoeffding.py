@@ -13,23 +13,58 @@ SMALLEST = 1e-300
 
 
 def coin_entropy(mean: float, theta: float) -> float:
-    """Return KL(mean, theta), the relative entropy of two coins, in nats."""
+    """Return KL(mean, theta), the relative entropy of two coins.
+
+    Args:
+        mean: of the first coin, in [0, 1].
+        theta: of the second coin, in [0, 1].
+
+    Returns:
+        nats; inf where theta excludes what the first coin may show.
+    """
     parts = [(mean, theta), (1 - mean, 1 - theta)]
     return sum(p * math.log(p / q) if q > 0 else math.inf for p, q in parts if p > 0)
 
 
 def p_above(mean: float, n: int, margin: float) -> float:
-    """Return an upper bound of the p-value against the null "theta <= margin"."""
+    """Return an upper bound of the p-value against the null "theta <= margin".
+
+    Args:
+        mean: observed, in [0, 1].
+        n: independent values in [0, 1] that it is the mean of.
+        margin: in (0, 1).
+
+    Returns:
+        a probability.
+    """
     return math.exp(-n * coin_entropy(mean, margin)) if mean > margin else 1.0
 
 
 def p_below(mean: float, n: int, margin: float) -> float:
-    """Return an upper bound of the p-value against the null "theta >= margin"."""
+    """Return an upper bound of the p-value against the null "theta >= margin".
+
+    Args:
+        mean: observed, in [0, 1].
+        n: independent values in [0, 1] that it is the mean of.
+        margin: in (0, 1).
+
+    Returns:
+        a probability.
+    """
     return p_above(1 - mean, n, 1 - margin)
 
 
 def lower_bound(mean: float, n: int, *, alpha: float) -> float:
-    """Return the theta below `mean` at which n KL(mean, theta) = ln(1/alpha)."""
+    """Return the theta below `mean` at which n KL(mean, theta) = ln(1/alpha).
+
+    Args:
+        mean: observed, in [0, 1].
+        n: independent values in [0, 1] that it is the mean of.
+        alpha: error probability, in (0, 1).
+
+    Returns:
+        the bound, in [0, mean].
+    """
     from scipy.optimize import brentq
 
     if mean <= 0:
@@ -47,5 +82,14 @@ def lower_bound(mean: float, n: int, *, alpha: float) -> float:
 
 
 def upper_bound(mean: float, n: int, *, alpha: float) -> float:
-    """Return the theta above `mean` at which n KL(mean, theta) = ln(1/alpha)."""
+    """Return the theta above `mean` at which n KL(mean, theta) = ln(1/alpha).
+
+    Args:
+        mean: observed, in [0, 1].
+        n: independent values in [0, 1] that it is the mean of.
+        alpha: error probability, in (0, 1).
+
+    Returns:
+        the bound, in [mean, 1].
+    """
     return 1 - lower_bound(1 - mean, n, alpha=alpha)

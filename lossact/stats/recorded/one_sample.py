@@ -20,9 +20,13 @@ def decide_share(
     either verdict. The interval is Clopper and Pearson's.
 
     Args:
-        successes, undetermined: runs, out of n >= 1.
+        successes, undetermined: how many runs succeed, and of how many that is not known.
+        n: runs in all, >= 1.
         alpha: error probability a side, in (0, 1/2).
         support, refute: probabilities in (0, 1), ascending.
+
+    Returns:
+        the decision, with the share and its bounds.
     """
     p_support = upper_tail(successes, n, support)
     p_refute = lower_tail(successes + undetermined, n, refute)
@@ -56,6 +60,9 @@ def decide_at_most(values: NDArray[np.float64], constant: float, *, alpha: float
         constant: in the unit of the values.
         alpha: error probability a side, in (0, 1/2).
         delta: the smallest margin that matters, in (0, 1/2).
+
+    Returns:
+        the decision, with the share of runs that are at most the constant.
     """
     successes = int((values <= constant).sum())
     return decide_share(successes, 0, len(values), alpha=alpha, support=0.5, refute=0.5 + delta)
@@ -89,6 +96,9 @@ def student_t(values: NDArray[np.float64], constant: float, *, alpha: float) -> 
         constant: in the unit of the values.
         alpha: error probability a side, in (0, 1/2).
 
+    Returns:
+        the mean with its interval, and both one-sided p-values.
+
     Raises:
         InputError: the values have no spread, or there is only one.
     """
@@ -107,6 +117,13 @@ def median_interval(values: NDArray[np.float64], *, alpha: float) -> tuple[float
     """Return the sign test's interval for the median: two order statistics, infinite where n is too small.
 
     The bounds are the c-th smallest and the c-th largest value, c the number of k with P(Bin(n, 1/2) <= k) <= alpha.
+
+    Args:
+        values: (n,), n >= 0.
+        alpha: error probability a side, in (0, 1/2).
+
+    Returns:
+        the lower and the upper bound.
 
     >>> median_interval(np.arange(6.0), alpha=0.025)
     (0.0, 5.0)

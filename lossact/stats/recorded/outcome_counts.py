@@ -26,7 +26,14 @@ class OutcomeCounts:
 
     @classmethod
     def of(cls, outcomes: NDArray[np.int8]) -> "OutcomeCounts":
-        """Count Outcome values, in an array of any shape."""
+        """Count outcomes.
+
+        Args:
+            outcomes: Outcome values, any shape.
+
+        Returns:
+            how often each occurs.
+        """
         count = np.bincount(outcomes.ravel(), minlength=len(Outcome)).tolist()
         return cls(wins=count[2], ties=count[1], losses=count[0], censored=count[3], undetermined=count[4])
 

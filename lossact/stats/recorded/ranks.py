@@ -24,20 +24,42 @@ EXACT_IN_INT64 = 2**62
 
 
 def tie_groups(pooled: NDArray[np.float64]) -> tuple[int, ...]:
-    """Return how often each distinct value occurs, ascending by value."""
+    """Return how often each distinct value occurs.
+
+    Args:
+        pooled: (n,) values of both sets.
+
+    Returns:
+        sizes, ascending by value.
+    """
     _, counts = np.unique(pooled, return_counts=True)
     return tuple(counts.tolist())
 
 
 def doubled_midranks(groups: tuple[int, ...]) -> NDArray[np.int64]:
-    """Return twice the midrank of each tie group, ascending."""
+    """Return twice the midrank of each tie group, ascending.
+
+    Args:
+        groups: sizes of the tie groups, ascending by value.
+
+    Returns:
+        (groups,) integers.
+    """
     sizes = np.array(groups, dtype=np.int64)
     below = np.cumsum(sizes) - sizes
     return 2 * below + sizes + 1
 
 
 def is_countable(groups: tuple[int, ...], n_first: int) -> bool:
-    """Return whether the distribution can be counted in seconds."""
+    """Return whether the distribution can be counted in seconds.
+
+    Args:
+        groups: sizes of the tie groups, ascending by value.
+        n_first: values in the first set.
+
+    Returns:
+        whether counting takes seconds at most.
+    """
     n = sum(groups)
     smaller = min(n_first, n - n_first)
     return smaller * smaller * (2 * n - smaller) * len(groups) <= MOST_ADDITIONS
@@ -98,13 +120,30 @@ def rank_sum_p(first: NDArray[np.float64], second: NDArray[np.float64]) -> float
 
 
 def smallest_p(groups: tuple[int, ...], n_first: int) -> float:
-    """Return the smallest p-value that any split of these values can have."""
+    """Return the smallest p-value that any split of these values can have.
+
+    Args:
+        groups: sizes of the tie groups, ascending by value.
+        n_first: values in the first set.
+
+    Returns:
+        a probability > 0.
+    """
     tail = rank_sum_tail(groups, n_first)
     return float(tail[tail > 0][-1])
 
 
 def untied_p(n_first: int, n_second: int, wins: float) -> float:
-    """Return P(U >= wins) without ties, U the number of pairs that the first set wins; `wins` is rounded down."""
+    """Return P(U >= wins) without ties, U Mann and Whitney's.
+
+    Args:
+        n_first: values in the first set.
+        n_second: values in the second set.
+        wins: pairs that the first set wins; rounded down.
+
+    Returns:
+        a probability.
+    """
     groups = (1,) * (n_first + n_second)
     rank_sum = 2 * math.floor(wins) + n_first * (n_first + 1)
     return float(rank_sum_tail(groups, n_first)[rank_sum])

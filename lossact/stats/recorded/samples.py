@@ -31,15 +31,42 @@ class Samples(ABC):
 
     @abstractmethod
     def decide(self, first: int, second: int, *, alpha: float, delta: float) -> FixedDecision:
-        """Decide "a run of the first condition is better than one of the second"."""
+        """Decide "a run of the first condition is better than one of the second".
+
+        Args:
+            first: index of the condition that is claimed to be better.
+            second: index of the other one.
+            alpha: error probability a side, in (0, 1/2).
+            delta: the smallest margin over 1/2 that matters, in (0, 1/2).
+
+        Returns:
+            the decision.
+        """
 
     @abstractmethod
     def advantage(self, first: int, second: int, *, alpha: float) -> Shift | None:
-        """By how much the first condition is better, positive where it is; None where ends of runs hide it."""
+        """Return by how much the first condition is better.
+
+        Args:
+            first: index of one condition.
+            second: index of the other one.
+            alpha: error probability a side, in (0, 1/2).
+
+        Returns:
+            the difference with its interval, positive where the first is better; None where ends of runs hide it.
+        """
 
     @abstractmethod
     def warning(self, first: int, second: int) -> str:
-        """What to know before quoting the comparison; "" for nothing."""
+        """Return what to know before quoting the comparison.
+
+        Args:
+            first: index of one condition.
+            second: index of the other one.
+
+        Returns:
+            a warning, "" for nothing.
+        """
 
 
 @dataclass(frozen=True, eq=False)

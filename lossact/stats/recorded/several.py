@@ -30,6 +30,9 @@ def decide_all(decide_at: Sequence[Callable[[float], FixedDecision]], *, alpha: 
     Args:
         decide_at: decides each comparison at the level that it is given; at least one.
         alpha: error probability a side, in (0, 1/2).
+
+    Returns:
+        the decision, with the comparison that holds least.
     """
     n = len(decide_at)
     at_alpha = [decide(alpha) for decide in decide_at]

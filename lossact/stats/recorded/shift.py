@@ -29,6 +29,14 @@ def rejected_counts(n_first: int, n_second: int, alpha: float) -> int:
     """Return the number of u in 0 … n1 n2 with P(U <= u) <= alpha, U Mann-Whitney's without ties.
 
     Where the distribution takes too long to count, Hoeffding's bound gives a smaller, valid number.
+
+    Args:
+        n_first: values in the first set.
+        n_second: values in the second set.
+        alpha: error probability a side, in (0, 1/2).
+
+    Returns:
+        the number, in [0, n1 n2 + 1].
     """
     groups = (1,) * (n_first + n_second)
     if not is_countable(groups, n_first):
@@ -62,6 +70,9 @@ def hodges_lehmann(first: NDArray[np.float64], second: NDArray[np.float64], *, a
     Args:
         first, second: (n1,) and (n2,) values.
         alpha: error probability a side, in (0, 1/2).
+
+    Returns:
+        the shift with its interval, infinite where there are too few values.
 
     Reference: Hodges and Lehmann, Estimates of location based on rank tests, Ann. Math. Statistics 1963.
     """

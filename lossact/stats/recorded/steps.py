@@ -68,6 +68,14 @@ def scores(
     Where all runs that did not reach the target ended at one step, and no run reached it later than that, they share
     the lowest score. Otherwise a run of A that did not reach it never does, and one of B reaches it right after its
     end.
+
+    Args:
+        first: condition A.
+        second: condition B.
+        ratio: by which factor A has to need fewer steps, > 0.
+
+    Returns:
+        (n1,) and (n2,) scores.
     """
     exact = Fraction(ratio).limit_denominator(10**6)
     ends = np.concatenate([first.ends[~first.reached], second.ends[~second.reached]])

@@ -11,7 +11,15 @@ from lossact.stats.recorded.ranks import is_countable, rank_sum_p, smallest_p, t
 
 
 def outcomes_of_values(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.int8]:
-    """Return (n1, n2) Outcome values of "the first is larger", for every pair of runs."""
+    """Return the outcome of "the first is larger" for every pair of runs.
+
+    Args:
+        first: (n1,) finite values.
+        second: (n2,) finite values.
+
+    Returns:
+        (n1, n2) Outcome values.
+    """
     return (np.sign(np.subtract.outer(first, second)) + 1).astype(np.int8)
 
 
@@ -86,6 +94,9 @@ def decide_larger(
         alpha: error probability a side, in (0, 1/2).
         delta: the smallest margin over 1/2 that matters, in (0, 1/2).
 
+    Returns:
+        the decision, with the probability and its bounds.
+
     >>> decide_larger(np.array([5.0, 6, 7, 8]), np.array([1.0, 2, 3, 4]), alpha=0.025).verdict
     'supported'
     """
@@ -95,10 +106,17 @@ def decide_larger(
 
 
 def unlike(first: NDArray[np.float64], second: NDArray[np.float64]) -> str:
-    """Return a warning where spreads or sizes of two sets differ twofold, else "".
+    """Return a warning where spreads or sizes of two sets differ twofold.
 
     The permutation test's null is equal distributions. With unlike spreads and sizes it rejects equal medians
     too often.
+
+    Args:
+        first: (n1,) finite values.
+        second: (n2,) finite values.
+
+    Returns:
+        the warning, "" for none.
     """
     reasons = []
     sizes = sorted((len(first), len(second)))

@@ -55,7 +55,16 @@ def compare_values(
 
 
 def is_single(values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """Return which numbers single precision holds exactly: a function that computes in it may return Python floats."""
+    """Return which numbers single precision holds exactly.
+
+    A function that computes in single precision may return Python floats.
+
+    Args:
+        values: any shape.
+
+    Returns:
+        the same shape.
+    """
     with np.errstate(over="ignore"):
         same: NDArray[np.bool_] = values.astype(np.float32) == values
     return same
@@ -70,8 +79,8 @@ def rounding_of(values: NDArray[np.floating[Any]]) -> Floats:
     Returns:
         (replicas,): single precision's where a number is exactly one of that, else that of the array's type.
     """
-    own = np.finfo(values.dtype).eps
-    return np.where(is_single(values), np.fmax(own, np.finfo(np.float32).eps), own).astype(np.float64)
+    epsilon = np.finfo(values.dtype).eps
+    return np.where(is_single(values), np.fmax(epsilon, np.finfo(np.float32).eps), epsilon).astype(np.float64)
 
 
 def differences(

@@ -19,6 +19,9 @@ def trend_scores(values: Sequence[NDArray[np.float64]]) -> Floats:
     Returns:
         (replicas,) integers from -k (k - 1) / 2 to k (k - 1) / 2 for k settings; NaN where a value is NaN.
 
+    Raises:
+        InputError: there are fewer than two settings.
+
     Reference: Kendall, A new measure of rank correlation, Biometrika 1938.
     """
     if len(values) < 2:
