@@ -27,7 +27,7 @@ def digits() -> Arrays:
 
 @pytest.fixture(scope="session")
 def on_digits(digits: Arrays) -> Callable[..., Condition]:
-    """Makes a condition: minibatches of 32, until 90% of the validation digits are told."""
+    """Makes a condition: minibatches of 32, until 90% of the validation digits are recognised."""
 
     def make(name: str, network: Any, **changes: Any) -> Condition:
         given: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Delayed generalisation: examples that were left out are told long after those that were learned."""
+"""Delayed generalisation: held-out examples are learned long after the training examples."""
 
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ POWER = "Power et al., Grokking: generalization beyond overfitting on small algo
 
 
 def on_sums(name: str, weight_decay: float, **changes: Any) -> Condition:
-    """Make a condition that learns sums modulo 23, all of them at each update."""
+    """Make a condition that learns sums modulo 23, with all training sums in each update."""
     given: dict[str, Any] = {
         "loss": partial(f.cross_entropy, reduction="none"), "data": all_sums(), "batch_size": None, "budget": 400,
         "optimizer": AdamW(learning_rate=0.03, weight_decay=weight_decay),
@@ -22,20 +22,20 @@ def on_sums(name: str, weight_decay: float, **changes: Any) -> Condition:
 
 
 @pytest.mark.claim(
-    "sums that were left out are told by 90% after more than three times the updates of those that were learned",
+    "accuracy reaches 90% on held-out sums only after three times the updates that it takes on the training sums",
     source=POWER,
     recorded="supported",
 )
 def test_generalisation_comes_late() -> Hypothesis:
     return faster(
-        on_sums("learned", 2.0, measured_every=5, target=Accuracy().at_least(0.9)),
-        than=on_sums("left out", 2.0, measured_every=5, target=Accuracy(split="validation").at_least(0.9)),
+        on_sums("training sums", 2.0, measured_every=5, target=Accuracy().at_least(0.9)),
+        than=on_sums("held-out sums", 2.0, measured_every=5, target=Accuracy(split="validation").at_least(0.9)),
         ratio=3,
     )
 
 
 @pytest.mark.claim(
-    "with weight decay sums that were left out are told better, by half of them, than without",
+    "with weight decay the accuracy on held-out sums ends more than 50 points higher than without",
     source=POWER,
     recorded="supported",
 )

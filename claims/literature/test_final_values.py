@@ -176,7 +176,7 @@ def narrower_gap(dropout: Any, plain: Any) -> Any:
 
 
 @pytest.mark.claim(
-    "dropout narrows the gap between the accuracy on what is learned and on what is not",
+    "dropout narrows the gap between training and validation accuracy",
     source="Srivastava et al., Dropout, JMLR 2014",
     recorded="supported",
 )
@@ -237,7 +237,7 @@ def test_muon_fits_better(after_400: Make) -> Hypothesis:
 
 @pytest.fixture(scope="session")
 def best_rate(claims_experiment: Callable[[int], Experiment]) -> Callable[..., float]:
-    """Returns the rate with the lowest median of the training loss, of 16 replicas that decide no claim."""
+    """Returns the rate with the lowest median of the training loss, over 16 replicas that decide no claim."""
 
     def choose(conditions: dict[float, Condition]) -> float:
         trials = claims_experiment(1_000).trials(list(conditions.values()), 16)
@@ -248,7 +248,7 @@ def best_rate(claims_experiment: Callable[[int], Experiment]) -> Callable[..., f
 
 
 @pytest.mark.claim(
-    "... each at the best of three rates, which were chosen on other seeds",
+    "... also where each has the best of three rates, chosen on other seeds",
     source="Jordan et al., Muon, 2024",
     recorded="supported",
 )

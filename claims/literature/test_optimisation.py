@@ -100,7 +100,9 @@ HUI = "Hui and Belkin, Evaluation of neural architectures trained with square lo
 
 
 @pytest.mark.claim(
-    "with square loss digits are told as well in the end: 95% within 1500 updates", source=HUI, recorded="supported"
+    "with square loss digits are recognised as well in the end: 95% within 1500 updates",
+    source=HUI,
+    recorded="supported",
 )
 def test_square_loss_gets_there(on_digits: Make) -> Hypothesis:
     network = partial(mlp, nn.ReLU, 3, 32, he)
