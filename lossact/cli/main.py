@@ -1,6 +1,7 @@
 """The `lossact` command: parse the arguments and run the subcommand."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ Claims about neural-network training as statistically tested experiments.
   pytest claims/ -k a6 -v    decide one of them
   pytest --help              list the --claims-* options
 """
+READER_GONE = 141  # what a shell reports of a command that SIGPIPE ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,8 +29,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         the exit status: 0, or what the subcommand says. A user's mistake exits with 2 and one line on standard error,
-        Ctrl-C with 130.
+        Ctrl-C with 130. Where standard output is a pipe whose reader has gone, as in `lossact compare … | head -1`, the
+        command ends with 141 and says nothing.
     """
+    try:
+        try:
+            return _run(arguments)
+        finally:  # also where argparse exits after its help
+            _flush()
+    except OSError as error:  # what is written cannot go out: the reader has gone, or a disk is full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it exits
+        if isinstance(error, BrokenPipeError):
+            return READER_GONE
+        print(f"lossact: standard output: {error}", file=sys.stderr)
+        return 2
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     from lossact import __version__
 
     keep_threads_from_spinning()
@@ -79,7 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         status: int | None = parsed.run(parsed)
         return status or 0
+    except BrokenPipeError:
+        raise
     except (LossactError, OSError) as error:
+        _flush()  # a reader that has gone may be why the command failed
         parser.exit(2, f"lossact {command}: {error}\n")
     except KeyboardInterrupt:
         parser.exit(130, f"lossact {command}: interrupted\n")
