@@ -1,11 +1,11 @@
 """Environments of Python beside the one that runs the tests, whose packages they see; nothing is downloaded."""
 
-import importlib.util
 import os
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -35,7 +35,7 @@ class Environment:
     def install_editable(self, project: Path, *options: str) -> None:
         """Run `pip install -e` on a project, without its dependencies."""
         for module in ("pip", "setuptools"):
-            if importlib.util.find_spec(module) is None:
+            if PathFinder.find_spec(module) is None:  # looking for pip by other finders keeps setuptools from loading
                 pytest.skip(f"{module} is not installed, and nothing is downloaded")
         offline = ["--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
         command = [sys.executable, "-m", "pip", "--python", str(self.python), "install", *offline, *options]
