@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from lossact.checks import check_count, check_number
-from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.hypotheses import AnyDecider, Hypothesis
 from lossact.claims.recorded import decide_recorded, has_recorded_runs
 from lossact.claims.theorem import Theorem
 from lossact.claims.verdict import Verdict
 from lossact.conditions import BaseCondition
 from lossact.errors import ClaimError, InputError
 from lossact.experiment import Experiment
-from lossact.stats import Comparison, Decider, Decision, Outcome
+from lossact.stats import Comparison, Decision, Outcome
 from lossact.storage import FEWEST_COPIES, FEWEST_EQUAL_RUNS, Store, Trials
 
 ALPHA = 0.025
@@ -79,14 +79,14 @@ def evaluate(
         return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)
     sizes = looks_at(conditions, max_replicas, at_least=min_replicas)
     limit = sizes[-1]
-    decider: Decider | None = None
+    decider: AnyDecider | None = None
     with experiment_or_temporary(experiment) as experiment, closing(experiment.looks(conditions, sizes)) as looks:
         for n, trials in zip(sizes, looks, strict=True):
             _check_start(conditions, trials)
             check_replicas_differ(conditions, trials)
             comparisons = checked_comparisons(hypothesis, experiment, trials, n)
             if decider is None:
-                decider = Decider(hypothesis.evidence(comparisons, delta), alpha=alpha / family_size, limit=limit)
+                decider = hypothesis.decider(comparisons, delta, alpha=alpha / family_size, limit=limit)
             decision = decider.decide(comparisons)
             if not decision.final and max_seconds is not None and time.perf_counter() - begin > max_seconds:
                 decision = out_of_time(decision, max_seconds)

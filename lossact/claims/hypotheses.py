@@ -10,8 +10,19 @@ from lossact.claims.verdict_summary import Estimate
 from lossact.conditions import BaseCondition, FunctionCondition, RecordedRuns
 from lossact.errors import ClaimError
 from lossact.experiment import Experiment
-from lossact.stats import ClaimEvidence, Comparison, Decision, Margins, PairwiseEvidence, compare_steps
+from lossact.stats import (
+    ClaimEvidence,
+    Comparison,
+    Decider,
+    Decision,
+    Margins,
+    MeanDecider,
+    PairwiseEvidence,
+    compare_steps,
+)
 from lossact.storage import Trials
+
+AnyDecider = Decider | MeanDecider
 
 
 class Hypothesis(ABC):
@@ -19,12 +30,14 @@ class Hypothesis(ABC):
 
     Attributes:
         effect_name: what the reported value is.
+        effect_unit: of that value, "" for a probability.
         is_ordering: whether a single run of each condition can show the claimed order.
         is_pair: whether it compares the first of its two conditions with the second by their updates to the target.
         needs_target: whether it is about updates to a target, which all of its conditions must have.
     """
 
     effect_name: str = "win probability"
+    effect_unit: str = ""
     is_ordering: bool = False
     is_pair: bool = False
     needs_target: bool = False
@@ -89,6 +102,20 @@ class Hypothesis(ABC):
             evidence for and against the claim.
         """
         return PairwiseEvidence(self.margins(delta))
+
+    def decider(self, comparisons: Sequence[Comparison], delta: float, *, alpha: float, limit: int) -> AnyDecider:
+        """Return what decides the claim, look by look.
+
+        Args:
+            comparisons: of all conditions, at the first look.
+            delta: the smallest margin that matters, in (0, 1/2).
+            alpha: error probability of either side, in (0, 1/2).
+            limit: replicas to look at, at most.
+
+        Returns:
+            a decider without any replica yet.
+        """
+        return Decider(self.evidence(comparisons, delta), alpha=alpha, limit=limit)
 
     def thresholds(self, delta: float) -> tuple[float, ...]:
         """Return the values that the interval is held against.

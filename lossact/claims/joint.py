@@ -36,6 +36,8 @@ class AllOf(Hypothesis):
                 raise ClaimError(f"{member!r} is not a hypothesis; make one with lossact.faster, say")
             if isinstance(member, Theorem):
                 raise ClaimError(f"{member!r} is a theorem, which is not sampled; make it a claim of its own")
+            if member.effect_unit:
+                raise ClaimError(f"{member!r} is about a mean, which is decided by itself; make it a claim of its own")
         budgets = sorted({condition.budget for condition in self.conditions})
         if len(budgets) > 1:
             raise ClaimError(f"budgets {budgets} of all_of's conditions must be equal; give them all the same one")

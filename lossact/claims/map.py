@@ -280,6 +280,8 @@ def map_claim(
     """
     if not isinstance(hypothesis, Hypothesis) or isinstance(hypothesis, Theorem) or not hypothesis.conditions:
         raise ClaimError(f"{hypothesis!r} has no conditions to move; map a claim such as lossact.faster(a, than=b)")
+    if hypothesis.effect_unit:
+        raise ClaimError(f'{hypothesis!r} is about a mean, and maps show probabilities; leave out of="mean"')
     x, y = (Axis.parse(axis) if isinstance(axis, str) else axis for axis in (x, y))
     if x.path == y.path:
         raise InputError(f"x={x.path} and y={y.path} must be two different numbers")

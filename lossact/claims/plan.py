@@ -1,10 +1,13 @@
 """What a claim would cost: one block is trained and timed, and nothing is decided."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
+
+import numpy as np
 
 from lossact.checks import check_count
 from lossact.claims.evaluate import (
@@ -18,12 +21,13 @@ from lossact.claims.evaluate import (
     looks_at,
 )
 from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.mean_values import MeanHypothesis
 from lossact.claims.recorded import has_recorded_runs
 from lossact.claims.theorem import Theorem
 from lossact.conditions import BaseCondition
 from lossact.errors import ClaimError
 from lossact.experiment import Experiment, import_torch
-from lossact.stats import ClaimEvidence, PairwiseEvidence
+from lossact.stats import Comparison, PairwiseEvidence
 from lossact.stats.planning import replicas_at
 from lossact.storage import Trials
 
@@ -133,14 +137,11 @@ def plan(
         trials, pace = _timed(experiment, conditions, block)
         check_replicas_differ(conditions, trials)
         comparisons = checked_comparisons(hypothesis, experiment, trials, block)
-    evidence = hypothesis.evidence(comparisons, delta)
+    threshold, replicas_of = _cost(hypothesis, comparisons, delta=delta, alpha=alpha / family_size, limit=limit)
     effects = []
     for name, share in EFFECTS.items():
-        threshold = _threshold(evidence)
         probability = threshold + share * (1 - threshold)
-        needed = replicas_at(
-            evidence, probability, comparisons=len(comparisons), alpha=alpha / family_size, limit=limit
-        )
+        needed = replicas_of(probability)
         replicas = None if needed is None else next(size for size in sizes if size >= needed)
         seconds = None if replicas is None or pace is None else pace * replicas
         effects.append(PlannedEffect(name, probability, replicas, seconds))
@@ -164,9 +165,22 @@ def _timed(
     return trials, seconds * len(conditions) / trained if trained else None
 
 
-def _threshold(evidence: ClaimEvidence) -> float:
-    """The probability that a claim is held against."""
-    return evidence.margins.support if isinstance(evidence, PairwiseEvidence) else 0.5
+def _cost(
+    hypothesis: Hypothesis, comparisons: Sequence[Comparison], *, delta: float, alpha: float, limit: int
+) -> tuple[float, Callable[[float], int | None]]:
+    """The probability that a claim is held against, and the replicas that a verdict takes at another one.
+
+    A claim about a mean is planned as if its numbers went on with the spread of the first block, and this share of them
+    lay on the claimed side of the constant.
+    """
+    if isinstance(hypothesis, MeanHypothesis):
+        decider = hypothesis.decider(comparisons, delta, alpha=alpha, limit=limit)
+        return 0.5, partial(decider.replicas_at, np.asarray(comparisons[0].numbers))
+    evidence = hypothesis.evidence(comparisons, delta)
+    threshold = evidence.margins.support if isinstance(evidence, PairwiseEvidence) else 0.5
+    return threshold, lambda probability: replicas_at(
+        evidence, probability, comparisons=len(comparisons), alpha=alpha, limit=limit
+    )
 
 
 def _time(seconds: float) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lossact.checks import check_number
 from lossact.claims.hypotheses import Hypothesis, check_comparable, check_targets, other_conditions
 from lossact.claims.measured_values import check_measured, compare_measured, measured_values, median_difference
-from lossact.claims.values import ValueHypothesis
+from lossact.claims.value_hypothesis import ValueHypothesis
 from lossact.claims.verdict_summary import Estimate
 from lossact.conditions import BaseCondition
 from lossact.conditions.value_measures import STEPS

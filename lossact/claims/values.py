@@ -1,14 +1,15 @@
 """Hypotheses about the values that conditions reach: higher, lower, at least, at most, equivalent."""
 
-from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lossact.checks import check_number
-from lossact.claims.hypotheses import Hypothesis, check_comparable, check_conditions
+from lossact.claims.hypotheses import check_comparable, check_conditions
+from lossact.claims.mean_values import HigherMean, MeanAssumption, MeanAtLeast, Range, is_of_mean
 from lossact.claims.measured_values import (
     check_measured,
     compare_measured,
@@ -16,48 +17,12 @@ from lossact.claims.measured_values import (
     median_difference,
     median_estimate,
 )
+from lossact.claims.value_hypothesis import ValueHypothesis
 from lossact.claims.verdict_summary import Estimate
 from lossact.conditions import BaseCondition
-from lossact.stats import ClaimEvidence, Comparison, Decision, Margins, MedianWithinEvidence, Outcome, Outcomes
+from lossact.stats import ClaimEvidence, Comparison, Decision, MedianWithinEvidence, Outcome, Outcomes
 from lossact.stats.values import is_single
 from lossact.storage import Trials
-
-
-class ValueHypothesis(Hypothesis):
-    """A claim about a measure of trained networks."""
-
-    measure: str
-
-    effect_name = "probability"
-
-    def margins(self, delta: float) -> Margins:
-        return replace(
-            Margins.of_wins(delta),
-            refutation_labels=self.refutation_labels,
-            censoring_reason="too many replicas have no value",
-        )
-
-    @property
-    @abstractmethod
-    def refutation_labels(self) -> tuple[str, str]:
-        """What REFUTED is called where the opposite is shown, and where it is not."""
-
-    @abstractmethod
-    def estimate(self, trials: Sequence[Trials], alpha: float) -> Estimate:
-        """Return what people read: a median with its confidence sequence.
-
-        Args:
-            trials: of each condition, in the order of the conditions.
-            alpha: error probability a side, in (0, 1/2).
-
-        Returns:
-            the estimate, in the measure's unit.
-        """
-
-    @property
-    def budget(self) -> int | None:
-        """The updates after which the measure is taken."""
-        return self.conditions[0].measured_after(self.measure)
 
 
 @dataclass(frozen=True, repr=False)
@@ -244,80 +209,167 @@ class EquivalentIn(ValueHypothesis):
         return f"{self.measure} of {self.condition} and {self.other} differs by at most {self.within:g}"
 
 
-def higher(measure: str, condition: BaseCondition, *, than: BaseCondition, by: float = 0.0) -> Higher:
-    """Claim that a measure of one condition is above that of another in most replicas.
+def higher(
+    measure: str,
+    condition: BaseCondition,
+    *,
+    than: BaseCondition,
+    by: float = 0.0,
+    of: Literal["median", "mean"] = "median",
+    value_range: Range | None = None,
+    normal: bool = False,
+) -> Higher | HigherMean:
+    """Claim that a measure of one condition is above that of another in most replicas, or on average.
 
     The claim is about P(A - B > by) + P(A - B = by) / 2 for the values A and B of one replica. It is SUPPORTED where
     that is shown to exceed 1/2, and REFUTED where it is shown to be below 1/2 + delta. A replica that diverged loses to
     one that did not. Nothing is assumed about the distribution of the values.
 
+    With of="mean" the claim is that the mean of A - B is above `by`, REFUTED where it is shown to be below. A replica
+    that diverged counts as far apart as the range allows. Nothing but the range is assumed, and small differences in a
+    wide range take many replicas; with normal=True differences are assumed to be normal, and every output says so.
+
     Args:
         measure: the name of a measure of both conditions, such as "accuracy", or "accuracy@100" after 100 updates.
         condition, than: two different conditions with one budget.
         by: a margin >= 0 in the measure's unit.
+        of: "median" for most replicas, "mean" for the average.
+        value_range: the smallest and the largest value that the measure can have, for of="mean"; known for accuracies.
+        normal: assume normal differences in place of a range, for of="mean".
 
     Returns:
         the hypothesis.
 
     Raises:
-        ClaimError: the conditions cannot be compared, or do not have the measure.
-        InputError: the margin is not a number >= 0.
+        ClaimError: the conditions cannot be compared, do not have the measure, or a mean has no range.
+        InputError: the margin is not a number >= 0, or the arguments contradict each other.
     """
-    return Higher(measure, condition, than, by)
+    return _higher(measure, condition, than, by, of, value_range, normal=normal, is_lower=False)
 
 
-def lower(measure: str, condition: BaseCondition, *, than: BaseCondition, by: float = 0.0) -> Higher:
-    """Claim that a measure of one condition is below that of another in most replicas; see `higher`.
+def lower(
+    measure: str,
+    condition: BaseCondition,
+    *,
+    than: BaseCondition,
+    by: float = 0.0,
+    of: Literal["median", "mean"] = "median",
+    value_range: Range | None = None,
+    normal: bool = False,
+) -> Higher | HigherMean:
+    """Claim that a measure of one condition is below that of another in most replicas, or on average; see `higher`.
 
     Args:
         measure: the name of a measure of both conditions, such as "loss".
         condition, than: two different conditions with one budget.
         by: a margin >= 0 in the measure's unit.
+        of: "median" for most replicas, "mean" for the average.
+        value_range: the smallest and the largest value that the measure can have, for of="mean"; known for accuracies.
+        normal: assume normal differences in place of a range, for of="mean".
 
     Returns:
         the hypothesis.
 
     Raises:
-        ClaimError: the conditions cannot be compared, or do not have the measure.
-        InputError: the margin is not a number >= 0.
+        ClaimError: the conditions cannot be compared, do not have the measure, or a mean has no range.
+        InputError: the margin is not a number >= 0, or the arguments contradict each other.
     """
-    return Higher(measure, condition, than, by, is_lower=True)
+    return _higher(measure, condition, than, by, of, value_range, normal=normal, is_lower=True)
 
 
-def at_least(measure: str, condition: BaseCondition, value: float) -> AtLeast:
-    """Claim that a measure is at least a value in most replicas of a condition, so that its median is.
+def _higher(
+    measure: str,
+    condition: BaseCondition,
+    than: BaseCondition,
+    by: float,
+    of: Literal["median", "mean"],
+    value_range: Range | None,
+    *,
+    normal: bool,
+    is_lower: bool,
+) -> Higher | HigherMean:
+    if not is_of_mean(of, value_range, normal=normal):
+        return Higher(measure, condition, than, by, is_lower)
+    check_comparable((condition, than))
+    check_measured(measure, (condition, than))
+    assumption = MeanAssumption.of(measure, (condition, than), value_range, normal=normal)
+    return HigherMean(measure, condition, assumption, than=than, by=by, is_lower=is_lower)
+
+
+def at_least(
+    measure: str,
+    condition: BaseCondition,
+    value: float,
+    *,
+    of: Literal["median", "mean"] = "median",
+    value_range: Range | None = None,
+    normal: bool = False,
+) -> AtLeast | MeanAtLeast:
+    """Claim that a measure is at least a value in most replicas of a condition, so that its median is; or its mean.
 
     Args:
         measure: the name of a measure of the condition.
         condition: what is trained.
         value: in the measure's unit.
+        of: "median" for most replicas, "mean" for the average, as for `higher`.
+        value_range: the smallest and the largest value that the measure can have, for of="mean"; known for accuracies.
+        normal: assume normal values in place of a range, for of="mean".
 
     Returns:
         the hypothesis.
 
     Raises:
-        ClaimError: the condition does not have the measure.
-        InputError: the value is not a number.
+        ClaimError: the condition does not have the measure, or a mean has no range.
+        InputError: the value is not a number, or the arguments contradict each other.
     """
-    return AtLeast(measure, condition, value)
+    return _at_least(measure, condition, value, of, value_range, normal=normal, is_at_most=False)
 
 
-def at_most(measure: str, condition: BaseCondition, value: float) -> AtLeast:
-    """Claim that a measure is at most a value in most replicas of a condition, so that its median is.
+def at_most(
+    measure: str,
+    condition: BaseCondition,
+    value: float,
+    *,
+    of: Literal["median", "mean"] = "median",
+    value_range: Range | None = None,
+    normal: bool = False,
+) -> AtLeast | MeanAtLeast:
+    """Claim that a measure is at most a value in most replicas of a condition, so that its median is; or its mean.
 
     Args:
         measure: the name of a measure of the condition.
         condition: what is trained.
         value: in the measure's unit.
+        of: "median" for most replicas, "mean" for the average, as for `higher`.
+        value_range: the smallest and the largest value that the measure can have, for of="mean"; known for accuracies.
+        normal: assume normal values in place of a range, for of="mean".
 
     Returns:
         the hypothesis.
 
     Raises:
-        ClaimError: the condition does not have the measure.
-        InputError: the value is not a number.
+        ClaimError: the condition does not have the measure, or a mean has no range.
+        InputError: the value is not a number, or the arguments contradict each other.
     """
-    return AtLeast(measure, condition, value, is_at_most=True)
+    return _at_least(measure, condition, value, of, value_range, normal=normal, is_at_most=True)
+
+
+def _at_least(
+    measure: str,
+    condition: BaseCondition,
+    value: float,
+    of: Literal["median", "mean"],
+    value_range: Range | None,
+    *,
+    normal: bool,
+    is_at_most: bool,
+) -> AtLeast | MeanAtLeast:
+    if not is_of_mean(of, value_range, normal=normal):
+        return AtLeast(measure, condition, value, is_at_most)
+    check_conditions((condition,))
+    check_measured(measure, (condition,))
+    assumption = MeanAssumption.of(measure, (condition,), value_range, normal=normal)
+    return MeanAtLeast(measure, condition, assumption, value=value, is_at_most=is_at_most)
 
 
 def equivalent_in(measure: str, condition: BaseCondition, other: BaseCondition, *, within: float) -> EquivalentIn:

@@ -14,7 +14,7 @@ from lossact.claims.summary import ConditionSummary
 from lossact.claims.theorem import Theorem
 from lossact.claims.verdict_summary import Estimate, EvidenceValues, SingleRunAgreement, VerdictSummary
 from lossact.conditions import BaseCondition
-from lossact.stats import Decision, Proportion, compare_steps, proportion
+from lossact.stats import Decision, Effect, Proportion, compare_steps, proportion
 from lossact.stats.means import mean_difference, unpaired_improvement
 from lossact.stats.outcomes import Outcomes
 from lossact.storage import Trials
@@ -102,7 +102,7 @@ class Verdict:
         return VerdictSummary(
             verdict=d.verdict,
             reason=d.reason,
-            effect=Estimate(self.hypothesis.effect_name, d.value, d.low, d.high, d.level),
+            effect=self.effect,
             budget=self.hypothesis.budget,
             replicas=d.replicas,
             decided_at=d.decided_at,
@@ -114,14 +114,26 @@ class Verdict:
             if agreement is None
             else SingleRunAgreement(**asdict(agreement), value=agreement.value),
             seconds=self.seconds,
-            effect_at_decision=None
-            if d.at_decision is None
-            else Estimate(
-                self.hypothesis.effect_name, d.at_decision.value, d.at_decision.low, d.at_decision.high, d.level
-            ),
+            effect_at_decision=self.effect_at_decision,
             unpaired_effect=self.unpaired_effect,
             mean_difference=self.mean_difference,
             difference=self.difference,
+        )
+
+    @property
+    def effect(self) -> Estimate:
+        """The effect over all replicas that were looked at."""
+        return self._estimate(self.decision)
+
+    @property
+    def effect_at_decision(self) -> Estimate | None:
+        """The effect when the verdict fell, None where none has fallen."""
+        return None if self.decision.at_decision is None else self._estimate(self.decision.at_decision)
+
+    def _estimate(self, of: Decision | Effect) -> Estimate:
+        hypothesis = self.hypothesis
+        return Estimate(
+            hypothesis.effect_name, of.value, of.low, of.high, self.decision.level, unit=hypothesis.effect_unit
         )
 
     @property
@@ -175,20 +187,20 @@ class Verdict:
         reason = f" ({d.reason})" if d.reason else ""
         if self.is_exact:
             return f"{d.verdict.upper()}{reason}: {self.hypothesis!r}\nlargest deviation {d.value:.3g}"
+        effect, then, difference = self.effect, self.effect_at_decision, self.difference
         if d.sample:
             return (
                 f"{d.verdict.upper()}{reason}: {self.hypothesis!r}\n"
-                f"{self.hypothesis.effect_name} {d.value:.3f}, {d.level:.1%} interval [{d.low:.3f}, {d.high:.3f}], "
-                f"{d.sample}"
+                f"{effect.name} {effect.number}, {d.level:.1%} interval {effect.bounds}, {d.sample}"
             )
         within = f"within {self.hypothesis.budget} updates, " if self.hypothesis.budget else ""
         return (
             f"{d.verdict.upper()}{reason}: {self.hypothesis!r}\n"
-            f"{self.hypothesis.effect_name} {d.value:.3f}, {d.level:.1%} confidence sequence "
-            f"[{d.low:.3f}, {d.high:.3f}], {within}{d.replicas} replicas"
+            f"{effect.name} {effect.number}, {d.level:.1%} confidence sequence "
+            f"{effect.bounds}, {within}{d.replicas} replicas"
             + (f", decided at replica {d.decided_at}" if d.decided_at else "")
-            + (f" ({d.at_decision.value:.3f} there)" if d.at_decision else "")
-            + ("" if self.difference is None else f"\n{self.difference}")
+            + (f" ({then.number} there)" if then else "")
+            + ("" if difference is None or difference.unit == effect.unit else f"\n{difference}")
         )
 
 

@@ -33,6 +33,20 @@ class Estimate:
     unit: str = ""
     measure: str = ""
 
+    @property
+    def number(self) -> str:
+        """The estimate as tables show it."""
+        return self._shown(self.value)
+
+    @property
+    def bounds(self) -> str:
+        """The bounds as tables show them."""
+        return f"[{self._shown(self.low)}, {self._shown(self.high)}]"
+
+    def _shown(self, number: float) -> str:
+        """Three decimals of a probability, four figures of what has a unit."""
+        return f"{number:.4g}" if self.unit else f"{number:.3f}"
+
     def __str__(self) -> str:
         sign = "+" if "difference" in self.name else ""
         unit = f" {self.unit}" if self.unit not in {"", self.measure} else ""

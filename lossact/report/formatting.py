@@ -27,14 +27,13 @@ def value(result: ClaimResult) -> str:
     """Return the effect, or for a theorem the largest deviation."""
     effect = result.verdict.effect.value
     if not result.exact:
-        return f"{effect:.3f}"
+        return result.verdict.effect.number
     return f"{effect:.0e}" if math.isfinite(effect) else "NaN"
 
 
 def bounds(result: ClaimResult) -> str:
     """Return the interval, or "exact" where nothing was sampled."""
-    effect = result.verdict.effect
-    return "exact" if result.exact else f"[{effect.low:.3f}, {effect.high:.3f}]"
+    return "exact" if result.exact else result.verdict.effect.bounds
 
 
 def level(result: ClaimResult) -> str:
@@ -51,7 +50,7 @@ def decided(result: ClaimResult) -> str:
         return ""
     given_up = result.name == "inconclusive" or result.by_holm
     then = result.verdict.effect_at_decision
-    there = f" (effect {then.value:.3f} there)" if then is not None and not given_up else ""
+    there = f" (effect {then.number} there)" if then is not None and not given_up else ""
     return f"{'looking ended' if given_up else 'decided'} at replica {at}{there}"
 
 

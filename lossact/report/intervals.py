@@ -12,8 +12,11 @@ from lossact.report.style import styled
 
 @styled
 def intervals_figure(results: Sequence[ClaimResult]) -> Figure:
-    """Return each claim's effect and interval, held against its thresholds; theorems have none and are left out."""
-    shown = [result for result in results if not result.exact]
+    """Return each claim's effect and interval, held against its thresholds; theorems have none and are left out.
+
+    So are effects in a measure's unit, which have no common axis.
+    """
+    shown = [result for result in results if not result.exact and not result.verdict.effect.unit]
     figure = Figure(figsize=(9, 1.2 + 0.42 * len(shown)), layout="constrained")
     axes = figure.add_subplot(xlim=(0, 1), ylim=(len(shown) - 0.4, -0.6), xlabel="effect, and its confidence sequence")
     for row, result in enumerate(shown):

@@ -7,6 +7,8 @@ from lossact.stats.evidence_path import EvidencePath
 from lossact.stats.holm import holm
 from lossact.stats.joint import JointEvidence
 from lossact.stats.margins import Margins
+from lossact.stats.mean_decision import MeanDecider
+from lossact.stats.mean_evidence import BoundedMean, NormalMean
 from lossact.stats.median_within import MedianWithinEvidence
 from lossact.stats.outcomes import (
     Outcome,
@@ -20,6 +22,7 @@ from lossact.stats.proportion import Proportion, proportion
 from lossact.stats.replay import VerdictName
 
 __all__ = [
+    "BoundedMean",
     "ClaimEvidence",
     "Comparison",
     "Decider",
@@ -29,7 +32,9 @@ __all__ = [
     "EvidencePath",
     "JointEvidence",
     "Margins",
+    "MeanDecider",
     "MedianWithinEvidence",
+    "NormalMean",
     "Outcome",
     "Outcomes",
     "PairwiseEvidence",

@@ -29,11 +29,13 @@ class Comparison:
         name: the pair in words, "A before B".
         outcomes: (replicas,) Outcome values by replica index.
         member: which of several joint hypotheses it belongs to, from 0.
+        numbers: (replicas,) what a claim about a mean is decided by, NaN where undefined; None for other claims.
     """
 
     name: str
     outcomes: Outcomes
     member: int = 0
+    numbers: Floats | None = None
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,23 @@ def replicas_to_go(totals: Sequence[Totals], crosses: Crossing) -> int | None:
     crossed = crosses(going_on)
     if not crossed.any():
         return None
-    more = int(moments[crossed.argmax()]) - seen
-    figures: int = 10 ** max(0, len(str(more)) - 2)
-    return -(-more // figures) * figures
+    return round_up(int(moments[crossed.argmax()]) - seen)
+
+
+def round_up(number: int) -> int:
+    """Return a positive number rounded up to two figures.
+
+    Args:
+        number: > 0.
+
+    Returns:
+        the rounded number.
+
+    >>> round_up(1234)
+    1300
+    """
+    unit: int = 10 ** max(0, len(str(number)) - 2)
+    return -(-number // unit) * unit
 
 
 def replicas_at(evidence: ClaimEvidence, share: float, *, comparisons: int, alpha: float, limit: int) -> int | None:

@@ -151,6 +151,7 @@ TITLES = {
     "maps": "Maps",
     "recorded": "Recorded runs, a fixed number",
     "values": "Values",
+    "means": "Means",
 }
 
 

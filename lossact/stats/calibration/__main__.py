@@ -12,6 +12,7 @@ from lossact.errors import LossactError
 from lossact.stats.calibration.errors import coverage_table, error_table, order_table
 from lossact.stats.calibration.exact import exact_table, verdicts_table
 from lossact.stats.calibration.families import family_table, map_table, same_condition_table
+from lossact.stats.calibration.mean_values import mean_table
 from lossact.stats.calibration.power import power_table
 from lossact.stats.calibration.recorded import recorded_table
 from lossact.stats.calibration.values import value_table
@@ -27,6 +28,7 @@ TABLES = (
     "maps",
     "recorded",
     "values",
+    "means",
     "same",
 )
 
@@ -56,6 +58,7 @@ def main() -> None:
         }
         makers["recorded"] = partial(recorded_table, pool, 200 if short else 5_000)
         makers["values"] = partial(value_table, pool, many)
+        makers["means"] = partial(mean_table, pool, many)
         if arguments.trials is not None:
             makers["same"] = partial(same_condition_table, pool, 100 if short else 2000, arguments.trials)
         for make in (maker for name, maker in makers.items() if name in arguments.only):
