@@ -65,7 +65,10 @@ def test_normal_evidence_equals_quadrature(n: int, share: float) -> None:
     statistic = share * math.sqrt(n)
 
     def integral(tilt: float) -> float:
-        return quad(lambda u: u ** (n - 1) * math.exp(-u * u / 2 + tilt * u), 0, 40, points=[1, 5, 10], limit=500)[0]
+        def density(u: float) -> float:
+            return u ** (n - 1) * math.exp(-u * u / 2 + tilt * u)
+
+        return float(quad(density, 0, 40, points=[1, 5, 10], limit=500)[0])
 
     ratios = [math.exp(-n * d * d / 2) * integral(d * statistic) / integral(0.0) for d in EFFECT_SIZES]
     computed = log_t_mixture(np.array([float(n)]), np.array([statistic]))[0]
@@ -77,7 +80,7 @@ def test_normal_evidence_gains_nothing_on_average_where_the_mean_is_the_constant
         # Under the null a = t sqrt(n / (n - 1 + t^2)) with Student's t.
         def gain(x: float, n: int = n) -> float:
             statistic = x * math.sqrt(n / (n - 1 + x * x))
-            return float(np.exp(log_t_mixture(np.array([float(n)]), np.array([statistic]))[0])) * t.pdf(x, n - 1)
+            return float(np.exp(log_t_mixture(np.array([float(n)]), np.array([statistic]))[0])) * float(t.pdf(x, n - 1))
 
         total = quad(gain, -np.inf, 0, limit=200)[0] + quad(gain, 0, np.inf, limit=400)[0]
         assert total == pytest.approx(1.0, abs=1e-4)
