@@ -17,7 +17,7 @@ from lossact.claims.measured_values import (
     median_estimate,
 )
 from lossact.claims.verdict_summary import Estimate
-from lossact.conditions import BaseCondition
+from lossact.conditions import BaseCondition, RecordedRuns
 from lossact.stats import ClaimEvidence, Comparison, Decision, Margins, MedianWithinEvidence, Outcome, Outcomes
 from lossact.stats.values import is_single
 from lossact.storage import Trials
@@ -56,8 +56,9 @@ class ValueHypothesis(Hypothesis):
 
     @property
     def budget(self) -> int | None:
-        """The updates after which the measure is taken."""
-        return self.conditions[0].measured_after(self.measure)
+        """The updates after which the measure is taken, None where it was recorded."""
+        condition = self.conditions[0]
+        return None if isinstance(condition, RecordedRuns) else condition.measured_after(self.measure)
 
 
 @dataclass(frozen=True, repr=False)
@@ -175,8 +176,19 @@ class AtLeast(ValueHypothesis):
     def estimate(self, trials: Sequence[Trials], alpha: float) -> Estimate:
         worst = np.inf if self.is_at_most else -np.inf
         values, lost = measured_values(self.measure, self.condition, trials[0])
-        values = np.where(values == self._thresholds(values), self.value, values)
-        return median_estimate("median", np.where(lost, worst, values), alpha, measure=self.measure, unit=self.measure)
+        values = np.where(lost, worst, self.at_threshold(values))
+        return median_estimate("median", values, alpha, measure=self.measure, unit=self.measure)
+
+    def at_threshold(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return values of which those that meet the threshold in their own type are exactly the threshold.
+
+        Args:
+            values: (replicas,).
+
+        Returns:
+            (replicas,).
+        """
+        return np.where(values == self._thresholds(values), self.value, values)
 
     def _thresholds(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The threshold in the type in which each value was computed, where 0.9 is 0.9."""
