@@ -14,7 +14,7 @@ def _finite(number: float) -> float | None:
 
 
 def digits_for(width: float) -> str:
-    """Return the format that shows two digits of an interval's width.
+    """Return the format with the fewest decimals that make an interval at least 3 units of the last one wide.
 
     Args:
         width: of the interval, >= 0 or infinite.
@@ -24,7 +24,7 @@ def digits_for(width: float) -> str:
     """
     if not 1e-12 < width < math.inf:
         return ".4g"
-    return f".{max(0, 1 - math.floor(math.log10(width)))}f"
+    return f".{max(0, 1 - math.floor(math.log10(width / 3)))}f"
 
 
 @dataclass(frozen=True)
