@@ -328,7 +328,7 @@ def test_claims_about_the_race_say_what_its_table_says(race: dict[str, lossact.R
         assert verdict.name == ("supported" if shown else "inconclusive"), name
     decided = lossact.lower("val_loss@3000", race["muonh"], than=race["adamh"])
     still_open = lossact.lower("val_loss@3000", race["newton_muon"], than=race["tuned_muon"])
-    assert lossact.evaluate(decided, family_size=90).name == "supported"
+    assert lossact.evaluate(decided, family_size=45).name == "supported"
     assert lossact.evaluate(still_open).name == "inconclusive"
     with pytest.raises(
         lossact.LossactError, match=r"30 of 30 runs of contra_soft_muon lack step 3200 .* val_loss@3000"

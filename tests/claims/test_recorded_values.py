@@ -201,7 +201,7 @@ def test_runs_of_two_tables_may_have_different_budgets(tmp_path: Path) -> None:
 def test_runs_that_keep_coming_use_evidence_that_may_be_looked_at(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(1, 0.1, 20), rng.normal(0, 0.1, 24)
-    runs = values(tmp_path, {"a": a, "b": b}, extendable=True)
+    runs = values(tmp_path, {"a": a.tolist(), "b": b.tolist()}, extendable=True)
     verdict = evaluate(higher("accuracy", runs["a"], than=runs["b"]))
     assert verdict.name == "supported"
     assert "20 and 24 recorded runs in 20 blocks of 1; more may follow" in str(verdict)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from lossact.stats.betting import Bets
 from lossact.stats.margins import Margins
@@ -139,5 +139,6 @@ def _tolerance(a: Values, b: Values, margin: float) -> Values:
     """The largest difference from a margin that rounding explains, for each pair of values."""
     both_whole = (a == np.floor(a)) & (b == np.floor(b))
     single = is_single(a) & is_single(b) & ~both_whole
-    epsilon: ArrayLike = np.where(single, np.finfo(np.float32).eps, np.finfo(np.float64).eps)
-    return TIE_ULPS * epsilon * np.maximum(np.maximum(np.abs(a), np.abs(b)), abs(margin))
+    epsilon: Values = np.where(single, np.finfo(np.float32).eps, np.finfo(np.float64).eps)
+    largest: Values = np.maximum(np.maximum(np.abs(a), np.abs(b)), abs(margin))
+    return TIE_ULPS * epsilon * largest
