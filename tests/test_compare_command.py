@@ -254,14 +254,17 @@ def test_the_page_shows_curves_and_what_python_prints(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(tmp_path)
-    page = DOCS.read_text().partition("## Curves")[2]
-    make, decide = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    page = DOCS.read_text().partition("## Curves")[2].partition("## How it is decided")[0]
+    make, decide, decide_values = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     exec(make, {})
     command, shown = re.findall(r"```sh\nlossact (.*?)\n```\n\n```text\n(.*?)```", page, flags=re.DOTALL)[0]
     assert main(command.split()) == 0
     assert capsys.readouterr().out == shown
-    exec(decide, {})
-    assert f"```text\n{capsys.readouterr().out}```" in page
+    table = re.findall(r"```text\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)[0]
+    (tmp_path / "accuracy.csv").write_text(table)
+    for program in (decide, decide_values):
+        exec(program, {})
+        assert f"```text\n{capsys.readouterr().out}```" in page
 
 
 @pytest.mark.parametrize("cell", ["", "nan"])
@@ -316,6 +319,21 @@ def test_which_records_of_the_race_hold(race: dict[str, lossact.RecordedRuns]) -
     assert by_sign == {"muonh", "normuonh", "contra_muon", "contra_soft_muon", "contranormuown"}
     # Five and eight runs cannot reach p < 0.001 by signs, however good they are.
     assert {name for name in STEPS if 0.5 ** len(race[name]) > P_OF_THE_RACE} == {"adamh", "normuon_floor"}
+
+
+def test_claims_about_the_race_say_what_its_table_says(race: dict[str, lossact.RecordedRuns]) -> None:
+    for name, step in STEPS.items():
+        verdict = lossact.evaluate(lossact.at_most(f"val_loss@{step}", race[name], TARGET), alpha=P_OF_THE_RACE)
+        shown = name in {"muonh", "normuonh", "contra_muon", "contra_soft_muon", "contranormuown"}
+        assert verdict.name == ("supported" if shown else "inconclusive"), name
+    decided = lossact.lower("val_loss@3000", race["muonh"], than=race["adamh"])
+    still_open = lossact.lower("val_loss@3000", race["newton_muon"], than=race["tuned_muon"])
+    assert lossact.evaluate(decided, family_size=45).name == "supported"
+    assert lossact.evaluate(still_open).name == "inconclusive"
+    with pytest.raises(
+        lossact.LossactError, match=r"30 of 30 runs of contra_soft_muon lack step 3200 .* val_loss@3000"
+    ):
+        lossact.lower("val_loss@3200", race["contra_muon"], than=race["contra_soft_muon"])
 
 
 def test_which_pairs_of_the_race_differ_at_step_3000(race: dict[str, lossact.RecordedRuns]) -> None:

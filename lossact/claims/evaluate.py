@@ -72,11 +72,11 @@ def evaluate(
         with experiment_or_temporary(experiment) as experiment:
             decision = hypothesis.verify(experiment)
         return Verdict.of(hypothesis, decision, [], delta=delta, seconds=time.perf_counter() - begin)
-    hypothesis.check()
     conditions = hypothesis.conditions
     if has_recorded_runs(conditions):
-        decision, trials = decide_recorded(hypothesis, alpha=alpha / family_size, delta=delta)
-        return Verdict.of(hypothesis, decision, trials, delta=delta, seconds=time.perf_counter() - begin)
+        recorded = decide_recorded(hypothesis, alpha=alpha / family_size, delta=delta)
+        return Verdict.of_recorded(hypothesis, recorded, delta=delta, seconds=time.perf_counter() - begin)
+    hypothesis.check()
     sizes = looks_at(conditions, max_replicas, at_least=min_replicas)
     limit = sizes[-1]
     decider: AnyDecider | None = None

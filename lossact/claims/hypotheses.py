@@ -262,7 +262,7 @@ def as_numbers(returned: ArrayLike, name: str) -> NDArray[np.float64]:
 
 
 def check_comparable(conditions: Sequence[BaseCondition], *, at_least: int = 2) -> None:
-    """Raise ClaimError unless there are enough of them, all different, of one budget.
+    """Raise ClaimError unless there are enough of them, all different, of one budget where they are trained.
 
     Args:
         conditions: of the claim.
@@ -280,6 +280,6 @@ def check_comparable(conditions: Sequence[BaseCondition], *, at_least: int = 2) 
         raise ClaimError(f"conditions ({names}) must differ, but two are equal in all that is trained")
     if len({condition.name for condition in conditions}) < len(set(conditions)):
         raise ClaimError(f"conditions ({names}) must have different names; give each one with Condition(name=...)")
-    budgets = sorted({condition.budget for condition in conditions})
+    budgets = sorted({condition.budget for condition in conditions if not isinstance(condition, RecordedRuns)})
     if len(budgets) > 1:
         raise ClaimError(f"budgets {budgets} of ({names}) must be equal; give every condition the same one")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lossact.checks import check_number
 from lossact.claims.hypotheses import check_comparable, check_conditions
 from lossact.claims.measured_values import POINTS, check_measured, compare_measured, measured_values
+from lossact.claims.recorded_measures import check_trained
 from lossact.claims.value_hypothesis import ValueHypothesis
 from lossact.claims.verdict_summary import Estimate
 from lossact.conditions import BaseCondition
@@ -42,7 +43,7 @@ class MeanAssumption:
 
         Args:
             measure: its name.
-            conditions: of the claim, which have the measure.
+            conditions: of the claim.
             value_range: as given.
             normal: as given.
 
@@ -50,9 +51,12 @@ class MeanAssumption:
             the assumption.
 
         Raises:
-            ClaimError: neither is known.
+            ClaimError: neither is known, a condition lacks the measure, or was recorded.
             InputError: both are given, or the range is none.
         """
+        check_conditions(conditions)
+        check_trained('of="mean"', conditions)
+        check_measured(measure, conditions)
         if normal not in (False, True):
             raise InputError(f"normal={normal!r} must be True or False")
         if normal:

@@ -34,16 +34,23 @@ def verdict_html(
         *(f"<p>{escape(warning)}</p>" for warning in warnings),
     ]
     if conditions:
+        about_values = any(condition.median_value is not None for condition in conditions)
+        names = ("recorded runs", "median") if about_values else ("reached the target", "median updates", "diverged")
+        head = "".join(f"<th>{name}</th>" for name in ("condition", *names))
         rows = "".join(map(_row, conditions))
-        head = "".join(f"<th>{name}</th>" for name in ("condition", "reached the target", "median updates", "diverged"))
         parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
-        parts.append(reach_curves(conditions, budget=budget))
+        if not about_values:
+            parts.append(reach_curves(conditions, budget=budget))
     return f"<div>{''.join(parts)}</div>"
 
 
 def _row(condition: ConditionSummary) -> str:
-    median = "" if condition.median_steps_to_target is None else f"{condition.median_steps_to_target:g}"
-    cells = (condition.name, f"{condition.reached} of {condition.replicas}", median, str(condition.diverged or ""))
+    if condition.median_value is not None:
+        cells = [condition.name, str(condition.replicas), f"{condition.median_value:.6g}"]
+    else:
+        median = "" if condition.median_steps_to_target is None else f"{condition.median_steps_to_target:g}"
+        reached = f"{condition.reached} of {condition.replicas}"
+        cells = [condition.name, reached, median, str(condition.diverged or "")]
     return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lossact.checks import check_number
 from lossact.claims.hypotheses import Hypothesis, as_numbers, check_comparable, check_sequence
+from lossact.claims.recorded_measures import check_trained
 from lossact.conditions import BaseCondition
 from lossact.errors import ClaimError
 from lossact.experiment import Experiment
@@ -98,6 +99,7 @@ class Exceeds(NumberClaim):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_comparable(self.of, at_least=1)
+        check_trained("exceeds", self.of)
 
     @property
     def conditions(self) -> tuple[BaseCondition, ...]:

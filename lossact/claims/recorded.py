@@ -1,20 +1,22 @@
 """Hypotheses about runs that were recorded already: decided from a table, nothing is trained."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.orders import Fastest, Ordering, Slowest
 from lossact.claims.pairs import Equivalent, Faster, NotWorse
 from lossact.claims.reaches import Reaches
+from lossact.claims.recorded_evidence import RecordedEvidence, as_decision, orders_of_pairs, unit_of
+from lossact.claims.recorded_measures import check_trained
+from lossact.claims.recorded_values import decide_recorded_values
+from lossact.claims.value_hypothesis import ValueHypothesis
 from lossact.conditions import BaseCondition
 from lossact.conditions.recorded_runs import RecordedRuns, shorten
 from lossact.errors import ClaimError, InputError
-from lossact.stats import Decision, Outcome, censored_as_undetermined
+from lossact.stats import Outcome, censored_as_undetermined
 from lossact.stats.margins import Margins
 from lossact.stats.recorded import (
     FixedDecision,
@@ -33,6 +35,7 @@ from lossact.stats.recorded import (
 from lossact.storage import Trials
 
 DecideAt = Callable[[float], FixedDecision]
+ABOUT_STEPS = (Reaches, Equivalent, Faster, NotWorse, Ordering, Fastest, Slowest)
 
 
 def has_recorded_runs(conditions: Sequence[BaseCondition]) -> bool:
@@ -66,8 +69,8 @@ def has_recorded_runs(conditions: Sequence[BaseCondition]) -> bool:
     return True
 
 
-def decide_recorded(hypothesis: Hypothesis, *, alpha: float, delta: float) -> tuple[Decision, list[Trials]]:
-    """Decide a hypothesis about steps from recorded runs.
+def decide_recorded(hypothesis: Hypothesis, *, alpha: float, delta: float) -> RecordedEvidence:
+    """Decide a hypothesis from recorded runs.
 
     Args:
         hypothesis: all of its conditions are RecordedRuns.
@@ -81,6 +84,10 @@ def decide_recorded(hypothesis: Hypothesis, *, alpha: float, delta: float) -> tu
         ClaimError: the hypothesis, or the runs, cannot be decided so.
     """
     conditions = [condition for condition in hypothesis.conditions if isinstance(condition, RecordedRuns)]
+    if isinstance(hypothesis, ValueHypothesis):
+        return decide_recorded_values(hypothesis, conditions, alpha=alpha, delta=delta)
+    if not isinstance(hypothesis, ABOUT_STEPS):
+        check_trained(f"the claim that {hypothesis!r}", conditions)
     try:
         steps = [condition.steps_to_target() for condition in conditions]
     except InputError as error:
@@ -96,9 +103,10 @@ def decide_recorded(hypothesis: Hypothesis, *, alpha: float, delta: float) -> tu
     margins = hypothesis.margins(delta)
     labels = ("not equal", "not equal") if isinstance(hypothesis, Equivalent) else margins.refutation_labels
     trials = [_trials(condition, each) for condition, each in zip(conditions, steps, strict=True)]
-    return _as_decision(
-        several, names, labels, support=margins.support, n=min(map(len, steps)), paired=conditions[0].is_paired
-    ), trials
+    decision = as_decision(
+        several, names, labels, support=margins.support, n=min(map(len, steps)), unit=unit_of(conditions)
+    )
+    return RecordedEvidence(decision, trials)
 
 
 def _decide(
@@ -130,10 +138,7 @@ def _decide(
         case Slowest():
             pairs = [(j, 0) for j in range(1, n)]
         case _:
-            raise ClaimError(
-                f"{type(hypothesis).__name__} is not decided from recorded runs; faster, not_worse, equivalent, "
-                "ordering, fastest, slowest and reaches are"
-            )
+            raise AssertionError(hypothesis)
     decide_pairs = [
         partial(_decide_pair, conditions[i], steps[i], steps[j], ratio, margins, isinstance(hypothesis, NotWorse))
         for i, j in pairs
@@ -190,66 +195,11 @@ def _decide_reaches(hypothesis: Reaches, condition: RecordedRuns, steps: Recorde
 
 def _align(conditions: Sequence[RecordedRuns], steps: Sequence[RecordedSteps]) -> list[RecordedSteps]:
     """Put each condition's runs in the order of the first condition's pairs."""
-    first = [run.pair for run in conditions[0].runs]
-    aligned = []
-    for condition, each in zip(conditions, steps, strict=True):
-        place = {run.pair: k for k, run in enumerate(condition.runs)}
-        if place.keys() != set(first):
-            missing = sorted(str(pair) for pair in place.keys() ^ set(first))
-            raise ClaimError(
-                f"{conditions[0]} and {condition} do not have the same pairs ({shorten(missing)} in one of them only); "
-                "drop the runs without a partner, or read the table without pair=..."
-            )
-        order: NDArray[np.intp] = np.array([place[pair] for pair in first])
-        aligned.append(RecordedSteps(each.steps[order], each.reached[order], each.ends[order]))
-    return aligned
+    return [
+        RecordedSteps(each.steps[order], each.reached[order], each.ends[order])
+        for each, order in zip(steps, orders_of_pairs(conditions), strict=True)
+    ]
 
 
 def _trials(condition: RecordedRuns, steps: RecordedSteps) -> Trials:
     return Trials(steps.steps, steps.reached, np.zeros(len(steps), dtype=bool), condition.budget)
-
-
-def _as_decision(
-    several: SeveralDecisions, names: Sequence[str], labels: tuple[str, str], *, support: float, n: int, paired: bool
-) -> Decision:
-    fixed = several.decision
-    return Decision(
-        verdict=fixed.verdict,
-        reason=_reason(several, names, labels, support=support, n=n, paired=paired),
-        replicas=n,
-        decided_at=None,
-        final=True,
-        value=fixed.value,
-        low=fixed.low,
-        high=fixed.high,
-        alpha=fixed.alpha,
-        level=fixed.level,
-        log_support=-math.log(max(fixed.p_support, 1e-300)),
-        log_refute=-math.log(max(fixed.p_refute, 1e-300)),
-        wins=fixed.wins,
-        ties=fixed.ties,
-        losses=fixed.losses,
-        undecided=fixed.undetermined,
-        weakest_comparison=names[several.weakest],
-        sample=fixed.sample,
-    )
-
-
-def _reason(
-    several: SeveralDecisions, names: Sequence[str], labels: tuple[str, str], *, support: float, n: int, paired: bool
-) -> str:
-    fixed = several.decision
-    if fixed.verdict == "supported":
-        return ""
-    if fixed.verdict == "refuted":
-        broken = f"; broken: {', '.join(names[k] for k in several.broken) or 'at least one'}" if len(names) > 1 else ""
-        return labels[0 if fixed.high < support else 1] + broken
-    if not fixed.can_support:
-        least = f"no smaller p than {fixed.smallest_p:.2g} is possible, and {fixed.alpha:.2g} is needed"
-        if n >= fixed.fewest_runs:
-            return f"these runs cannot show it, for they tie too often: {least}"
-        return f"too few runs to show it: {least}; {fixed.fewest_runs} {'pairs' if paired else 'of each'} could"
-    total = fixed.wins + fixed.ties + fixed.losses + fixed.undetermined
-    if 2 * fixed.undetermined > total:
-        return f"ends of runs hide {fixed.undetermined} of {total} orders"
-    return f"these runs do not decide it (p {fixed.p_support:.2g}, and {fixed.alpha:.2g} is needed)"

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from lossact.claims.verdict_summary import ConditionCounts
-from lossact.conditions import BaseCondition
+from lossact.conditions import BaseCondition, RecordedRuns
 from lossact.storage import Trials
 
 
@@ -19,6 +21,7 @@ class ConditionSummary:
         trials: of these replicas.
         update_unit: what an update is, where it is not one optimizer step on one batch.
         has_target: whether the condition has a target.
+        median_value: of recorded runs in a claim about their values, the median, in the measure's unit; else None.
     """
 
     name: str
@@ -30,9 +33,11 @@ class ConditionSummary:
     trials: Trials = field(repr=False, compare=False)
     update_unit: str = field(default="", kw_only=True)
     has_target: bool = field(default=True, kw_only=True)
+    median_value: float | None = field(default=None, kw_only=True)
 
     @classmethod
     def of(cls, condition: BaseCondition, trials: Trials) -> "ConditionSummary":
+        values = list(trials.values.values()) if isinstance(condition, RecordedRuns) else []
         return cls(
             name=condition.name,
             replicas=len(trials),
@@ -42,12 +47,19 @@ class ConditionSummary:
             mean_restricted_steps=float(trials.restricted_steps.mean()),
             trials=trials,
             update_unit=condition.update_unit,
-            has_target=condition.has_target or bool(trials.reached.any()),
+            has_target=not values and (condition.has_target or bool(trials.reached.any())),
+            median_value=float(np.median(values[0])) if values else None,
         )
 
     @property
     def counts(self) -> ConditionCounts:
         """What reports say of it."""
         return ConditionCounts(
-            self.name, self.replicas, self.reached, self.diverged, self.median_steps_to_target, self.has_target
+            self.name,
+            self.replicas,
+            self.reached,
+            self.diverged,
+            self.median_steps_to_target,
+            self.has_target,
+            self.median_value,
         )

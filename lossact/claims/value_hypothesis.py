@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.verdict_summary import Estimate
+from lossact.conditions import RecordedRuns
 from lossact.stats import Margins
 from lossact.storage import Trials
 
@@ -43,5 +44,6 @@ class ValueHypothesis(Hypothesis):
 
     @property
     def budget(self) -> int | None:
-        """The updates after which the measure is taken."""
-        return self.conditions[0].measured_after(self.measure)
+        """The updates after which the measure is taken, None where it was recorded."""
+        condition = self.conditions[0]
+        return None if isinstance(condition, RecordedRuns) else condition.measured_after(self.measure)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lossact.checks import check_number
 from lossact.claims.hypotheses import Hypothesis, check_comparable, check_targets, other_conditions
 from lossact.claims.measured_values import check_measured, compare_measured, measured_values, median_difference
+from lossact.claims.recorded_measures import check_trained
 from lossact.claims.value_hypothesis import ValueHypothesis
 from lossact.claims.verdict_summary import Estimate
 from lossact.conditions import BaseCondition
@@ -106,6 +107,7 @@ class Trend(Hypothesis):
 
     def __post_init__(self) -> None:
         check_comparable(self.ordered)
+        check_trained("decreases" if self.falls else "increases", self.ordered)
         if self.measure != STEPS:
             check_measured(self.measure, self.ordered)
         for number in self.settings:

@@ -140,8 +140,19 @@ class AtLeast(ValueHypothesis):
     def estimate(self, trials: Sequence[Trials], alpha: float) -> Estimate:
         worst = np.inf if self.is_at_most else -np.inf
         values, lost = measured_values(self.measure, self.condition, trials[0])
-        values = np.where(values == self._thresholds(values), self.value, values)
-        return median_estimate("median", np.where(lost, worst, values), alpha, measure=self.measure, unit=self.measure)
+        values = np.where(lost, worst, self.at_threshold(values))
+        return median_estimate("median", values, alpha, measure=self.measure, unit=self.measure)
+
+    def at_threshold(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return values of which those that meet the threshold in their own type are exactly the threshold.
+
+        Args:
+            values: (replicas,).
+
+        Returns:
+            (replicas,).
+        """
+        return np.where(values == self._thresholds(values), self.value, values)
 
     def _thresholds(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The threshold in the type in which each value was computed, where 0.9 is 0.9."""
@@ -290,8 +301,6 @@ def _higher(
 ) -> Higher | HigherMean:
     if not is_of_mean(of, value_range, normal=normal):
         return Higher(measure, condition, than, by, is_lower)
-    check_comparable((condition, than))
-    check_measured(measure, (condition, than))
     assumption = MeanAssumption.of(measure, (condition, than), value_range, normal=normal)
     return HigherMean(measure, condition, assumption, than=than, by=by, is_lower=is_lower)
 
@@ -366,8 +375,6 @@ def _at_least(
 ) -> AtLeast | MeanAtLeast:
     if not is_of_mean(of, value_range, normal=normal):
         return AtLeast(measure, condition, value, is_at_most)
-    check_conditions((condition,))
-    check_measured(measure, (condition,))
     assumption = MeanAssumption.of(measure, (condition,), value_range, normal=normal)
     return MeanAtLeast(measure, condition, assumption, value=value, is_at_most=is_at_most)
 

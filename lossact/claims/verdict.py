@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.notebook import verdict_html
+from lossact.claims.recorded_evidence import RecordedEvidence
 from lossact.claims.summary import ConditionSummary
 from lossact.claims.theorem import Theorem
 from lossact.claims.verdict_summary import Estimate, EvidenceValues, SingleRunAgreement, VerdictSummary
-from lossact.conditions import BaseCondition
 from lossact.stats import Decision, Effect, Proportion, compare_steps, proportion
 from lossact.stats.means import mean_difference, unpaired_improvement
 from lossact.stats.outcomes import Outcomes
@@ -34,6 +34,7 @@ class Verdict:
         warnings: what a reader should know before quoting the verdict.
         thresholds: what the interval is held against.
         seconds: time it took, training included.
+        recorded_difference: of a claim about recorded values, what it is about in the measure's own unit; else None.
     """
 
     hypothesis: Hypothesis
@@ -43,6 +44,7 @@ class Verdict:
     warnings: tuple[str, ...]
     thresholds: tuple[float, ...]
     seconds: float
+    recorded_difference: Estimate | None = None
 
     @classmethod
     def of(
@@ -68,8 +70,8 @@ class Verdict:
         Returns:
             the verdict.
         """
-        decision = _with_unreached(decision, hypothesis.conditions, trials)
         summaries = tuple(map(ConditionSummary.of, hypothesis.conditions, trials))
+        decision = _with_unreached(decision, summaries)
         return cls(
             hypothesis=hypothesis,
             decision=decision,
@@ -86,6 +88,26 @@ class Verdict:
             thresholds=hypothesis.thresholds(delta),
             seconds=seconds,
         )
+
+    @classmethod
+    def of_recorded(
+        cls, hypothesis: Hypothesis, evidence: RecordedEvidence, *, delta: float, seconds: float
+    ) -> "Verdict":
+        """Sum up recorded runs.
+
+        Args:
+            hypothesis: the claim.
+            evidence: about it.
+            delta: the smallest margin that matters.
+            seconds: how long it took.
+
+        Returns:
+            the verdict.
+        """
+        verdict = cls.of(
+            hypothesis, evidence.decision, evidence.trials, delta=delta, seconds=seconds, notes=evidence.notes
+        )
+        return replace(verdict, recorded_difference=evidence.difference)
 
     @property
     def name(self) -> str:
@@ -166,8 +188,8 @@ class Verdict:
     @property
     def difference(self) -> Estimate | None:
         """What a claim about values is about in the measure's own unit, for these claims."""
-        if self.is_exact:
-            return None
+        if self.is_exact or self.decision.sample:
+            return self.recorded_difference
         trials = [condition.trials for condition in self.conditions]
         return self.hypothesis.estimate(trials, self.decision.alpha)
 
@@ -192,6 +214,7 @@ class Verdict:
             return (
                 f"{d.verdict.upper()}{reason}: {self.hypothesis!r}\n"
                 f"{effect.name} {effect.number}, {d.level:.1%} interval {effect.bounds}, {d.sample}"
+                + ("" if difference is None else f"\n{difference}")
             )
         within = f"within {self.hypothesis.budget} updates, " if self.hypothesis.budget else ""
         return (
@@ -204,12 +227,12 @@ class Verdict:
         )
 
 
-def _with_unreached(decision: Decision, conditions: Sequence[BaseCondition], trials: Sequence[Trials]) -> Decision:
+def _with_unreached(decision: Decision, conditions: Sequence[ConditionSummary]) -> Decision:
     """Name the conditions whose target nobody reached in the reason for SUPPORTED, before anything else."""
     never = [
-        f"{condition} reached the target in none of {len(outcomes)} replicas"
-        for condition, outcomes in zip(conditions, trials, strict=True)
-        if condition.has_target and not outcomes.reached.any()
+        f"{condition.name} reached the target in none of {condition.replicas} replicas"
+        for condition in conditions
+        if condition.has_target and not condition.reached
     ]
     if decision.verdict != "supported" or not never:
         return decision

@@ -13,6 +13,20 @@ def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def digits_for(width: float) -> str:
+    """Return the format with the fewest decimals that make an interval at least 3 units of the last one wide.
+
+    Args:
+        width: of the interval, >= 0 or infinite.
+
+    Returns:
+        a format specification such as ".4f".
+    """
+    if not 1e-12 < width < math.inf:
+        return ".4g"
+    return f".{max(0, 1 - math.floor(math.log10(width / 3)))}f"
+
+
 @dataclass(frozen=True)
 class Estimate:
     """An estimate with its confidence sequence.
@@ -23,6 +37,7 @@ class Estimate:
         level: joint coverage of the bounds, in (0, 1].
         unit: of value and bounds, "" for a probability.
         measure: what was measured, "" where it is no measure of trained networks.
+        is_fixed: whether the bounds are for a fixed number of runs, and not a confidence sequence.
     """
 
     name: str
@@ -32,6 +47,7 @@ class Estimate:
     level: float
     unit: str = ""
     measure: str = ""
+    is_fixed: bool = False
 
     @property
     def number(self) -> str:
@@ -48,11 +64,15 @@ class Estimate:
         return f"{number:.4g}" if self.unit else f"{number:.3f}"
 
     def __str__(self) -> str:
-        sign = "+" if "difference" in self.name else ""
+        sign = "+" if any(word in self.name for word in ("difference", "shift")) else ""
         unit = f" {self.unit}" if self.unit not in {"", self.measure} else ""
-        numbers = (
-            f"{self.value:{sign}.4g}{unit} [{self.low:.4g}, {self.high:.4g}], {self.level:.1%} confidence sequence"
-        )
+        form = digits_for(self.high - self.low) if self.is_fixed else ".4g"
+        value = f"{self.value:{sign}{form}}{unit}"
+        numbers = f"{value} [{self.low:{form}}, {self.high:{form}}], {self.level:.1%} confidence sequence"
+        if self.is_fixed:
+            numbers = f"{numbers.removesuffix('confidence sequence')}interval"
+            if math.isinf(self.low) and math.isinf(self.high):
+                numbers = f"{value}, too few runs for an interval"
         of = self.measure or self.unit
         return f"{self.name} of {of} {numbers}" if of else f"{self.name} {numbers}"
 
@@ -87,6 +107,7 @@ class ConditionCounts:
         replicas, reached, diverged: counts.
         median_steps_to_target: in updates, None where fewer than half of the replicas reached the target.
         has_target: whether the condition has a target.
+        median_value: of recorded runs in a claim about their values, the median, in the measure's unit; else None.
     """
 
     name: str
@@ -95,12 +116,15 @@ class ConditionCounts:
     diverged: int
     median_steps_to_target: float | None
     has_target: bool = True
+    median_value: float | None = None
 
 
 def _condition_to_json(counts: ConditionCounts) -> dict[str, Any]:
     """The fields of --claims-json that are about a condition."""
     content = asdict(counts)
     del content["has_target"]
+    if counts.median_value is None:
+        del content["median_value"]
     return content
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from lossact.claims.result import ClaimResult
-from lossact.claims.verdict_summary import ConditionCounts, Estimate, SingleRunAgreement
+from lossact.claims.verdict_summary import ConditionCounts, Estimate, SingleRunAgreement, digits_for
 
 
 def short_name(result: ClaimResult) -> str:
@@ -66,6 +66,28 @@ def reached(condition: ConditionCounts) -> str:
     """Return a condition's name and the share of its replicas that met the target."""
     diverged = f", {condition.diverged} diverged" if condition.diverged else ""
     return f"{condition.name} {share(condition.reached, condition.replicas)}{diverged}"
+
+
+def medians(result: ClaimResult) -> list[tuple[str, str]]:
+    """Return each condition's name and the median of its recorded values, for claims about these; else nothing."""
+    difference = result.verdict.difference
+    if difference is None:
+        return []
+    form = digits_for(difference.high - difference.low)
+    return [
+        (condition.name, f"{condition.median_value:{form}}")
+        for condition in result.verdict.conditions
+        if condition.median_value is not None
+    ]
+
+
+def medians_in_words(result: ClaimResult) -> str:
+    """Return the medians of several conditions' recorded values; "" for other claims."""
+    values = medians(result)
+    difference = result.verdict.difference
+    if difference is None or len(values) < 2:  # the median of a single condition is what the claim is about
+        return ""
+    return f"medians of {difference.measure}: " + ", ".join(f"{name} {median}" for name, median in values)
 
 
 def unreached(result: ClaimResult) -> str:

@@ -21,6 +21,7 @@ from lossact.report.formatting import (
     families,
     family_level,
     level,
+    medians,
     sentence,
     story,
     thresholds,
@@ -122,7 +123,11 @@ def _claim(number: int, result: ClaimResult, curves: _Curves, run: RunInfo) -> d
         "summary": _summary(result),
         "warnings": result.warnings,
         "story": _story(verdict.single_run_agreement) if verdict.single_run_agreement else "",
-        "conditions": [_condition(k, counts, verdict.budget) for k, counts in enumerate(verdict.conditions)],
+        "conditions": [
+            _condition(k, counts, verdict.budget) | {"median_value": dict(medians(result)).get(counts.name, "")}
+            for k, counts in enumerate(verdict.conditions)
+        ],
+        "measure": verdict.difference.measure if medians(result) and verdict.difference else "",
         "diverged": any(counts.diverged for counts in verdict.conditions),
         "charts": [
             (caption, prefix_ids(chart, f"c{number}-{k}"))
@@ -140,7 +145,12 @@ def _summary(result: ClaimResult) -> str:
         return sentence(f"{effect.name} {value(result)}; a theorem, checked and not sampled")
     if verdict.sample:
         interval = f"{level(result)} interval {bounds(result)}"
-        return f"{sentence(f'{effect.name} {value(result)}, {interval}; {verdict.sample}')} {thresholds(result)}"
+        parts = [
+            sentence(f"{effect.name} {value(result)}, {interval}; {verdict.sample}"),
+            thresholds(result),
+            *(sentence(part) for part in beside_the_verdict(result)),
+        ]
+        return " ".join(filter(None, parts))
     within = f" within {verdict.budget} updates" if verdict.budget else ""
     ended = f", {decided(result)}" if verdict.decided_at else ""
     parts = [

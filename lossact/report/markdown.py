@@ -8,7 +8,7 @@ from pathlib import Path
 from lossact.claims.result import ClaimResult
 from lossact.report.escaping import plain
 from lossact.report.files import write_whole
-from lossact.report.formatting import bounds, counted, families, family_level, reached, story, value
+from lossact.report.formatting import bounds, counted, families, family_level, medians_in_words, reached, story, value
 from lossact.report.run_info import RunInfo
 
 MARKS = {"supported": "✅", "refuted": "❌", "inconclusive": "❔"}
@@ -57,7 +57,7 @@ def _details(result: ClaimResult, run: RunInfo) -> list[str]:
     verdict = result.verdict
     notes = [verdict.reason, verdict.sample, *result.warnings]
     if verdict.difference is not None:
-        notes.append(str(verdict.difference))
+        notes += [str(verdict.difference), medians_in_words(result)]
     with_target = [condition for condition in verdict.conditions if condition.has_target]
     if with_target:
         notes.append("reached the target: " + ", ".join(map(reached, with_target)))

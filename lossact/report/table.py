@@ -11,6 +11,7 @@ from lossact.report.formatting import (
     bounds,
     decided,
     family_level,
+    medians_in_words,
     reached,
     short_name,
     story,
@@ -77,6 +78,7 @@ def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
         details.append(f"on record{'' if result.decides else ' for the default setting'}: {result.recorded}")
     if verdict.difference is not None:
         details.append(str(verdict.difference))
+    details += filter(None, [medians_in_words(result)])
     with_target = [condition for condition in verdict.conditions if condition.has_target]
     if with_target:
         details.append("reached the target: " + ", ".join(map(reached, with_target)))

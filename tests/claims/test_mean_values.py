@@ -23,6 +23,7 @@ from lossact import (
     lower,
     map_claim,
     plan,
+    read_runs,
 )
 from lossact.claims.result import ClaimResult
 from lossact.errors import LossactError
@@ -145,6 +146,14 @@ def test_a_diverged_replica_counts_as_the_worst_value_of_the_range() -> None:
 def test_bad_claims_about_means_are_refused(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(LossactError, match=message):
         make()
+
+
+def test_a_mean_of_recorded_runs_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "runs.csv"
+    table.write_text("name,run,loss\n" + "".join(f"{name},{k},{k}\n" for name in ("a", "b") for k in range(4)))
+    a, b = read_runs(table, condition="name", run="run", value="loss").values()
+    with pytest.raises(LossactError, match='of="mean" is not decided from recorded runs, such as a; faster'):
+        higher("loss", a, than=b, of="mean", normal=True)
 
 
 def test_a_value_outside_the_range_is_named() -> None:

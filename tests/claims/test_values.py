@@ -37,7 +37,6 @@ from lossact import (
     lower,
     lowest,
     map_claim,
-    read_runs,
 )
 from lossact.claims.result import ClaimResult
 from lossact.claims.verdict_summary import VerdictSummary
@@ -333,16 +332,6 @@ def test_many_ties_are_mentioned_beside_a_supported_claim() -> None:
     assert verdict.difference is not None
     assert (verdict.difference.low, verdict.difference.value) == (0, 0)
     assert "the values are equal in 90 of 120 replicas" in verdict.warnings[-1]
-
-
-def test_claims_about_values_of_recorded_runs_point_to_the_command(tmp_path: Path) -> None:
-    table = tmp_path / "runs.csv"
-    table.write_text(
-        "optimizer,run,loss\n" + "".join(f"{name},{k},{k + len(name)}\n" for name in ("a", "bb") for k in range(4))
-    )
-    a, b = read_runs(table, condition="optimizer", run="run", value="loss").values()
-    with pytest.raises(LossactError, match="was recorded, and claims about recorded runs are about steps to a target"):
-        higher("loss", a, than=b)
 
 
 def test_reports_give_the_difference_in_its_unit(tmp_path: Path) -> None:

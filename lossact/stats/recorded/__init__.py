@@ -15,6 +15,8 @@ from lossact.stats.recorded.several import SeveralDecisions, decide_all
 from lossact.stats.recorded.shift import Shift, hodges_lehmann
 from lossact.stats.recorded.steps import RecordedSteps, compare_recorded_steps, scores
 from lossact.stats.recorded.unpaired import decide_larger, decide_unpaired, outcomes_of_values, unlike
+from lossact.stats.recorded.values import decide_value_pair, difference_interval, median_of_growing, value_differences
+from lossact.stats.recorded.within import decide_within
 
 __all__ = [
     "Description",
@@ -38,10 +40,14 @@ __all__ = [
     "decide_paired",
     "decide_share",
     "decide_unpaired",
+    "decide_value_pair",
+    "decide_within",
     "describe",
+    "difference_interval",
     "hodges_lehmann",
     "interquartile_mean",
     "median_interval",
+    "median_of_growing",
     "outcomes_of_values",
     "performance_profile",
     "rank_sum_p",
@@ -50,4 +56,5 @@ __all__ = [
     "scores",
     "student_t",
     "unlike",
+    "value_differences",
 ]

@@ -76,9 +76,22 @@ def hodges_lehmann(first: NDArray[np.float64], second: NDArray[np.float64], *, a
 
     Reference: Hodges and Lehmann, Estimates of location based on rank tests, Ann. Math. Statistics 1963.
     """
-    differences = np.sort(np.subtract.outer(first, second), axis=None)
-    c = rejected_counts(len(first), len(second), alpha)
-    value = float(np.median(differences))
+    return shift_of_differences(np.subtract.outer(first, second), alpha=alpha)
+
+
+def shift_of_differences(differences: NDArray[np.float64], *, alpha: float) -> Shift:
+    """Return the Hodges-Lehmann shift of all differences between two sets; see `hodges_lehmann`.
+
+    Args:
+        differences: (n1, n2).
+        alpha: error probability a side, in (0, 1/2).
+
+    Returns:
+        the shift with its interval, infinite where there are too few values.
+    """
+    ascending = np.sort(differences, axis=None)
+    c = rejected_counts(*differences.shape, alpha)
+    value = float(np.median(ascending))
     if c == 0:
         return Shift(value, -np.inf, np.inf)
-    return Shift(value, float(differences[c - 1]), float(differences[-c]))
+    return Shift(value, float(ascending[c - 1]), float(ascending[-c]))
