@@ -18,6 +18,8 @@ from lossact.running.counted_steps import count_draws
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.run_digest import run_digest
 from lossact.training.compute_config import ComputeConfig
+from lossact.training.stackable import NotStackableError
+from lossact.training.stacked_lightning import StackedLightningModule
 
 LOSS = "loss"  # what training_step returns, where the module logs nothing of that name
 EARLY_STOPPING = "Early stopping conditioned on metric"  # the error of a callback whose metric nobody logs
@@ -143,6 +145,20 @@ class EpochAwareTrainer(Trainer):
     """
 
     unknown_epochs: str = ""
+
+    @property
+    def callback_metrics(self) -> dict[str, Tensor]:
+        """The newest of everything that was logged; where replicas are fitted together, (replicas,) each.
+
+        Raises:
+            NotStackableError: a step of all replicas reads it.
+        """
+        module = self.lightning_module
+        if not isinstance(module, StackedLightningModule):
+            return super().callback_metrics
+        if module.stepping:
+            raise NotStackableError("its steps read trainer.callback_metrics")
+        return module.newest
 
     @property
     def max_epochs(self) -> int | None:

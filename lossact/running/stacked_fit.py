@@ -195,7 +195,6 @@ class StackedWatcher(Callback):
         n_replicas = module.n_replicas
         self.steps = np.full(n_replicas, -1, dtype=np.int64)
         self.latest: np.ndarray[Any, Any] | None = None
-        self.newest: dict[str, Tensor] = {}  # of everything that was logged, (replicas,) each
         self.history: list[list[tuple[int, float]]] = [[] for _ in range(n_replicas)]
         self.updates = self.updates_before = 0
         self.counts_returned_loss = self.validation_logs_metric = False
@@ -210,7 +209,6 @@ class StackedWatcher(Callback):
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self.updates = trainer.global_step
         metric = self.condition.metric
-        self.newest |= self.module.step_values
         stop_at_budget(trainer, self.condition, self.updates)
         if metric == LOSS and not self.validation_logs_metric and metric not in self.module.training_log.names:
             self.counts_returned_loss = True
@@ -222,7 +220,6 @@ class StackedWatcher(Callback):
         if trainer.sanity_checking:
             return
         values = self.module.validation_log.reduced()
-        self.newest |= values
         metric = self.condition.metric
         if metric in values:
             if self.counts_returned_loss or metric in self.module.training_log.names:
@@ -231,7 +228,6 @@ class StackedWatcher(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         values = self.module.training_log.reduced()
-        self.newest |= values
         if self.condition.metric in values:
             self._compare(trainer, values[self.condition.metric], self.updates)
         go_on_to_budget(trainer, self.condition, self.updates)
@@ -250,8 +246,8 @@ class StackedWatcher(Callback):
 
     def outcomes(self, trainer: Trainer) -> list[ReplicaOutcome]:
         """Return the outcome of each replica, after the fit."""
-        check_logged(self.condition, self.newest, self.updates, has_metric=self.latest is not None)
-        values = {name: self.newest[name].double().cpu().numpy() for name in self.condition.measures}
+        check_logged(self.condition, self.module.newest, self.updates, has_metric=self.latest is not None)
+        values = {name: self.module.newest[name].double().cpu().numpy() for name in self.condition.measures}
         tensors = {**self.module.parameters_by_name, **self.module.buffers_by_name}
         outcomes = []
         for row, steps in enumerate(self.steps.tolist()):
