@@ -1,7 +1,7 @@
 """Fit a user's LightningModule for one replica, as Lightning does, and watch its metric."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import wraps
 from typing import Any
 
@@ -100,20 +100,44 @@ def _to_bytes(values: Tensor) -> bytes:
     return values.contiguous().view(torch.uint8).numpy().tobytes() if values.numel() else b""
 
 
+def callbacks_in(condition: LightningCondition, options: dict[str, Any]) -> list[Callback]:
+    """Return the callbacks among one replica's options of the Trainer.
+
+    Raises:
+        InputError: they are none.
+    """
+    callbacks = options.get("callbacks") or []
+    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise InputError(f"{condition}: trainer callbacks hold {callback!r}; each must be a Lightning Callback")
+    return callbacks
+
+
 def make_trainer(
-    condition: LightningCondition, compute_config: ComputeConfig, watcher: Callback, **more: Any
+    condition: LightningCondition,
+    compute_config: ComputeConfig,
+    watcher: Callback,
+    *,
+    callbacks: Sequence[Callback] | None = None,
+    **more: Any,
 ) -> "EpochAwareTrainer":
-    """Make the Trainer of one replica.
+    """Make the Trainer of a fit.
+
+    Args:
+        condition: what is trained.
+        compute_config: the device and precision.
+        watcher: the last of the Trainer's callbacks.
+        callbacks: the others; None for those of the condition.
+        more: options of the Trainer.
 
     Raises:
         InputError: it does not take its options.
     """
     options = condition.trainer_options()
-    callbacks = options.pop("callbacks", None) or []
-    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
-    for callback in callbacks:
-        if not isinstance(callback, Callback):
-            raise InputError(f"{condition}: trainer callbacks hold {callback!r}; each must be a Lightning Callback")
+    if callbacks is None:
+        callbacks = callbacks_in(condition, options)
+    options.pop("callbacks", None)
     # A name that validation logs is known before training begins, where it could be taken for the training loss.
     sanity_steps = 1 if condition.metric == LOSS else 0
     defaults = {

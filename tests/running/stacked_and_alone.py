@@ -14,6 +14,7 @@ from lossact.running.external import train_one
 from lossact.running.lightning_fit import make_trainer, set_max_epochs
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.stacked_fit import PreparedReplicas
+from lossact.running.stacked_watcher import StackedWatcher
 from lossact.running.stacking import replica_seed
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.replica_optimizers import ReplicaOptimizer
@@ -111,15 +112,18 @@ def recorded_stacked(given: LightningCondition) -> list[list[Row]]:
     recorder = StackedRecorder()
     with isolate_rng():
         prepared = PreparedReplicas(given, REPLICAS, 0)
-        trainer = make_trainer(given, DOUBLE, recorder, inference_mode=False)
-        if "max_epochs" not in given.trainer:
-            set_max_epochs(prepared.module, trainer, given)
-        trainer.fit(prepared.module, prepared.training, prepared.validation or None)
+        prepared.fit(DOUBLE, StackedWatcher(given, prepared.module), recorder)
     return recorder.rows
 
 
 def fitted_alone(given: LightningCondition, replica: int) -> ReplicaOutcome:
     return train_one(given, replica_seed(0, replica), DOUBLE, draws_for=(0, replica))
+
+
+def assert_equal_outcomes(stacked: ReplicaOutcome, alone: ReplicaOutcome) -> None:
+    assert stacked.steps == alone.steps
+    assert stacked.diverged == alone.diverged
+    assert stacked.values == pytest.approx(alone.values, rel=1e-9, abs=1e-9, nan_ok=True)
 
 
 def assert_equal_rows(stacked: list[Row], alone: list[Row]) -> None:

@@ -77,7 +77,7 @@ ONE_AT_A_TIME: list[tuple[LightningCondition, str]] = [
     (condition(posted.Clamping), "it defines on_train_batch_end"),
     (condition(posted.ByCurvature), "its optimizer LBFGS"),
     (condition(posted.Classifier, posted.Augmented), "reading its data draws random numbers"),
-    (condition(posted.Classifier, trainer={"callbacks": Callback}), "its Trainer has the option callbacks"),
+    (condition(posted.Classifier, trainer={"callbacks": Callback}), "its Trainer has the callback Callback"),
 ]
 
 
