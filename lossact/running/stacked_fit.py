@@ -139,6 +139,7 @@ class PreparedReplicas:
             first = self._make_module()  # once more, for a probe may leave traces in it
         probe = StepProbe(first, self.training.first_batch(), [each.first_batch() for each in self.validation])
         self.module = StackedLightningModule(self.modules, replicas, seed, probe)
+        self.modules, self.sources = self.modules[:1], []  # the rest is stacked now
         self.streams.isolated = lambda: self.module.trainer.sanity_checking
 
     def fit(self, compute_config: ComputeConfig, watcher: StackedWatcher, *more: Callback) -> None:
