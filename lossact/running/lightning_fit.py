@@ -1,7 +1,7 @@
 """Fit a user's LightningModule for one replica, as Lightning does, and watch its metric."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import wraps
 from typing import Any
 
@@ -18,6 +18,8 @@ from lossact.running.counted_steps import count_draws
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.run_digest import run_digest
 from lossact.training.compute_config import ComputeConfig
+from lossact.training.stackable import NotStackableError
+from lossact.training.stacked_lightning import StackedLightningModule
 
 LOSS = "loss"  # what training_step returns, where the module logs nothing of that name
 EARLY_STOPPING = "Early stopping conditioned on metric"  # the error of a callback whose metric nobody logs
@@ -98,20 +100,44 @@ def _to_bytes(values: Tensor) -> bytes:
     return values.contiguous().view(torch.uint8).numpy().tobytes() if values.numel() else b""
 
 
+def callbacks_in(condition: LightningCondition, options: dict[str, Any]) -> list[Callback]:
+    """Return the callbacks among one replica's options of the Trainer.
+
+    Raises:
+        InputError: they are none.
+    """
+    callbacks = options.get("callbacks") or []
+    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise InputError(f"{condition}: trainer callbacks hold {callback!r}; each must be a Lightning Callback")
+    return callbacks
+
+
 def make_trainer(
-    condition: LightningCondition, compute_config: ComputeConfig, watcher: Callback, **more: Any
+    condition: LightningCondition,
+    compute_config: ComputeConfig,
+    watcher: Callback,
+    *,
+    callbacks: Sequence[Callback] | None = None,
+    **more: Any,
 ) -> "EpochAwareTrainer":
-    """Make the Trainer of one replica.
+    """Make the Trainer of a fit.
+
+    Args:
+        condition: what is trained.
+        compute_config: the device and precision.
+        watcher: the last of the Trainer's callbacks.
+        callbacks: the others; None for those of the condition.
+        more: options of the Trainer.
 
     Raises:
         InputError: it does not take its options.
     """
     options = condition.trainer_options()
-    callbacks = options.pop("callbacks", None) or []
-    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
-    for callback in callbacks:
-        if not isinstance(callback, Callback):
-            raise InputError(f"{condition}: trainer callbacks hold {callback!r}; each must be a Lightning Callback")
+    if callbacks is None:
+        callbacks = callbacks_in(condition, options)
+    options.pop("callbacks", None)
     # A name that validation logs is known before training begins, where it could be taken for the training loss.
     sanity_steps = 1 if condition.metric == LOSS else 0
     defaults = {
@@ -143,6 +169,20 @@ class EpochAwareTrainer(Trainer):
     """
 
     unknown_epochs: str = ""
+
+    @property
+    def callback_metrics(self) -> dict[str, Tensor]:
+        """The newest of everything that was logged; where replicas are fitted together, (replicas,) each.
+
+        Raises:
+            NotStackableError: a step of all replicas reads it.
+        """
+        module = self.lightning_module
+        if not isinstance(module, StackedLightningModule):
+            return super().callback_metrics
+        if module.stepping:
+            raise NotStackableError("its steps read trainer.callback_metrics")
+        return module.newest
 
     @property
     def max_epochs(self) -> int | None:

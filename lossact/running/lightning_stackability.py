@@ -24,6 +24,7 @@ from lossact.training.stacked_metrics import MetricCalls, MetricStandIn, replace
 DEFINED_BY_USERS = {
     "training_step", "validation_step", "configure_optimizers", "train_dataloader", "val_dataloader", "test_step",
     "test_dataloader", "predict_step", "predict_dataloader", "example_input_array",
+    "configure_callbacks",
 }  # fmt: skip
 OF_DATA_MODULES = {
     "prepare_data",
@@ -34,7 +35,7 @@ OF_DATA_MODULES = {
     "predict_dataloader",
 }
 OPTIONS = {
-    "accumulate_grad_batches", "benchmark", "check_val_every_n_epoch", "deterministic",
+    "accumulate_grad_batches", "benchmark", "callbacks", "check_val_every_n_epoch", "deterministic",
     "enable_checkpointing", "enable_model_summary", "enable_progress_bar", "gradient_clip_algorithm",
     "gradient_clip_val", "limit_train_batches", "limit_val_batches", "log_every_n_steps", "logger", "max_epochs",
     "num_sanity_val_steps", "val_check_interval",

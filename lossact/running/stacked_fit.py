@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.seed import seed_everything
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from torch import Tensor
+from lightning.pytorch import Callback, LightningDataModule, LightningModule
 
 from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
@@ -16,16 +14,14 @@ from lossact.replicas.draws import SharedDrawError
 from lossact.replicas.random_streams import isolate_rng, rng_state
 from lossact.running.lightning_data import ReplicaStreams, StackedLoader
 from lossact.running.lightning_fit import (
-    LOSS,
-    check_logged,
-    go_on_to_budget,
+    EARLY_STOPPING,
     make_trainer,
     set_max_epochs,
-    stop_at_budget,
 )
 from lossact.running.lightning_stackability import StepProbe, check_data_module, check_modules, check_options
 from lossact.running.outcome import ReplicaOutcome
-from lossact.running.run_digest import run_digest
+from lossact.running.replica_stopping import replica_stoppings
+from lossact.running.stacked_watcher import StackedWatcher
 from lossact.running.stacking import replica_seed
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.stackable import NotStackableError
@@ -78,6 +74,8 @@ def fit_stacked(
         except InputError:
             raise
         except FAILURES as error:
+            if str(error).startswith(EARLY_STOPPING):
+                raise InputError(f"{condition}: {error}") from None
             raise NotStackableError(_reason(error)) from error
 
 
@@ -87,11 +85,8 @@ def _fit(
     prepared = PreparedReplicas(condition, replicas, seed)
     module = prepared.module
     watcher = StackedWatcher(condition, module)
-    trainer = make_trainer(condition, compute_config, watcher, inference_mode=False)
-    if "max_epochs" not in condition.trainer:
-        set_max_epochs(module, trainer, condition)
-    trainer.fit(module, train_dataloaders=prepared.training, val_dataloaders=prepared.validation or None)
-    return watcher.outcomes(trainer)
+    prepared.fit(compute_config, watcher)
+    return watcher.outcomes()
 
 
 def _reason(error: Exception) -> str:
@@ -144,7 +139,24 @@ class PreparedReplicas:
             first = self._make_module()  # once more, for a probe may leave traces in it
         probe = StepProbe(first, self.training.first_batch(), [each.first_batch() for each in self.validation])
         self.module = StackedLightningModule(self.modules, replicas, seed, probe)
+        self.modules, self.sources = self.modules[:1], []  # the rest is stacked now
         self.streams.isolated = lambda: self.module.trainer.sanity_checking
+
+    def fit(self, compute_config: ComputeConfig, watcher: StackedWatcher, *more: Callback) -> None:
+        """Fit the replicas.
+
+        Args:
+            compute_config: the device and precision.
+            watcher: ends the fit.
+            more: callbacks of the Trainer.
+        """
+        stoppings = replica_stoppings(self.condition, self.module, watcher.end_rested)
+        trainer = make_trainer(
+            self.condition, compute_config, watcher, callbacks=[*more, *stoppings], inference_mode=False
+        )
+        if "max_epochs" not in self.condition.trainer:
+            set_max_epochs(self.module, trainer, self.condition)
+        trainer.fit(self.module, train_dataloaders=self.training, val_dataloaders=self.validation or None)
 
     def _make_module(self) -> LightningModule:
         module = self.condition.module()
@@ -185,80 +197,3 @@ class PreparedReplicas:
             return [[] for _ in self.sources]
         loaders = self._loaders("val_dataloader")
         return [[] if each is None else list(each) if isinstance(each, (list, tuple)) else [each] for each in loaders]
-
-
-class StackedWatcher(Callback):
-    """Compares every replica's metric with the target when a fit of its own would, and stops when all have met it."""
-
-    def __init__(self, condition: LightningCondition, module: StackedLightningModule) -> None:
-        self.condition, self.module = condition, module
-        n_replicas = module.n_replicas
-        self.steps = np.full(n_replicas, -1, dtype=np.int64)
-        self.latest: np.ndarray[Any, Any] | None = None
-        self.newest: dict[str, Tensor] = {}  # of everything that was logged, (replicas,) each
-        self.history: list[list[tuple[int, float]]] = [[] for _ in range(n_replicas)]
-        self.updates = self.updates_before = 0
-        self.counts_returned_loss = self.validation_logs_metric = False
-
-    def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.validation_logs_metric = self.condition.metric in self.module.validation_log.reduced()
-        self.module.validation_log.reset()
-
-    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        self.updates_before = self.updates = trainer.global_step
-
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        self.updates = trainer.global_step
-        metric = self.condition.metric
-        self.newest |= self.module.step_values
-        stop_at_budget(trainer, self.condition, self.updates)
-        if metric == LOSS and not self.validation_logs_metric and metric not in self.module.training_log.names:
-            self.counts_returned_loss = True
-            self._compare(trainer, self.module.losses, self.updates_before)
-        elif metric in self.module.step_values:
-            self._compare(trainer, self.module.step_values[metric], self.updates_before)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking:
-            return
-        values = self.module.validation_log.reduced()
-        self.newest |= values
-        metric = self.condition.metric
-        if metric in values:
-            if self.counts_returned_loss or metric in self.module.training_log.names:
-                raise NotStackableError("training and validation log the same name")
-            self._compare(trainer, values[metric], self.updates)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        values = self.module.training_log.reduced()
-        self.newest |= values
-        if self.condition.metric in values:
-            self._compare(trainer, values[self.condition.metric], self.updates)
-        go_on_to_budget(trainer, self.condition, self.updates)
-
-    def _compare(self, trainer: Trainer, values: Tensor, updates: int) -> None:
-        met = np.asarray(self.condition.met_by(values))
-        numbers = values.detach().cpu().numpy().astype(np.float64)
-        open_before = self.steps < 0
-        for row in np.flatnonzero(open_before):
-            self.history[row].append((updates, float(numbers[row])))
-        self.latest = numbers if self.latest is None else np.where(open_before, numbers, self.latest)
-        if updates <= self.condition.budget:
-            self.steps[open_before & met] = updates
-        if (self.steps >= 0).all() and not self.condition.measures:
-            trainer.should_stop = True
-
-    def outcomes(self, trainer: Trainer) -> list[ReplicaOutcome]:
-        """Return the outcome of each replica, after the fit."""
-        check_logged(self.condition, self.newest, self.updates, has_metric=self.latest is not None)
-        values = {name: self.newest[name].double().cpu().numpy() for name in self.condition.measures}
-        tensors = {**self.module.parameters_by_name, **self.module.buffers_by_name}
-        outcomes = []
-        for row, steps in enumerate(self.steps.tolist()):
-            weights = [tensor[row].detach().cpu().numpy().tobytes() for tensor in tensors.values()]
-            diverged = steps < 0 and self.latest is not None and not np.isfinite(self.latest[row])
-            replica_values = {name: float(numbers[row]) for name, numbers in values.items()}
-            diverged = diverged or not all(map(np.isfinite, replica_values.values()))
-            digest = run_digest(steps, self.history[row], *weights)
-            outcomes.append(ReplicaOutcome(None if steps < 0 else steps, bool(diverged), digest, replica_values))
-        return outcomes

@@ -11,16 +11,15 @@ from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signatu
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.named_tensors import Tensors
-from lossact.replicas.optimizers import Clipping, is_elementwise
+from lossact.replicas.optimizers import Clipping, keep_resting
 from lossact.replicas.passes import Stage
-from lossact.replicas.random_streams import isolate_rng, rng_state
 from lossact.training.logged_values import EpochLog, LoggedStep, LogOptions, StepLog, step_values
 from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_metrics import MetricCalls, ReplicaMetrics, replace_metrics
+from lossact.training.stacked_optimizers import stacked_configuration
 
 
 @dataclass(eq=False)
@@ -58,12 +57,16 @@ class StackedLightningModule(LightningModule):
     Attributes:
         losses: (replicas,) what training_step returned for the latest batch.
         step_values: by name, (replicas,) what it logged for that batch.
+        newest: by name, (replicas,) the newest of everything that was logged, as a Trainer's callback_metrics.
+        rests: (replicas,) bool; these keep their parameters and buffers, for their fit has ended.
+        stepping: whether a step of the template runs for all replicas.
         training_log, validation_log: what was logged in the present epoch.
         draws: whether passes draw random numbers.
         unreached: names of parameters that get no gradient.
     """
 
     replicas: Tensor
+    rests: Tensor
 
     def __init__(
         self,
@@ -99,6 +102,9 @@ class StackedLightningModule(LightningModule):
         self.register_buffer("replicas", torch.tensor(list(replicas)))
         self.losses = torch.zeros(len(modules))
         self.step_values: Tensors = {}
+        self.newest: Tensors = {}
+        self.register_buffer("rests", torch.zeros(len(modules), dtype=torch.bool))
+        self.stepping = False
         self.training_log, self.validation_log = EpochLog(self.metrics), EpochLog(self.metrics)
         self.draws = True
         self.unreached: frozenset[str] = frozenset()
@@ -145,6 +151,7 @@ class StackedLightningModule(LightningModule):
         self.losses, self._gradients = losses, gradients
         step = self._logged(passed)
         self.step_values = step_values(step, self.metrics)
+        self.newest |= self.step_values
         self.training_log.add(step)
         return losses.sum()
 
@@ -188,8 +195,10 @@ class StackedLightningModule(LightningModule):
                 grad(loss_of, has_aux=True), batch, shared, _detached(trained), _detached(rest), self._buffer_copies()
             )
             if keep_buffers:
+                put_back = keep_resting(self.buffers_by_name.values(), self.rests)
                 for name, buffer in self.buffers_by_name.items():
                     buffer.copy_(buffers[name])
+                put_back()
         return gradients, losses, passed
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
@@ -236,8 +245,12 @@ class StackedLightningModule(LightningModule):
         named = {f"module.{name}": tensor for name, tensor in tensors.items()}
         logging(self.template, log)
         self.metric_calls.begin()
-        with self.attention():
-            return functional_call(self.step, named, (lambda: method(batch, *arguments.values()),))
+        self.stepping = True
+        try:
+            with self.attention():
+                return functional_call(self.step, named, (lambda: method(batch, *arguments.values()),))
+        finally:
+            self.stepping = False
 
     def attention(self) -> AbstractContextManager[Any]:
         """Return attention that vmap knows."""
@@ -264,46 +277,23 @@ class StackedLightningModule(LightningModule):
     def on_train_epoch_start(self) -> None:
         self.training_log.reset()
 
+    def on_train_epoch_end(self) -> None:
+        self.newest |= self.training_log.reduced()
+
     def on_validation_epoch_start(self) -> None:
         self.validation_log.reset()
 
+    def on_validation_epoch_end(self) -> None:
+        if not self.trainer.sanity_checking:
+            self.newest |= self.validation_log.reduced()
+
     def configure_optimizers(self) -> Any:
-        with isolate_rng():
-            before = rng_state()
-            configuration = self.template.configure_optimizers()
-            if not before.equals(rng_state()):
-                raise NotStackableError("configure_optimizers draws random numbers")
-        optimizers = list(_instances(configuration, torch.optim.Optimizer))
-        if len(optimizers) != 1:
-            raise NotStackableError(f"it has {len(optimizers)} optimizers")
-        if any(_instances(configuration, ReduceLROnPlateau)):
-            raise NotStackableError("its scheduler watches a metric, which differs between replicas")
-        self._take_over(optimizers[0])
-        return configuration
+        return stacked_configuration(self.template, self.parameters_by_name, self.n_replicas, lambda: self.stepping)
 
-    def _take_over(self, optimizer: torch.optim.Optimizer) -> None:
-        """Have an optimizer of the template's parameters move the replicas' instead; schedulers keep their optimizer.
-
-        Elementwise arithmetic does to each number of a stack what it would do to it alone.
-        """
-        if not is_elementwise(type(optimizer)):
-            raise NotStackableError(f"its optimizer {type(optimizer).__name__} does not treat each number by itself")
-        stacked = {id(tensor): self.parameters_by_name[name] for name, tensor in self.template.named_parameters()}
-        for group in optimizer.param_groups:
-            if any(id(tensor) not in stacked for tensor in group["params"]):
-                raise NotStackableError("its optimizer moves tensors that are not its parameters")
-            if any(isinstance(value, Tensor) for value in group.values()):
-                raise NotStackableError("its optimizer has tensors among its numbers")
-        state = dict(optimizer.state)
-        optimizer.state.clear()
-        for tensor, values in state.items():
-            whole = stacked[id(tensor)]
-            optimizer.state[whole] = {
-                name: value.expand(whole.shape).clone() if isinstance(value, Tensor) and name != "step" else value
-                for name, value in values.items()
-            }
-        for group in optimizer.param_groups:
-            group["params"] = [stacked[id(tensor)] for tensor in group["params"]]
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        put_back = keep_resting([parameter.detach() for parameter in self.stacked], self.rests)
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        put_back()
 
     def configure_gradient_clipping(
         self,
@@ -345,17 +335,6 @@ def scalar_loss(returned: Any) -> Tensor:
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         raise NotStackableError("its training_step does not return a loss for every batch")
     return loss.reshape(())
-
-
-def _instances(value: Any, kind: type) -> list[Any]:
-    """Return objects of a kind in what configure_optimizers returned: one, or in tuples, lists and dicts."""
-    if isinstance(value, kind):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        return [item for part in value for item in _instances(part, kind)]
-    return []
 
 
 def _detached(tensors: Tensors) -> Tensors:

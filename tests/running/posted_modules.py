@@ -222,13 +222,6 @@ class ReadsTheTrainer(Classifier):
 # One at a time
 
 
-class WatchesItsMetric(Classifier):
-    def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
-        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": "val_loss"}}
-
-
 class WithMetricObjects(Classifier):
     def __init__(self) -> None:
         super().__init__()
