@@ -16,6 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import WandbLogger
 
 from lossact.checks import check_count, explain_out_of_memory
+from lossact.cli.scheduled_arguments import with_schedules
 from lossact.cli.training_commands import TRAINING
 from lossact.conditions import Condition
 from lossact.errors import InputError
@@ -153,6 +154,9 @@ class TrainingParser(LightningArgumentParser):
         line = " ".join(message.removesuffix(hint).split())
         clearer = (text for part, text in CLEARER.items() if part in line)
         raise InputError(next(clearer, line) + hint) from None  # a class of the config has a parser of its own
+
+    def instantiate_classes(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().instantiate_classes(with_schedules(cfg), *args, **kwargs)
 
 
 class TrainingCLI(LightningCLI):

@@ -251,8 +251,14 @@ class TorchOptimizer(Optimizer):
             # Of two dimensions, for those that need them.
             kind([torch.nn.Parameter(torch.zeros(2, 2))], **without_schedules(arguments))
         except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"{self}: {error}") from None
+            raise InputError(f"{self}: {error}{self._hint()}") from None
         self.content()
+
+    def _hint(self) -> str:
+        for name, value in self.arguments.items():
+            if isinstance(value, Mapping):
+                return f"; in a config a schedule is {name}: {{class_path: lossact.cosine, init_args: {{peak: 0.01}}}}"
+        return ""
 
     @property
     def launch_content(self) -> dict[str, Any]:

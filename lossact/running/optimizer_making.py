@@ -1,7 +1,6 @@
 """From the optimisers of conditions to those of stacked parameters."""
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,7 +42,13 @@ def average_rule(condition: Condition) -> AverageRule | None:
 
 
 def optimizer_maker(
-    optimizers: Sequence[Optimizer], template: nn.Module, budget: int, dtype: torch.dtype, *, accumulates: bool
+    optimizers: Sequence[Optimizer],
+    template: nn.Module,
+    budget: int,
+    dtype: torch.dtype,
+    *,
+    accumulates: bool,
+    names: Collection[str] | None = None,
 ) -> Callable[[Tensors], StackedOptimizer]:
     """Return a function that makes the optimiser of stacked parameters.
 
@@ -53,10 +58,11 @@ def optimizer_maker(
         budget: updates.
         dtype: of hyperparameters.
         accumulates: whether the gradients of several batches make an update.
+        names: the parameters that it moves; None for all that train.
     """
     first = optimizers[0]
     if isinstance(first, TorchOptimizer):
-        recipe = torch_recipe(first, template, budget)
+        recipe = torch_recipe(first, template, budget, names)
         if recipe.needs_closure and accumulates:
             raise InputError(
                 f"{first} asks for the loss more than once in a step, which accumulated gradients do not give; leave "
@@ -65,16 +71,15 @@ def optimizer_maker(
         kind = TorchStackedOptimizer if recipe.elementwise else TorchUnstackedOptimizers
         return partial(kind, recipe)
     if isinstance(first, Partition):
-        names = parts_of(first, template)
         makers = []
-        for k, part_names in enumerate(names):
-            part = [(each.chosen, each.rest)[k] for each in optimizers if isinstance(each, Partition)]
-            network = _only_training(template, part_names)
-            makers.append((part_names, optimizer_maker(part, network, budget, dtype, accumulates=accumulates)))
+        for k, part in enumerate(parts_of(first, template, names)):
+            parts = [(each.chosen, each.rest)[k] for each in optimizers if isinstance(each, Partition)]
+            maker = optimizer_maker(parts, template, budget, dtype, accumulates=accumulates, names=part)
+            makers.append((part, maker))
 
         def make(parameters: Tensors) -> StackedOptimizer:
             return PartitionedOptimizer(
-                {names: of_part({name: parameters[name] for name in names}) for names, of_part in makers}
+                {part: of_part({name: parameters[name] for name in part}) for part, of_part in makers}
             )
 
         return make
@@ -83,31 +88,38 @@ def optimizer_maker(
     return lambda parameters: RuleOptimizer(rule, parameters, hyperparameters)
 
 
-def parts_of(partition: Partition, network: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def trained_parameters(network: nn.Module, names: Collection[str] | None = None) -> dict[str, nn.Parameter]:
+    """Return the parameters that train, by name; of `names` alone where they are given."""
+    return {
+        name: parameter
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad and (names is None or name in names)
+    }
+
+
+def parts_of(
+    partition: Partition, network: nn.Module, names: Collection[str] | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of a network's trained parameters that go to the two optimisers of a partition.
+
+    Args:
+        partition: decides.
+        network: an ordinary one.
+        names: the parameters that are to be parted; None for all that train.
 
     Raises:
         InputError: a part is empty.
     """
     chosen: list[str] = []
     rest: list[str] = []
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            (chosen if partition.chosen_by(name, parameter) else rest).append(name)
-    for what, names in (("all", rest), ("none", chosen)):
-        if not names:
+    for name, parameter in trained_parameters(network, names).items():
+        (chosen if partition.chosen_by(name, parameter) else rest).append(name)
+    for what, part in (("all", rest), ("none", chosen)):
+        if not part:
             raise InputError(
                 f"{partition} chooses {what} of the network's parameters; give its one optimizer alone, or choose some"
             )
     return tuple(chosen), tuple(rest)
-
-
-def _only_training(network: nn.Module, names: Sequence[str]) -> nn.Module:
-    """Return a copy of a network in which only some parameters train."""
-    part = copy.deepcopy(network)
-    for name, parameter in part.named_parameters():
-        parameter.requires_grad_(name in names)
-    return part
 
 
 def rule_of(optimizer: Optimizer) -> UpdateRule:
@@ -133,13 +145,22 @@ def rule_hyperparameters(
     ]
 
 
-def torch_recipe(optimizer: TorchOptimizer, network: nn.Module, budget: int) -> TorchRecipe:
+def torch_recipe(
+    optimizer: TorchOptimizer, network: nn.Module, budget: int, names: Collection[str] | None = None
+) -> TorchRecipe:
     """Find the groups of an optimiser's parameters on one ordinary network, by name, and what follows a schedule.
+
+    Args:
+        optimizer: of the condition.
+        network: an ordinary one.
+        budget: updates.
+        names: the parameters that it moves; None for all that train.
 
     Raises:
         InputError: the groups are none of that network's, or the optimiser does not take them.
     """
-    trained = {id(p): name for name, p in network.named_parameters() if p.requires_grad}
+    parameters = trained_parameters(network, names)
+    trained = {id(parameter): name for name, parameter in parameters.items()}
     groups: list[tuple[tuple[str, ...], dict[str, Any]]] = []
     if optimizer.groups is not None:
         for group in optimizer.groups(network):
@@ -147,9 +168,9 @@ def torch_recipe(optimizer: TorchOptimizer, network: nn.Module, budget: int) -> 
                 raise InputError(f"groups returned {group!r}; a list of dicts with 'params' is needed, as torch has it")
             tensors = group["params"]
             tensors = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
-            names = tuple(trained[id(tensor)] for tensor in tensors if id(tensor) in trained)
-            groups.append((names, {name: value for name, value in group.items() if name != "params"}))
-        left_out = set(trained.values()) - {name for names, _ in groups for name in names}
+            members = tuple(trained[id(tensor)] for tensor in tensors if id(tensor) in trained)
+            groups.append((members, {name: value for name, value in group.items() if name != "params"}))
+        left_out = set(trained.values()) - {name for members, _ in groups for name in members}
         if left_out:
             raise InputError(
                 f"groups leave out {sorted(left_out)[0]!r}, which would never move; put it into a group, or set its "
@@ -163,10 +184,10 @@ def torch_recipe(optimizer: TorchOptimizer, network: nn.Module, budget: int) -> 
         for name, value in {**optimizer.arguments, **given}.items()
         if isinstance(value, Schedule)
     }
-    plain = tuple((names, without_schedules(given)) for names, given in groups)
+    plain = tuple((members, without_schedules(given)) for members, given in groups)
     recipe = TorchRecipe(optimizer.kind, without_schedules(optimizer.arguments), plain, elementwise, schedules)
     try:
-        made = recipe.make({name: p for name, p in network.named_parameters() if p.requires_grad})
+        made = recipe.make(dict(parameters))
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{optimizer}: {error}") from None
     for at, name in schedules:

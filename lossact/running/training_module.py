@@ -1,23 +1,14 @@
 """The LightningModule that a user's own Trainer takes: one replica of a condition, or many."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from lossact.conditions.condition import Condition
-from lossact.conditions.optimizers import (
-    Optimizer,
-    Partition,
-    RuleBasedOptimizer,
-    TorchOptimizer,
-    without_schedules,
-)
-from lossact.conditions.schedules import Schedule
 from lossact.errors import InputError
 from lossact.models.factory import ModuleFactory
 from lossact.replicas.minibatches import Minibatches
@@ -33,7 +24,8 @@ from lossact.running.examples import (
     stacked_arrays,
     validation_sets,
 )
-from lossact.running.optimizer_making import average_rule, torch_recipe
+from lossact.running.optimizer_making import average_rule
+from lossact.running.single_optimizer import schedule_setter, torch_optimizer
 from lossact.running.stacking import (
     clipping_of,
     objective_of,
@@ -48,9 +40,6 @@ from lossact.training.compute_config import PRECISIONS, ComputeConfig
 from lossact.training.loaders import Examples
 from lossact.training.single import SingleNetworkModule
 from lossact.training.stacked import StackedReplicasModule
-
-TORCH_NAMES = {"learning_rate": "lr", "epsilon": "eps"}
-KINDS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 def training_module(
@@ -115,8 +104,6 @@ def _single(condition: Condition, replica: int, seed: int, metadata: Mapping[str
             f"accumulate={condition.accumulate} is for two replicas or more; a single one takes the Trainer's "
             f"accumulate_grad_batches={condition.accumulate}"
         )
-    if isinstance(condition.optimizer, Partition):
-        raise InputError(f"{condition.optimizer} is two optimizers, which a single replica does not take; train two")
     return SingleNetworkModule(
         network,
         objective_of(condition),
@@ -142,46 +129,3 @@ def _only(stacked: Examples) -> Examples:
     """Return the set of a stack of one."""
     inputs, targets = map_tensors(lambda tensor: tensor[0], stacked)
     return inputs, targets
-
-
-def schedule_setter(optimizer: Optimizer, network: nn.Module, budget: int) -> Callable[[Any, int], None] | None:
-    """Return what sets the numbers of torch's optimiser that follow schedules, before an update; None without any."""
-    if isinstance(optimizer, TorchOptimizer):
-        recipe = torch_recipe(optimizer, network, budget)
-        return recipe.set_scheduled if recipe.schedules else None
-    tables = {name: value.values(budget) for name, value in vars(optimizer).items() if isinstance(value, Schedule)}
-    if not tables:
-        return None
-
-    def set_scheduled(torchs: Any, update: int) -> None:
-        now = {name: float(values[update]) for name, values in tables.items()}
-        for group in torchs.param_groups:
-            if "betas" in group:
-                beta1, beta2 = group["betas"]
-                group["betas"] = now.get("beta1", beta1), now.get("beta2", beta2)
-            group.update({TORCH_NAMES.get(name, name): value for name, value in now.items() if "beta" not in name})
-
-    return set_scheduled
-
-
-def torch_optimizer(optimizer: Optimizer, network: nn.Module, *, budget: int) -> torch.optim.Optimizer:
-    """Make torch's optimiser of one network.
-
-    Raises:
-        InputError: it asks for the loss more than once in a step, which a single network under the Trainer does not do.
-    """
-    if isinstance(optimizer, TorchOptimizer):
-        recipe = torch_recipe(optimizer, network, budget)
-        if recipe.needs_closure:
-            raise InputError(
-                f"{optimizer} asks for the loss more than once in a step, which a single network under the Trainer "
-                "does not do; train two replicas or more"
-            )
-        return recipe.make({name: p for name, p in network.named_parameters() if p.requires_grad})
-    assert isinstance(optimizer, RuleBasedOptimizer)
-    arguments = without_schedules({TORCH_NAMES.get(name, name): value for name, value in vars(optimizer).items()})
-    arguments.pop("bias_gradient_scale", None)
-    if "beta1" in arguments:
-        arguments["betas"] = arguments.pop("beta1"), arguments.pop("beta2")
-    kind: type[torch.optim.Optimizer] = KINDS[optimizer.kind]
-    return kind(network.parameters(), **arguments)
