@@ -11,6 +11,7 @@ import torchmetrics
 from torch import Tensor, nn
 from torch.nn import functional as f
 
+from claims.literature.muon import Muon
 from claims.literature.networks import he, mlp
 from lossact import (
     EMA,
@@ -211,7 +212,7 @@ def test_wider_networks_fit_better(after_400: Make) -> Hypothesis:
     recorded="refuted",
 )
 def test_small_batches_generalise_better(after_400: Make) -> Hypothesis:
-    return higher("accuracy", after_400("batches of 8", batch_size=8), than=after_400("batches of 256", batch_size=256))
+    return higher("accuracy", after_400("batches of 8", batch_size=8), than=after_400("batches of 128", batch_size=128))
 
 
 def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
@@ -227,7 +228,7 @@ def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
 def test_muon_fits_better(after_400: Make) -> Hypothesis:
     measures = {"loss": Loss()}
     adamw = AdamW(learning_rate=cosine(0.003))
-    muon = Partition(is_hidden_matrix, TorchOptimizer(torch.optim.Muon, lr=cosine(0.02)), adamw)
+    muon = Partition(is_hidden_matrix, TorchOptimizer(Muon, stacked=True, lr=cosine(0.02)), adamw)
     return lower(
         "loss",
         after_400("Muon", optimizer=muon, measures=measures),
@@ -261,8 +262,9 @@ def test_muon_fits_better_at_its_best_rate(after_400: Make, best_rate: Callable[
     adamw_rate = best_rate({rate: adamw(rate) for rate in (0.003, 0.01, 0.03)})
 
     def muon(rate: float) -> Condition:
-        matrix, rest = TorchOptimizer(torch.optim.Muon, lr=cosine(rate)), AdamW(learning_rate=cosine(adamw_rate))
-        return after_400(f"Muon at {rate}", optimizer=Partition(is_hidden_matrix, matrix, rest), measures=measures)
+        matrix = TorchOptimizer(Muon, stacked=True, lr=cosine(rate))
+        optimizer = Partition(is_hidden_matrix, matrix, AdamW(learning_rate=cosine(adamw_rate)))
+        return after_400(f"Muon at {rate}", optimizer=optimizer, measures=measures)
 
     muon_rate = best_rate({rate: muon(rate) for rate in (0.01, 0.02, 0.05)})
     return lower("loss", muon(muon_rate), than=adamw(adamw_rate))

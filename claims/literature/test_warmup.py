@@ -9,7 +9,7 @@ from lossact import Adam, Condition, GeneratedData, Hypothesis, Metric, all_of, 
 
 
 def copier(name: str, *, norms_first: bool, warmup: int = 0) -> Condition:
-    """Make a condition that learns to copy by Adam at a high rate, 150 updates of 16 sequences."""
+    """Make a condition that learns to copy by Adam at a high rate, 100 updates of 16 sequences."""
     rate = 0.02
     return Condition(
         name=name,
@@ -18,9 +18,9 @@ def copier(name: str, *, norms_first: bool, warmup: int = 0) -> Condition:
         optimizer=Adam(learning_rate=warmup_hold_decay(rate, warmup=warmup, decay=0) if warmup else rate),
         data=GeneratedData(sequences_to_copy),
         batch_size=16,
-        budget=150,
+        budget=100,
         measures={"share copied": Metric(share_copied, split="validation")},
-        measured_every=150,
+        measured_every=100,
     )
 
 
@@ -34,5 +34,5 @@ def test_post_norm_needs_a_warmup() -> Hypothesis:
     post = copier("post-norm", norms_first=False)
     return all_of(
         higher("share copied", copier("pre-norm", norms_first=True), than=post, by=0.1),
-        higher("share copied", copier("post-norm, warm-up", norms_first=False, warmup=75), than=post, by=0.1),
+        higher("share copied", copier("post-norm, warm-up", norms_first=False, warmup=50), than=post, by=0.1),
     )

@@ -212,13 +212,15 @@ class TorchOptimizer(Optimizer):
 
     SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta, Adamax, ASGD and Rprop of torch.optim move all replicas
     at once, each as it would move alone. Every other class (Muon, Adafactor, LBFGS, a user's own) moves one replica
-    after the other, unless `elementwise` says that it treats each number of a parameter by itself.
+    after the other, unless `elementwise` or `stacked` says that all replicas can move at once.
 
     Args:
         kind: a subclass of torch.optim.Optimizer.
         groups: network -> a list of parameter groups as torch takes them, {"params": [...], "lr": ...}; it is called
             with one ordinary network. None for one group of all parameters.
         elementwise: whether a class of the user's own updates each number from its own gradient and state alone.
+        stacked: whether a class of the user's own moves parameters (replicas, ...) row by row as it would move each row
+            alone, as one does that works on the last two axes of a matrix.
         **arguments: what the class takes beside the parameters. A number may be a schedule: lr=cosine(1e-2).
 
     Raises:
@@ -236,6 +238,7 @@ class TorchOptimizer(Optimizer):
         *,
         groups: Callable[[Any], Any] | None = None,
         elementwise: bool = False,
+        stacked: bool = False,
         **arguments: Any,
     ) -> None:
         import torch
@@ -246,7 +249,8 @@ class TorchOptimizer(Optimizer):
             )
         if groups is not None and not callable(groups):
             raise InputError("groups must be a function of a network that returns a list of parameter groups")
-        self.kind, self.groups, self.elementwise, self.arguments = kind, groups, elementwise, arguments
+        self.kind, self.groups, self.arguments = kind, groups, arguments
+        self.elementwise, self.stacked = elementwise, stacked
         try:
             # Of two dimensions, for those that need them.
             kind([torch.nn.Parameter(torch.zeros(2, 2))], **without_schedules(arguments))
@@ -278,6 +282,7 @@ class TorchOptimizer(Optimizer):
             ),
             "groups": None if self.groups is None else fingerprint(self.groups, "groups"),
             "elementwise": self.elementwise,
+            **({"stacked": True} if self.stacked else {}),
         }
 
     def check_schedules(self, budget: int) -> None:

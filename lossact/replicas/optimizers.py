@@ -129,14 +129,14 @@ class TorchRecipe:
         kind: the class.
         arguments: its keyword arguments.
         groups: groups of parameter names, each with its own arguments; empty for one group of all.
-        elementwise: whether each number is updated from its own gradient and state alone.
+        stacks: whether it moves each row of stacked parameters as it would move that row alone.
         schedules: a group's index and the name of one of its numbers, to (updates,) values.
     """
 
     kind: type[torch.optim.Optimizer]
     arguments: dict[str, Any]
     groups: tuple[tuple[tuple[str, ...], dict[str, Any]], ...]
-    elementwise: bool
+    stacks: bool
     schedules: Mapping[tuple[int, str], NDArray[np.float64]] = field(default_factory=dict)
 
     @property
@@ -165,7 +165,7 @@ def is_elementwise(kind: type) -> bool:
 
 
 class TorchStackedOptimizer(StackedOptimizer):
-    """One optimiser of torch's for all replicas: elementwise, it does to each what it would do to it alone."""
+    """One optimiser of torch's kind for all replicas: it does to each what it would do to it alone."""
 
     def __init__(self, recipe: TorchRecipe, parameters: Tensors) -> None:
         self.recipe, self.parameters = recipe, parameters

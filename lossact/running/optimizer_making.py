@@ -68,7 +68,7 @@ def optimizer_maker(
                 f"{first} asks for the loss more than once in a step, which accumulated gradients do not give; leave "
                 "accumulate out"
             )
-        kind = TorchStackedOptimizer if recipe.elementwise else TorchUnstackedOptimizers
+        kind = TorchStackedOptimizer if recipe.stacks else TorchUnstackedOptimizers
         return partial(kind, recipe)
     if isinstance(first, Partition):
         makers = []
@@ -177,7 +177,7 @@ def torch_recipe(
                 "requires_grad to False in the network"
             )
         groups = [group for group in groups if group[0]]
-    elementwise = optimizer.elementwise or is_elementwise(optimizer.kind)
+    stacks = optimizer.elementwise or optimizer.stacked or is_elementwise(optimizer.kind)
     schedules = {
         (at, name): value.values(budget)
         for at, given in enumerate([arguments for _, arguments in groups] or [{}])
@@ -185,7 +185,7 @@ def torch_recipe(
         if isinstance(value, Schedule)
     }
     plain = tuple((members, without_schedules(given)) for members, given in groups)
-    recipe = TorchRecipe(optimizer.kind, without_schedules(optimizer.arguments), plain, elementwise, schedules)
+    recipe = TorchRecipe(optimizer.kind, without_schedules(optimizer.arguments), plain, stacks, schedules)
     try:
         made = recipe.make(dict(parameters))
     except (TypeError, ValueError, RuntimeError) as error:

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from claims.literature.muon import Muon
 from lossact import SGD, Adam, AdamW, TorchOptimizer
 from lossact.errors import InputError
 from lossact.replicas.engine import StoppingCriterion
+from lossact.replicas.optimizers import TorchStackedOptimizer
 from tests.replicas.against_alone import REPLICAS, check_equal_to_alone, make_condition, population_of
 
 RNG = np.random.default_rng(1)
@@ -130,6 +132,34 @@ def test_muon_orthogonalises_each_replicas_matrices() -> None:
     )  # fmt: skip
     assert population.n_replicas == 2
     assert len(inputs) == len(targets) == 1
+
+
+def test_a_users_own_muon_orthogonalises_all_replicas_at_once() -> None:
+    optimizer = TorchOptimizer(Muon, stacked=True, lr=0.02, weight_decay=0.1)
+    condition = make_condition(matrices_alone, squared, X, Y, optimizer=optimizer)
+    check_equal_to_alone(
+        condition, matrices_alone, mean_squared, lambda module: Muon(module.parameters(), lr=0.02, weight_decay=0.1)
+    )
+    population, _, _ = population_of(condition)
+    assert isinstance(population.optimizer, TorchStackedOptimizer)
+    assert optimizer != TorchOptimizer(Muon, lr=0.02, weight_decay=0.1)  # another key: rounding may differ
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (7, 3), (3, 7)])
+def test_the_papers_muon_is_torchs_in_the_precision_of_its_weights(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)  # in which torch orthogonalises
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(shape, generator=generator, dtype=torch.float64)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    optimizers: list[Any] = [Muon([ours], lr=0.03), torch.optim.Muon([theirs], lr=0.03)]
+    for _ in range(10):
+        ours.grad = torch.randn(shape, generator=generator, dtype=torch.float64)
+        theirs.grad = ours.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
 def test_lbfgs_asks_for_the_loss_as_often_as_it_likes() -> None:
