@@ -55,10 +55,11 @@ class MeanAssumption:
             InputError: both are given, or the range is none.
         """
         check_conditions(conditions)
-        check_trained('of="mean"', conditions)
-        check_measured(measure, conditions)
         if normal not in (False, True):
             raise InputError(f"normal={normal!r} must be True or False")
+        if not normal or len(conditions) > 1:
+            check_trained('of="mean", but for at_least and at_most with normal=True,', conditions)
+        check_measured(measure, conditions)
         if normal:
             if value_range is not None:
                 raise InputError("give value_range, or normal=True, not both: normal values have no range")

@@ -7,7 +7,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from lossact.claims.mean_values import MeanAtLeast
 from lossact.claims.recorded_evidence import RecordedEvidence, as_decision, orders_of_pairs, unit_of
+from lossact.claims.recorded_means import decide_recorded_mean
 from lossact.claims.recorded_measures import recorded_values
 from lossact.claims.value_hypothesis import ValueHypothesis
 from lossact.claims.value_orders import Highest
@@ -55,6 +57,8 @@ def decide_recorded_values(
     values = [recorded_values(hypothesis.measure, condition) for condition in conditions]
     trials = [_trials(hypothesis.measure, *each) for each in zip(conditions, values, strict=True)]
     match hypothesis:
+        case MeanAtLeast():
+            return decide_recorded_mean(hypothesis, conditions[0], values[0], trials, alpha=alpha)
         case AtLeast():
             return _decide_one(hypothesis, conditions[0], values[0], trials, alpha=alpha, delta=delta)
         case Higher():

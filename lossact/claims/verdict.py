@@ -214,7 +214,7 @@ class Verdict:
             return (
                 f"{d.verdict.upper()}{reason}: {self.hypothesis!r}\n"
                 f"{effect.name} {effect.number}, {d.level:.1%} interval {effect.bounds}, {d.sample}"
-                + ("" if difference is None else f"\n{difference}")
+                + ("" if difference is None or difference.unit == effect.unit else f"\n{difference}")
             )
         within = f"within {self.hypothesis.budget} updates, " if self.hypothesis.budget else ""
         return (

@@ -60,8 +60,8 @@ class Estimate:
         return f"[{self._shown(self.low)}, {self._shown(self.high)}]"
 
     def _shown(self, number: float) -> str:
-        """Three decimals of a probability, four figures of what has a unit."""
-        return f"{number:.4g}" if self.unit else f"{number:.3f}"
+        """Three decimals of a probability; of what has a unit, as many as its interval is worth."""
+        return format(number, digits_for(self.high - self.low) if self.unit else ".3f")
 
     def __str__(self) -> str:
         sign = "+" if any(word in self.name for word in ("difference", "shift")) else ""

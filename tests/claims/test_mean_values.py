@@ -3,12 +3,14 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import ttest_1samp
 
 from lossact import (
     Experiment,
@@ -148,12 +150,40 @@ def test_bad_claims_about_means_are_refused(make: Callable[[], Any], message: st
         make()
 
 
-def test_a_mean_of_recorded_runs_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_decided_of_a_mean_of_recorded_runs(tmp_path: Path) -> None:
     table = tmp_path / "runs.csv"
     table.write_text("name,run,loss\n" + "".join(f"{name},{k},{k}\n" for name in ("a", "b") for k in range(4)))
     a, b = read_runs(table, condition="name", run="run", value="loss").values()
-    with pytest.raises(LossactError, match='of="mean" is not decided from recorded runs, such as a; faster'):
-        higher("loss", a, than=b, of="mean", normal=True)
+    for make in (
+        lambda: higher("loss", a, than=b, of="mean", normal=True),
+        lambda: at_most("loss", a, 9, of="mean", value_range=(0, 10)),
+    ):
+        with pytest.raises(LossactError, match="is not decided from recorded runs, such as a; faster"):
+            make()
+    with pytest.raises(LossactError, match="may be extended; read the table without extendable=True"):
+        evaluate(at_most("loss", replace(a, extendable=True), 9, of="mean", normal=True))
+    equal = replace(a, runs=(a.runs[0], replace(a.runs[0], name="again")))
+    with pytest.raises(LossactError, match="values without spread have no t statistic"):
+        evaluate(at_most("loss", equal, 9, of="mean", normal=True))
+
+
+@pytest.mark.parametrize(("make", "alternative"), [(at_most, "less"), (at_least, "greater")])
+@pytest.mark.parametrize("constant", [0.0, 1.0])
+def test_a_mean_of_recorded_runs_against_a_constant_is_scipys_t_test(
+    make: Any, alternative: Any, constant: float, tmp_path: Path
+) -> None:
+    values = np.random.default_rng(9).normal(0.5, 0.3, 12)
+    table = tmp_path / "runs.csv"
+    table.write_text("name,run,loss\n" + "".join(f"a,{k},{value!r}\n" for k, value in enumerate(values.tolist())))
+    (a,) = read_runs(table, condition="name", run="run", value="loss").values()
+    verdict = evaluate(make("loss", a, constant, of="mean", normal=True))
+    test = ttest_1samp(values, constant, alternative=alternative)
+    assert math.exp(-verdict.decision.log_support) == pytest.approx(test.pvalue, rel=1e-9)
+    assert verdict.name == ("supported" if test.pvalue <= ALPHA else "refuted")
+    interval = ttest_1samp(values, constant).confidence_interval(0.95)
+    assert (verdict.decision.low, verdict.decision.high) == pytest.approx((interval.low, interval.high))
+    assert "12 recorded runs; a fixed number" in str(verdict)
+    assert "assuming normal values" in str(verdict)
 
 
 def test_a_value_outside_the_range_is_named() -> None:
@@ -186,7 +216,7 @@ def test_every_output_shows_the_mean_in_its_unit_and_what_is_assumed(tmp_path: P
         family_size=1, family_declared=False, family_folder="", decides=False, verdict=verdict.summary(),
         sentence=repr(verdict.hypothesis), p_value=0.01, warnings=verdict.warnings, keys=(),
     )  # fmt: skip
-    number = f"{values.mean():.4g}"
+    number = f"{values.mean():.4f}"
     write_folder(tmp_path, [result], {}, RunInfo())
     table = "\n".join(line.text for line in verdict_table([result], alpha=ALPHA, delta=0.1, setting="cpu", width=200))
     for text in (table, (tmp_path / "report.md").read_text(), (tmp_path / "index.html").read_text(), str(verdict)):
