@@ -218,7 +218,7 @@ def log_t_mixture(n: Floats, statistic: Floats) -> Floats:
         (moments,) natural logarithms.
 
     >>> np.exp(log_t_mixture(np.array([5.0, 20.0]), np.array([0.0, 3.0]))).round(2)
-    array([0.37, 9.82])
+    array([ 0.46, 78.2 ])
     """
     logs = np.empty(len(n))
     for start in range(0, len(n), MOMENTS_TOGETHER):
