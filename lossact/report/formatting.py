@@ -98,10 +98,19 @@ def unreached(result: ClaimResult) -> str:
     return f" (reached by nobody: {', '.join(never)})" if never and result.name == "supported" else ""
 
 
+def difference(result: ClaimResult) -> Estimate | None:
+    """Return what a claim about values is about, in the measure's unit; None where the effect says just that."""
+    summary = result.verdict
+    if summary.difference is None or (summary.effect.unit and summary.difference.unit == summary.effect.unit):
+        return None
+    return summary.difference
+
+
 def beside_the_verdict(result: ClaimResult) -> list[str]:
     """Return what is measured beside the verdict, in its own unit, and the effect between independent runs."""
     summary = result.verdict
-    parts = [] if summary.difference is None else [str(summary.difference)]
+    shown = difference(result)
+    parts = [] if shown is None else [str(shown)]
     if summary.unpaired_effect is not None:
         parts.append(f"between independent runs the win probability is {_estimate(summary.unpaired_effect, 3)}")
     if summary.mean_difference is not None:

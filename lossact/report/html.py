@@ -87,7 +87,11 @@ class _Curves:
             kept = max(len(condition.curves or ()) for condition in conditions)
             what = f"median and 80% band of {kept} replicas, which rest where they arrive; thin: single runs"
             self._drawn[keys, replicas] = [
-                ("Replicas that reached the target, up to the budget", reach_chart(conditions)),
+                *(
+                    [("Replicas that reached the target, up to the budget", reach_chart(conditions))]
+                    if any(condition.has_target for condition in conditions)
+                    else []
+                ),
                 *((f"{name[:1].upper()}{name[1:]}: {what}", chart) for name, chart in curve_charts(conditions).items()),
             ]
         return self._drawn[keys, replicas]
@@ -183,7 +187,12 @@ def _evidence(result: ClaimResult, run: RunInfo) -> Charts:
 
 def _condition(k: int, counts: ConditionCounts, budget: int | None) -> dict[str, Any]:
     median = counts.median_steps_to_target
-    return asdict(counts) | series(k) | {"median": f"> {budget}" if median is None else f"{median:g}"}
+    if not counts.has_target:
+        words = {"arrived": "no target", "median": ""}
+    else:
+        shown = f"> {budget}" if median is None else f"{median:g}"
+        words = {"arrived": f"{counts.reached} of {counts.replicas}", "median": shown}
+    return asdict(counts) | series(k) | words
 
 
 def _family(members: Sequence[ClaimResult], run: RunInfo) -> str:

@@ -22,9 +22,10 @@ def condition_lines(conditions: Sequence[StoredCondition], *, width: int) -> lis
 
     Args:
         conditions: each once.
-        width: columns of the terminal; nothing is shown where they are fewer than 100.
+        width: columns of the terminal; nothing is shown where they are fewer than 100, or where no condition has a
+            target or curves.
     """
-    if width < NARROWEST or not conditions:
+    if width < NARROWEST or not any(condition.has_target or len(condition.curves or ()) for condition in conditions):
         return []
     size = min(NAME, max(9, *(len(condition.name) for condition in conditions)))
     length = min(LENGTH, (width - BESIDES - size) // 2)

@@ -10,6 +10,7 @@ from lossact.report.escaping import printable
 from lossact.report.formatting import (
     bounds,
     decided,
+    difference,
     family_level,
     medians_in_words,
     reached,
@@ -76,8 +77,9 @@ def _claim_lines(result: ClaimResult, level: float, width: int) -> list[Line]:
         details.append(f"interval at {effect.level:.1%}")
     if result.recorded is not None and result.recorded != result.name:
         details.append(f"on record{'' if result.decides else ' for the default setting'}: {result.recorded}")
-    if verdict.difference is not None:
-        details.append(str(verdict.difference))
+    shown = difference(result)
+    if shown is not None:
+        details.append(str(shown))
     details += filter(None, [medians_in_words(result)])
     with_target = [condition for condition in verdict.conditions if condition.has_target]
     if with_target:

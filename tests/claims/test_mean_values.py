@@ -222,6 +222,9 @@ def test_every_output_shows_the_mean_in_its_unit_and_what_is_assumed(tmp_path: P
     for text in (table, (tmp_path / "report.md").read_text(), (tmp_path / "index.html").read_text(), str(verdict)):
         assert number in text
         assert "assuming normal values" in text
+    page = (tmp_path / "index.html").read_text()
+    assert page.count(">no target</td>") == 2
+    assert "0 of 40" not in page
     (content,) = json.loads((tmp_path / "verdicts.json").read_text())["claims"]
     assert content["effect"]["name"] == "mean difference (assuming normal values)"
     assert content["effect"]["unit"] == "m"
