@@ -14,7 +14,7 @@ from lossact.stats.decision import Comparison, Decision, open_reason
 from lossact.stats.evidence_path import EvidencePath
 from lossact.stats.mean_evidence import BoundedMean, MeanEvidence, NormalMean
 from lossact.stats.outcomes import Outcome
-from lossact.stats.planning import DOUBLINGS, STEPS_A_DOUBLING, round_up
+from lossact.stats.planning import later_moments, planned_moments, round_up
 from lossact.stats.replay import VerdictName, first_crossing
 
 
@@ -87,9 +87,9 @@ class MeanDecider:
         known = numbers[~np.isnan(numbers)]
         deviation = float(known.std()) if len(known) else 0.0
         shift = float(ndtri(probability)) * deviation * (-1 if self._below else 1)
-        moved = self._clipped(known - known.mean() + self._constant + shift) if deviation else known
-        moments = np.unique(np.geomspace(1, self._limit, 1 + 32 * math.ceil(math.log2(self._limit) + 1)).round())
-        return self._first(moved, moved, moments)
+        lowest, highest = self._evidence.lowest, self._evidence.highest
+        moved = np.clip(known - known.mean() + self._constant + shift, lowest, highest) if deviation else known
+        return self._first(moved, moved, planned_moments(self._limit))
 
     def _decision(self, comparison: Comparison, numbers: Floats) -> Decision:
         least, most = self._extremes(numbers)
@@ -170,8 +170,6 @@ class MeanDecider:
 
     def _extremes(self, numbers: Floats) -> tuple[Floats, Floats]:
         """The numbers with the lowest, and with the highest possible one in place of those that are undefined."""
-        if not isinstance(self._evidence, BoundedMean):
-            return numbers, numbers
         undefined = np.isnan(numbers)
         return (
             np.where(undefined, self._evidence.lowest, numbers),
@@ -211,8 +209,7 @@ class MeanDecider:
     def _to_go(self, least: Floats, most: Floats) -> int | None:
         """About how many more replicas would settle it, if numbers go on as they are."""
         n = len(least)
-        moments = np.unique(np.ceil(n * 2 ** (np.arange(1, DOUBLINGS * STEPS_A_DOUBLING + 1) / STEPS_A_DOUBLING)))
-        first = self._first(least, most, moments)
+        first = self._first(least, most, later_moments(n))
         return None if first is None else round_up(first - n)
 
     def _first(self, least: Floats, most: Floats, moments: Floats) -> int | None:
@@ -225,9 +222,3 @@ class MeanDecider:
         )
         crossed = logs >= -math.log(self._alpha)
         return int(moments[crossed.argmax()]) if crossed.any() else None
-
-    def _clipped(self, numbers: Floats) -> Floats:
-        """The numbers within the range, where there is one."""
-        if not isinstance(self._evidence, BoundedMean):
-            return numbers
-        return np.clip(numbers, self._evidence.lowest, self._evidence.highest)

@@ -28,7 +28,13 @@ class MeanEvidence(ABC):
 
     The e-values are valid whatever the mean is as long as it is at most the constant: where the evidence ever reaches
     1 / alpha under such a mean, it does so with probability at most alpha.
+
+    Attributes:
+        lowest, highest: of the range of the numbers; infinite where they have none.
     """
+
+    lowest: float
+    highest: float
 
     @abstractmethod
     def log_above(self, numbers: Floats, constant: float) -> Floats:
@@ -164,6 +170,16 @@ class NormalMean(MeanEvidence):
     Reference: Pérez-Ortiz, Lardy, de Heide and Grünwald, E-statistics, group invariance and anytime-valid testing,
     Annals of Statistics 2024, doi 10.1214/24-AOS2394.
     """
+
+    @property
+    def lowest(self) -> float:  # type: ignore[override]
+        """Minus infinity: normal numbers have no range."""
+        return -math.inf
+
+    @property
+    def highest(self) -> float:  # type: ignore[override]
+        """Infinity: normal numbers have no range."""
+        return math.inf
 
     def log_above(self, numbers: Floats, constant: float) -> Floats:
         centred = numbers - constant

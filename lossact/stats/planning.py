@@ -27,12 +27,36 @@ def replicas_to_go(totals: Sequence[Totals], crosses: Crossing) -> int | None:
         the number rounded up to two figures, None where 64 times as many would probably not settle it.
     """
     seen = int(totals[0].sum())
-    moments = np.unique(np.ceil(seen * 2 ** (np.arange(1, DOUBLINGS * STEPS_A_DOUBLING + 1) / STEPS_A_DOUBLING)))
+    moments = later_moments(seen)
     going_on = [np.outer(total / seen, moments) for total in totals]
     crossed = crosses(going_on)
     if not crossed.any():
         return None
     return round_up(int(moments[crossed.argmax()]) - seen)
+
+
+def later_moments(seen: int) -> NDArray[np.float64]:
+    """Return numbers of replicas beyond those seen, up to 64 times as many, 16 in each doubling.
+
+    Args:
+        seen: replicas so far, >= 1.
+
+    Returns:
+        whole numbers, increasing.
+    """
+    return np.unique(np.ceil(seen * 2 ** (np.arange(1, DOUBLINGS * STEPS_A_DOUBLING + 1) / STEPS_A_DOUBLING)))
+
+
+def planned_moments(limit: int) -> NDArray[np.float64]:
+    """Return numbers of replicas from 1 to a limit, at least 32 in each doubling where there are so many.
+
+    Args:
+        limit: replicas at most, >= 1.
+
+    Returns:
+        whole numbers, increasing.
+    """
+    return np.unique(np.geomspace(1, limit, 1 + 32 * math.ceil(math.log2(limit) + 1)).round())
 
 
 def round_up(number: int) -> int:
@@ -66,7 +90,7 @@ def replicas_at(evidence: ClaimEvidence, share: float, *, comparisons: int, alph
     Returns:
         the number, None where the limit comes first.
     """
-    moments = np.unique(np.geomspace(1, limit, 1 + 32 * math.ceil(math.log2(limit) + 1)).round())
+    moments = planned_moments(limit)
     totals = [np.outer([1 - share, 0, share, 0, 0], moments)] * comparisons
     support = np.maximum.accumulate(evidence.support_parts(totals), axis=1).min(axis=0)
     refute = evidence.combine_refutation(evidence.refute_parts(totals))
