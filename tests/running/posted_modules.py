@@ -66,6 +66,23 @@ class Classifier(LightningModule):
         return torch.optim.Adam(self.parameters(), lr=0.05)
 
 
+class Waving(Classifier):
+    """Logs metrics that improve by chance alone."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        self.log("train_wave", self.wave(batch[0]), on_step=True, on_epoch=True)
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        self.log("val_wave", self.wave(batch[0]))
+        return super().validation_step(batch, batch_idx)
+
+    def wave(self, inputs: Tensor) -> Tensor:
+        """A metric that improves by chance alone."""
+        waves: Tensor = (20 * self(inputs)).sin()
+        return 2 + waves.mean()
+
+
 class Scheduled(Classifier):
     """Batch norm, NAdam with decay of weights alone, and a cosine schedule by step."""
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
 from lossact import LightningCondition
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpe
 BUDGET = 24
 
 
-class Watching(posted.Classifier):
+class Watching(posted.Waving):
     """Halves its rate as soon as a metric is no better than before.
 
     Args:
@@ -41,19 +40,6 @@ class Watching(posted.Classifier):
         super().__init__()
         self.kind, self.config = kind, config or {"monitor": "val_wave"}
         self.numbers = {"lr": {"SGD": 0.5, "Adadelta": 20.0, "Adam": 0.2}.get(kind, 0.1)} | numbers
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        self.log("train_wave", self.wave(batch[0]), on_step=True, on_epoch=True)
-        return super().training_step(batch, batch_idx)
-
-    def validation_step(self, batch: Any, batch_idx: int) -> Any:
-        self.log("val_wave", self.wave(batch[0]))
-        return super().validation_step(batch, batch_idx)
-
-    def wave(self, inputs: Tensor) -> Tensor:
-        """A metric that improves by chance alone."""
-        waves: Tensor = (20 * self(inputs)).sin()
-        return 2 + waves.mean()
 
     def configure_optimizers(self) -> Any:
         optimizer = getattr(torch.optim, self.kind)(self.parameters(), **self.numbers)
