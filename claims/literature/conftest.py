@@ -14,15 +14,31 @@ CROSS_ENTROPY = partial(f.cross_entropy, reduction="none")
 
 
 @pytest.fixture(scope="session")
-def digits() -> Arrays:
-    """1,200 digits to learn from and 597 to be judged by, pixels in [0, 1]."""
+def shuffled_digits() -> tuple[Any, Any]:
+    """All 1,797 digits in an order that depends on nothing: images with pixels in [0, 1], and classes."""
     datasets = pytest.importorskip(
         "sklearn.datasets", reason="digits come with scikit-learn: pip install lossact[test]"
     )
     images, classes = datasets.load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(images))
-    images, classes = images[order] / 16, classes[order].astype(np.int64)
+    return images[order] / 16, classes[order].astype(np.int64)
+
+
+@pytest.fixture(scope="session")
+def digits(shuffled_digits: tuple[Any, Any]) -> Arrays:
+    """1,200 digits to learn from and 597 to be judged by."""
+    images, classes = shuffled_digits
     return Arrays(images[:1200], classes[:1200], validation=(images[1200:], classes[1200:]))
+
+
+@pytest.fixture(scope="session")
+def digits_to_test(shuffled_digits: tuple[Any, Any]) -> Arrays:
+    """1,200 digits to learn from, 297 to stop by and 300 to be judged by."""
+    images, classes = shuffled_digits
+    return Arrays(
+        images[:1200], classes[:1200],
+        validation=(images[1200:1497], classes[1200:1497]), test=(images[1497:], classes[1497:]),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
