@@ -142,6 +142,7 @@ def test_ville_covers_as_we_do() -> None:
 
 TITLES = {
     "coverage": "Coverage",
+    "widths": "Widths",
     "families": "Families",
     "errors": "False verdicts",
     "orderings": "Orderings",

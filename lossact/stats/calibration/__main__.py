@@ -16,12 +16,14 @@ from lossact.stats.calibration.mean_values import mean_table
 from lossact.stats.calibration.power import power_table
 from lossact.stats.calibration.recorded import recorded_table
 from lossact.stats.calibration.values import value_table
+from lossact.stats.calibration.widths import width_table
 
 TABLES = (
     "exact",
     "verdicts",
     "errors",
     "coverage",
+    "widths",
     "orderings",
     "power",
     "families",
@@ -51,6 +53,7 @@ def main() -> None:
             "verdicts": partial(verdicts_table, pool, many),
             "errors": partial(error_table, pool, many),
             "coverage": partial(coverage_table, pool, many),
+            "widths": partial(width_table, pool, many // 20),
             "orderings": partial(order_table, pool, some),
             "power": partial(power_table, pool, 1000 if short else many),
             "families": partial(family_table, pool, 50 if short else 2_000),
