@@ -13,6 +13,7 @@ from lossact.claims.notebook import verdict_html
 from lossact.claims.recorded_evidence import RecordedEvidence
 from lossact.claims.summary import ConditionSummary
 from lossact.claims.theorem import Theorem
+from lossact.claims.value_samples import ValueSamples, value_samples
 from lossact.claims.verdict_summary import Estimate, EvidenceValues, SingleRunAgreement, VerdictSummary
 from lossact.stats import Decision, Effect, Proportion, compare_steps, proportion
 from lossact.stats.means import mean_difference, unpaired_improvement
@@ -192,6 +193,16 @@ class Verdict:
             return self.recorded_difference
         trials = [condition.trials for condition in self.conditions]
         return self.hypothesis.estimate(trials, self.decision.alpha)
+
+    @property
+    def value_samples(self) -> tuple[ValueSamples, ...]:
+        """The numbers that a claim about values rests on, one entry a measure; none for other claims.
+
+        lossact.report.value_figures draws them.
+        """
+        estimate = self.difference or (self.effect if self.effect.unit else None)
+        trials = [condition.trials for condition in self.conditions]
+        return value_samples(self.hypothesis, trials, self.decision.alpha, estimate=estimate)
 
     def _e_value(self, logarithm: float) -> float | None:
         return None if self.is_exact or self.decision.sample else math.exp(min(logarithm, LARGEST_LOG))
