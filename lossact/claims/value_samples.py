@@ -1,5 +1,6 @@
 """The numbers that a claim about values rests on, replica by replica, for pictures of them."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,13 @@ class Sample:
     numbers: tuple[float, ...]
     diverged: int = 0
     estimate: Estimate | None = None
+
+    @property
+    def median(self) -> float:
+        """The median of the numbers that are finite; NaN without any."""
+        numbers = np.array(self.numbers, dtype=np.float64)
+        known = numbers[np.isfinite(numbers)]
+        return float(np.median(known)) if len(known) else math.nan
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Sample":
@@ -82,6 +90,17 @@ class ValueSamples:
     margins: tuple[float, ...] = ()
     settings: tuple[float, ...] = ()
     are_differences: bool = True
+
+    @property
+    def label(self) -> str:
+        """The measure with the unit of its values, where they have one of their own."""
+        return f"{self.measure} ({self.unit})" if self.unit else self.measure
+
+    @property
+    def by_condition(self) -> tuple[Sample, ...]:
+        """The values by condition; none of a claim's own number."""
+        one_condition = not self.are_differences and any(row.name != self.measure for row in self.compared)
+        return self.compared if one_condition else self.values
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "ValueSamples":

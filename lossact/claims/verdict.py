@@ -213,7 +213,17 @@ class Verdict:
         return isinstance(self.hypothesis, Theorem)
 
     def _repr_html_(self) -> str:
-        return verdict_html(self.name, str(self), self.warnings, self.conditions, budget=self.hypothesis.budget)
+        medians = {
+            samples.label: {row.name: row.median for row in samples.by_condition} for samples in self.value_samples
+        }
+        return verdict_html(
+            self.name,
+            str(self),
+            self.warnings,
+            self.conditions,
+            budget=self.hypothesis.budget,
+            medians={measure: rows for measure, rows in medians.items() if rows},
+        )
 
     def __str__(self) -> str:
         d = self.decision

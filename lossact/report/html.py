@@ -39,7 +39,6 @@ from lossact.report.formatting import (
 )
 from lossact.report.run_info import RunInfo
 from lossact.report.stored import StoredCondition
-from lossact.report.value_axes import median, with_unit
 from lossact.report.value_figures import value_panels
 from lossact.report.value_wording import begun
 
@@ -199,11 +198,10 @@ def _medians(result: ClaimResult) -> tuple[str, dict[str, str]]:
     difference = result.verdict.difference
     if medians(result) and difference is not None:
         return difference.measure, dict(medians(result))
-    samples = next((each for each in result.value_samples if each.values), None)
+    samples = next((each for each in result.value_samples if each.by_condition), None)
     if samples is None or any(counts.has_target for counts in result.verdict.conditions):
         return "", {}
-    rows = {row.name: median(row) for row in samples.values}
-    return with_unit(samples.measure, samples.unit), {name: f"{number:.4g}" for name, number in rows.items()}
+    return samples.label, {row.name: f"{row.median:.4g}" for row in samples.by_condition}
 
 
 def _summary(result: ClaimResult) -> str:

@@ -73,12 +73,6 @@ def finite(row: Sample) -> Numbers:
     return np.sort(numbers[np.isfinite(numbers)])
 
 
-def median(row: Sample) -> float:
-    """Return the median of a row's numbers that are finite; NaN without any."""
-    numbers = finite(row)
-    return float(np.median(numbers)) if len(numbers) else math.nan
-
-
 def thinned(numbers: Numbers) -> Numbers:
     """Return the numbers, or of too many the quantiles at even ranks, the smallest and the largest among them."""
     if len(numbers) <= MOST_POINTS:
@@ -120,7 +114,7 @@ def draw_values(axes: Axes, samples: ValueSamples, look: Look) -> None:
     for k, row in enumerate(samples.values):
         _draw_points(axes, k, row, span, look(k)["color"])
     _finish(axes, samples.values, span)
-    axes.set_xlabel(escaped(with_unit(samples.measure, samples.unit)))
+    axes.set_xlabel(escaped(samples.label))
 
 
 def draw_compared(axes: Axes, samples: ValueSamples) -> None:
@@ -172,7 +166,7 @@ def draw_trend(axes: Axes, samples: ValueSamples) -> None:
     for replica in values.T[:MOST_LINES]:
         axes.plot(x, replica, color=SERIES[0].light, linewidth=0.6, alpha=0.35, gid="replica")
     axes.plot(
-        x, list(map(median, samples.values)), color=INK.light, linewidth=2, marker="o", markersize=5, gid="medians"
+        x, [row.median for row in samples.values], color=INK.light, linewidth=2, marker="o", markersize=5, gid="medians"
     )
     if x[0] > 0 and x[-1] >= 8 * x[0]:
         axes.set_xscale("log")
@@ -180,7 +174,7 @@ def draw_trend(axes: Axes, samples: ValueSamples) -> None:
     axes.set_xticks(x, [f"{number:g}" for number in x])
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set_ylim(span.low, span.high)
-    axes.set(xlabel="setting", ylabel=escaped(with_unit(samples.measure, samples.unit)))
+    axes.set(xlabel="setting", ylabel=escaped(samples.label))
 
 
 def with_unit(text: str, unit: str) -> str:
@@ -215,7 +209,16 @@ def _dots(x: Numbers, y: Numbers, span: Span, colour: str, *, gid: str) -> PathP
     vertices = np.stack([x, y, x + length, y], axis=1).reshape(-1, 2)
     path = Path(vertices, np.tile([Path.MOVETO, Path.LINETO], len(x)))
     path.should_simplify = False
-    return PathPatch(path, fill=False, color=colour, linewidth=3.2, capstyle="round", alpha=0.8, zorder=2, gid=gid)
+    return PathPatch(
+        path,
+        fill=False,
+        color=colour,
+        linewidth=3.2 if len(x) <= 64 else 2.4,
+        capstyle="round",
+        alpha=0.8,
+        zorder=2,
+        gid=gid,
+    )
 
 
 def _draw_estimate(axes: Axes, y: float, estimate: Estimate, span: Span) -> None:
