@@ -1,12 +1,14 @@
-"""Make the pictures of docs/case-study.md and of the README: python docs/make_pictures.py, from the project's root.
+"""Make the pictures of docs/ and of the README: python docs/make_pictures.py, from the project's root.
 
-What the store .lossact holds is not trained again; `pytest claims/report` fills it.
+What the store .lossact holds is not trained again; `pytest claims/report` fills it, and for the picture of values
+`pytest claims/literature`.
 """
 
 import argparse
 from pathlib import Path
 
-from lossact import Experiment, Store
+from lossact import Experiment, Store, evaluate
+from lossact.claims.family import declared_family
 from lossact.functional import RANGES, Grid, Neuron, mesh
 from lossact.pytest_plugin.collect import collect_hypotheses
 from lossact.report.figure import save_figure
@@ -14,9 +16,11 @@ from lossact.report.learning_curves import arrivals_figure, curves_figure, order
 from lossact.report.profiles import error_figure, profile_figure
 from lossact.report.stored import StoredCondition
 from lossact.report.surfaces import ACROSS, draw_sheet, surface_figure
+from lossact.report.value_figures import values_figure
 
 OUT = Path(__file__).parent / "pictures"
 ACTIVATIONS, LOSSES = ["sigmoid", "relu"], ["l2", "cross_entropy"]
+FINAL_VALUES = Path("claims/literature/test_final_values.py")
 LEARNING_SPEED = "claims/report/test_learning_speed.py"
 # The colour of a condition is the same in all pictures: that of its place in the report's order.
 SERIES = {"ReLU/L2": 0, "sigmoid/CE": 1, "ReLU/CE": 2, "sigmoid/L2": 3, "CNN ReLU/CE": 2}
@@ -75,6 +79,17 @@ def draw_training(store: Store) -> None:
     (OUT / "cnn.svg").unlink()
 
 
+def draw_values(store: Store) -> None:
+    """Draw what a claim about values rests on, at the level that its family leaves it."""
+    (hypothesis,) = collect_hypotheses([f"{FINAL_VALUES}::test_cosine_ends_higher"]).values()
+    family = declared_family(FINAL_VALUES.parent)
+    assert family is not None
+    verdict = evaluate(hypothesis, family_size=family.size, experiment=Experiment(store=store))
+    (samples,) = verdict.value_samples
+    save_figure(values_figure(samples), OUT / "values")
+    keep_svg("values")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", default=".lossact", help="where trials are kept (default: .lossact)")
@@ -82,3 +97,4 @@ if __name__ == "__main__":
     draw_neuron()
     with Store(parser.parse_args().store) as opened:
         draw_training(opened)
+        draw_values(opened)

@@ -48,6 +48,26 @@ def test_a_condition_by_its_name_gives_its_own_figures(claims: Path, tmp_path: P
     assert {file.stem for file in out.iterdir()} == {"curves_slow", "arrivals"}
 
 
+@pytest.mark.parametrize(("every", "stems"), [(2, {"curves_values"}), (6, set())])
+def test_a_condition_without_a_target_has_no_arrivals_and_curves_where_they_were_measured(
+    claims: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], every: int, stems: set[str]
+) -> None:
+    with claims.open("a") as file:
+        file.write(
+            "from dataclasses import replace\nfrom lossact import Loss\n"
+            f"values = replace(slow, name='values', target=None, measures={{'l': Loss()}}, measured_every={every})\n"
+        )
+    out = tmp_path / "out"
+    arguments = ["curves", f"{claims}::values", "--out", str(out), "--replicas", "64", "--store", "none"]
+    if stems:
+        assert main(arguments) == 0
+    else:
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert "there is no target to reach and no curve to draw" in capsys.readouterr().err
+    assert {file.stem for file in out.iterdir()} == stems
+
+
 @pytest.mark.parametrize(
     ("selection", "message"),
     [

@@ -49,7 +49,16 @@ class AllOf(Hypothesis):
     def conditions(self) -> tuple[BaseCondition, ...]:
         return tuple(dict.fromkeys(condition for member in self.members for condition in member.conditions))
 
-    def _trials_of(self, member: Hypothesis, trials: Sequence[Trials]) -> list[Trials]:
+    def trials_of(self, member: Hypothesis, trials: Sequence[Trials]) -> list[Trials]:
+        """Return the trials of a member's conditions.
+
+        Args:
+            member: one of the members.
+            trials: of each condition, in the order of the conditions.
+
+        Returns:
+            trials, in the order of the member's conditions.
+        """
         by_condition = dict(zip(self.conditions, trials, strict=True))
         return [by_condition[condition] for condition in member.conditions]
 
@@ -57,14 +66,14 @@ class AllOf(Hypothesis):
         return [
             replace(comparison, member=k)
             for k, member in enumerate(self.members)
-            for comparison in member.comparisons(self._trials_of(member, trials))
+            for comparison in member.comparisons(self.trials_of(member, trials))
         ]
 
     def observe(self, experiment: Experiment, trials: Sequence[Trials], replicas: int) -> list[Comparison]:
         return [
             replace(comparison, member=k)
             for k, member in enumerate(self.members)
-            for comparison in member.observe(experiment, self._trials_of(member, trials), replicas)
+            for comparison in member.observe(experiment, self.trials_of(member, trials), replicas)
         ]
 
     def check(self) -> None:

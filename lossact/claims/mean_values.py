@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lossact.checks import check_number
 from lossact.claims.hypotheses import check_comparable, check_conditions
-from lossact.claims.measured_values import POINTS, check_measured, compare_measured, measured_values
+from lossact.claims.measured_values import check_measured, compare_measured, difference_unit, measured_values
 from lossact.claims.recorded_measures import check_trained
 from lossact.claims.value_hypothesis import ValueHypothesis
 from lossact.claims.verdict_summary import Estimate
@@ -162,8 +162,8 @@ class MeanHypothesis(ValueHypothesis):
     def estimate(self, trials: Sequence[Trials], alpha: float) -> Estimate:
         comparisons = self.comparisons(trials)
         decision = self.decider(comparisons, 0.1, alpha=alpha, limit=len(trials[0])).decide(comparisons)
-        is_share = all(condition.is_share(self.measure) for condition in self.conditions)
-        scale, unit = (100.0, POINTS) if is_share and len(self.conditions) > 1 else (1.0, self.measure)
+        is_difference = len(self.conditions) > 1
+        scale, unit = difference_unit(self.measure, self.conditions) if is_difference else (1.0, self.measure)
         value, low, high = (scale * number for number in (decision.value, decision.low, decision.high))
         return Estimate(self.effect_name, value, low, high, decision.level, unit, self.measure)
 

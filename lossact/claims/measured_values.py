@@ -113,19 +113,45 @@ def median_difference(
 ) -> Estimate:
     """Return the median difference of a measure, condition i minus condition j, with its confidence sequence.
 
-    A difference that ties with a margin is that margin, so that the bounds agree with the verdict.
-
     Args:
         measure: its name.
         conditions, trials: of the claim, in the same order.
         alpha: error probability of a side.
         i, j: which of them.
-        lower: whether smaller values are better, so that a replica that diverged is at the larger end.
-        margins: what differences are held against.
+        lower, margins: as for `measured_differences`.
         name: of the estimate.
 
     Returns:
         the estimate: of accuracies in points (hundredths), else in the measure's unit.
+    """
+    numbers, unit = measured_differences(measure, conditions, trials, i=i, j=j, lower=lower, margins=margins)
+    return median_estimate(name, numbers, alpha, measure=measure, unit=unit)
+
+
+def measured_differences(
+    measure: str,
+    conditions: Sequence[BaseCondition],
+    trials: Sequence[Trials],
+    *,
+    i: int = 0,
+    j: int = 1,
+    lower: bool = False,
+    margins: Sequence[float] = (0.0,),
+) -> tuple[NDArray[np.float64], str]:
+    """Return each replica's difference of a measure, condition i minus condition j.
+
+    A difference that ties with a margin is that margin, so that bounds of the median agree with the verdict.
+
+    Args:
+        measure: its name.
+        conditions, trials: of the claim, in the same order.
+        i, j: which of them.
+        lower: whether smaller values are better, so that a replica that diverged is at the larger end.
+        margins: what differences are held against, in the measure's unit.
+
+    Returns:
+        (replicas,) differences, NaN where undefined and infinite where one alone diverged, and their unit: points
+        (hundredths) of accuracies, else the measure's.
     """
     sign = -1 if lower else 1
     a, lost_a = measured_values(measure, conditions[i], trials[i])
@@ -135,9 +161,21 @@ def median_difference(
     for margin in margins:
         ties = compare_values(a, b, lost_a, lost_b, by=margin, epsilon=rounding) == Outcome.TIE
         difference = np.where(ties, margin, difference)
-    shares = all(condition.is_share(measure) for condition in (conditions[i], conditions[j]))
-    scale, unit = (100.0, POINTS) if shares else (1.0, measure)
-    return median_estimate(name, scale * difference, alpha, measure=measure, unit=unit)
+    scale, unit = difference_unit(measure, [conditions[i], conditions[j]])
+    return scale * difference, unit
+
+
+def difference_unit(measure: str, conditions: Sequence[BaseCondition]) -> tuple[float, str]:
+    """Return what differences of a measure are multiplied by to be read, and their unit then.
+
+    Args:
+        measure: its name.
+        conditions: that are compared.
+
+    Returns:
+        100 and points for accuracies, else 1 and the measure.
+    """
+    return (100.0, POINTS) if all(condition.is_share(measure) for condition in conditions) else (1.0, measure)
 
 
 def median_estimate(name: str, numbers: NDArray[np.float64], alpha: float, *, measure: str, unit: str) -> Estimate:

@@ -1,6 +1,6 @@
 """A verdict as HTML for a notebook: its sentence, a table of the conditions, and the share that reached the target."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -13,7 +13,13 @@ WIDTH, HEIGHT, LEFT, BOTTOM = 460, 170, 44, 30
 
 
 def verdict_html(
-    verdict: str, text: str, warnings: Sequence[str], conditions: Sequence[ConditionSummary], *, budget: int | None
+    verdict: str,
+    text: str,
+    warnings: Sequence[str],
+    conditions: Sequence[ConditionSummary],
+    *,
+    budget: int | None,
+    medians: Mapping[str, Mapping[str, float]],
 ) -> str:
     """Render a verdict as self-contained HTML, without scripts or external files.
 
@@ -23,6 +29,7 @@ def verdict_html(
         warnings: what a reader should know, a paragraph each.
         conditions: a row each of the table, and a line each of the figure.
         budget: the largest number of updates, None where nothing is trained.
+        medians: of each measure that the claim is about, by condition.
 
     Returns:
         HTML, user's text escaped.
@@ -34,24 +41,41 @@ def verdict_html(
         *(f"<p>{escape(warning)}</p>" for warning in warnings),
     ]
     if conditions:
-        about_values = any(condition.median_value is not None for condition in conditions)
-        names = ("recorded runs", "median") if about_values else ("reached the target", "median updates", "diverged")
-        head = "".join(f"<th>{name}</th>" for name in ("condition", *names))
-        rows = "".join(map(_row, conditions))
+        has_target = any(condition.has_target for condition in conditions)
+        table = _reached(conditions) if has_target else _values(conditions, medians)
+        head = "".join(f"<th>{escape(name)}</th>" for name in table)
+        cells = zip(*table.values(), strict=True)
+        rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in cells)
         parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
-        if not about_values:
+        if has_target:
             parts.append(reach_curves(conditions, budget=budget))
     return f"<div>{''.join(parts)}</div>"
 
 
-def _row(condition: ConditionSummary) -> str:
-    if condition.median_value is not None:
-        cells = [condition.name, str(condition.replicas), f"{condition.median_value:.6g}"]
-    else:
-        median = "" if condition.median_steps_to_target is None else f"{condition.median_steps_to_target:g}"
-        reached = f"{condition.reached} of {condition.replicas}"
-        cells = [condition.name, reached, median, str(condition.diverged or "")]
-    return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+def _reached(conditions: Sequence[ConditionSummary]) -> dict[str, list[str]]:
+    """The columns of a table of conditions with targets."""
+    medians = [condition.median_steps_to_target for condition in conditions]
+    return {
+        "condition": [condition.name for condition in conditions],
+        "reached the target": [f"{condition.reached} of {condition.replicas}" for condition in conditions],
+        "median updates": ["" if median is None else f"{median:g}" for median in medians],
+        "diverged": [str(condition.diverged or "") for condition in conditions],
+    }
+
+
+def _values(conditions: Sequence[ConditionSummary], medians: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
+    """The columns of a table of conditions without targets, a median for each measure."""
+    names = [condition.name for condition in conditions]
+    recorded = any(condition.median_value is not None for condition in conditions)
+    columns = {
+        "condition": names,
+        "recorded runs" if recorded else "replicas": [str(condition.replicas) for condition in conditions],
+    }
+    for measure, by_condition in medians.items():
+        columns[f"median {measure}"] = [f"{by_condition[name]:.6g}" if name in by_condition else "" for name in names]
+    if any(condition.diverged for condition in conditions):
+        columns["diverged"] = [str(condition.diverged or "") for condition in conditions]
+    return columns
 
 
 def reach_curves(conditions: Sequence[ConditionSummary], *, budget: int | None) -> str:

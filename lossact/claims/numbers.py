@@ -105,6 +105,20 @@ class Exceeds(NumberClaim):
     def conditions(self) -> tuple[BaseCondition, ...]:
         return self.of
 
+    def numbers(self, trials: Sequence[Trials]) -> NDArray[np.float64]:
+        """Return each replica's number.
+
+        Args:
+            trials: of each condition, in the order of the conditions.
+
+        Returns:
+            (replicas,), NaN where a replica has none.
+
+        Raises:
+            ClaimError: the measure returned something else.
+        """
+        return self._numbers(self.measure(*trials), len(trials[0]))
+
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
         return self._compare(self.measure(*trials), len(trials[0]))
 

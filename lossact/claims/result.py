@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lossact.claims.undecided import marker_fields
+from lossact.claims.value_samples import ValueSamples
 from lossact.claims.verdict import Verdict
 from lossact.claims.verdict_summary import Estimate, VerdictSummary
 from lossact.experiment import Experiment
@@ -26,6 +27,7 @@ class ClaimResult:
         p_value: anytime-valid, of the null of support.
         warnings: what a reader should know.
         by_holm: whether Holm's procedure turned an inconclusive verdict into "supported".
+        value_samples: the numbers that a claim about values rests on, for pictures; none for other claims.
         keys: each condition's name and its key in the store.
         thresholds: what the interval is held against, ascending.
         evidence_path: of the evidence, as lists by the names of stats.EvidencePath; None where nothing is sampled.
@@ -50,6 +52,7 @@ class ClaimResult:
     evidence_path: dict[str, list[float]] | None = None
     exact: bool = False
     by_holm: bool = False
+    value_samples: tuple[ValueSamples, ...] = ()
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "ClaimResult":
@@ -66,6 +69,7 @@ class ClaimResult:
             "warnings": tuple(content["warnings"]),
             "keys": tuple(map(tuple, content["keys"])),
             "thresholds": tuple(content["thresholds"]),
+            "value_samples": tuple(map(ValueSamples.from_dict, content["value_samples"])),
         }
         return cls(**{**content, **values})
 
@@ -89,6 +93,7 @@ class ClaimResult:
             exact=verdict.is_exact,
             thresholds=verdict.thresholds,
             evidence_path=None if verdict.decision.evidence_path is None else verdict.decision.evidence_path.to_json(),
+            value_samples=verdict.value_samples,
             keys=tuple((condition.name, experiment.key(condition)) for condition in verdict.hypothesis.conditions),
             **metadata,
         )

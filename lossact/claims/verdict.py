@@ -13,6 +13,7 @@ from lossact.claims.notebook import verdict_html
 from lossact.claims.recorded_evidence import RecordedEvidence
 from lossact.claims.summary import ConditionSummary
 from lossact.claims.theorem import Theorem
+from lossact.claims.value_samples import ValueSamples, value_samples
 from lossact.claims.verdict_summary import Estimate, EvidenceValues, SingleRunAgreement, VerdictSummary
 from lossact.stats import Decision, Effect, Proportion, compare_steps, proportion
 from lossact.stats.means import mean_difference, unpaired_improvement
@@ -193,6 +194,16 @@ class Verdict:
         trials = [condition.trials for condition in self.conditions]
         return self.hypothesis.estimate(trials, self.decision.alpha)
 
+    @property
+    def value_samples(self) -> tuple[ValueSamples, ...]:
+        """The numbers that a claim about values rests on, one entry a measure; none for other claims.
+
+        lossact.report.value_figures draws them.
+        """
+        estimate = self.difference or (self.effect if self.effect.unit else None)
+        trials = [condition.trials for condition in self.conditions]
+        return value_samples(self.hypothesis, trials, self.decision.alpha, estimate=estimate)
+
     def _e_value(self, logarithm: float) -> float | None:
         return None if self.is_exact or self.decision.sample else math.exp(min(logarithm, LARGEST_LOG))
 
@@ -202,7 +213,17 @@ class Verdict:
         return isinstance(self.hypothesis, Theorem)
 
     def _repr_html_(self) -> str:
-        return verdict_html(self.name, str(self), self.warnings, self.conditions, budget=self.hypothesis.budget)
+        medians = {
+            samples.label: {row.name: row.median for row in samples.by_condition} for samples in self.value_samples
+        }
+        return verdict_html(
+            self.name,
+            str(self),
+            self.warnings,
+            self.conditions,
+            budget=self.hypothesis.budget,
+            medians={measure: rows for measure, rows in medians.items() if rows},
+        )
 
     def __str__(self) -> str:
         d = self.decision

@@ -59,7 +59,7 @@ def _draw(parsed: argparse.Namespace) -> list[Path]:
     with Store(None if parsed.store == "none" else parsed.store) as store:
         trained = _trained(conditions, store, parsed)
     written: list[Path] = []
-    with_curves = [condition for condition in trained if condition.curves is not None and len(condition.curves)]
+    with_curves = [condition for condition in trained if condition.has_curves]
     for k, condition in enumerate(trained):
         if condition in with_curves:
             written += save_figure(
@@ -67,9 +67,15 @@ def _draw(parsed: argparse.Namespace) -> list[Path]:
             )
     if 1 < len(trained) == len(with_curves):
         written += save_figure(curves_figure(trained), parsed.out / "curves")
-    written += save_figure(arrivals_figure(trained, title=parsed.title), parsed.out / "arrivals")
+    if any(condition.has_target for condition in trained):
+        written += save_figure(arrivals_figure(trained, title=parsed.title), parsed.out / "arrivals")
     if is_ordering:
         written += save_figure(order_figure(trained, title=parsed.title), parsed.out / "order")
+    if not written:
+        raise ClaimError(
+            f"{' '.join(parsed.selection)}: there is no target to reach and no curve to draw; lower measured_every= "
+            "for curves, and see the values themselves with lossact report"
+        )
     return written
 
 

@@ -13,11 +13,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from lossact.claims.value_samples import PERCENT, ValueSamples
 from lossact.palette import INK, SERIES, SOFT, VERDICTS, css_variables
-from lossact.report.curve_axes import draw_arrivals, draw_curves
+from lossact.report.curve_axes import draw_arrivals, draw_band, draw_curves
 from lossact.report.learning_curves import measured_order
 from lossact.report.stored import StoredCondition
 from lossact.report.style import DASHES, STYLE, series_look
+from lossact.report.value_axes import with_unit
+from lossact.report.value_figures import Panel
+from lossact.report.value_wording import begun
+
+Quantity = tuple[Literal["loss", "metric"], str, list[tuple[int, StoredCondition]]]
 
 N_SERIES = len(SERIES)  # then the colours come again
 N_SINGLE_RUNS = 3
@@ -69,23 +75,60 @@ def reach_chart(conditions: Sequence[StoredCondition]) -> Markup:
 
 
 def curve_charts(conditions: Sequence[StoredCondition]) -> dict[str, Markup]:
-    """Return the loss and metric by updates: median, band and single runs; nothing where no curves are kept.
+    """Return the loss and metric by updates: median, band and single runs.
+
+    Nothing where no curves are kept, or where start and end alone were measured.
 
     Returns:
         each chart by what it shows.
     """
-    kept = [(k, condition) for k, condition in enumerate(conditions) if len(condition.curves or ())]
+    kept = [(k, condition) for k, condition in enumerate(conditions) if condition.has_curves]
     if not kept:
         return {}
-    names = sorted({condition.metric_name for _, condition in kept})
-    quantities: list[tuple[Literal["loss", "metric"], str]] = [("loss", "loss"), ("metric", " or ".join(names))]
+    beside = [(k, condition) for k, condition in kept if not condition.metric_is_loss]
+    names = sorted({condition.metric_name for _, condition in beside})
+    quantities: list[tuple[Literal["loss", "metric"], str, list[tuple[int, StoredCondition]]]] = [
+        ("loss", "loss", kept)
+    ]
+    if beside:
+        quantities.append(("metric", " or ".join(names), beside))
+    where = "" if any(condition.has_target for _, condition in kept) else " on training examples"
     with mpl.rc_context(_STYLE):
         charts = {}
-        for quantity, label in quantities:
+        for quantity, label, shown in quantities:
             figure, axes = _axes("updates", label)
-            draw_curves(axes, kept, quantity, series_look, single_runs=N_SINGLE_RUNS)
-            charts[label if label not in charts else f"{label} (metric)"] = _svg(figure)
+            draw_curves(axes, shown, quantity, series_look, single_runs=N_SINGLE_RUNS)
+            if label == "accuracy":
+                axes.yaxis.set_major_formatter(PercentFormatter(1))
+            charts[f"{label}{where}" if label not in charts else f"{label} (metric)"] = _svg(figure)
     return charts
+
+
+def moments_chart(conditions: Sequence[StoredCondition], samples: ValueSamples) -> tuple[str, Markup] | None:
+    """Return a measure at all moments at which it was taken, and its caption; None where that is the end alone."""
+    measure, _, _ = samples.measure.partition("@")
+    scale = 100.0 if samples.unit == PERCENT else 1.0
+    taken = [condition.values_by_update(measure) for condition in conditions]
+    if max((len(updates) for updates, _ in taken), default=0) < 2:
+        return None
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes("updates", with_unit(measure, samples.unit))
+        left_out = 0
+        for k, (updates, values) in enumerate(taken):
+            known = np.isfinite(values).all(axis=1)
+            left_out += int((~known).sum())
+            if known.any():
+                draw_band(axes, k, updates, scale * values[known], series_look, single_runs=N_SINGLE_RUNS)
+        caption = f"{begun(measure)} at each moment: median and 80% band of replicas; thin: single runs"
+        return caption + (f"; left out for want of a value: {left_out}" if left_out else ""), _svg(figure)
+
+
+def value_chart(panel: Panel) -> Markup:
+    """Return a picture of a claim's values."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes("", "", height=0.55 + 0.68 * panel.height, left=0.16 if panel.has_scale else 0.04)
+        panel.draw(axes)
+        return _svg(figure)
 
 
 def order_chart(conditions: Sequence[StoredCondition]) -> Markup:
@@ -112,9 +155,9 @@ def prefix_ids(chart: Markup, prefix: str) -> Markup:
     return Markup(re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}-", str(chart)))
 
 
-def _axes(x: str, y: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.2, 2.5))
-    figure.subplots_adjust(left=0.16, right=0.96, bottom=0.18, top=0.97)
+def _axes(x: str, y: str, *, height: float = 2.5, left: float = 0.16) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(4.2, height))
+    figure.subplots_adjust(left=left, right=0.96, bottom=0.45 / height, top=1 - 0.075 / height)
     axes = figure.add_subplot(xlabel=x, ylabel=y.replace("$", r"\$"))
     axes.margins(x=0.01)
     return figure, axes

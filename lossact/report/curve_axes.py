@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from lossact.report.formatting import share
 from lossact.report.stored import StoredCondition
-from lossact.stats.bands import QUANTILES, bands, cumulative_incidence
+from lossact.stats.bands import bands, cumulative_incidence
 
 Look = Callable[[int], dict[str, Any]]
 N_SINGLE_RUNS = 5
+FEW_MOMENTS = 25
 POINTS = 250  # of a band and of a single run's line, at most
 
 
@@ -38,15 +39,8 @@ def draw_curves(
     ranges = []
     for k, condition in conditions:
         assert condition.curves is not None
-        values = getattr(condition.curves, quantity)
-        quantiles = bands(quantity, values)
-        low, middle, high = (quantiles[f"{quantity}/{quantile}"] for quantile in QUANTILES)
-        updates, style = np.arange(len(middle)), look(k)
-        thinned = np.unique(np.linspace(0, len(updates) - 1, POINTS).round().astype(int))
-        axes.fill_between(thinned, low[thinned], high[thinned], color=style["color"], alpha=0.18, linewidth=0)
-        for run in values[:single_runs]:
-            axes.plot(thinned, run[thinned], color=style["color"], linewidth=0.6, alpha=0.65, gid="single-run")
-        axes.plot(updates, middle, gid=f"series-{k}", **style)
+        values = getattr(condition.curves, quantity)[:, condition.measured_updates]
+        low, high = draw_band(axes, k, condition.measured_updates, values, look, single_runs=single_runs)
         if np.isfinite(high).all() and not condition.trials.diverged.any():
             drawn = values[:single_runs]
             ranges.append((min(low.min(), *drawn.min(axis=1)), max(high.max(), *drawn.max(axis=1))))
@@ -54,6 +48,33 @@ def draw_curves(
         bottom, top = np.min(ranges), np.max(ranges)
         margin = 0.05 * (top - bottom)
         axes.set_ylim(bottom - margin, top + margin)
+
+
+def draw_band(
+    axes: Axes, k: int, updates: NDArray[np.int64], values: NDArray[Any], look: Look, *, single_runs: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draw the median of replicas by updates, their band and single runs; few moments are marked by dots.
+
+    Args:
+        axes: where to.
+        k: the number of the series.
+        updates: (moments,) at which the values were taken.
+        values: (replicas, moments).
+        look: colour and dashes of a series.
+        single_runs: how many runs are drawn by themselves.
+
+    Returns:
+        the band's ends, (moments,) each.
+    """
+    low, middle, high = bands("", values).values()
+    style = look(k) | ({"marker": "o", "markersize": 3.5} if len(updates) <= FEW_MOMENTS else {})
+    thinned = np.unique(np.linspace(0, len(updates) - 1, POINTS).round().astype(int))
+    shown = updates[thinned]
+    axes.fill_between(shown, low[thinned], high[thinned], color=style["color"], alpha=0.18, linewidth=0)
+    for run in values[:single_runs]:
+        axes.plot(shown, run[thinned], color=style["color"], linewidth=0.6, alpha=0.65, gid="single-run")
+    axes.plot(updates, middle, gid=f"series-{k}", **style)
+    return low, high
 
 
 def arrivals(condition: StoredCondition) -> NDArray[np.float64]:

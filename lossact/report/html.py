@@ -1,7 +1,7 @@
 """A report as one page: the verdicts first, then each claim with its evidence and curves; it loads nothing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lossact.claims.result import ClaimResult
+from lossact.claims.value_samples import ValueSamples
 from lossact.claims.verdict_summary import ConditionCounts, SingleRunAgreement
 from lossact.palette import css
-from lossact.report.charts import curve_charts, evidence_chart, order_chart, prefix_ids, reach_chart, series
+from lossact.report.charts import (
+    curve_charts,
+    evidence_chart,
+    moments_chart,
+    order_chart,
+    prefix_ids,
+    reach_chart,
+    series,
+    value_chart,
+)
 from lossact.report.files import write_whole
 from lossact.report.formatting import (
     beside_the_verdict,
@@ -29,8 +39,23 @@ from lossact.report.formatting import (
 )
 from lossact.report.run_info import RunInfo
 from lossact.report.stored import StoredCondition
+from lossact.report.value_figures import value_panels
+from lossact.report.value_wording import begun
 
-Charts = list[tuple[str, Markup]]
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture on the page.
+
+    Attributes:
+        caption: beside it; text or Markup.
+        picture: SVG.
+        description: what is to be seen, where the caption does not say it.
+    """
+
+    caption: str
+    picture: Markup
+    description: str = ""
 
 
 def write_html(
@@ -76,32 +101,45 @@ class _Curves:
 
     def __init__(self, conditions: Mapping[str, StoredCondition]) -> None:
         self.conditions = conditions
-        self._drawn: dict[tuple[tuple[str, ...], int], Charts] = {}
+        self._drawn: dict[tuple[tuple[str, ...], int], list[Chart]] = {}
 
-    def of(self, keys: tuple[str, ...], replicas: int) -> Charts:
+    def of(self, keys: tuple[str, ...], replicas: int) -> list[Chart]:
         """Return the charts over the first so many replicas."""
-        if not keys or not self.conditions.keys() >= set(keys):
+        conditions = self._first(keys, replicas)
+        if not conditions:
             return []
         if (keys, replicas) not in self._drawn:
-            conditions = [self.conditions[key].first(replicas) for key in keys]
             kept = max(len(condition.curves or ()) for condition in conditions)
-            what = f"median and 80% band of {kept} replicas, which rest where they arrive; thin: single runs"
-            self._drawn[keys, replicas] = [
-                *(
-                    [("Replicas that reached the target, up to the budget", reach_chart(conditions))]
-                    if any(condition.has_target for condition in conditions)
-                    else []
-                ),
-                *((f"{name[:1].upper()}{name[1:]}: {what}", chart) for name, chart in curve_charts(conditions).items()),
-            ]
+            rest = ", which rest where they arrive" if any(condition.rests for condition in conditions) else ""
+            what = f"median and 80% band of {kept} replicas{rest}; thin: single runs"
+            charts = [Chart(f"{begun(name)}: {what}", chart) for name, chart in curve_charts(conditions).items()]
+            if any(condition.has_target for condition in conditions):
+                arrivals = "Replicas that reached the target, up to the budget"
+                charts.insert(0, Chart(arrivals, reach_chart(conditions)))
+            self._drawn[keys, replicas] = charts
         return self._drawn[keys, replicas]
 
-    def in_order(self, keys: tuple[str, ...], replicas: int) -> Charts:
-        """Return the claimed order of the conditions beside the measured one."""
-        if not keys or not self.conditions.keys() >= set(keys):
+    def by_moment(self, keys: tuple[str, ...], replicas: int, samples: Sequence[ValueSamples]) -> list[Chart]:
+        """Return each measure at the moments at which it was taken, where there are several."""
+        conditions = self._first(keys, replicas)
+        measures = {each.measure.partition("@")[0]: each for each in samples if each.values or not each.are_differences}
+        charts = [moments_chart(conditions, each) for each in measures.values()]
+        return [Chart(*chart) for chart in charts if chart is not None]
+
+    def _first(self, keys: tuple[str, ...], replicas: int) -> list[StoredCondition]:
+        """Return the conditions over the first so many replicas; none where one of them is not known."""
+        if not self.conditions.keys() >= set(keys):
             return []
-        chart = order_chart([self.conditions[key].first(replicas) for key in keys])
-        return [("The claimed order, and the measured one by the mean rank within a replica", chart)]
+        return [self.conditions[key].first(replicas) for key in keys]
+
+    def in_order(self, keys: tuple[str, ...], replicas: int) -> list[Chart]:
+        """Return the claimed order of the conditions beside the measured one."""
+        conditions = self._first(keys, replicas)
+        if not conditions:
+            return []
+        return [
+            Chart("The claimed order, and the measured one by the mean rank within a replica", order_chart(conditions))
+        ]
 
 
 def _claim(number: int, result: ClaimResult, curves: _Curves, run: RunInfo) -> dict[str, Any]:
@@ -109,7 +147,10 @@ def _claim(number: int, result: ClaimResult, curves: _Curves, run: RunInfo) -> d
     verdict = result.verdict
     effect = verdict.effect
     keys = tuple(key for _, key in result.keys)
-    settings = _values([_flat(curves.conditions[key].content["condition"]) for key in keys if key in curves.conditions])
+    settings = _by_name(
+        [_flat(curves.conditions[key].content["condition"]) for key in keys if key in curves.conditions]
+    )
+    measure, median_values = _medians(result)
     order = curves.in_order(keys, verdict.replicas) if verdict.single_run_agreement else []
     return {
         "number": number,
@@ -128,19 +169,39 @@ def _claim(number: int, result: ClaimResult, curves: _Curves, run: RunInfo) -> d
         "warnings": result.warnings,
         "story": _story(verdict.single_run_agreement) if verdict.single_run_agreement else "",
         "conditions": [
-            _condition(k, counts, verdict.budget) | {"median_value": dict(medians(result)).get(counts.name, "")}
+            _condition(k, counts, verdict.budget) | {"median_value": median_values.get(counts.name, "")}
             for k, counts in enumerate(verdict.conditions)
         ],
-        "measure": verdict.difference.measure if medians(result) and verdict.difference else "",
+        "measure": measure,
+        "is_recorded": bool(verdict.sample),
         "diverged": any(counts.diverged for counts in verdict.conditions),
         "charts": [
-            (caption, prefix_ids(chart, f"c{number}-{k}"))
-            for k, (caption, chart) in enumerate([*_evidence(result, run), *order, *curves.of(keys, verdict.replicas)])
+            replace(chart, picture=prefix_ids(chart.picture, f"c{number}-{k}"))
+            for k, chart in enumerate(
+                [
+                    *_values(result),
+                    *curves.by_moment(keys, verdict.replicas, result.value_samples),
+                    *_evidence(result, run),
+                    *order,
+                    *curves.of(keys, verdict.replicas),
+                ]
+            )
         ],
         "setting": [(name, values[0]) for name, values in settings if len(set(values)) == 1],
         "differences": [(name, values) for name, values in settings if len(set(values)) > 1],
         "again": run.rerun_command(result),
     }
+
+
+def _medians(result: ClaimResult) -> tuple[str, dict[str, str]]:
+    """Return the measure with its unit, and each condition's median, where the claim is about values alone."""
+    difference = result.verdict.difference
+    if medians(result) and difference is not None:
+        return difference.measure, dict(medians(result))
+    samples = next((each for each in result.value_samples if each.by_condition), None)
+    if samples is None or any(counts.has_target for counts in result.verdict.conditions):
+        return "", {}
+    return samples.label, {row.name: f"{row.median:.4g}" for row in samples.by_condition}
 
 
 def _summary(result: ClaimResult) -> str:
@@ -172,7 +233,7 @@ def _story(agreement: SingleRunAgreement) -> str:
     return sentence(f"{story(agreement)}, at {agreement.level:.1%}")
 
 
-def _evidence(result: ClaimResult, run: RunInfo) -> Charts:
+def _evidence(result: ClaimResult, run: RunInfo) -> list[Chart]:
     if result.evidence_path is None:
         return []
     needed = result.family_size / run.alpha
@@ -182,7 +243,15 @@ def _evidence(result: ClaimResult, run: RunInfo) -> Charts:
         'Largest evidence so far <span class="supported">for</span> and, broken, <span class="refuted">against</span>; '
         "{:.0f} (line) decides{}"
     )
-    return [(caption.format(needed, f"; dotted: {ended}" if ended else ""), chart)]
+    return [Chart(caption.format(needed, f"; dotted: {ended}" if ended else ""), chart)]
+
+
+def _values(result: ClaimResult) -> list[Chart]:
+    return [
+        Chart(panel.caption, value_chart(panel), panel.description)
+        for samples in result.value_samples
+        for panel in value_panels(samples)
+    ]
 
 
 def _condition(k: int, counts: ConditionCounts, budget: int | None) -> dict[str, Any]:
@@ -213,7 +282,7 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _values(contents: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:
+def _by_name(contents: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:
     """Return each name with the value that every condition has under it."""
     names = dict.fromkeys(name for content in contents for name in content)
     return [(name, [content.get(name, "") for content in contents]) for name in names]

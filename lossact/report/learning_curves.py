@@ -1,7 +1,7 @@
 """Figures of how conditions learn: their curves, who arrives when, and in which order."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,32 +18,36 @@ from lossact.report.style import series_look, styled
 
 @styled
 def curves_figure(conditions: Sequence[StoredCondition], *, series: Sequence[int] | None = None) -> Figure:
-    """Return the loss and metric against the updates, a column for each condition.
+    """Return the loss and metric against the updates, a column for each condition; no metric where none was measured.
 
     Args:
         conditions: all with curves.
         series: the number of each one's colour, so that figures of the same conditions agree; 0, 1, … by default.
     """
     columns = len(conditions)
+    quantities: list[Literal["loss", "metric"]] = ["loss", "metric"]
+    if all(condition.metric_is_loss for condition in conditions):
+        quantities.remove("metric")
     width = 4.6 if columns == 1 else 3.1 * columns
-    figure = Figure(figsize=(width + 0.6, 5.6), layout="constrained")
-    panels = figure.subplots(2, columns, sharex=True, squeeze=False)
+    figure = Figure(figsize=(width + 0.6, 0.8 + 2.4 * len(quantities)), layout="constrained")
+    panels = figure.subplots(len(quantities), columns, sharex=True, squeeze=False)
     for column, condition in enumerate(conditions):
-        for axes, quantity in zip(panels[:, column], ("loss", "metric"), strict=True):
-            draw_curves(axes, [(column if series is None else series[column], condition)], quantity, _solid)  # type: ignore[arg-type]
+        for axes, quantity in zip(panels[:, column], quantities, strict=True):
+            draw_curves(axes, [(column if series is None else series[column], condition)], quantity, _solid)
             axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
             axes.grid(True, linewidth=0.6)
         panels[0, column].set_title(condition.name)
         panels[0, column].set_ylim(bottom=min(0.0, panels[0, column].get_ylim()[0]))
-        panels[1, column].set_xlabel("update")
-        if condition.metric_name == "accuracy":
+        panels[-1, column].set_xlabel("update")
+        if "metric" in quantities and condition.metric_name == "accuracy":
             panels[1, column].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    if all(condition.metric_name == "accuracy" for condition in conditions):
+    if "metric" in quantities and all(condition.metric_name == "accuracy" for condition in conditions):
         _share_range(list(panels[1]))
     panels[0, 0].set_xlim(0, max(map(_last_update, conditions)))
     panels[0, 0].set_ylabel("loss")
-    panels[1, 0].set_ylabel(conditions[0].metric_name)
+    if "metric" in quantities:
+        panels[1, 0].set_ylabel(conditions[0].metric_name)
     kept = min(len(condition.curves or ()) for condition in conditions)
     note = f"thick: median of {kept} replicas; band: 80% of them; thin: {min(N_SINGLE_RUNS, kept)} single runs"
     if columns == 1:

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lossact.claims.result import ClaimResult
 from lossact.storage import Curves, Store, Trials
 
@@ -37,6 +40,44 @@ class StoredCondition:
         target = self.content["condition"].get("target") or {}  # None with measures alone
         function = target.get("measure", {}).get("function")
         return "accuracy" if function is None else str(function["name"]).rpartition(".")[2]
+
+    @property
+    def measured_updates(self) -> NDArray[np.int64]:
+        """Return the updates at which loss and metric were measured; between them the curves hold the last value."""
+        every = int(self.content["condition"].get("measured_every") or 1)
+        budget = self.trials.budget
+        return np.unique(np.append(np.arange(0, budget, every), budget))
+
+    @property
+    def has_curves(self) -> bool:
+        """Return whether there are curves to be drawn: kept ones, measured between start and end."""
+        return bool(len(self.curves or ())) and len(self.measured_updates) > 2
+
+    @property
+    def metric_is_loss(self) -> bool:
+        """Return whether nothing was measured beside the loss."""
+        return self.curves is not None and np.array_equal(self.curves.loss, self.curves.metric, equal_nan=True)
+
+    @property
+    def rests(self) -> bool:
+        """Return whether a replica stops where it meets the target, and does not train to its budget."""
+        return self.has_target and not self.content["condition"].get("measures")
+
+    def values_by_update(self, measure: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the moments (moments,) at which a measure was taken, and its values (replicas, moments) there.
+
+        Args:
+            measure: its name, that of its value at the end.
+        """
+        values, budget = self.trials.values, self.trials.budget
+        moments = {
+            budget if name == measure else int(name.rpartition("@")[2]): column
+            for name, column in values.items()
+            if name == measure or (name.startswith(f"{measure}@") and name.rpartition("@")[2].isdecimal())
+        }
+        updates = sorted(moments)
+        columns = [moments[update].astype(np.float64) for update in updates]
+        return np.array(updates, dtype=np.int64), np.array(columns).reshape(len(updates), len(self.trials)).T
 
     @property
     def has_target(self) -> bool:

@@ -76,13 +76,24 @@ class Trials:
         Returns:
             those trials.
         """
+        return self.at(slice(n))
+
+    def at(self, replicas: slice | NDArray[np.intp]) -> "Trials":
+        """Return the trials of some replicas.
+
+        Args:
+            replicas: their indices, or a slice of them.
+
+        Returns:
+            those trials, in the order of the indices.
+        """
         return Trials(
-            self.steps[:n],
-            self.reached[:n],
-            self.diverged[:n],
+            self.steps[replicas],
+            self.reached[replicas],
+            self.diverged[replicas],
             self.budget,
-            run_digests=self.run_digests[:n],
-            values={name: values[:n] for name, values in self.values.items()},
+            run_digests=self.run_digests[replicas],
+            values={name: values[replicas] for name, values in self.values.items()},
         )
 
     @property

@@ -188,7 +188,7 @@ def test_a_target_that_the_claim_is_not_about_is_left_out(tmp_path: Path) -> Non
     verdict = evaluate(lower("loss@10", runs["adam"], than=runs["sgd"]))
     assert verdict.decision.reason == ""
     assert "target" not in verdict._repr_html_()
-    assert "<th>recorded runs</th><th>median</th>" in verdict._repr_html_()
+    assert "<th>recorded runs</th><th>median loss@10</th>" in verdict._repr_html_()
 
 
 def test_runs_of_two_tables_may_have_different_budgets(tmp_path: Path) -> None:

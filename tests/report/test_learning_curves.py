@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -63,6 +64,14 @@ def test_curves_show_the_median_a_band_and_single_runs() -> None:
     (median,) = (line for line in loss.get_lines() if line.get_gid() == "series-0")
     np.testing.assert_allclose(np.asarray(median.get_ydata()), np.median(condition.curves.loss, axis=0), rtol=1e-6)
     assert len(loss.collections) == 1
+
+
+def test_curves_without_a_metric_show_the_loss_alone() -> None:
+    condition = stored()
+    assert condition.curves is not None
+    same = replace(condition, curves=replace(condition.curves, metric=condition.curves.loss))
+    assert [axes.get_ylabel() for axes in curves_figure([condition]).axes] == ["loss", "accuracy"]
+    assert [axes.get_ylabel() for axes in curves_figure([same]).axes] == ["loss"]
 
 
 def test_the_order_figure_names_each_condition_twice_and_counts_single_runs(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def stored(name: str = "ReLU/L2", steps: tuple[int, ...] = (3, 8, 0, 0), *, repl
         "block": 4,
         "setting": {"precision": "32-true", "threads": 2},
     }
-    return StoredCondition(name, content, trials, Curves(falling, falling, np.zeros((4, 0, 0), np.float32)), ("x",))
+    return StoredCondition(name, content, trials, Curves(falling, 1 - falling, np.zeros((4, 0, 0), np.float32)), ("x",))
 
 
 GROWTH = {"replicas": [1.0, 20.0, 40.0], "log_support": [0.1, 0.2, 0.3], "log_refute": [0.5, 7.0, 900.0]}
