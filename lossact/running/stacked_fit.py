@@ -15,6 +15,7 @@ from lossact.replicas.random_streams import isolate_rng, rng_state
 from lossact.running.lightning_data import ReplicaStreams, StackedLoader
 from lossact.running.lightning_fit import (
     EARLY_STOPPING,
+    make_module,
     make_trainer,
     set_max_epochs,
 )
@@ -123,7 +124,7 @@ class PreparedReplicas:
         draws_data = True
         for replica in replicas:
             seed_everything(replica_seed(seed, replica), verbose=False)
-            self.modules.append(self._make_module())
+            self.modules.append(make_module(self.condition))
             if draws_data:
                 before = rng_state()
                 self.sources.append(self._make_source())
@@ -136,7 +137,7 @@ class PreparedReplicas:
         ]
         with isolate_rng():
             seed_everything(replica_seed(seed, replicas[0]), verbose=False)
-            first = self._make_module()  # once more, for a probe may leave traces in it
+            first = make_module(self.condition)  # once more, for a probe may leave traces in it
         probe = StepProbe(first, self.training.first_batch(), [each.first_batch() for each in self.validation])
         self.module = StackedLightningModule(self.modules, replicas, seed, probe)
         self.modules, self.sources = self.modules[:1], []  # the rest is stacked now
@@ -157,12 +158,6 @@ class PreparedReplicas:
         if "max_epochs" not in self.condition.trainer:
             set_max_epochs(self.module, trainer, self.condition)
         trainer.fit(self.module, train_dataloaders=self.training, val_dataloaders=self.validation or None)
-
-    def _make_module(self) -> LightningModule:
-        module = self.condition.module()
-        if not isinstance(module, LightningModule):
-            raise InputError(f"{self.condition}: module made {type(module).__name__}; it must return a LightningModule")
-        return module
 
     def _make_source(self) -> Any:
         """Return what has the loaders: a data module that is set up, a DataLoader, or the replica's module."""
