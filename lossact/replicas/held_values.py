@@ -28,14 +28,19 @@ class HeldValues:
 
     @classmethod
     def of(cls, module: nn.Module) -> "HeldValues":
-        registered = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
-        attributes: dict[str, Any] = {}
-        for path, part in module.named_modules():
-            attributes[path or type(part).__name__] = type(part).__qualname__
-            for name, value in vars(part).items():
-                if name not in OF_EVERY_MODULE:
-                    attributes[f"{path}.{name}" if path else name] = snapshot(value, registered=registered)
-        return cls({name: snapshot(buffer) for name, buffer in module.named_buffers()}, attributes)
+        return cls({name: snapshot(buffer) for name, buffer in module.named_buffers()}, held_attributes(module))
+
+
+def held_attributes(module: nn.Module) -> dict[str, Any]:
+    """Return a module's parts and all attributes but parameters and buffers, by name, each to be compared."""
+    registered = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
+    attributes: dict[str, Any] = {}
+    for path, part in module.named_modules():
+        attributes[path or type(part).__name__] = type(part).__qualname__
+        for name, value in vars(part).items():
+            if name not in OF_EVERY_MODULE:
+                attributes[f"{path}.{name}" if path else name] = snapshot(value, registered=registered)
+    return attributes
 
 
 def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:

@@ -49,7 +49,9 @@ class StackedLightningModule(LightningModule):
     """R replicas of a LightningModule, as one that a Trainer fits.
 
     Args:
-        modules: one a replica, with the weights and buffers that it starts from.
+        template: runs the steps of all replicas.
+        tensors: parameters and buffers that they start from, by name, (replicas, ...) each.
+        configured: one a replica: configures its optimizer and callbacks. Replicas of a condition have the same.
         replicas: their indices in the experiment.
         seed: the experiment's.
         probe: called with this module before its first step; raises NotStackableError where it must not go on.
@@ -70,40 +72,35 @@ class StackedLightningModule(LightningModule):
 
     def __init__(
         self,
-        modules: Sequence[LightningModule],
+        template: LightningModule,
+        tensors: Tensors,
+        configured: Sequence[LightningModule],
         replicas: Sequence[int],
         seed: int,
         probe: Callable[["StackedLightningModule"], None],
     ) -> None:
         super().__init__()
-        self.template, self.seed = modules[0], seed
+        self.template, self.seed = template, seed
+        self.configured = tuple(configured)  # no list, whose modules would be parts of this one
         self.metric_calls = MetricCalls()
         self._logged_in: dict[str, str] = {}  # path of a metric to the stage
-        self.metrics = ReplicaMetrics(replace_metrics(self.template, self.metric_calls), len(modules))
+        self.metrics = ReplicaMetrics(replace_metrics(template, self.metric_calls), len(replicas))
         self.probe: Callable[[StackedLightningModule], None] | None = probe
-        self.step = _Step(self.template)
-        self.paths = module_paths(self.template)
-        for module in modules[1:]:
-            replace_metrics(module, MetricCalls())  # what metrics hold is theirs
-        self.parameter_names = [name for name, _ in self.template.named_parameters()]
-        self.buffer_names = [name for name, _ in self.template.named_buffers()]
-        of_modules = [dict(module.named_parameters()) for module in modules]
+        self.step = _Step(template)
+        self.paths = module_paths(template)
+        parameters = dict(template.named_parameters())
+        self.parameter_names = list(parameters)
+        self.buffer_names = [name for name, _ in template.named_buffers()]
         self.stacked = nn.ParameterList(
-            nn.Parameter(
-                torch.stack([tensors[name].detach() for tensors in of_modules]),
-                requires_grad=of_modules[0][name].requires_grad,
-            )
-            for name in self.parameter_names
+            nn.Parameter(tensors[name], requires_grad=parameter.requires_grad) for name, parameter in parameters.items()
         )
-        buffers_of_modules = [dict(module.named_buffers()) for module in modules]
         for index, name in enumerate(self.buffer_names):
-            stacked = torch.stack([tensors[name].detach() for tensors in buffers_of_modules])
-            self.register_buffer(f"buffer_{index}", stacked)
+            self.register_buffer(f"buffer_{index}", tensors[name])
         self.register_buffer("replicas", torch.tensor(list(replicas)))
-        self.losses = torch.zeros(len(modules))
+        self.losses = torch.zeros(len(replicas))
         self.step_values: Tensors = {}
         self.newest: Tensors = {}
-        self.register_buffer("rests", torch.zeros(len(modules), dtype=torch.bool))
+        self.register_buffer("rests", torch.zeros(len(replicas), dtype=torch.bool))
         self.stepping = False
         self.training_log, self.validation_log = EpochLog(self.metrics), EpochLog(self.metrics)
         self.draws = True
@@ -288,7 +285,10 @@ class StackedLightningModule(LightningModule):
             self.newest |= self.validation_log.reduced()
 
     def configure_optimizers(self) -> Any:
-        return stacked_configuration(self.template, self.parameters_by_name, self.n_replicas, lambda: self.stepping)
+        for module in dict.fromkeys(self.configured):
+            self.trainer.precision_plugin.convert_module(module).to(self.device)
+            module.trainer = self.trainer
+        return stacked_configuration(self.configured, self.parameters_by_name, lambda: self.stepping)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         put_back = keep_resting([parameter.detach() for parameter in self.stacked], self.rests)

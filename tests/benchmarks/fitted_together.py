@@ -103,10 +103,11 @@ def measured(name: str, module: Callable[[], Any], data: Any, config: ComputeCon
     def alone(replica: int, *, counted: bool) -> None:
         train_one(condition, replica_seed(0, replica), config, draws_for=(0, replica) if counted else None)
 
+    members = [(condition, replica) for replica in range(BLOCK)]
     together, one_at_a_time, plain, reason = [], [], [], ""
     for turn in range(ROUNDS):
         try:
-            together.append(seconds(partial(fit_stacked, condition, range(BLOCK), turn, config)) * REPLICAS / BLOCK)
+            together.append(seconds(partial(fit_stacked, members, turn, config)) * REPLICAS / BLOCK)
         except NotStackableError as error:
             reason = str(error)
         one_at_a_time.append(seconds(partial(alone, turn, counted=True)) * REPLICAS)

@@ -20,6 +20,7 @@ from tests.running.stacked_and_alone import (
     assert_equal_rows,
     condition,
     fitted_alone,
+    members,
     recorded_alone,
     recorded_stacked,
 )
@@ -84,7 +85,7 @@ ONE_AT_A_TIME: list[tuple[LightningCondition, str]] = [
 @pytest.mark.parametrize(("given", "reason"), ONE_AT_A_TIME, ids=[reason for _, reason in ONE_AT_A_TIME])
 def test_why_replicas_are_fitted_one_at_a_time_is_said(given: LightningCondition, reason: str) -> None:
     with pytest.raises(NotStackableError, match=reason):
-        fit_stacked(given, REPLICAS, 0, DOUBLE)
+        fit_stacked(members(given), 0, DOUBLE)
 
 
 @pytest.mark.parametrize("metric", ["train_loss", "train_loss_epoch", "val_loss", "val_acc", "loss"])
@@ -92,7 +93,7 @@ def test_the_target_is_met_after_as_many_updates_as_alone(metric: str) -> None:
     module: Any = posted.Weighted if metric == "loss" else posted.Scheduled
     sense: dict[str, Any] = {"at_least": 0.8} if metric == "val_acc" else {"at_most": 0.6}
     given = condition(module, metric=metric, budget=20, **{"at_most": None, **sense})
-    together = fit_stacked(given, REPLICAS, 0, DOUBLE)
+    together = fit_stacked(members(given), 0, DOUBLE)
     alone = [fitted_alone(given, replica) for replica in REPLICAS]
     assert [outcome.steps for outcome in together] == [outcome.steps for outcome in alone]
     assert [outcome.diverged for outcome in together] == [outcome.diverged for outcome in alone]
@@ -155,12 +156,12 @@ def test_a_metric_that_nobody_logs_is_an_error() -> None:
     with pytest.raises(
         InputError, match=r"metric='nothing' was never logged in 2 updates; the module logged train_loss"
     ):
-        fit_stacked(condition(posted.Classifier, metric="nothing", budget=2), REPLICAS, 0, DOUBLE)
+        fit_stacked(members(condition(posted.Classifier, metric="nothing", budget=2)), 0, DOUBLE)
 
 
 def test_the_generators_of_the_process_go_on() -> None:
     before = torch.get_rng_state()
-    fit_stacked(condition(partial(posted.Classifier, posted.Encoder), budget=1), REPLICAS, 0, DOUBLE)
+    fit_stacked(members(condition(partial(posted.Classifier, posted.Encoder), budget=1)), 0, DOUBLE)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -175,6 +176,6 @@ class Exploding(posted.Classifier):
 
 def test_a_metric_that_stops_being_finite_is_a_replica_that_diverged() -> None:
     given = condition(Exploding, metric="exploding", at_most=1e-9, budget=5)
-    together = fit_stacked(given, REPLICAS, 0, DOUBLE)
+    together = fit_stacked(members(given), 0, DOUBLE)
     alone = [fitted_alone(given, replica) for replica in REPLICAS]
     assert [outcome.diverged for outcome in together] == [outcome.diverged for outcome in alone] == [True, True]
