@@ -33,14 +33,15 @@ class ModuleStack:
         self.tensors: Tensors = {
             name: tensor.detach().new_empty((n_replicas, *tensor.shape)) for name, tensor in self._first.items()
         }
+        self._held: dict[LightningModule, dict[str, Any]] = {}  # of each condition's first, as it was made
         self._n_written = 0
 
-    def write(self, module: LightningModule, held: dict[str, Any]) -> None:
+    def write(self, module: LightningModule, like: LightningModule) -> None:
         """Write the tensors of the next replica's module.
 
         Args:
             module: another object than those before.
-            held: what the first module of the same condition held beside tensors.
+            like: the first module of the same condition, which is written first.
 
         Raises:
             NotStackableError: it differs from the first in more than its tensors' values, or shares parameters with it.
@@ -48,7 +49,8 @@ class ModuleStack:
         tensors = _tensors(module)
         if _shapes(tensors) != self._shapes:
             raise NotStackableError("its parameters differ in shape between replicas")
-        name = differing(held, held_attributes(module))
+        attributes = held_attributes(module, tensors.values())
+        name = differing(self._held.setdefault(like, attributes), attributes)
         if name is not None:
             raise NotStackableError(f"its {name} differs between replicas")
         if self._n_written and any(

@@ -11,7 +11,6 @@ from lossact.checks import ran_out_of_memory
 from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
 from lossact.replicas.draws import SharedDrawError
-from lossact.replicas.held_values import held_attributes
 from lossact.replicas.random_streams import isolate_rng, rng_state, start_replica
 from lossact.running.differing_attributes import hide_what_differs
 from lossact.running.lightning_data import ReplicaStreams, StackedLoader
@@ -125,16 +124,13 @@ class PreparedReplicas:
         self.training_loaders: list[Any] = []  # one a replica, or one where making the data draws nothing
         self.validation_loaders: list[list[Any]] = []
         firsts: dict[LightningCondition, LightningModule] = {}
-        held: dict[LightningCondition, dict[str, Any]] = {}
         stack: ModuleStack | None = None
         self.shares_data = False
         for condition, replica in members:
             start_replica(replica_seed(seed, replica))
             module = make_module(condition)
             stack = stack or ModuleStack(module, len(members))
-            if condition not in firsts:
-                firsts[condition], held[condition] = module, held_attributes(module)
-            stack.write(module, held[condition])
+            stack.write(module, like=firsts.setdefault(condition, module))
             source = None if self.shares_data else self._make_source(module)
             self.streams.begin()
             if source is not None:
