@@ -7,24 +7,26 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 from torchmetrics import Metric, MetricCollection
 
 from lossact.conditions.lightning import LightningCondition
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
-from lossact.replicas.held_values import OF_EVERY_MODULE, snapshot
+from lossact.replicas.held_values import snapshot
 from lossact.replicas.named_tensors import map_tensors
 from lossact.replicas.passes import Stage
 from lossact.replicas.random_streams import isolate_rng, rng_state
 from lossact.training.compute_config import ComputeConfig
+from lossact.training.held_attributes import beside_tensors, changed_names
 from lossact.training.logged_values import StepLog
 from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_lightning import PassLog, StackedLightningModule, logging, scalar_loss
-from lossact.training.stacked_metrics import MetricCalls, MetricStandIn, replace_metrics
+from lossact.training.stacked_metrics import MetricCalls, replace_metrics
 
 DEFINED_BY_USERS = {
     "training_step", "validation_step", "configure_optimizers", "train_dataloader", "val_dataloader", "test_step",
     "test_dataloader", "predict_step", "predict_dataloader", "example_input_array",
-    "configure_callbacks",
+    "configure_callbacks", "on_validation_epoch_end",
 }  # fmt: skip
 OF_DATA_MODULES = {
     "prepare_data",
@@ -41,7 +43,6 @@ OPTIONS = {
     "num_sanity_val_steps", "val_check_interval",
 }  # fmt: skip
 PRECISIONS = ("32-true", "64-true")
-OF_EVERY_LIGHTNING_MODULE = set(vars(LightningModule())) | OF_EVERY_MODULE | {"log", "log_dict", "_trainer"}
 TOLERANCES = {torch.float64: 1e-7, torch.float32: 1e-3}
 TOO_SMALL = 1e-6  # differences of values near 0
 
@@ -179,10 +180,12 @@ class _Probed:
 
     Attributes:
         log: of its latest step.
-        draws: whether that drew random numbers by torch's functions.
+        appended: tensors that it appended to lists.
+        draws: whether it drew random numbers by torch's functions.
     """
 
     log: StepLog
+    appended: list[Tensor]
     draws: bool
 
     def __init__(self, row: int, module: LightningModule) -> None:
@@ -206,6 +209,10 @@ class _Probed:
         self.calls.begin()
         replica = stacked.replicas[self.row]
         returned, self.draws = _watched(method, stacked, self.module, replica, log, arguments, moment)
+        lists = {name: getattr(self.module, name) for name in stacked.epoch_end.lists}
+        self.appended = [leaf for leaf in pytree.tree_leaves(lists) if isinstance(leaf, Tensor)]
+        for name in lists:
+            setattr(self.module, name, [])
         return returned
 
     def learn(
@@ -225,11 +232,13 @@ class _Probed:
         return loss.detach(), dict(zip(trained, gradients, strict=True))
 
     def compare_logs(self, passed: PassLog) -> None:
-        """Compare what the stacked pass logged, and called metrics with, with what the latest step did."""
+        """Compare what the stacked pass logged, appended and called metrics with, with what the latest step did."""
         for name, value in self.log.values.items():
             _compare(name, passed.values[name][self.row], value)
         for stacked, alone in zip(passed.arguments, self.calls.tensors(), strict=True):
             _compare("argument of a metric", stacked[self.row].double(), alone.double())
+        for stacked, alone in zip(passed.appended, self.appended, strict=True):
+            _compare("appended tensor", stacked[self.row].double(), alone.double())
 
 
 def _watched(
@@ -244,7 +253,7 @@ def _watched(
     """Run a step of one module; what it returned, and whether it drew random numbers by torch's functions."""
     logging(module, log)
     batch = log.batch
-    before, batch_before, weights = _held(module), snapshot(batch), snapshot(list(module.parameters()))
+    before, batch_before, weights = beside_tensors(module), snapshot(batch), snapshot(list(module.parameters()))
     draws = CountedDraws(moment, replica, module_paths(module), repeatable=False)
     with isolate_rng(), draws.active(), stacked.attention():
         states = rng_state()
@@ -256,26 +265,11 @@ def _watched(
         raise NotStackableError(f"its {method} changes its batch in place")
     if snapshot(list(module.parameters())) != weights:
         raise NotStackableError(f"its {method} changes weights")
-    changed = _difference(before, _held(module))
-    if changed is not None:
-        raise NotStackableError(f"its {method} changes self.{changed}")
+    lists = stacked.epoch_end.lists if method == "validation_step" else ()
+    changed = [name for name in changed_names(before, beside_tensors(module)) if name not in lists]
+    if changed:
+        raise NotStackableError(f"its {method} changes self.{changed[0]}")
     return returned, draws.any
-
-
-def _held(module: nn.Module) -> dict[str, Any]:
-    """Return what a module holds beside tensors, by name, to be compared."""
-    registered = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
-    return {
-        f"{path}.{name}" if path else name: snapshot(value, registered=registered)
-        for path, part in module.named_modules()
-        for name, value in vars(part).items()
-        if name not in OF_EVERY_LIGHTNING_MODULE and not isinstance(part, MetricStandIn)
-    }
-
-
-def _difference(before: dict[str, Any], after: dict[str, Any]) -> str | None:
-    """Return the first name that is new or has another value."""
-    return next((name for name, value in after.items() if name not in before or before[name] != value), None)
 
 
 def _compare(name: str, stacked: Tensor, alone: Tensor) -> None:

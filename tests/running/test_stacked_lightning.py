@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import EarlyStopping
 
 from lossact import Experiment, LightningCondition, Store, evaluate, not_worse
 from lossact.errors import InputError
@@ -17,6 +18,7 @@ from tests.running import posted_modules as posted
 from tests.running.stacked_and_alone import (
     DOUBLE,
     REPLICAS,
+    assert_equal_outcomes,
     assert_equal_rows,
     condition,
     fitted_alone,
@@ -41,6 +43,9 @@ STACKED: dict[str, LightningCondition] = {
     "variational autoencoder": condition(posted.Variational),
     "a metric object": condition(posted.WithMetricObjects),
     "metric objects of every use": condition(posted.WithManyMetrics),
+    "tensors appended to a list": condition(posted.Appending),
+    "outputs of several loaders appended": condition(posted.AppendingDicts, posted.SeveralLoaders),
+    "a metric computed at the end of an epoch": condition(posted.ComputesAtTheEnd),
     "dict batches": condition(posted.OfDicts, posted.Named),
     "several validation loaders": condition(posted.OfSeveralLoaders, posted.SeveralLoaders),
     "loss weighted by a buffer": condition(posted.Weighted),
@@ -70,7 +75,11 @@ ONE_AT_A_TIME: list[tuple[LightningCondition, str]] = [
     (condition(posted.Collected), "it holds a MetricCollection, metrics"),
     (condition(posted.ComputesItsMetric), r"its steps compute or reset self\.accuracy"),
     (condition(posted.CountsOneMetricTwice), "it logs one metric object in training and in validation"),
-    (condition(posted.Appending), "it defines on_validation_epoch_end"),
+    (condition(posted.ReadsItsList), r"its steps read self\.outputs"),
+    (condition(posted.KeepsItsList), r"its on_validation_epoch_end leaves items in self\.outputs"),
+    (condition(posted.KeepsTheBest), r"its on_validation_epoch_end changes self\.best"),
+    (condition(posted.StopsItself), "its on_validation_epoch_end changes the Trainer or its optimizer"),
+    (condition(posted.DrawsAtTheEnd), "its on_validation_epoch_end draws random numbers"),
     (condition(posted.Remembering), "its training_step changes self.newest"),
     (condition(posted.TwoOptimizers), "it optimizes manually"),
     (condition(posted.ReadsNumbers), r"it calls \.item\(\) or branches on a tensor's value"),
@@ -97,6 +106,20 @@ def test_the_target_is_met_after_as_many_updates_as_alone(metric: str) -> None:
     alone = [fitted_alone(given, replica) for replica in REPLICAS]
     assert [outcome.steps for outcome in together] == [outcome.steps for outcome in alone]
     assert [outcome.diverged for outcome in together] == [outcome.diverged for outcome in alone]
+
+
+@pytest.mark.parametrize(
+    ("module", "metric", "at_least"), [(posted.Appending, "val_mean", 0.05), (posted.ComputesAtTheEnd, "val_acc", 0.8)]
+)
+def test_the_target_may_be_logged_at_the_end_of_validation(module: Any, metric: str, at_least: float) -> None:
+    given = condition(
+        module, metric=metric, at_most=None, at_least=at_least, measures=[metric], budget=20,
+        trainer={"callbacks": lambda: [EarlyStopping(metric, patience=2)]},
+    )  # fmt: skip
+    together = fit_stacked([(given, replica) for replica in REPLICAS], 0, DOUBLE)
+    for outcome, replica in zip(together, REPLICAS, strict=True):
+        assert_equal_outcomes(outcome, fitted_alone(given, replica))
+    assert any(outcome.steps for outcome in together)
 
 
 def test_bits_do_not_depend_on_the_replicas_that_were_fitted_before() -> None:
