@@ -186,6 +186,18 @@ def check_signature(name: str, function: Any, *, like: str, values: int = 0, nam
         ) from None
 
 
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out: Python's does, and the RuntimeErrors of torch's allocators."""
+    words = _first_words(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(part in words for part in OUT_OF_MEMORY)
+    )
+
+
+def _first_words(error: BaseException) -> str:
+    return str(error).partition("\n")[0].rpartition("err == 0. ")[2]
+
+
 @contextmanager
 def explain_out_of_memory(what: str) -> Iterator[None]:
     """Raise a TrainingError of one line where memory runs out inside.
@@ -198,9 +210,9 @@ def explain_out_of_memory(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, RuntimeError) as error:  # torch's allocators raise RuntimeError
-        words = str(error).partition("\n")[0].rpartition("err == 0. ")[2]
-        if not isinstance(error, MemoryError) and not any(part in words for part in OUT_OF_MEMORY):
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out_of_memory(error):
             raise
+        words = _first_words(error)
         detail = f" ({words})" if words else ""
         raise TrainingError(f"{what}: out of memory{detail}; make the network, its data or its batch smaller") from None

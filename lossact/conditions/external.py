@@ -1,13 +1,15 @@
 """The base class of conditions that are trained a replica at a time: LightningModules and training functions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lossact.checks import check_count
+from lossact.checks import check_count, check_signature
 from lossact.conditions.base import BaseCondition
+from lossact.conditions.frozen_mapping import FrozenMapping
 from lossact.conditions.measures import check_one_side
 from lossact.conditions.value_measures import checked_value_names
+from lossact.errors import InputError
 from lossact.replicas.threshold import meets
 
 BUDGET_HINT = 1000
@@ -62,3 +64,25 @@ class ExternalCondition(BaseCondition):
             a boolean array of the same shape; NaN never meets a target.
         """
         return meets(values, at_least=self.at_least, at_most=self.at_most)
+
+
+def checked_config(
+    config: Mapping[str, Any], name: str, function: Callable[..., Any], *, first: Sequence[str] = (), hint: str
+) -> FrozenMapping:
+    """Return the keyword arguments of a condition's function.
+
+    Args:
+        config: names to values.
+        name: what errors call the function.
+        function: what is called with them.
+        first: names of the values that it is called with before them.
+        hint: a config that works.
+
+    Raises:
+        InputError: they are no dict of names, or the function does not take them.
+    """
+    if not isinstance(config, Mapping) or not all(isinstance(key, str) for key in config):
+        raise InputError(f"config={config!r} must be a dict of names to values; try {hint}")
+    call = ", ".join((*first, *(f"{key}=..." for key in config)))
+    check_signature(name, function, like=f"{name}({call})", values=len(first), named=config)
+    return FrozenMapping(config)

@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lossact.checks import check_signature, checked_arguments
-from lossact.conditions.external import ExternalCondition
-from lossact.conditions.frozen_mapping import FrozenMapping
+from lossact.checks import checked_arguments
+from lossact.conditions.external import ExternalCondition, checked_config
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint, to_canonical
 
@@ -41,14 +40,11 @@ class FunctionCondition(ExternalCondition):
     equal_steps: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.config, Mapping) or not all(isinstance(name, str) for name in self.config):
-            raise InputError(f"config={self.config!r} must be a dict of names to values; try {{'slowness': 2}}")
-        call = ", ".join(("seed", *(f"{name}=..." for name in self.config)))
-        check_signature("train", self.train, like=f"train({call})", values=1, named=self.config)
+        config = checked_config(self.config, "train", self.train, first=("seed",), hint="{'slowness': 2}")
+        object.__setattr__(self, "config", config)
         if not isinstance(self.equal_steps, bool):
             raise InputError(f"equal_steps={self.equal_steps!r} must be True or False")
         super().__post_init__()
-        object.__setattr__(self, "config", FrozenMapping(self.config))
         object.__setattr__(self, "name", self.name or getattr(self.train, "__name__", "train"))
         self.content()
 

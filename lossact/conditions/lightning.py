@@ -1,15 +1,18 @@
 """A condition whose replicas are Trainer fits of a LightningModule."""
 
+import json
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
+from functools import cached_property
+from numbers import Real
 from pathlib import PurePath
 from typing import Any, ClassVar
 
 from lossact.checks import check_signature, checked_arguments
-from lossact.conditions.external import ExternalCondition
+from lossact.conditions.external import ExternalCondition, checked_config
 from lossact.conditions.frozen_mapping import FrozenMapping
 from lossact.conditions.measures import check_one_side
 from lossact.errors import InputError
@@ -32,12 +35,14 @@ class LightningCondition(ExternalCondition):
     is met.
 
     Args:
-        module: () -> LightningModule.
+        module: `(**config)` -> LightningModule; a class or a function.
         data: () -> LightningDataModule or DataLoader; None where the module has its own. Called for each replica, after
             its seed was set.
         metric: the name under which the module logs the target's metric. Where nothing of the name "loss" is logged,
             "loss" is what training_step returns. None where there are measures and no target.
         at_least, at_most: the metric's threshold; exactly one of the two.
+        config: keyword arguments of `module`, such as {"learning_rate": 0.01}. Conditions that differ in their numbers
+            alone are fitted together where these numbers only reach the optimizer.
         measures: names of logged metrics, such as ("val_acc",), whose newest values count when the budget is spent.
             With measures, replicas train to their budget, whether or not they meet a target on the way, and an epoch
             that the budget cuts short is validated.
@@ -54,9 +59,10 @@ class LightningCondition(ExternalCondition):
         InputError: a value breaks its rule, or its content cannot be part of the store's key.
     """
 
-    module: Callable[[], Any]
+    module: Callable[..., Any]
     data: Callable[[], Any] | None = None
     metric: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
     trainer: Mapping[str, Any] = field(default_factory=dict)
     stacked: bool | str = "auto"
 
@@ -73,7 +79,8 @@ class LightningCondition(ExternalCondition):
     }
 
     def __post_init__(self) -> None:
-        check_signature("module", self.module, like="module()")
+        config = checked_config(self.config, "module", self.module, hint="{'learning_rate': 0.01}")
+        object.__setattr__(self, "config", config)
         if self.data is not None:
             check_signature("data", self.data, like="data()")
         super().__post_init__()
@@ -96,6 +103,14 @@ class LightningCondition(ExternalCondition):
         """Whether a threshold of a metric says when a replica has arrived."""
         return not (self.metric is None and self.at_least is None and self.at_most is None)
 
+    @cached_property
+    def fit_content(self) -> str:
+        """The content that conditions must share to be tried in one fit: all but the numbers in config."""
+        numbers = sorted(name for name, value in self.config.items() if _is_number(value))
+        config = {name: value for name, value in self.config.items() if name not in numbers}
+        content = self.content() | {"config": to_canonical(config, "config"), "numbers": numbers}
+        return json.dumps(content, sort_keys=True, default=str)
+
     @property
     def block(self) -> int:
         """Replicas that are stored together: those that are fitted together, or few that are fitted one at a time."""
@@ -116,15 +131,24 @@ class LightningCondition(ExternalCondition):
 
     def content(self) -> dict[str, Any]:
         """Return everything about the condition that can change an outcome, ready for JSON."""
-        return super().content() | {
-            "kind": "lightning",
-            "module": fingerprint(self.module, "module"),
-            "data": None if self.data is None else fingerprint(self.data, "data"),
-            "metric": self.metric,
-            "measures": list(self.measures),
-            "stacked": self.stacked,
-            "trainer": {name: _option_content(name, value) for name, value in sorted(self.trainer.items())},
-        }
+        config = {"config": to_canonical(self.config, "config")} if self.config else {}
+        return (
+            super().content()
+            | config
+            | {
+                "kind": "lightning",
+                "module": fingerprint(self.module, "module"),
+                "data": None if self.data is None else fingerprint(self.data, "data"),
+                "metric": self.metric,
+                "measures": list(self.measures),
+                "stacked": self.stacked,
+                "trainer": {name: _option_content(name, value) for name, value in sorted(self.trainer.items())},
+            }
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _is_factory(value: Any) -> bool:

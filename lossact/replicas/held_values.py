@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 OF_EVERY_MODULE = set(vars(nn.Module())) - {"training"}  # parameters, buffers, hooks: compared elsewhere
+NUMBERS = {int, float, bool, type(None)}  # seen first, for most attributes are
 DEEPEST = 4  # objects within objects that are compared
 
 
@@ -28,14 +29,21 @@ class HeldValues:
 
     @classmethod
     def of(cls, module: nn.Module) -> "HeldValues":
-        registered = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
-        attributes: dict[str, Any] = {}
-        for path, part in module.named_modules():
-            attributes[path or type(part).__name__] = type(part).__qualname__
-            for name, value in vars(part).items():
-                if name not in OF_EVERY_MODULE:
-                    attributes[f"{path}.{name}" if path else name] = snapshot(value, registered=registered)
-        return cls({name: snapshot(buffer) for name, buffer in module.named_buffers()}, attributes)
+        buffers = dict(module.named_buffers())
+        attributes = held_attributes(module, [*module.parameters(), *buffers.values()])
+        return cls({name: snapshot(buffer) for name, buffer in buffers.items()}, attributes)
+
+
+def held_attributes(module: nn.Module, tensors: Iterable[Tensor]) -> dict[str, Any]:
+    """Return a module's parts and all attributes but its parameters and buffers, by name, each to be compared."""
+    registered = {id(tensor) for tensor in tensors}
+    attributes: dict[str, Any] = {}
+    for path, part in module.named_modules():
+        attributes[path or type(part).__name__] = type(part).__qualname__
+        for name, value in vars(part).items():
+            if name not in OF_EVERY_MODULE:
+                attributes[f"{path}.{name}" if path else name] = snapshot(value, registered=registered)
+    return attributes
 
 
 def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
@@ -51,6 +59,8 @@ def snapshot(value: Any, depth: int = 0, *, registered: set[int] | frozenset[int
         depth: of the object that holds it.
         registered: ids of parameters and buffers, which stand for themselves wherever they are held.
     """
+    if type(value) in NUMBERS:
+        return repr(value)
     if isinstance(value, Tensor):
         if id(value) in registered or not value.is_leaf:  # what is computed of weights is computed again
             return "parameter"

@@ -1,5 +1,6 @@
 """Random numbers that depend on (experiment seed, replica) alone, never on how many replicas there are."""
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,12 +73,24 @@ def set_rng_state(states: RNGState) -> None:
 
 
 def seed_rng(seed: int) -> None:
-    """Start the generators anew; `seed` is in [0, 2^63)."""
+    """Start the generators anew, those of devices that replicas train on included; `seed` is in [0, 2^63)."""
     import torch
 
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
-    torch.manual_seed(seed)
+    # Not torch.manual_seed, which notes its caller's stack for each kind of device that is not there.
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
+
+
+def start_replica(seed: int) -> None:
+    """Start the generators anew, and leave in the environment what Lightning's seed_everything leaves there."""
+    seed_rng(seed)
+    os.environ["PL_GLOBAL_SEED"] = str(seed)
+    os.environ["PL_SEED_WORKERS"] = "0"
 
 
 @contextmanager

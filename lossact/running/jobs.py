@@ -54,6 +54,11 @@ def replica_range(launch: Sequence[BlockJob]) -> tuple[int, int]:
     return min(blocks) * size, (max(blocks) + 1) * size - 1
 
 
+def replicas_of(condition: BaseCondition, block: int) -> range:
+    """Return the indices of a block's replicas."""
+    return range(block * condition.block, (block + 1) * condition.block)
+
+
 def describe(launch: Sequence[BlockJob]) -> str:
     """Return the conditions and replicas of a launch in words."""
     first_condition, *others = dict.fromkeys(condition for condition, _ in launch)

@@ -20,7 +20,7 @@ from torch.utils.data import (
 
 from lossact.replicas.held_values import snapshot
 from lossact.replicas.named_tensors import map_tensors
-from lossact.replicas.random_streams import RNGState, isolate_rng, rng_state, set_rng_state
+from lossact.replicas.random_streams import isolate_rng, rng_state
 from lossact.training.stackable import NotStackableError
 
 SAMPLERS = (RandomSampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler)
@@ -28,36 +28,27 @@ READ_TWICE = 32  # examples that are read again, to see whether they change
 
 
 class ReplicaStreams:
-    """The generators of the process as each replica has them, in a fit of its own.
+    """torch's generator of the process as each replica has it, in a fit of its own.
 
     Attributes:
         isolated: whether draws leave no trace at present, as in a Trainer's sanity check.
     """
 
     def __init__(self) -> None:
-        self.states: list[RNGState] = []
+        self.states: list[Tensor] = []
         self.isolated: Callable[[], bool] = lambda: False
 
     def begin(self) -> None:
-        """Add a replica, whose generators stand where those of the process do."""
-        self.states.append(rng_state())
+        """Add a replica, whose generator stands where that of the process does."""
+        self.states.append(torch.get_rng_state())
 
     @contextmanager
     def of(self, row: int) -> Iterator[None]:
-        """Draw from a replica's generators within."""
-        with isolate_rng():
-            set_rng_state(self.states[row])
-            yield
-            if not self.isolated():
-                self.states[row] = rng_state()
-
-    @contextmanager
-    def torch_of(self, row: int) -> Iterator[None]:
-        """Draw from a replica's generator of torch alone within; the process's own is left where that ends."""
-        torch.set_rng_state(self.states[row].torch)
+        """Draw from a replica's generator within; the process's own is left where that ends."""
+        torch.set_rng_state(self.states[row])
         yield
         if not self.isolated():
-            self.states[row] = self.states[row]._replace(torch=torch.get_rng_state())
+            self.states[row] = torch.get_rng_state()
 
 
 class StackedLoader:
@@ -74,9 +65,10 @@ class StackedLoader:
     def __init__(self, loaders: Sequence[Any], streams: ReplicaStreams) -> None:
         for loader in loaders:
             _check_loader(loader)
-        lengths = {(len(loader), len(loader.dataset)) for loader in loaders}
-        if len(lengths) > 1:
+        if len({len(loader.dataset) for loader in loaders}) > 1:
             raise NotStackableError("its data sets differ in length between replicas")
+        if len({(len(loader), loader.batch_sampler.batch_size) for loader in loaders}) > 1:
+            raise NotStackableError("its batches differ in size between replicas")
         self.loaders, self.streams = loaders, streams
         same = len({id(loader.dataset) for loader in loaders}) == 1
         read = [_examples(loader) for loader in (loaders[:1] if same else loaders)]
@@ -112,7 +104,7 @@ class StackedLoader:
         with isolate_rng():
             for row in range(len(self.streams.states)):
                 loader = self.loaders[row % len(self.loaders)]
-                with self.streams.torch_of(row):  # torch's samplers draw from no other
+                with self.streams.of(row):  # torch's samplers draw from no other
                     if row < len(self.loaders) or loader.generator is None:
                         torch.empty((), dtype=torch.int64).random_(
                             generator=loader.generator

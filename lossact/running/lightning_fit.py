@@ -41,9 +41,7 @@ def fit_module(
     Raises:
         InputError: the module, its data, its logged metrics or the Trainer's options are not what they must be.
     """
-    module = condition.module()
-    if not isinstance(module, LightningModule):
-        raise InputError(f"{condition}: module made {type(module).__name__}; it must return a LightningModule")
+    module = make_module(condition)
     if draws_for is not None:
         count_draws(module, *draws_for)
     data = condition.data() if condition.data is not None else None
@@ -66,6 +64,18 @@ def fit_module(
     diverged = watcher.steps is None and watcher.latest is not None and not np.isfinite(watcher.latest)
     diverged = diverged or not all(map(np.isfinite, values.values()))
     return ReplicaOutcome(watcher.steps, diverged, _digest(module, watcher), values)
+
+
+def make_module(condition: LightningCondition) -> LightningModule:
+    """Return a module of a condition, as its function makes it.
+
+    Raises:
+        InputError: it is no LightningModule.
+    """
+    module = condition.module(**condition.config)
+    if not isinstance(module, LightningModule):
+        raise InputError(f"{condition}: module made {type(module).__name__}; it must return a LightningModule")
+    return module
 
 
 def check_logged(condition: LightningCondition, logged: Collection[str], updates: int, *, has_metric: bool) -> None:

@@ -1,30 +1,32 @@
 """Whether replicas of a LightningModule can train as one, and if not, why: from what it is, and from one step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from inspect import getattr_static
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 from torchmetrics import Metric, MetricCollection
 
 from lossact.conditions.lightning import LightningCondition
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
-from lossact.replicas.held_values import OF_EVERY_MODULE, HeldValues, differing, snapshot
+from lossact.replicas.held_values import snapshot
 from lossact.replicas.named_tensors import map_tensors
 from lossact.replicas.passes import Stage
 from lossact.replicas.random_streams import isolate_rng, rng_state
 from lossact.training.compute_config import ComputeConfig
+from lossact.training.held_attributes import beside_tensors, changed_names
 from lossact.training.logged_values import StepLog
 from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_lightning import PassLog, StackedLightningModule, logging, scalar_loss
-from lossact.training.stacked_metrics import MetricCalls, MetricStandIn, replace_metrics
+from lossact.training.stacked_metrics import MetricCalls, replace_metrics
 
 DEFINED_BY_USERS = {
     "training_step", "validation_step", "configure_optimizers", "train_dataloader", "val_dataloader", "test_step",
     "test_dataloader", "predict_step", "predict_dataloader", "example_input_array",
-    "configure_callbacks",
+    "configure_callbacks", "on_validation_epoch_end",
 }  # fmt: skip
 OF_DATA_MODULES = {
     "prepare_data",
@@ -41,7 +43,6 @@ OPTIONS = {
     "num_sanity_val_steps", "val_check_interval",
 }  # fmt: skip
 PRECISIONS = ("32-true", "64-true")
-OF_EVERY_LIGHTNING_MODULE = set(vars(LightningModule())) | OF_EVERY_MODULE | {"log", "log_dict", "_trainer"}
 TOLERANCES = {torch.float64: 1e-7, torch.float32: 1e-3}
 TOO_SMALL = 1e-6  # differences of values near 0
 
@@ -57,37 +58,24 @@ def check_options(condition: LightningCondition, compute_config: ComputeConfig) 
         raise NotStackableError("its Trainer has a logger")
 
 
-def check_modules(modules: Sequence[LightningModule]) -> None:
-    """Raise NotStackableError where modules have what replicas cannot share, or differ in more than their tensors."""
-    first = modules[0]
-    if not first.automatic_optimization:
+def check_module(module: LightningModule) -> None:
+    """Raise NotStackableError where a module has what replicas cannot share."""
+    if not module.automatic_optimization:
         raise NotStackableError("it optimizes manually")
-    defined = sorted(_overridden(first, LightningModule, set(dir(nn.Module)) | DEFINED_BY_USERS))
+    defined = sorted(_overridden(module, LightningModule, set(dir(nn.Module)) | DEFINED_BY_USERS))
     if defined:
         raise NotStackableError(f"it defines {defined[0]}")
-    for path, part in first.named_modules():
+    for path, part in module.named_modules():
         if isinstance(part, MetricCollection):
             raise NotStackableError(f"it holds a MetricCollection, {path}")
         if isinstance(part, Metric) and list(part.parameters()):
             raise NotStackableError(f"it holds a metric with parameters, {path}")
         if part._backward_hooks or part._backward_pre_hooks:
             raise NotStackableError("it has hooks on gradients")
-    if any(tensor._backward_hooks or tensor._post_accumulate_grad_hooks for tensor in first.parameters()):
+    if any(tensor._backward_hooks or tensor._post_accumulate_grad_hooks for tensor in module.parameters()):
         raise NotStackableError("it has hooks on gradients")
-    held = HeldValues.of(first).attributes
-    shapes = _shapes(first)
-    if not shapes:
+    if not list(module.parameters()):
         raise NotStackableError("it has no parameters")
-    for module in modules[1:]:
-        if _shapes(module) != shapes:
-            raise NotStackableError("its parameters differ in shape between replicas")
-        name = differing(held, HeldValues.of(module).attributes)
-        if name is not None:
-            raise NotStackableError(f"its {name} differs between replicas")
-    if len({id(tensor) for module in modules for tensor in module.parameters()}) < len(modules) * len(
-        list(first.parameters())
-    ):
-        raise NotStackableError("its replicas share parameters")
 
 
 def check_data_module(data: LightningDataModule) -> None:
@@ -108,27 +96,22 @@ def _overridden(value: Any, base: type, allowed: set[str]) -> set[str]:
     }
 
 
-def _shapes(module: nn.Module) -> dict[str, Any]:
-    tensors = [*module.named_parameters(), *module.named_buffers()]
-    return {name: (tuple(tensor.shape), tensor.dtype, tensor.requires_grad) for name, tensor in tensors}
-
-
 class StepProbe:
-    """Runs one training_step and one validation_step by itself and stacked, and compares.
+    """Runs one training_step and one validation_step of some modules by themselves and stacked, and compares.
 
     Args:
-        module: another module as the first replica's, for the steps may leave traces in it.
+        modules: row of a replica to another module like its own, for the steps may leave traces in it.
         training, validation: a batch of each loader, and whether all replicas share it.
     """
 
     def __init__(
         self,
-        module: LightningModule,
+        modules: Mapping[int, LightningModule],
         training: tuple[Any, bool],
         validation: Sequence[tuple[Any, bool]],
     ) -> None:
-        self.module, self.training, self.validation = module, training, validation
-        self.calls = MetricCalls()
+        self.training, self.validation = training, validation
+        self.modules = [_Probed(row, module) for row, module in modules.items()]
 
     def __call__(self, stacked: StackedLightningModule) -> None:
         """Probe.
@@ -140,88 +123,138 @@ class StepProbe:
             self._run(stacked)
 
     def _run(self, stacked: StackedLightningModule) -> None:
-        module, trainer = self.module, stacked.trainer
-        trainer.precision_plugin.convert_module(module).to(stacked.device)
-        module.trainer = trainer
-        replace_metrics(module, self.calls)
+        for probed in self.modules:
+            probed.place(stacked)
+        module = self.modules[0].module
         modes = [part.training for part in stacked.template.modules()]
         _set_modes(stacked.template, [part.training for part in module.modules()])  # not those of a sanity check
-        draws = self._training_draws(stacked, module)
+        draws = self._training_draws(stacked)
         if type(module).validation_step is not LightningModule.validation_step:
-            module.eval()
             stacked.template.eval()
             for index, (batch, shared) in enumerate(self.validation):
-                draws = self._validation_draws(stacked, module, _placed(stacked, batch), shared, index) or draws
+                draws = self._validation_draws(stacked, _placed(stacked, batch), shared, index) or draws
         _set_modes(stacked.template, modes)
         stacked.draws = draws
 
-    def _training_draws(self, stacked: StackedLightningModule, module: LightningModule) -> bool:
+    def _training_draws(self, stacked: StackedLightningModule) -> bool:
         batch, shared = self.training
         batch = _placed(stacked, batch)
-        replica_batch = batch if shared else map_tensors(lambda tensor: tensor[0], batch)
         moment = Moment(stacked.seed, Stage.TRAINING, 0)
-        log = StepLog(replica_batch, in_training=True)
         arguments = stacked.step_arguments("training_step", 0)
-        buffers = {name: tensor.clone() for name, tensor in module.named_buffers()}
+        gradients: list[dict[str, Tensor | None]] = []
+        losses: list[Tensor] = []
+        for probed in self.modules:
+            loss, of_loss = probed.learn(stacked, batch, shared, arguments, moment)
+            losses.append(loss)
+            gradients.append(of_loss)
+        stacked.unreached = frozenset(name for name, gradient in gradients[0].items() if gradient is None)
+        stacked_gradients, stacked_losses, passed = stacked.learn(batch, shared, 0, moment, keep_buffers=False)
+        for probed, loss, of_loss in zip(self.modules, losses, gradients, strict=True):
+            _compare("loss", stacked_losses[probed.row], loss)
+            probed.compare_logs(passed)
+            for name, gradient in stacked_gradients.items():
+                expected = of_loss[name]
+                assert expected is not None
+                _compare(f"gradient of {name}", gradient[probed.row], expected)
+        return any(probed.draws for probed in self.modules)
+
+    def _validation_draws(self, stacked: StackedLightningModule, batch: Any, shared: bool, index: int) -> bool:
+        moment = Moment(stacked.seed, Stage.MEASUREMENT, 0)
+        several = len(self.validation) > 1
+        arguments = stacked.step_arguments("validation_step", 0) | ({"dataloader_idx": index} if several else {})
+        for probed in self.modules:
+            probed.module.eval()
+            log = StepLog(
+                probed.part_of(batch, shared), in_training=False, suffix=f"/dataloader_idx_{index}" if several else ""
+            )
+            with torch.no_grad():
+                probed.step("validation_step", stacked, log, arguments, moment)
+        passed = stacked.measure(batch, shared, 0, index, moment)
+        for probed in self.modules:
+            probed.compare_logs(passed)
+        return any(probed.draws for probed in self.modules)
+
+
+class _Probed:
+    """A module that is probed, as the replica of a row.
+
+    Attributes:
+        log: of its latest step.
+        appended: tensors that it appended to lists.
+        draws: whether it drew random numbers by torch's functions.
+    """
+
+    log: StepLog
+    appended: list[Tensor]
+    draws: bool
+
+    def __init__(self, row: int, module: LightningModule) -> None:
+        self.row, self.module, self.calls = row, module, MetricCalls()
+
+    def place(self, stacked: StackedLightningModule) -> None:
+        """Have the module where the replicas are."""
+        stacked.trainer.precision_plugin.convert_module(self.module).to(stacked.device)
+        self.module.trainer = stacked.trainer
+        replace_metrics(self.module, self.calls)
+
+    def part_of(self, batch: Any, shared: bool) -> Any:
+        """Return its part of a batch."""
+        return batch if shared else map_tensors(lambda tensor: tensor[self.row], batch)
+
+    def step(
+        self, method: str, stacked: StackedLightningModule, log: StepLog, arguments: dict[str, Any], moment: Moment
+    ) -> Any:
+        """Run a step, and return what it returned."""
+        self.log = log
         self.calls.begin()
-        returned, draws = _watched("training_step", stacked, module, log, replica_batch, arguments, moment)
-        loss = scalar_loss(returned)
+        replica = stacked.replicas[self.row]
+        returned, self.draws = _watched(method, stacked, self.module, replica, log, arguments, moment)
+        lists = {name: getattr(self.module, name) for name in stacked.epoch_end.lists}
+        self.appended = [leaf for leaf in pytree.tree_leaves(lists) if isinstance(leaf, Tensor)]
+        for name in lists:
+            setattr(self.module, name, [])
+        return returned
+
+    def learn(
+        self, stacked: StackedLightningModule, batch: Any, shared: bool, arguments: dict[str, Any], moment: Moment
+    ) -> tuple[Tensor, dict[str, Tensor | None]]:
+        """Run training_step, and return its loss and gradients; buffers stay as they were."""
+        log = StepLog(self.part_of(batch, shared), in_training=True)
+        buffers = {name: tensor.clone() for name, tensor in self.module.named_buffers()}
+        loss = scalar_loss(self.step("training_step", stacked, log, arguments, moment))
         if not loss.requires_grad:
             raise NotStackableError("its loss depends on no parameter")
-        trained = {name: tensor for name, tensor in module.named_parameters() if tensor.requires_grad}
-        gradients = dict(
-            zip(trained, torch.autograd.grad(loss, list(trained.values()), allow_unused=True), strict=True)
-        )
-        stacked.unreached = frozenset(name for name, gradient in gradients.items() if gradient is None)
+        trained = {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
+        gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
         with torch.no_grad():
-            for name, tensor in module.named_buffers():
+            for name, tensor in self.module.named_buffers():
                 tensor.copy_(buffers[name])
-        stacked_gradients, losses, passed = stacked.learn(batch, shared, 0, moment, keep_buffers=False)
-        _compare("loss", losses[0], loss.detach())
-        self._compare_logs(passed, log)
-        for name, gradient in stacked_gradients.items():
-            expected = gradients[name]
-            assert expected is not None
-            _compare(f"gradient of {name}", gradient[0], expected)
-        return draws
+        return loss.detach(), dict(zip(trained, gradients, strict=True))
 
-    def _validation_draws(
-        self, stacked: StackedLightningModule, module: LightningModule, batch: Any, shared: bool, index: int
-    ) -> bool:
-        replica_batch = batch if shared else map_tensors(lambda tensor: tensor[0], batch)
-        moment = Moment(stacked.seed, Stage.MEASUREMENT, 0)
-        suffix = f"/dataloader_idx_{index}" if len(self.validation) > 1 else ""
-        log = StepLog(replica_batch, in_training=False, suffix=suffix)
-        arguments = stacked.step_arguments("validation_step", 0)
-        if len(self.validation) > 1:
-            arguments["dataloader_idx"] = index
-        self.calls.begin()
-        with torch.no_grad():
-            _, draws = _watched("validation_step", stacked, module, log, replica_batch, arguments, moment)
-        self._compare_logs(stacked.measure(batch, shared, 0, index, moment), log)
-        return draws
-
-    def _compare_logs(self, passed: PassLog, log: StepLog) -> None:
-        """Compare what the stacked pass logged, and called metrics with, with what the pass of one module did."""
-        for name, value in log.values.items():
-            _compare(name, passed.values[name][0], value)
+    def compare_logs(self, passed: PassLog) -> None:
+        """Compare what the stacked pass logged, appended and called metrics with, with what the latest step did."""
+        for name, value in self.log.values.items():
+            _compare(name, passed.values[name][self.row], value)
         for stacked, alone in zip(passed.arguments, self.calls.tensors(), strict=True):
-            _compare("argument of a metric", stacked[0].double(), alone.double())
+            _compare("argument of a metric", stacked[self.row].double(), alone.double())
+        for stacked, alone in zip(passed.appended, self.appended, strict=True):
+            _compare("appended tensor", stacked[self.row].double(), alone.double())
 
 
 def _watched(
     method: str,
     stacked: StackedLightningModule,
     module: LightningModule,
+    replica: Tensor,
     log: StepLog,
-    batch: Any,
     arguments: dict[str, Any],
     moment: Moment,
 ) -> tuple[Any, bool]:
     """Run a step of one module; what it returned, and whether it drew random numbers by torch's functions."""
     logging(module, log)
-    before, batch_before, weights = _held(module), snapshot(batch), snapshot(list(module.parameters()))
-    draws = CountedDraws(moment, stacked.replicas[0], module_paths(module), repeatable=False)
+    batch = log.batch
+    before, batch_before, weights = beside_tensors(module), snapshot(batch), snapshot(list(module.parameters()))
+    draws = CountedDraws(moment, replica, module_paths(module), repeatable=False)
     with isolate_rng(), draws.active(), stacked.attention():
         states = rng_state()
         returned = getattr(module, method)(batch, *arguments.values())
@@ -232,26 +265,11 @@ def _watched(
         raise NotStackableError(f"its {method} changes its batch in place")
     if snapshot(list(module.parameters())) != weights:
         raise NotStackableError(f"its {method} changes weights")
-    changed = _difference(before, _held(module))
-    if changed is not None:
-        raise NotStackableError(f"its {method} changes self.{changed}")
+    lists = stacked.epoch_end.lists if method == "validation_step" else ()
+    changed = [name for name in changed_names(before, beside_tensors(module)) if name not in lists]
+    if changed:
+        raise NotStackableError(f"its {method} changes self.{changed[0]}")
     return returned, draws.any
-
-
-def _held(module: nn.Module) -> dict[str, Any]:
-    """Return what a module holds beside tensors, by name, to be compared."""
-    registered = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
-    return {
-        f"{path}.{name}" if path else name: snapshot(value, registered=registered)
-        for path, part in module.named_modules()
-        for name, value in vars(part).items()
-        if name not in OF_EVERY_LIGHTNING_MODULE and not isinstance(part, MetricStandIn)
-    }
-
-
-def _difference(before: dict[str, Any], after: dict[str, Any]) -> str | None:
-    """Return the first name that is new or has another value."""
-    return next((name for name, value in after.items() if name not in before or before[name] != value), None)
 
 
 def _compare(name: str, stacked: Tensor, alone: Tensor) -> None:

@@ -83,7 +83,7 @@ def replica_stoppings(
     """
     with isolate_rng():
         before = rng_state()
-        of_replicas = [_of_replica(condition, module.template) for _ in range(module.n_replicas)]
+        of_replicas = [_of_replica(condition, configured) for configured in module.configured]
         if not before.equals(rng_state()):
             raise NotStackableError("making its callbacks draws random numbers")
     if len({tuple((each.monitor, each.mode) for each in callbacks) for callbacks in of_replicas}) > 1:
@@ -91,9 +91,9 @@ def replica_stoppings(
     return [ReplicaStopping(same, epoch_ended) for same in zip(*of_replicas, strict=True)]
 
 
-def _of_replica(condition: LightningCondition, template: LightningModule) -> list[EarlyStopping]:
+def _of_replica(condition: LightningCondition, module: LightningModule) -> list[EarlyStopping]:
     """Return one replica's callbacks; the module's take the place of the Trainer's of their kind, as in Lightning."""
-    own: Any = template.configure_callbacks()
+    own: Any = module.configure_callbacks()
     of_module = list(own) if isinstance(own, (list, tuple)) else [own]
     of_trainer = callbacks_in(condition, condition.trainer_options())
     for callback in (*of_module, *of_trainer):

@@ -1,11 +1,10 @@
 """Train blocks of replicas under the Lightning Trainer, in this process."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lossact.checks import explain_out_of_memory
@@ -13,10 +12,10 @@ from lossact.conditions.base import BaseCondition
 from lossact.conditions.condition import Condition
 from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
-from lossact.errors import InputError
 from lossact.models.config import MLPConfig
 from lossact.replicas.compiled import SLICE
-from lossact.running.jobs import BlockJob, Progress, ProgressCallback, TrainedBlock, describe, replica_range
+from lossact.running.fitting_width import FittingWidth
+from lossact.running.jobs import BlockJob, Progress, ProgressCallback, TrainedBlock, describe, replicas_of
 from lossact.running.measure_check import check_measures
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.run_digest import curve_digests
@@ -24,7 +23,7 @@ from lossact.running.stacking import launched_with, replica_seed, stack_replicas
 from lossact.storage.curve_files import CURVES_KEPT
 from lossact.storage.trials import Curves, Trials
 from lossact.training.compute_config import ComputeConfig
-from lossact.training.quiet import interruptible, quiet, terminable
+from lossact.training.quiet import quiet, trainer_environment
 from lossact.training.stacked import StackedOutcome, StackedReplicasModule
 
 # Calls bound a stacked fit, so that four blocks take little longer than one.
@@ -45,8 +44,9 @@ def train_jobs(
     launches = group_blocks(jobs, compute_config)
     if len(launches) > 1:  # a single one is checked when it begins
         check_measures([launch[0] for launch in launches], seed, compute_config)
+    widths: dict[str, FittingWidth] = {}
     for launch in launches:
-        yield from train_launch(launch, seed, compute_config, progress)
+        yield from train_launch(launch, seed, compute_config, progress, widths)
 
 
 def group_blocks(
@@ -55,49 +55,69 @@ def group_blocks(
     """Group blocks that train together, with the blocks of the first replicas first.
 
     Conditions that differ only in hyperparameters that each replica can have for itself (those of the optimizer, the
-    scale of the initial weights, the label rate) share groups. The trials of a block do not depend on its group.
+    scale of the initial weights, the label rate) share groups; so do LightningConditions that differ only in numbers
+    of their config. The trials of a block do not depend on its group.
 
     Args:
         jobs: blocks, each once.
         compute_config: how to compute.
         slots: how many groups can train side by side on other machines. Then there are as many groups where there are
-            enough blocks, and each block of a condition that trains a replica at a time is a group. None for this
-            machine alone.
+            enough blocks, and each block of a condition that always trains a replica at a time is a group. None for
+            this machine alone.
 
     Returns:
         the groups.
     """
     groups: dict[str | BaseCondition, list[BlockJob]] = {}
     for condition, block in jobs:
-        together = launched_with(condition) if isinstance(condition, Condition) else condition
-        groups.setdefault(together, []).append((condition, block))
+        groups.setdefault(_shared_content(condition), []).append((condition, block))
     launches = []
     for group in groups.values():
         group.sort(key=lambda job: job[1])
         first, _ = group[0]
         width = _width(first, compute_config) if isinstance(first, Condition) else len(group)
         if slots is not None:
-            width = min(width, max(1, len(jobs) // slots)) if isinstance(first, Condition) else 1
+            most = width if isinstance(first, Condition) else _blocks_fitted_together(first)
+            width = min(most, max(1, len(jobs) // slots))
         launches += [group[at : at + width] for at in range(0, len(group), width)]
     return launches
 
 
+def _shared_content(condition: BaseCondition) -> str | BaseCondition:
+    """Return what conditions of a group have in common."""
+    if isinstance(condition, Condition):
+        return launched_with(condition)
+    if isinstance(condition, LightningCondition) and condition.stacked is not False:
+        return condition.fit_content
+    return condition
+
+
+def _blocks_fitted_together(condition: BaseCondition) -> int:
+    stacks = isinstance(condition, LightningCondition) and condition.stacked is not False
+    return BLOCKS_FITTED_TOGETHER if stacks else 1
+
+
 def train_launch(
-    launch: Sequence[BlockJob], seed: int, compute_config: ComputeConfig, progress: ProgressCallback | None = None
+    launch: Sequence[BlockJob],
+    seed: int,
+    compute_config: ComputeConfig,
+    progress: ProgressCallback | None = None,
+    widths: dict[str, FittingWidth] | None = None,
 ) -> Iterator[TrainedBlock]:
-    """Train a group of blocks together, and yield each block when it is done.
+    """Train a group of blocks together, in halves where memory runs out, and yield each block when it is done.
 
     Args:
         launch: one of the groups of `group_blocks`.
         seed: the experiment's, >= 0.
         compute_config: how to compute.
         progress: called after every chunk of updates; None for nobody.
+        widths: how many blocks of Conditions fitted into memory in launches before; added to.
     """
     stacked = [(condition, block) for condition, block in launch if isinstance(condition, Condition)]
     try:
         with explain_out_of_memory(describe(launch)):
             if stacked:
-                yield from _train_stacked(stacked, seed, compute_config, progress)
+                yield from _train_stacked(stacked, seed, compute_config, progress, {} if widths is None else widths)
             else:
                 yield from _train_external(launch, seed, compute_config, progress)
     except Exception as error:
@@ -109,75 +129,41 @@ def _train_external(
     launch: Sequence[BlockJob], seed: int, compute_config: ComputeConfig, progress: ProgressCallback | None
 ) -> Iterator[TrainedBlock]:
     from lossact.running.external import train_one
+    from lossact.running.fits_together import FitsTogether
 
-    _, last = replica_range(launch)
+    fits = FitsTogether(seed, compute_config, FittingWidth(BLOCKS_FITTED_TOGETHER))
     reached_so_far: list[bool] = []
-    reasons: dict[BaseCondition, str] = {}  # for which replicas are fitted one at a time
     fitted: dict[BlockJob, list[ReplicaOutcome]] = {}  # together with blocks that came before
-    for at, (condition, block) in enumerate(launch):
+    for at, job in enumerate(launch):
+        condition, block = job
         assert isinstance(condition, (LightningCondition, FunctionCondition))
-        replicas = _replicas_of(condition, block)
-        stacks = isinstance(condition, LightningCondition) and condition.stacked is not False
-        if stacks and condition not in reasons and (condition, block) not in fitted:
-            fitted |= _fit_together(launch[at : at + BLOCKS_FITTED_TOGETHER], seed, compute_config, reasons)
-        runs = fitted.pop((condition, block), [])
+        if job not in fitted and isinstance(condition, LightningCondition):
+            fitted |= fits.fit([other for other in launch[at:] if other not in fitted])
+        runs = fitted.pop(job, [])
         together = bool(runs)
+        replicas = replicas_of(condition, block)
+        reason = fits.one_at_a_time.get(condition, "")
         for replica in replicas:
             if not together:
-                with _trainer_environment(compute_config.threads):
+                with trainer_environment(compute_config.threads):
                     own_seed = replica_seed(seed, replica)
                     runs.append(train_one(condition, own_seed, compute_config, draws_for=(seed, replica)))
             steps = runs[replica - replicas.start].steps
             reached_so_far.append(steps is not None)
-            if progress is not None and (not together or replica == replicas[-1]):
+            last = replica == replicas[-1]
+            if progress is not None and (not together or last):
                 updates = condition.budget if steps is None else steps
-                where = _progress_text(condition, updates, sum(reached_so_far) / len(reached_so_far))
-                reason = f"; one at a time, because {reasons[condition]}" if condition in reasons else ""
-                progress(Progress(launch, where + reason, replica == last))
+                text = _progress_text(condition, updates, sum(reached_so_far) / len(reached_so_far))
+                text += f"; one at a time, because {reason}" if reason else ""
+                text += f"; each condition by itself, because {fits.apart}" if fits.apart and not reason else ""
+                progress(Progress(launch, text, last and at == len(launch) - 1))
         yield TrainedBlock(
             condition,
             replicas.start,
             _trials(runs, condition.budget),
             Curves.empty(condition.budget),
-            one_at_a_time=reasons.get(condition, ""),
+            one_at_a_time=reason,
         )
-
-
-def _replicas_of(condition: BaseCondition, block: int) -> range:
-    return range(block * condition.block, (block + 1) * condition.block)
-
-
-def _fit_together(
-    jobs: Sequence[BlockJob], seed: int, compute_config: ComputeConfig, reasons: dict[BaseCondition, str]
-) -> dict[BlockJob, list[ReplicaOutcome]]:
-    """Fit the blocks of a LightningModule together; none, and the reason noted, where that cannot be.
-
-    Args:
-        jobs: blocks; those of the first one's condition are fitted.
-        seed: the experiment's.
-        compute_config: how to compute.
-        reasons: condition to the reason for which its replicas are fitted one at a time; added to.
-    """
-    from lossact.running.stacked_fit import fit_stacked
-    from lossact.training.stackable import NotStackableError
-
-    condition, _ = jobs[0]
-    assert isinstance(condition, LightningCondition)
-    blocks = [block for job_condition, block in jobs if job_condition == condition]
-    replicas = [replica for block in blocks for replica in _replicas_of(condition, block)]
-    try:
-        with _trainer_environment(compute_config.threads):
-            runs = fit_stacked(condition, replicas, seed, compute_config)
-        size = condition.block
-        return {(condition, block): runs[k * size : (k + 1) * size] for k, block in enumerate(blocks)}
-    except NotStackableError as reason:
-        if condition.stacked is True:
-            raise InputError(
-                f"{condition}: its replicas cannot be fitted together, because {reason}; leave stacked=True out to fit "
-                "them one at a time"
-            ) from reason
-        reasons[condition] = str(reason)
-        return {}
 
 
 def _trials(runs: Sequence[ReplicaOutcome], budget: int) -> Trials:
@@ -198,25 +184,54 @@ def _width(condition: Condition, compute_config: ComputeConfig) -> int:
 
 
 def _train_stacked(
-    launch: Sequence[tuple[Condition, int]], seed: int, compute_config: ComputeConfig, progress: ProgressCallback | None
+    launch: Sequence[tuple[Condition, int]],
+    seed: int,
+    compute_config: ComputeConfig,
+    progress: ProgressCallback | None,
+    widths: dict[str, FittingWidth],
 ) -> Iterator[TrainedBlock]:
     first, _ = launch[0]
-    # A step is compiled for one width. Copies of the last job fill up the rest, and only its first copy counts.
-    multiple = 1
-    if compute_config.compiled and isinstance(first.network, MLPConfig):
-        multiple = SLICE // first.block if compute_config.device == "cpu" else _width(first, compute_config)
-    filled = [*launch, *[launch[-1]] * (-len(launch) % multiple)]
+    multiple = _compiled_blocks(first, compute_config)
+    width = widths.setdefault(launched_with(first), FittingWidth(len(launch), smallest=multiple))
+
+    def train(jobs: Sequence[tuple[Condition, int]]) -> list[TrainedBlock]:
+        with explain_out_of_memory(describe(jobs)) if len(jobs) <= multiple else nullcontext():
+            return _train_at_once(jobs, multiple, seed, compute_config, progress)
+
+    while launch:
+        n_trained, blocks = width.train_first(launch, train)
+        yield from blocks
+        launch = launch[n_trained:]
+
+
+def _compiled_blocks(condition: Condition, compute_config: ComputeConfig) -> int:
+    """Return of how many blocks a launch is a multiple, for a step is compiled for one width."""
+    if not compute_config.compiled or not isinstance(condition.network, MLPConfig):
+        return 1
+    return SLICE // condition.block if compute_config.device == "cpu" else _width(condition, compute_config)
+
+
+def _train_at_once(
+    jobs: Sequence[tuple[Condition, int]],
+    multiple: int,
+    seed: int,
+    compute_config: ComputeConfig,
+    progress: ProgressCallback | None,
+) -> list[TrainedBlock]:
+    first, _ = jobs[0]
+    # Copies of the last job fill up what is compiled, and only its first copy counts.
+    filled = [*jobs, *[jobs[-1]] * (-len(jobs) % multiple)]
     members = [(condition, block * first.block + k) for condition, block in filled for k in range(first.block)]
-    kept = sum(replica < CURVES_KEPT for _, replica in members[: len(launch) * first.block])
+    kept = sum(replica < CURVES_KEPT for _, replica in members[: len(jobs) * first.block])
     with quiet():
         module = stack_replicas(members, seed, compute_config, curves_of=kept)
-    fit(module, compute_config, _Report(launch, progress) if progress else None)
-    yield from _split(module.outcome(), launch)
+    fit(module, compute_config, _Report(jobs, progress) if progress else None)
+    return list(_split(module.outcome(), jobs))
 
 
 def fit(module: StackedReplicasModule, compute_config: ComputeConfig, callback: Callback | None = None) -> None:
     """Fit a stacked module, without Lightning's banners."""
-    with _trainer_environment(compute_config.threads):
+    with trainer_environment(compute_config.threads):
         trainer = Trainer(
             accelerator=compute_config.device,
             devices=1,
@@ -275,15 +290,3 @@ def _split(outcome: StackedOutcome, launch: Sequence[BlockJob]) -> Iterator[Trai
                 outcome.updates_per_step,
             ),
         )
-
-
-@contextmanager
-def _trainer_environment(threads: int) -> Iterator[None]:
-    """Run a Trainer without banners and with its number of threads, and leave signal handlers as they were."""
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with quiet(), interruptible(), terminable():
-            yield
-    finally:
-        torch.set_num_threads(threads_before)

@@ -1,24 +1,27 @@
 """Fit all replicas of a LightningModule at once, under one Trainer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.fabric.utilities.seed import seed_everything
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 
+from lossact.checks import ran_out_of_memory
 from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
 from lossact.replicas.draws import SharedDrawError
-from lossact.replicas.random_streams import isolate_rng, rng_state
+from lossact.replicas.random_streams import isolate_rng, rng_state, start_replica
+from lossact.running.differing_attributes import hide_what_differs
 from lossact.running.lightning_data import ReplicaStreams, StackedLoader
 from lossact.running.lightning_fit import (
     EARLY_STOPPING,
+    make_module,
     make_trainer,
     set_max_epochs,
 )
-from lossact.running.lightning_stackability import StepProbe, check_data_module, check_modules, check_options
+from lossact.running.lightning_stackability import StepProbe, check_data_module, check_options
+from lossact.running.module_stack import ModuleStack
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.replica_stopping import replica_stoppings
 from lossact.running.stacked_watcher import StackedWatcher
@@ -26,6 +29,8 @@ from lossact.running.stacking import replica_seed
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_lightning import StackedLightningModule
+
+Member = tuple[LightningCondition, int]  # a condition and the index of a replica
 
 # What a module's own code may raise when its tensors are those of all replicas.
 FAILURES = (
@@ -47,14 +52,11 @@ REASONS = {
 LONGEST = 80  # characters of a reason
 
 
-def fit_stacked(
-    condition: LightningCondition, replicas: Sequence[int], seed: int, compute_config: ComputeConfig
-) -> list[ReplicaOutcome]:
-    """Fit replicas of a condition at once.
+def fit_stacked(members: Sequence[Member], seed: int, compute_config: ComputeConfig) -> list[ReplicaOutcome]:
+    """Fit replicas at once.
 
     Args:
-        condition: what to train.
-        replicas: their indices.
+        members: conditions, of equal fit_content, and replica indices.
         seed: the experiment's.
         compute_config: the device and precision.
 
@@ -62,29 +64,30 @@ def fit_stacked(
         the outcome of each, to rounding the one that it has in a fit of its own.
 
     Raises:
-        NotStackableError: they can only be fitted one at a time.
+        NotStackableError: they cannot be fitted at once.
         InputError: the metric was never logged.
+        RuntimeError: memory ran out.
     """
+    condition, _ = members[0]
     check_options(condition, compute_config)
     with torch.random.fork_rng(), isolate_rng():
         try:
-            return _fit(condition, replicas, seed, compute_config)
+            return _fit(members, seed, compute_config)
         except SharedDrawError:
             raise NotStackableError("it draws from a generator of its own, or within a vmap") from None
         except InputError:
             raise
         except FAILURES as error:
+            if ran_out_of_memory(error):
+                raise
             if str(error).startswith(EARLY_STOPPING):
                 raise InputError(f"{condition}: {error}") from None
             raise NotStackableError(_reason(error)) from error
 
 
-def _fit(
-    condition: LightningCondition, replicas: Sequence[int], seed: int, compute_config: ComputeConfig
-) -> list[ReplicaOutcome]:
-    prepared = PreparedReplicas(condition, replicas, seed)
-    module = prepared.module
-    watcher = StackedWatcher(condition, module)
+def _fit(members: Sequence[Member], seed: int, compute_config: ComputeConfig) -> list[ReplicaOutcome]:
+    prepared = PreparedReplicas(members, seed)
+    watcher = StackedWatcher(prepared.condition, prepared.module)
     prepared.fit(compute_config, watcher)
     return watcher.outcomes()
 
@@ -102,45 +105,101 @@ class PreparedReplicas:
     """Modules and data of all replicas, drawn as each would draw them in a fit of its own.
 
     Args:
-        condition: what is trained.
-        replicas: their indices.
+        members: conditions, of equal fit_content, and replica indices.
         seed: the experiment's.
 
     Attributes:
+        condition: the first.
         module: the replicas as one LightningModule.
         training: their batches.
         validation: their batches of each validation loader.
 
     Raises:
-        NotStackableError: they can only be fitted one at a time.
+        NotStackableError: they cannot be fitted at once.
     """
 
-    def __init__(self, condition: LightningCondition, replicas: Sequence[int], seed: int) -> None:
-        self.condition = condition
+    def __init__(self, members: Sequence[Member], seed: int) -> None:
+        self.condition, _ = members[0]
         self.streams = ReplicaStreams()
-        self.modules: list[LightningModule] = []
-        self.sources: list[Any] = []  # one a replica, or one where making it draws nothing
-        draws_data = True
-        for replica in replicas:
-            seed_everything(replica_seed(seed, replica), verbose=False)
-            self.modules.append(self._make_module())
-            if draws_data:
-                before = rng_state()
-                self.sources.append(self._make_source())
-                draws_data = condition.data is None or not before.equals(rng_state())
+        self.training_loaders: list[Any] = []  # one a replica, or one where making the data draws nothing
+        self.validation_loaders: list[list[Any]] = []
+        firsts: dict[LightningCondition, LightningModule] = {}
+        stack: ModuleStack | None = None
+        self.shares_data = False
+        for condition, replica in members:
+            start_replica(replica_seed(seed, replica))
+            module = make_module(condition)
+            stack = stack or ModuleStack(module, len(members))
+            stack.write(module, like=firsts.setdefault(condition, module))
+            source = None if self.shares_data else self._make_source(module)
             self.streams.begin()
-        check_modules(self.modules)
-        self.training = StackedLoader(self._loaders("train_dataloader"), self.streams)
+            if source is not None:
+                self._add_loaders(source, module)
+        assert stack is not None
+        self.training = StackedLoader(self.training_loaders, self.streams)
         self.validation = [
-            StackedLoader(loaders, self.streams) for loaders in zip(*self._validation_loaders(), strict=True)
+            StackedLoader(loaders, self.streams) for loaders in zip(*self.validation_loaders, strict=True)
         ]
-        with isolate_rng():
-            seed_everything(replica_seed(seed, replicas[0]), verbose=False)
-            first = self._make_module()  # once more, for a probe may leave traces in it
-        probe = StepProbe(first, self.training.first_batch(), [each.first_batch() for each in self.validation])
-        self.module = StackedLightningModule(self.modules, replicas, seed, probe)
-        self.modules, self.sources = self.modules[:1], []  # the rest is stacked now
+        with isolate_rng():  # once more, for a probe may leave traces in them
+            probed = {row: self._made_again(members[row], seed) for row in self._first_rows(members)}
+            template = firsts[self.condition] if len(firsts) == 1 else self._made_again(members[0], seed)
+        if len(firsts) > 1:
+            hide_what_differs(template, list(firsts.values()))
+        probe = StepProbe(probed, self.training.first_batch(), [each.first_batch() for each in self.validation])
+        configured = [firsts[condition] for condition, _ in members]
+        replicas = [replica for _, replica in members]
+        self.module = StackedLightningModule(template, stack.tensors, configured, replicas, seed, probe)
         self.streams.isolated = lambda: self.module.trainer.sanity_checking
+
+    @staticmethod
+    def _first_rows(members: Sequence[Member]) -> list[int]:
+        """Return the row of each condition's first replica."""
+        conditions = [condition for condition, _ in members]
+        return [conditions.index(condition) for condition in dict.fromkeys(conditions)]
+
+    @staticmethod
+    def _made_again(member: Member, seed: int) -> LightningModule:
+        condition, replica = member
+        start_replica(replica_seed(seed, replica))
+        return make_module(condition)
+
+    def _make_source(self, module: LightningModule) -> Any:
+        """Return what has a replica's loaders: a data module that is set up, a DataLoader, or the replica's module."""
+        if self.condition.data is None:
+            return module
+        before = rng_state()
+        data = self.condition.data()
+        if isinstance(data, LightningDataModule):
+            check_data_module(data)
+            data.prepare_data()
+            data.setup("fit")
+        self.shares_data = before.equals(rng_state())
+        return data
+
+    def _add_loaders(self, source: Any, module: LightningModule) -> None:
+        if not isinstance(source, (LightningModule, LightningDataModule)):
+            self.training_loaders.append(source)
+            self.validation_loaders.append([])
+            return
+        base = LightningModule if isinstance(source, LightningModule) else LightningDataModule
+        defined = type(source).val_dataloader is not base.val_dataloader
+        validates = defined and type(module).validation_step is not LightningModule.validation_step
+        self.training_loaders.append(self._made_by(source.train_dataloader))
+        loaders = self._made_by(source.val_dataloader) if validates else []
+        self.validation_loaders.append(
+            [] if loaders is None else list(loaders) if isinstance(loaders, (list, tuple)) else [loaders]
+        )
+
+    def _made_by(self, method: Callable[[], Any]) -> Any:
+        """Return loaders; nothing may be drawn, for a Trainer makes them at a time of its own."""
+        whole = len(self.streams.states) == 1  # of other replicas torch's alone, which costs less
+        before = rng_state() if whole else None
+        loaders = method()
+        if not torch.equal(self.streams.states[-1], torch.get_rng_state()) or (
+            before is not None and not before.equals(rng_state())
+        ):
+            raise NotStackableError(f"its {method.__name__} draws random numbers")
+        return loaders
 
     def fit(self, compute_config: ComputeConfig, watcher: StackedWatcher, *more: Callback) -> None:
         """Fit the replicas.
@@ -157,43 +216,3 @@ class PreparedReplicas:
         if "max_epochs" not in self.condition.trainer:
             set_max_epochs(self.module, trainer, self.condition)
         trainer.fit(self.module, train_dataloaders=self.training, val_dataloaders=self.validation or None)
-
-    def _make_module(self) -> LightningModule:
-        module = self.condition.module()
-        if not isinstance(module, LightningModule):
-            raise InputError(f"{self.condition}: module made {type(module).__name__}; it must return a LightningModule")
-        return module
-
-    def _make_source(self) -> Any:
-        """Return what has the loaders: a data module that is set up, a DataLoader, or the replica's module."""
-        if self.condition.data is None:
-            return self.modules[-1]
-        data = self.condition.data()
-        if isinstance(data, LightningDataModule):
-            check_data_module(data)
-            data.prepare_data()
-            data.setup("fit")
-        return data
-
-    def _loaders(self, method: str) -> list[Any]:
-        """What each source's method returns; nothing may be drawn, for a Trainer calls it at a time of its own."""
-        if not isinstance(self.sources[0], (LightningModule, LightningDataModule)):
-            return self.sources if method == "train_dataloader" else [None for _ in self.sources]
-        with isolate_rng():
-            before = rng_state()
-            loaders = [getattr(source, method)() for source in self.sources]
-            if not before.equals(rng_state()):
-                raise NotStackableError(f"its {method} draws random numbers")
-        return loaders
-
-    def _validation_loaders(self) -> list[list[Any]]:
-        defined = any(
-            type(source).val_dataloader is not base.val_dataloader
-            for source in self.sources[:1]
-            for base in (LightningModule, LightningDataModule)
-            if isinstance(source, base)
-        )
-        if not defined or type(self.modules[0]).validation_step is LightningModule.validation_step:
-            return [[] for _ in self.sources]
-        loaders = self._loaders("val_dataloader")
-        return [[] if each is None else list(each) if isinstance(each, (list, tuple)) else [each] for each in loaders]

@@ -1,5 +1,6 @@
 """When replicas that are fitted together meet their target, and when the fit of each has ended."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ class StackedWatcher(Callback):
         latest: (replicas,) the newest value of the metric, NaN before the first.
         compared: (replicas,) whether there was one.
         history: of each replica (updates, value) for every value that was compared with the target.
+        weights: row of a replica whose fit ended at its target to a digest of its parameters and buffers there.
         ended: row of a replica that rests to the newest of everything that it had logged.
     """
 
@@ -36,6 +38,7 @@ class StackedWatcher(Callback):
         self.latest = np.full(n_replicas, np.nan)
         self.compared = np.zeros(n_replicas, dtype=bool)
         self.history: list[list[tuple[int, float]]] = [[] for _ in range(n_replicas)]
+        self.weights: dict[int, bytes] = {}
         self.ended: dict[int, dict[str, float]] = {}
         self.updates = self.updates_before = 0
         self.counts_returned_loss = self.validation_logs_metric = False
@@ -108,6 +111,9 @@ class StackedWatcher(Callback):
         self.compared |= open_before
         if updates <= self.condition.budget:
             self.steps[open_before & met] = updates
+            if not self.condition.measures:  # a fit of its own ends here
+                for row in np.flatnonzero(open_before & met):
+                    self.weights[int(row)] = self._weights_of(int(row))
         self._stop_where_all_ended(trainer)
 
     def _stop_where_all_ended(self, trainer: Trainer) -> None:
@@ -116,21 +122,28 @@ class StackedWatcher(Callback):
         if not training.any():
             trainer.should_stop = True
 
+    def _weights_of(self, row: int) -> bytes:
+        """Return a digest of one replica's parameters and buffers as they are now."""
+        tensors = {**self.module.parameters_by_name, **self.module.buffers_by_name}
+        digest = hashlib.blake2b()
+        for tensor in tensors.values():
+            digest.update(tensor[row].detach().cpu().numpy().tobytes())
+        return digest.digest()
+
     def outcomes(self) -> list[ReplicaOutcome]:
         """Return the outcome of each replica, after the fit.
 
         Raises:
             InputError: the metric or a measure was never logged.
         """
-        tensors = {**self.module.parameters_by_name, **self.module.buffers_by_name}
         outcomes = []
         for row, steps in enumerate(self.steps.tolist()):
             logged = self.ended.get(row) or {name: float(of_all[row]) for name, of_all in self.module.newest.items()}
             check_logged(self.condition, logged, self.updates, has_metric=bool(self.compared[row]))
-            weights = [tensor[row].detach().cpu().numpy().tobytes() for tensor in tensors.values()]
+            weights = self.weights.get(row) or self._weights_of(row)
             diverged = steps < 0 and self.compared[row] and not np.isfinite(self.latest[row])
             values = {name: logged[name] for name in self.condition.measures}
             diverged = diverged or not all(map(np.isfinite, values.values()))
-            digest = run_digest(steps, self.history[row], *weights)
+            digest = run_digest(steps, self.history[row], weights)
             outcomes.append(ReplicaOutcome(None if steps < 0 else steps, bool(diverged), digest, values))
         return outcomes

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 
 IGNORED_WARNINGS = (  # what Lightning, or torch's compiler, runs into itself
@@ -70,6 +71,18 @@ def terminable() -> Iterator[None]:
     finally:
         if ours:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def trainer_environment(threads: int) -> Iterator[None]:
+    """Run a Trainer without banners and with its number of threads, and leave signal handlers as they were."""
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with quiet(), interruptible(), terminable():
+            yield
+    finally:
+        torch.set_num_threads(threads_before)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""An optimizer whose numbers, such as the learning rate, are each replica's own, under the Trainer of all replicas."""
+"""An optimizer whose numbers, such as the learning rate, may differ between replicas, under the Trainer of all."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ class ReplicaOptimizer(torch.optim.Optimizer):
 
     Args:
         optimizer: of the stacked parameters, elementwise.
-        of_replicas: one a replica, which its schedulers know; only their numbers count.
+        of_replicas: one a replica, or the same for several, which schedulers know; only their numbers count.
         hidden: whether the numbers may not be read now, as in a step of all replicas.
     """
 
@@ -57,7 +57,10 @@ class ReplicaOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        numbers = [[_numbers_of(group) for group in each.param_groups] for each in self.of_replicas]
+        of_each = {
+            each: [_numbers_of(group) for group in each.param_groups] for each in dict.fromkeys(self.of_replicas)
+        }
+        numbers = [of_each[each] for each in self.of_replicas]
         if numbers != self._numbers:
             self._numbers = numbers
             self._part()
@@ -123,10 +126,10 @@ def _part_of_state(value: Any, rows: slice, whole: Tensor) -> Any:
 
 
 class ReplicaSchedulers(LRScheduler):
-    """A scheduler of every replica's own optimizer.
+    """A scheduler of each replica's or each condition's own optimizer.
 
     Args:
-        schedulers: one a replica.
+        schedulers: one of each.
         optimizer: the optimizer of all.
     """
 

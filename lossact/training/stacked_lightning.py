@@ -16,6 +16,7 @@ from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.optimizers import Clipping, keep_resting
 from lossact.replicas.passes import Stage
+from lossact.training.epoch_ends import EpochEnd
 from lossact.training.logged_values import EpochLog, LoggedStep, LogOptions, StepLog, step_values
 from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_metrics import MetricCalls, ReplicaMetrics, replace_metrics
@@ -29,6 +30,7 @@ class PassLog:
     Attributes:
         values: by name, (replicas,) each.
         arguments: tensors among the arguments of metrics' calls, (replicas, ...) each.
+        appended: tensors that were appended to lists, (replicas, ...) each.
         options: by name.
         metrics: name to the path of the metric that is logged under it.
         metric_values: name to the index of the call whose value is logged under it.
@@ -36,6 +38,7 @@ class PassLog:
 
     values: Tensors = field(default_factory=dict)
     arguments: list[Tensor] = field(default_factory=list)
+    appended: list[Tensor] = field(default_factory=list)
     options: dict[str, LogOptions] = field(default_factory=dict)
     metrics: dict[str, str] = field(default_factory=dict)
     metric_values: dict[str, int] = field(default_factory=dict)
@@ -49,7 +52,9 @@ class StackedLightningModule(LightningModule):
     """R replicas of a LightningModule, as one that a Trainer fits.
 
     Args:
-        modules: one a replica, with the weights and buffers that it starts from.
+        template: runs the steps of all replicas.
+        tensors: parameters and buffers that they start from, by name, (replicas, ...) each.
+        configured: one a replica: configures its optimizer and callbacks. Replicas of a condition have the same.
         replicas: their indices in the experiment.
         seed: the experiment's.
         probe: called with this module before its first step; raises NotStackableError where it must not go on.
@@ -70,40 +75,36 @@ class StackedLightningModule(LightningModule):
 
     def __init__(
         self,
-        modules: Sequence[LightningModule],
+        template: LightningModule,
+        tensors: Tensors,
+        configured: Sequence[LightningModule],
         replicas: Sequence[int],
         seed: int,
         probe: Callable[["StackedLightningModule"], None],
     ) -> None:
         super().__init__()
-        self.template, self.seed = modules[0], seed
+        self.template, self.seed = template, seed
+        self.configured = tuple(configured)  # no list, whose modules would be parts of this one
         self.metric_calls = MetricCalls()
         self._logged_in: dict[str, str] = {}  # path of a metric to the stage
-        self.metrics = ReplicaMetrics(replace_metrics(self.template, self.metric_calls), len(modules))
+        self.metrics = ReplicaMetrics(replace_metrics(template, self.metric_calls), len(replicas))
+        self.epoch_end = EpochEnd(template, self.metrics)
         self.probe: Callable[[StackedLightningModule], None] | None = probe
-        self.step = _Step(self.template)
-        self.paths = module_paths(self.template)
-        for module in modules[1:]:
-            replace_metrics(module, MetricCalls())  # what metrics hold is theirs
-        self.parameter_names = [name for name, _ in self.template.named_parameters()]
-        self.buffer_names = [name for name, _ in self.template.named_buffers()]
-        of_modules = [dict(module.named_parameters()) for module in modules]
+        self.step = _Step(template)
+        self.paths = module_paths(template)
+        parameters = dict(template.named_parameters())
+        self.parameter_names = list(parameters)
+        self.buffer_names = [name for name, _ in template.named_buffers()]
         self.stacked = nn.ParameterList(
-            nn.Parameter(
-                torch.stack([tensors[name].detach() for tensors in of_modules]),
-                requires_grad=of_modules[0][name].requires_grad,
-            )
-            for name in self.parameter_names
+            nn.Parameter(tensors[name], requires_grad=parameter.requires_grad) for name, parameter in parameters.items()
         )
-        buffers_of_modules = [dict(module.named_buffers()) for module in modules]
         for index, name in enumerate(self.buffer_names):
-            stacked = torch.stack([tensors[name].detach() for tensors in buffers_of_modules])
-            self.register_buffer(f"buffer_{index}", stacked)
+            self.register_buffer(f"buffer_{index}", tensors[name])
         self.register_buffer("replicas", torch.tensor(list(replicas)))
-        self.losses = torch.zeros(len(modules))
+        self.losses = torch.zeros(len(replicas))
         self.step_values: Tensors = {}
         self.newest: Tensors = {}
-        self.register_buffer("rests", torch.zeros(len(modules), dtype=torch.bool))
+        self.register_buffer("rests", torch.zeros(len(replicas), dtype=torch.bool))
         self.stepping = False
         self.training_log, self.validation_log = EpochLog(self.metrics), EpochLog(self.metrics)
         self.draws = True
@@ -212,7 +213,9 @@ class StackedLightningModule(LightningModule):
         self._probe_once()
         moment = Moment(self.seed, Stage.MEASUREMENT, self.validation_batches)
         self.validation_batches += 1
-        self.validation_log.add(self._logged(self.measure(*batch, batch_idx, dataloader_idx, moment)))
+        passed = self.measure(*batch, batch_idx, dataloader_idx, moment)
+        self.epoch_end.keep(passed.appended)
+        self.validation_log.add(self._logged(passed))
 
     def measure(self, batch: Any, shared: bool, batch_idx: int, dataloader_idx: int, moment: Moment) -> PassLog:
         """Run validation_step of every replica; return what was logged."""
@@ -227,13 +230,13 @@ class StackedLightningModule(LightningModule):
             with self._drawing(moment, replica), torch.no_grad():
                 self.call(self.template.validation_step, {**tensors, **buffers}, log, batch, arguments)
             passed.take(log)
-            return anchor, (log.values, self.metric_calls.tensors())
+            return anchor, (log.values, self.metric_calls.tensors(), self.epoch_end.appended())
 
         # Within a gradient, for there torch takes GRU, LSTM and RNN apart for vmap.
         anchors = torch.zeros(self.n_replicas, device=self.device)
         with torch.no_grad():
             tensors = _detached(self.parameters_by_name)
-            _, (passed.values, passed.arguments) = self._map(
+            _, (passed.values, passed.arguments, passed.appended) = self._map(
                 grad(run, has_aux=True), batch, shared, anchors, tensors, self._buffer_copies()
             )
         return passed
@@ -282,13 +285,35 @@ class StackedLightningModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self.validation_log.reset()
+        self.epoch_end.forget()
 
     def on_validation_epoch_end(self) -> None:
+        if self.epoch_end.defined:
+            self.validation_log.add(self._run_epoch_end())
         if not self.trainer.sanity_checking:
             self.newest |= self.validation_log.reduced()
 
+    def _run_epoch_end(self) -> LoggedStep:
+        """Run on_validation_epoch_end of every replica, and return what it logged."""
+        tensors = {**self.parameters_by_name, **self.buffers_by_name}
+        logs = []
+        with self.epoch_end.watched(self.trainer), torch.no_grad():
+            for row in range(self.n_replicas):
+                logs.append(StepLog(torch.empty(1), in_training=False))  # weighs one
+                own = {name: tensor[row] for name, tensor in tensors.items()}
+                with self.epoch_end.of_replica(row):
+                    self.call(lambda _: self.template.on_validation_epoch_end(), own, logs[-1], None, {})
+        names = list(logs[0].values)
+        if any(list(log.values) != names for log in logs) or self.validation_log.reduced().keys() & set(names):
+            raise NotStackableError("its on_validation_epoch_end logs other names, or names that its steps log")
+        values = {name: torch.stack([log.values[name] for log in logs]) for name in names}
+        return LoggedStep(values, logs[0].options, {})
+
     def configure_optimizers(self) -> Any:
-        return stacked_configuration(self.template, self.parameters_by_name, self.n_replicas, lambda: self.stepping)
+        for module in dict.fromkeys(self.configured):
+            self.trainer.precision_plugin.convert_module(module).to(self.device)
+            module.trainer = self.trainer
+        return stacked_configuration(self.configured, self.parameters_by_name, lambda: self.stepping)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         put_back = keep_resting([parameter.detach() for parameter in self.stacked], self.rests)

@@ -1,6 +1,6 @@
 """What configure_optimizers of a LightningModule returned, for all replicas of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from lossact.replicas.held_values import snapshot
 from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.optimizers import is_elementwise
 from lossact.replicas.random_streams import isolate_rng, rng_state
@@ -15,19 +16,16 @@ from lossact.training.replica_optimizers import ReplicaOptimizer, ReplicaPlateau
 from lossact.training.stackable import NotStackableError
 
 
-def stacked_configuration(
-    template: LightningModule, stacked: Tensors, n_replicas: int, hidden: Callable[[], bool]
-) -> Any:
+def stacked_configuration(modules: Sequence[LightningModule], stacked: Tensors, hidden: Callable[[], bool]) -> Any:
     """Configure one optimizer that moves the parameters of all replicas, and their schedulers.
 
-    Schedulers that watch a metric make the numbers of an optimizer each replica's own: then each replica has its own
-    schedulers.
+    Modules of several conditions may configure numbers of their own: then each condition has its own schedulers.
+    Schedulers that watch a metric make the numbers each replica's own: then each replica has its own.
 
     Args:
-        template: the module whose configure_optimizers is called.
-        stacked: its parameters of all replicas by name, (replicas, ...) each.
-        n_replicas: how many.
-        hidden: whether the optimizer's numbers may not be read now, where they are each replica's own.
+        modules: one a replica, the same for replicas of a condition; their configure_optimizers are called.
+        stacked: their parameters by name, (replicas, ...) each.
+        hidden: whether the optimizer's numbers may not be read now, where they are not the same for all.
 
     Returns:
         what a Trainer takes.
@@ -35,17 +33,27 @@ def stacked_configuration(
     Raises:
         NotStackableError: the optimizer of one replica cannot move all.
     """
-    configuration = _configured(template)
+    different = list(dict.fromkeys(modules))
+    configuration = _configured(modules[0])
+    outline = _outline(configuration, modules[0])
     optimizer = _only_optimizer(configuration)
-    _take_over(optimizer, {id(tensor): stacked[name] for name, tensor in template.named_parameters()})
-    if not _instances(configuration, ReduceLROnPlateau):
+    watches = bool(_instances(configuration, ReduceLROnPlateau))
+    if len(different) == 1 and not watches:
+        _take_over(optimizer, {id(tensor): stacked[name] for name, tensor in modules[0].named_parameters()})
         return configuration
-    of_replicas = [_configured(template) for _ in range(n_replicas)]
-    optimizers = [_only_optimizer(each) for each in of_replicas]
+    configurations = [_configured(module) for module in (modules if watches else different)]
+    if len(different) > 1 and any(
+        _outline(each, module) != outline
+        for each, module in zip(configurations, modules if watches else different, strict=True)
+    ):
+        raise NotStackableError("what it configures differs in more than numbers between conditions")
+    _take_over(optimizer, {id(tensor): stacked[name] for name, tensor in modules[0].named_parameters()})
+    optimizers = [_only_optimizer(each) for each in configurations]
     for each in optimizers:
         each._opt_called = True  # type: ignore[attr-defined]  # schedulers warn where it has not stepped
-    of_all = ReplicaOptimizer(optimizer, optimizers, hidden)
-    schedulers = zip(*(_instances(each, LRScheduler) for each in of_replicas), strict=True)
+    of_replicas = optimizers if watches else [optimizers[different.index(module)] for module in modules]
+    of_all = ReplicaOptimizer(optimizer, of_replicas, hidden)
+    schedulers = zip(*(_instances(each, LRScheduler) for each in configurations), strict=True)
     stand_ins = iter(
         [(ReplicaPlateaus if isinstance(each[0], ReduceLROnPlateau) else ReplicaSchedulers)(each, of_all)
          for each in schedulers]
@@ -53,10 +61,43 @@ def stacked_configuration(
     return _replaced(configuration, lambda value: of_all if value is optimizer else next(stand_ins))
 
 
-def _configured(template: LightningModule) -> Any:
+def _outline(configuration: Any, module: LightningModule) -> Any:
+    """Return what a module configured, without the numbers of its optimizer and schedulers, to be compared."""
+    names = {id(tensor): name for name, tensor in module.named_parameters()}
+
+    def outline(value: Any) -> Any:
+        if isinstance(value, torch.optim.Optimizer):
+            groups = [
+                {name: (type(number), None if _is_number(number) else number) for name, number in _numbers(group)}
+                | {"params": [names.get(id(tensor)) for tensor in group["params"]]}
+                for group in value.param_groups
+            ]
+            state = {names.get(id(tensor)): snapshot(held) for tensor, held in value.state.items()}
+            return type(value), groups, state
+        if isinstance(value, LRScheduler):
+            return isinstance(value, ReduceLROnPlateau)
+        if isinstance(value, dict):
+            return {name: outline(part) for name, part in value.items()}
+        return [outline(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+    return outline(configuration)
+
+
+def _numbers(group: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in group.items() if name != "params"]
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number and no flag, or several."""
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_number, value))
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _configured(module: LightningModule) -> Any:
     with isolate_rng():
         before = rng_state()
-        configuration = template.configure_optimizers()
+        configuration = module.configure_optimizers()
         if not before.equals(rng_state()):
             raise NotStackableError("configure_optimizers draws random numbers")
     return configuration
@@ -70,7 +111,7 @@ def _only_optimizer(configuration: Any) -> torch.optim.Optimizer:
 
 
 def _take_over(optimizer: torch.optim.Optimizer, stacked: dict[int, Tensor]) -> None:
-    """Have an optimizer of the template's parameters move the replicas' instead; schedulers keep their optimizer.
+    """Have an optimizer of one module's parameters move the replicas' instead; schedulers keep their optimizer.
 
     Elementwise arithmetic does to each number of a stack what it would do to it alone.
     """
@@ -114,4 +155,4 @@ def _replaced(value: Any, stand_in: Callable[[Any], Any]) -> Any:
         return type(value)([_replaced(part, stand_in) for part in value])
     if value is None or isinstance(value, (str, int, float)):
         return value
-    raise NotStackableError(f"beside a scheduler that watches a metric, it has a {type(value).__name__}")
+    raise NotStackableError(f"its replicas have optimizers of their own, and it configures a {type(value).__name__}")

@@ -82,11 +82,27 @@ class WithMetrics(Normed):
         return super().validation_step(batch, batch_idx)
 
 
+class Appending(Normed):
+    """Answers appended to a list, and made to a number at the end of each validation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: list[Tensor] = []
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        self.outputs.append(self(batch[0]).argmax(1) == batch[1])
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val_accuracy", torch.cat(self.outputs).float().mean())
+        self.outputs.clear()
+
+
 MODULES: dict[str, tuple[Callable[[], Any], Any]] = {
     "Lightning's DemoModel": (DemoModel, BoringDataModule),
     "batch norm, NAdam, schedule, validation": (Normed, Rows),
     "the same with dropout": (WithDropout, Rows),
     "with metric objects in each step": (WithMetrics, Rows),
+    "with outputs appended to a list": (Appending, Rows),
 }
 
 
@@ -103,10 +119,11 @@ def measured(name: str, module: Callable[[], Any], data: Any, config: ComputeCon
     def alone(replica: int, *, counted: bool) -> None:
         train_one(condition, replica_seed(0, replica), config, draws_for=(0, replica) if counted else None)
 
+    members = [(condition, replica) for replica in range(BLOCK)]
     together, one_at_a_time, plain, reason = [], [], [], ""
     for turn in range(ROUNDS):
         try:
-            together.append(seconds(partial(fit_stacked, condition, range(BLOCK), turn, config)) * REPLICAS / BLOCK)
+            together.append(seconds(partial(fit_stacked, members, turn, config)) * REPLICAS / BLOCK)
         except NotStackableError as error:
             reason = str(error)
         one_at_a_time.append(seconds(partial(alone, turn, counted=True)) * REPLICAS)

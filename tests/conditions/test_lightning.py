@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from lightning.pytorch.loggers import CSVLogger
 
 from lossact import FunctionCondition, LightningCondition
+from lossact.claims.map import Axis
 from lossact.claims.summary import ConditionSummary
 from lossact.errors import InputError
 from lossact.storage import Trials
@@ -22,6 +24,11 @@ def module() -> LightningModule:
 
 def condition(**trainer: Any) -> LightningCondition:
     return LightningCondition(module=module, metric="val_loss", at_most=0.1, budget=9, trainer=trainer)
+
+
+class Sized(LightningModule):
+    def __init__(self, rate: float = 0.1, width: int = 1, name: str = "") -> None:
+        super().__init__()
 
 
 class Average(Callback):
@@ -106,6 +113,52 @@ def test_options_that_cannot_be_are_named(trainer: dict[str, Any], message: str)
 def test_options_are_a_dict() -> None:
     with pytest.raises(InputError, match=r"trainer=3 must be a dict; try {'gradient_clip_val': 1.0}"):
         LightningCondition(module=module, metric="a", at_most=1, budget=9, trainer=3)  # type: ignore[arg-type]
+
+
+def with_config(module: Any = Sized, **config: Any) -> LightningCondition:
+    return LightningCondition(module=module, config=config, metric="val_loss", at_most=0.1, budget=9)
+
+
+def test_config_is_part_of_the_content_where_there_is_one() -> None:
+    plain = LightningCondition(module=Sized, metric="val_loss", at_most=0.1, budget=9)
+    assert "config" not in plain.content()
+    assert plain == with_config()
+    assert len({with_config(), with_config(rate=0.1), with_config(rate=0.2), with_config(rate=0.1, width=3)}) == 4
+    given = {"rate": 0.1}
+    made = with_config(**given)
+    given["rate"] = 0.2
+    assert made == with_config(rate=0.1)
+
+
+def test_conditions_may_share_a_fit_where_they_differ_in_numbers_of_config_alone() -> None:
+    base = with_config(rate=0.1, name="a")
+    assert base.fit_content == with_config(rate=0.2, name="a").fit_content
+    others = [with_config(rate=0.1), with_config(rate=0.1, name="b"), with_config(rate=True, name="a")]
+    others += [replace(base, budget=8), replace(base, at_most=0.2), replace(base, trainer={"max_epochs": 2})]
+    assert len({base.fit_content, *(other.fit_content for other in others)}) == 7
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"speed": 1}, r"module=Sized.* cannot be called as module\(speed=\.\.\.\)"),
+        (["rate"], r"config=\['rate'\] must be a dict of names to values; try {'learning_rate': 0.01}"),
+        ({1: 2}, r"config={1: 2} must be a dict of names to values"),
+        ({"rate": threading.Lock()}, "config"),
+    ],
+)
+def test_a_config_that_cannot_be_is_an_error(config: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        LightningCondition(module=Sized, config=config, metric="val_loss", at_most=0.1, budget=9)
+
+
+def test_config_is_an_axis_of_a_map() -> None:
+    axis = Axis("config.rate", (0.1, 0.2))
+    moved = axis.at(with_config(rate=0.3, width=2), 0.2)
+    assert moved == with_config(rate=0.2, width=2)
+    assert axis.of(moved) == 0.2
+    with pytest.raises(InputError, match=r"config\.pace: FrozenMapping has no 'pace'; choose one of rate, width"):
+        Axis("config.pace", (0.1, 0.2)).at(moved, 0.1)
 
 
 def test_a_summary_says_what_was_counted() -> None:

@@ -71,7 +71,7 @@ def own(**changes):
         ("faster(EASY, than=own(optimizer=SGD(learning_rate=1e39)))", "learning_rate=1e+39 must be > 0 and <= 1e+38;*"),
         (
             "faster(EASY, than=own(network=lambda: nn.Linear(10**7, 10**7)))",
-            "own, replicas 0 to 63: out of memory (*allocate*); make the network, its data or its*",
+            "own, replicas 0 to 15: out of memory (*allocate*); make the network, its data or its*",
         ),
         (
             "faster(EASY, than=own(network=MLPConfig(activation='relu', hidden=10**13), loss='l2'))",

@@ -1,5 +1,6 @@
 """Fits of replicas at once and of each alone, recorded update by update, to be compared."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -30,6 +31,10 @@ Row = dict[str, Any]
 def condition(module: Any, data: Any = posted.Rows, **changes: Any) -> LightningCondition:
     given: dict[str, Any] = {"metric": "loss", "at_most": -1.0, "budget": BUDGET, "trainer": {}} | changes
     return LightningCondition(module=module, data=data, **given)
+
+
+def members(given: LightningCondition, replicas: Sequence[int] = REPLICAS) -> list[tuple[LightningCondition, int]]:
+    return [(given, replica) for replica in replicas]
 
 
 class Recorder(Callback):
@@ -111,7 +116,7 @@ def recorded_stacked(given: LightningCondition) -> list[list[Row]]:
     """The rows of each replica, fitted at once."""
     recorder = StackedRecorder()
     with isolate_rng():
-        prepared = PreparedReplicas(given, REPLICAS, 0)
+        prepared = PreparedReplicas(members(given), 0)
         prepared.fit(DOUBLE, StackedWatcher(given, prepared.module), recorder)
     return recorder.rows
 

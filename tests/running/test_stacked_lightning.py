@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import EarlyStopping
 
 from lossact import Experiment, LightningCondition, Store, evaluate, not_worse
 from lossact.errors import InputError
@@ -17,9 +18,11 @@ from tests.running import posted_modules as posted
 from tests.running.stacked_and_alone import (
     DOUBLE,
     REPLICAS,
+    assert_equal_outcomes,
     assert_equal_rows,
     condition,
     fitted_alone,
+    members,
     recorded_alone,
     recorded_stacked,
 )
@@ -40,6 +43,9 @@ STACKED: dict[str, LightningCondition] = {
     "variational autoencoder": condition(posted.Variational),
     "a metric object": condition(posted.WithMetricObjects),
     "metric objects of every use": condition(posted.WithManyMetrics),
+    "tensors appended to a list": condition(posted.Appending),
+    "outputs of several loaders appended": condition(posted.AppendingDicts, posted.SeveralLoaders),
+    "a metric computed at the end of an epoch": condition(posted.ComputesAtTheEnd),
     "dict batches": condition(posted.OfDicts, posted.Named),
     "several validation loaders": condition(posted.OfSeveralLoaders, posted.SeveralLoaders),
     "loss weighted by a buffer": condition(posted.Weighted),
@@ -69,7 +75,11 @@ ONE_AT_A_TIME: list[tuple[LightningCondition, str]] = [
     (condition(posted.Collected), "it holds a MetricCollection, metrics"),
     (condition(posted.ComputesItsMetric), r"its steps compute or reset self\.accuracy"),
     (condition(posted.CountsOneMetricTwice), "it logs one metric object in training and in validation"),
-    (condition(posted.Appending), "it defines on_validation_epoch_end"),
+    (condition(posted.ReadsItsList), r"its steps read self\.outputs"),
+    (condition(posted.KeepsItsList), r"its on_validation_epoch_end leaves items in self\.outputs"),
+    (condition(posted.KeepsTheBest), r"its on_validation_epoch_end changes self\.best"),
+    (condition(posted.StopsItself), "its on_validation_epoch_end changes the Trainer or its optimizer"),
+    (condition(posted.DrawsAtTheEnd), "its on_validation_epoch_end draws random numbers"),
     (condition(posted.Remembering), "its training_step changes self.newest"),
     (condition(posted.TwoOptimizers), "it optimizes manually"),
     (condition(posted.ReadsNumbers), r"it calls \.item\(\) or branches on a tensor's value"),
@@ -84,7 +94,7 @@ ONE_AT_A_TIME: list[tuple[LightningCondition, str]] = [
 @pytest.mark.parametrize(("given", "reason"), ONE_AT_A_TIME, ids=[reason for _, reason in ONE_AT_A_TIME])
 def test_why_replicas_are_fitted_one_at_a_time_is_said(given: LightningCondition, reason: str) -> None:
     with pytest.raises(NotStackableError, match=reason):
-        fit_stacked(given, REPLICAS, 0, DOUBLE)
+        fit_stacked(members(given), 0, DOUBLE)
 
 
 @pytest.mark.parametrize("metric", ["train_loss", "train_loss_epoch", "val_loss", "val_acc", "loss"])
@@ -92,10 +102,24 @@ def test_the_target_is_met_after_as_many_updates_as_alone(metric: str) -> None:
     module: Any = posted.Weighted if metric == "loss" else posted.Scheduled
     sense: dict[str, Any] = {"at_least": 0.8} if metric == "val_acc" else {"at_most": 0.6}
     given = condition(module, metric=metric, budget=20, **{"at_most": None, **sense})
-    together = fit_stacked(given, REPLICAS, 0, DOUBLE)
+    together = fit_stacked(members(given), 0, DOUBLE)
     alone = [fitted_alone(given, replica) for replica in REPLICAS]
     assert [outcome.steps for outcome in together] == [outcome.steps for outcome in alone]
     assert [outcome.diverged for outcome in together] == [outcome.diverged for outcome in alone]
+
+
+@pytest.mark.parametrize(
+    ("module", "metric", "at_least"), [(posted.Appending, "val_mean", 0.05), (posted.ComputesAtTheEnd, "val_acc", 0.8)]
+)
+def test_the_target_may_be_logged_at_the_end_of_validation(module: Any, metric: str, at_least: float) -> None:
+    given = condition(
+        module, metric=metric, at_most=None, at_least=at_least, measures=[metric], budget=20,
+        trainer={"callbacks": lambda: [EarlyStopping(metric, patience=2)]},
+    )  # fmt: skip
+    together = fit_stacked([(given, replica) for replica in REPLICAS], 0, DOUBLE)
+    for outcome, replica in zip(together, REPLICAS, strict=True):
+        assert_equal_outcomes(outcome, fitted_alone(given, replica))
+    assert any(outcome.steps for outcome in together)
 
 
 def test_bits_do_not_depend_on_the_replicas_that_were_fitted_before() -> None:
@@ -155,12 +179,12 @@ def test_a_metric_that_nobody_logs_is_an_error() -> None:
     with pytest.raises(
         InputError, match=r"metric='nothing' was never logged in 2 updates; the module logged train_loss"
     ):
-        fit_stacked(condition(posted.Classifier, metric="nothing", budget=2), REPLICAS, 0, DOUBLE)
+        fit_stacked(members(condition(posted.Classifier, metric="nothing", budget=2)), 0, DOUBLE)
 
 
 def test_the_generators_of_the_process_go_on() -> None:
     before = torch.get_rng_state()
-    fit_stacked(condition(partial(posted.Classifier, posted.Encoder), budget=1), REPLICAS, 0, DOUBLE)
+    fit_stacked(members(condition(partial(posted.Classifier, posted.Encoder), budget=1)), 0, DOUBLE)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -175,6 +199,6 @@ class Exploding(posted.Classifier):
 
 def test_a_metric_that_stops_being_finite_is_a_replica_that_diverged() -> None:
     given = condition(Exploding, metric="exploding", at_most=1e-9, budget=5)
-    together = fit_stacked(given, REPLICAS, 0, DOUBLE)
+    together = fit_stacked(members(given), 0, DOUBLE)
     alone = [fitted_alone(given, replica) for replica in REPLICAS]
     assert [outcome.diverged for outcome in together] == [outcome.diverged for outcome in alone] == [True, True]

@@ -19,6 +19,7 @@ from tests.running.stacked_and_alone import (
     REPLICAS,
     assert_equal_rows,
     condition,
+    members,
     recorded_alone,
     recorded_stacked,
 )
@@ -151,4 +152,4 @@ class ReadsItsMetrics(Watching):
 )
 def test_what_differs_between_replicas_is_not_read_in_a_step_of_all(module: Any, reason: str) -> None:
     with pytest.raises(NotStackableError, match=reason):
-        fit_stacked(watching(module), REPLICAS, 0, DOUBLE)
+        fit_stacked(members(watching(module)), 0, DOUBLE)

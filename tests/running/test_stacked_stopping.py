@@ -27,6 +27,7 @@ from tests.running.stacked_and_alone import (
     assert_equal_rows,
     condition,
     fitted_alone,
+    members,
     recorded_alone,
     recorded_stacked,
 )
@@ -112,7 +113,7 @@ def test_every_replica_ends_as_a_fit_of_its_own(name: str) -> None:
 def test_replicas_end_after_different_epochs() -> None:
     given = CONDITIONS["patience"]
     with isolate_rng():
-        prepared = PreparedReplicas(given, range(8), 0)
+        prepared = PreparedReplicas(members(given, range(8)), 0)
         callbacks: list[Any] = []
         prepared.fit(DOUBLE, StackedWatcher(given, prepared.module), Noting(callbacks))
     stopped = [callback.stopped_epoch for callback in callbacks]
@@ -157,7 +158,7 @@ def measured(given: LightningCondition, **changes: Any) -> LightningCondition:
 )
 def test_trials_are_those_of_replicas_fitted_one_at_a_time(name: str, changes: dict[str, Any]) -> None:
     given = measured(CONDITIONS[name], **changes)
-    for outcome, replica in zip(fit_stacked(given, range(6), 0, DOUBLE), range(6), strict=True):
+    for outcome, replica in zip(fit_stacked(members(given, range(6)), 0, DOUBLE), range(6), strict=True):
         assert_equal_outcomes(outcome, fitted_alone(given, replica))
 
 
@@ -208,4 +209,4 @@ class Hasty(EarlyStopping):
 )
 def test_why_replicas_are_fitted_one_at_a_time_is_said(callbacks: Callable[[], Any], reason: str) -> None:
     with pytest.raises(NotStackableError, match=reason):
-        fit_stacked(condition(partial(Waving), trainer={"callbacks": callbacks}), REPLICAS, 0, DOUBLE)
+        fit_stacked(members(condition(partial(Waving), trainer={"callbacks": callbacks})), 0, DOUBLE)

@@ -1,0 +1,28 @@
+"""What a LightningModule holds beside its tensors, to be compared before and after its own code ran."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from torch import nn
+
+from lossact.replicas.held_values import OF_EVERY_MODULE, snapshot
+from lossact.training.stacked_metrics import MetricStandIn
+
+OF_EVERY_LIGHTNING_MODULE = set(vars(LightningModule())) | OF_EVERY_MODULE | {"log", "log_dict", "_trainer"}
+
+
+def beside_tensors(module: nn.Module) -> dict[str, Any]:
+    """Return what a module holds beside tensors, by name, to be compared."""
+    registered = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
+    return {
+        f"{path}.{name}" if path else name: snapshot(value, registered=registered)
+        for path, part in module.named_modules()
+        for name, value in vars(part).items()
+        if name not in OF_EVERY_LIGHTNING_MODULE and not isinstance(part, MetricStandIn)
+    }
+
+
+def changed_names(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the names that are new or have another value."""
+    return [name for name, value in after.items() if name not in before or before[name] != value]

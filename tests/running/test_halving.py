@@ -1,0 +1,139 @@
+"""A launch that is too large for the memory is trained in halves, to the same trials."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lossact import LightningCondition
+from lossact.errors import InputError, TrainingError
+from lossact.running import runner, stacked_fit
+from lossact.running.jobs import BlockJob, Progress, TrainedBlock
+from lossact.running.module_stack import ModuleStack
+from lossact.running.runner import train_jobs
+from lossact.running.stacking import stack_replicas
+from tests.conftest import report_condition
+from tests.running import posted_modules as posted
+from tests.running.stacked_and_alone import DOUBLE, condition
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec.*")
+ON_A_CPU = RuntimeError("[enforce fail at alloc_cpu.cpp:1] err == 0. DefaultCPUAllocator: can't allocate memory: tried")
+ERRORS: list[Exception] = [
+    ON_A_CPU,
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB"),
+    MemoryError(),
+]
+
+
+class Memory:
+    """Where replicas are made, and more than some at once are too many.
+
+    Attributes:
+        tried: how many were to be made, of each try.
+        made: how many were made.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> None:
+        self.most, self.error = most, error
+        self.tried: list[int] = []
+        self.made: list[int] = []
+        monkeypatch.setattr(runner, "stack_replicas", self.stack)
+        monkeypatch.setattr(stacked_fit, "ModuleStack", self.modules)
+
+    def take(self, n_replicas: int) -> None:
+        self.tried.append(n_replicas)
+        if n_replicas > self.most:
+            raise self.error
+        self.made.append(n_replicas)
+
+    def stack(self, members: Any, *given: Any, **named: Any) -> Any:
+        self.take(len(members))
+        return stack_replicas(members, *given, **named)
+
+    def modules(self, first: Any, n_replicas: int) -> Any:
+        self.take(n_replicas)
+        return ModuleStack(first, n_replicas)
+
+
+def trained(jobs: list[BlockJob], said: list[Progress] | None = None) -> list[TrainedBlock]:
+    return list(train_jobs(jobs, 0, DOUBLE, None if said is None else said.append))
+
+
+def assert_same(blocks: list[TrainedBlock], expected: list[TrainedBlock]) -> None:
+    assert [(b.condition, b.first_replica) for b in blocks] == [(b.condition, b.first_replica) for b in expected]
+    for block, whole in zip(blocks, expected, strict=True):
+        np.testing.assert_array_equal(block.trials.steps, whole.trials.steps)
+        np.testing.assert_array_equal(block.trials.reached, whole.trials.reached)
+        np.testing.assert_array_equal(block.curves.loss, whole.curves.loss)
+        assert block.trials.run_digests is not None
+        assert whole.trials.run_digests is not None
+        np.testing.assert_array_equal(block.trials.run_digests, whole.trials.run_digests)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_replicas_of_conditions_train_in_halves(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_sigmoid = report_condition("sigmoid", budget=5)
+    size = of_sigmoid.block
+    jobs: list[BlockJob] = [(of_sigmoid, block) for block in range(10)]
+    whole = trained(jobs)
+    memory = Memory(monkeypatch, 2 * size, error)
+    said: list[Progress] = []
+    assert_same(trained(jobs, said), whole)
+    (first, *_) = memory.tried
+    assert first > 2 * size
+    assert memory.made == [2 * size] * 5  # no block twice
+    failed = [n for n in memory.tried if n > memory.most]
+    assert memory.tried[: len(failed)] == failed  # what fitted is remembered, in later launches too
+    assert str(said[0]).startswith(f"training {of_sigmoid}, replicas 0 to {2 * size - 1}: ")
+
+
+def test_replicas_of_a_lightning_module_are_fitted_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = condition(posted.Classifier, budget=3)
+    jobs: list[BlockJob] = [(given, block) for block in range(5)]
+    whole = trained(jobs)
+    memory = Memory(monkeypatch, 16, ON_A_CPU)
+    assert_same(trained(jobs), whole)
+    assert memory.tried == [64, 32, *[16] * 5]
+
+
+def test_conditions_that_share_a_fit_are_fitted_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[BlockJob] = [(tuned(rate), 0) for rate in (0.01, 0.02, 0.03)]
+    whole = trained(jobs)
+    memory = Memory(monkeypatch, 32, ON_A_CPU)
+    assert_same(trained(jobs), whole)
+    assert memory.tried == [48, 32, 16]
+
+
+class Tuned(posted.Classifier):
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam(self.parameters(), lr=self.rate)
+
+
+def tuned(rate: float, **changes: Any) -> LightningCondition:
+    return condition(Tuned, config={"rate": rate}, budget=2, name=f"rate {rate}", **changes)
+
+
+def test_a_block_that_does_not_fit_says_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_sigmoid = report_condition("sigmoid", budget=5)
+    Memory(monkeypatch, 1, ON_A_CPU)
+    with pytest.raises(
+        TrainingError,
+        match=rf"replicas 0 to {of_sigmoid.block - 1}: out of memory \(Default.*\); make the network, its data or its",
+    ):
+        trained([(of_sigmoid, block) for block in range(3)])
+    with pytest.raises(InputError, match="because 16 at once need more memory than there is; leave stacked=True out"):
+        trained([(tuned(0.1, stacked=True), 0), (tuned(0.2, stacked=True), 0)])
+    (block,) = trained([(tuned(0.1), 0)])
+    assert block.one_at_a_time == "16 at once need more memory than there is"
+
+
+def test_other_errors_are_not_for_halving(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory(monkeypatch, 1, RuntimeError("a shape does not fit"))
+    with pytest.raises(RuntimeError, match="a shape does not fit"):
+        trained([(report_condition("sigmoid", budget=5), block) for block in range(3)])
+    assert len(memory.tried) == 1
