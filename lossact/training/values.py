@@ -108,6 +108,16 @@ class ValueRecorder:
                 with np.errstate(invalid="ignore"):
                     self.values[name] = (np.fmax if mode == "max" else np.fmin).reduce(self._best[name])
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was taken so far, for a checkpoint."""
+        best = {name: [torch.from_numpy(values) for values in taken] for name, taken in self._best.items()}
+        return {"values": {name: torch.from_numpy(values) for name, values in self.values.items()}, "best": best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what was taken before."""
+        self.values = {name: values.numpy() for name, values in state["values"].items()}
+        self._best = {name: [values.numpy() for values in taken] for name, taken in state["best"].items()}
+
     def undefined(self, name: str) -> NDArray[np.floating[Any]]:
         """Return NaN for each replica, in the type of a measure's values."""
         measure, _, _ = name.partition("@")
