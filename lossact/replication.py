@@ -1,6 +1,5 @@
 """Train replicas of a condition for their own sake: outcomes, values, curves and trained networks, without a claim."""
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,13 +82,14 @@ def replicate(
     from lossact.running.stacking import stacked_training
 
     config = default_compute_config() if compute_config is None else compute_config
-    outcomes, networks = [], []
+    outcomes = []
+    networks: list[nn.Module] = []
     for first in range(0, replicas, condition.block):
         indices = range(first, min(first + condition.block, replicas))
         module = stacked_training(condition, seed, indices, config, curves_of=len(indices))
         fit(module, config)
         outcomes.append(module.outcome())
-        networks += [copy.deepcopy(module.population.network_of(row)) for row in range(len(indices))]
+        networks += module.population.networks_apart()
     reached = np.concatenate([outcome.reached for outcome in outcomes])
     steps = np.concatenate([outcome.steps_to_target for outcome in outcomes])
     trials = Trials(

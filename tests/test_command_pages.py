@@ -81,11 +81,14 @@ def test_training_from_a_config_file(tmp_path: Path) -> None:
     network, data = blocks("training", "python")
     (tmp_path / "my_networks.py").write_text(network)
     subprocess.run([sys.executable, "-c", data], cwd=tmp_path, check=True, timeout=60)
-    config, logger = blocks("training", "yaml")
+    config, measures, logger = blocks("training", "yaml")
     (tmp_path / "config.yaml").write_text(config)
+    (tmp_path / "measures.yaml").write_text(measures)
     single, many = blocks("training", "sh")[0].splitlines()
     printed = [run(command, tmp_path).stdout for command in (single, many)]
     assert "".join(printed) == blocks("training", "text")[0]
+    (measured,) = blocks("training", "sh")[1].splitlines()
+    assert run(measured, tmp_path).stdout == blocks("training", "text")[1]
     with_wandb = yaml.safe_load((ROOT / "configs" / "with" / "wandb.yaml").read_text())
     assert yaml.safe_load(logger) == with_wandb
 

@@ -1,15 +1,10 @@
 """Why the report expects sigmoid/L2 to be slow (part 2.1.5): its mechanism, measured during training."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lossact import Condition, Hypothesis, MLPConfig, default_compute_config, measured
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from lossact import Condition, Hypothesis, default_compute_config, measured
 
 AT_ONCE, EVERY, FEWEST = 512, 50, 20
 
@@ -27,32 +22,17 @@ def slopes(condition: Condition, seed: int, replicas: int) -> NDArray[np.float64
     import torch
 
     from lossact import record_snapshots
-    from lossact.models import MLP
 
-    assert isinstance(condition.network, MLPConfig)
     fitted: list[float] = []
-    network = MLP(condition.network, (4, 4))
-    names = {name: tensor.shape for name, tensor in network.state_dict().items()}
-
-    def logits(row: "Tensor", images: "Tensor") -> "Tensor":
-        parts = torch.split(row, [shape.numel() for shape in names.values()])
-        state = {name: part.view(shape) for (name, shape), part in zip(names.items(), parts, strict=True)}
-        answer: Tensor = torch.func.functional_call(network, state, (images,))
-        return answer
-
     for first in range(0, replicas, AT_ONCE):
         chosen = range(first, min(first + AT_ONCE, replicas))
         snapshots, images, labels = record_snapshots(
             condition, seed, chosen, every=EVERY, compute_config=default_compute_config()
         )
-        shared = None if len(images) == 1 else 0
-        with torch.no_grad():
-            forward = torch.vmap(logits, in_dims=(0, shared))
-            data = images[0] if shared is None else images
-            z = torch.stack([forward(snapshot.parameters, data) for snapshot in snapshots], dim=1)
-            p, y = torch.sigmoid(z), labels.unsqueeze(1)
-            error = (p - y).abs()
-            returned = 2 * error * p * (1 - p)
+        z = torch.stack([snapshot.outputs(images) for snapshot in snapshots], dim=1)
+        p, y = torch.sigmoid(z), labels.unsqueeze(1)
+        error = (p - y).abs()
+        returned = 2 * error * p * (1 - p)
         errors, gradients = (tensor.double().flatten(1).numpy() for tensor in (error, returned))
         fitted += [slope_among_wrong(*pair) for pair in zip(errors, gradients, strict=True)]
     return np.array(fitted)

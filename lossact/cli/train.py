@@ -21,10 +21,12 @@ from lossact.cli.training_commands import TRAINING
 from lossact.conditions import Condition
 from lossact.errors import InputError
 from lossact.models.config import NetworkConfig
+from lossact.replicas.engine import NEVER
 from lossact.report.wandb_runs import define_axes, log_arrivals, prepare_wandb, wandb_given_up
 from lossact.running.training_module import training_module, trials_of
+from lossact.stats.bands import bands
 from lossact.training.base import ReplicasModule
-from lossact.training.callbacks import PredictionFile, ReplicaLog, UpdatesBar
+from lossact.training.callbacks import PredictionFile, ReplicaLog, ReplicaTable, UpdatesBar
 from lossact.training.quiet import interruptible, quiet
 from lossact.training.single import SingleNetworkModule
 from lossact.training.stacked import StackedReplicasModule
@@ -192,8 +194,8 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **flags: Any) -> Trainer:
         options = self._get(self.config_init, "trainer")
         callbacks = options.get("callbacks") or []
-        self.predictions = PredictionFile()
-        callbacks = [*callbacks, ReplicaLog(), WandbRun(), self.predictions]
+        self.predictions, self.table = PredictionFile(), ReplicaTable()
+        callbacks = [*callbacks, ReplicaLog(), WandbRun(), self.predictions, self.table]
         has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
         if options.get("enable_progress_bar") is not False and not has_bar:
             callbacks.append(UpdatesBar())
@@ -263,6 +265,23 @@ def _outcome(cli: TrainingCLI) -> str:
             return f"the target was not met within {module.update_count} updates"
         return f"the target was met after {module.steps_to_target} updates"
     assert isinstance(module, StackedReplicasModule)
+    lines = _outcome_of_replicas(module)
+    if cli.table.written is not None:
+        lines.append(f"each replica: {os.path.relpath(cli.table.written)}")
+    return "\n".join(lines)
+
+
+def _outcome_of_replicas(module: StackedReplicasModule) -> list[str]:
     outcome = module.outcome()
-    steps = outcome.steps_to_target[outcome.reached]
-    return f"{len(steps)} of {len(outcome.reached)} replicas met the target within {module.update_count} updates"
+    n_replicas, n_diverged = len(outcome.reached), outcome.diverged.sum()
+    lines = []
+    if module.criterion is not NEVER:
+        met = f"{outcome.reached.sum()} of {n_replicas} replicas met the target"
+        lines = [f"{met} within {module.update_count} updates"]
+    if n_diverged < n_replicas:
+        for name in module.recorder.plan.names:
+            low, median, high = bands(name, outcome.values[name][~outcome.diverged]).values()
+            lines.append(f"{name}: median {median:.4g}, 80% of replicas within [{low:.4g}, {high:.4g}]")
+    if n_diverged:
+        lines.append(f"{n_diverged} of {n_replicas} replicas diverged")
+    return lines

@@ -6,7 +6,7 @@ from typing import Any
 
 from lossact.checks import check_choice, check_count, check_signature, checked_arguments
 from lossact.conditions.frozen_mapping import FrozenMapping
-from lossact.conditions.measures import Measure, check_measure_class
+from lossact.conditions.measures import Measure, check_measure_class, check_split
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint
 
@@ -16,22 +16,28 @@ STEPS = "steps"  # how hypotheses call the updates to the target; no measure may
 @checked_arguments
 @dataclass(frozen=True)
 class OfNetwork(Measure):
-    """A function of the trained network itself, such as the norm of a layer's weights.
+    """A function of the trained network itself, such as the norm of a layer's weights or of its gradient.
 
     Args:
-        function: (nn.Module) -> a number. It is called for each replica with an ordinary module that holds the
-            replica's weights, in evaluation mode and without gradients.
+        function: (network) -> a number, or with a split (network, inputs, targets) -> a number. It is called for each
+            replica with an ordinary module that holds the replica's weights, in evaluation mode. Gradients can be
+            taken, and hooks set, where there is a split; without one there are no gradients.
+        split: "training", "validation" or "test", whose examples the function gets: inputs (n, ...) and targets
+            (n, ...) as tensors, several inputs as a tuple or dict; "" for none.
 
     Raises:
-        InputError: the function cannot be called so.
+        InputError: the function cannot be called so, or there is no such split.
     """
 
-    function: Callable[[Any], Any]
-
-    split = ""
+    function: Callable[..., Any]
+    split: str = ""
 
     def __post_init__(self) -> None:
-        check_signature("measure", self.function, like="measure(network)", values=1)
+        if self.split == "":
+            check_signature("measure", self.function, like="measure(network)", values=1)
+        else:
+            check_split(self)
+            check_signature("measure", self.function, like="measure(network, inputs, targets)", values=3)
         self.content()
 
     @property
@@ -52,7 +58,8 @@ class OfNetwork(Measure):
 
     def content(self) -> dict[str, Any]:
         """Return everything that decides an outcome, ready for JSON."""
-        return {"kind": "of network", "function": fingerprint(self.function, "measure")}
+        examples = {"split": self.split} if self.split else {}
+        return {"kind": "of network", "function": fingerprint(self.function, "measure"), **examples}
 
 
 @checked_arguments

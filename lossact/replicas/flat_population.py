@@ -1,6 +1,8 @@
 """Replicas of a built-in network: flat parameters (replicas, size), gradients in closed form, steps that compile."""
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -124,6 +126,12 @@ class FlatPopulation(Population):
     def network_of(self, row: int) -> torch.nn.Module:
         torch.nn.utils.vector_to_parameters(self.state.parameters[row].clone(), self.template.parameters())
         return self.template.eval()
+
+    def kept(self) -> "FlatPopulation":
+        kept = copy.copy(self)
+        kept.state = replace(self.state, parameters=self.state.parameters.cpu().clone())
+        kept.template = copy.deepcopy(self.template)
+        return kept
 
     def state_dict(self) -> dict[str, Any]:
         return dict(vars(self.state))

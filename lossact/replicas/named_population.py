@@ -244,6 +244,16 @@ class NamedPopulation(Population):
                 tensor.copy_(held[name][row])
         return self._shown.eval()
 
+    def kept(self) -> "NamedPopulation":
+        kept = copy.copy(self)
+        shared = {id(self.networks.objective): self.networks.objective}  # a user's loss, which may not be copied
+        kept.networks = copy.deepcopy(self.networks, shared)
+        kept.networks.to(torch.device("cpu"))
+        for name, average in (self.average.average if self.average else {}).items():
+            kept._averaged[name].copy_(average)
+        kept.average = kept._compiled = kept._shown = None
+        return kept
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "parameters": dict(self.networks.parameters),

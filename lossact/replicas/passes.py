@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lossact.replicas.named_tensors import Inputs, Tensors, call_with
+from lossact.replicas.objective import Objective
 
 
 class Stage(IntEnum):
@@ -76,6 +77,7 @@ def run_pass(
 class Networks(Protocol):
     """R networks of one shape, stacked or side by side, without the optimiser that moves them."""
 
+    objective: Objective
     replicas: Tensor
     trained: tuple[str, ...]
     parameters: Tensors

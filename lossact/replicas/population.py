@@ -1,5 +1,6 @@
 """Replicas of one network in training: their weights, who rests, and the update that all take together."""
 
+import copy
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -93,6 +94,14 @@ class Population(ABC):
 
         The module may be the same object for every replica; use it before the next call.
         """
+
+    def networks_apart(self) -> tuple[nn.Module, ...]:
+        """Return each replica as an ordinary module of its own, in evaluation mode."""
+        return tuple(copy.deepcopy(self.network_of(row)) for row in range(self.n_replicas))
+
+    @abstractmethod
+    def kept(self) -> "Population":
+        """Return the replicas as measures see them now, on the CPU, to be looked at while these go on."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

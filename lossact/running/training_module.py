@@ -71,7 +71,7 @@ def trials_of(module: SingleNetworkModule | StackedReplicasModule) -> Trials:
     if isinstance(module, StackedReplicasModule):
         outcome = module.outcome()
         steps = np.where(outcome.reached, outcome.steps_to_target, 0)
-        return Trials(steps, outcome.reached, outcome.diverged, module.budget)
+        return Trials(steps, outcome.reached, outcome.diverged, module.budget, values=outcome.values)
     reached = module.steps_to_target is not None
     steps = np.array([module.steps_to_target or 0])
     return Trials(steps, np.array([reached]), np.array([module.diverged]), module.budget)
@@ -103,6 +103,11 @@ def _single(condition: Condition, replica: int, seed: int, metadata: Mapping[str
         raise InputError(
             f"accumulate={condition.accumulate} is for two replicas or more; a single one takes the Trainer's "
             f"accumulate_grad_batches={condition.accumulate}"
+        )
+    if condition.measures:
+        raise InputError(
+            f"measures={list(condition.measures)} are taken of two replicas or more; a single one has metrics in its "
+            "logs: train more replicas, or leave measures out"
         )
     return SingleNetworkModule(
         network,

@@ -63,7 +63,7 @@ def value_plan(
 
 def _function_of(measure: Measure, objective: Objective) -> ValueFunction:
     if isinstance(measure, OfNetwork):
-        return ValueFunction(measure.function, "", may_draw=True)
+        return ValueFunction(measure.function, measure.split, of_network=True, may_draw=True)
     if isinstance(measure, Loss):
         return ValueFunction(objective.mean_loss, measure.split)
     if isinstance(measure, Metric):

@@ -98,6 +98,32 @@ def _bands(name: str, values: torch.Tensor) -> dict[str, float]:
     return {label: float(value) for label, value in bands(name, values.double().cpu().numpy()).items()}
 
 
+class ReplicaTable(Callback):
+    """Writes what became of stacked replicas: a row each in replicas.csv, in the Trainer's folder of logs.
+
+    Attributes:
+        written: where it went; None before, and where there is no logger.
+    """
+
+    def __init__(self) -> None:
+        self.written: Path | None = None
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not isinstance(pl_module, StackedReplicasModule) or not trainer.loggers:
+            return
+        outcome = pl_module.outcome()
+        path = Path(trainer.log_dir or trainer.default_root_dir) / "replicas.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["replica", "steps_to_target", "diverged", *outcome.values])
+            for row, replica in enumerate(pl_module.replicas):
+                steps = int(outcome.steps_to_target[row]) if outcome.reached[row] else None
+                values = [float(column[row]) for column in outcome.values.values()]
+                writer.writerow([replica, steps, bool(outcome.diverged[row]), *values])
+        self.written = path
+
+
 class PredictionFile(Callback):
     """Writes what Trainer.predict finds: one row an example of a replica, its target and the network's outputs.
 

@@ -242,6 +242,7 @@ class StackedReplicasModule(ReplicasModule):
             "steps_to_target": self.steps_to_target.compute().reshape(-1),
             "curves": self.curves,
             "gradient_norms": self.gradient_norms,
+            "measures": self.recorder.state_dict(),
             **self.population.state_dict(),
         }
 
@@ -250,11 +251,14 @@ class StackedReplicasModule(ReplicasModule):
         progress = {
             name: saved.pop(name, None) for name in ("update_count", "curves", "gradient_norms", "steps_to_target")
         }
+        measures = saved.pop("measures", None)
         self.population.load_state_dict(saved)
         self.check_origin(checkpoint)
         self.update_count, self.curves = progress["update_count"], progress["curves"]
         self.gradient_norms, self.steps_to_target.steps = progress["gradient_norms"], progress["steps_to_target"]
         self.steps_to_target.seen = torch.tensor(self.update_count)
+        if measures is not None:
+            self.recorder.load_state_dict(measures)
         if self.batches is not None:
             for _ in range(self.update_count):
                 self.batches.next()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossact.errors import InputError
-from lossact.replicas.named_tensors import map_tensors
+from lossact.replicas.named_tensors import map_tensors, row_of
 from lossact.replicas.population import Population
 from lossact.replicas.random_streams import isolate_rng
 from lossact.training.loaders import Examples
@@ -25,13 +25,15 @@ class ValueFunction:
     """One measure.
 
     Attributes:
-        function: (outputs, targets) -> a number, or one an example, to be averaged; or (network) -> a number.
-        split: "training", "validation" or "test"; "" for a function of the network.
+        function: (outputs, targets) -> a number, or one an example, to be averaged.
+        split: "training", "validation" or "test"; "" for none.
+        of_network: whether the function is (network) -> a number, or with a split (network, inputs, targets) -> one.
         may_draw: whether the function is a user's, which may draw random numbers.
     """
 
     function: Callable[..., Any]
     split: str
+    of_network: bool = False
     may_draw: bool = False
 
 
@@ -106,6 +108,16 @@ class ValueRecorder:
                 with np.errstate(invalid="ignore"):
                     self.values[name] = (np.fmax if mode == "max" else np.fmin).reduce(self._best[name])
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was taken so far, for a checkpoint."""
+        best = {name: [torch.from_numpy(values) for values in taken] for name, taken in self._best.items()}
+        return {"values": {name: torch.from_numpy(values) for name, values in self.values.items()}, "best": best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what was taken before."""
+        self.values = {name: values.numpy() for name, values in state["values"].items()}
+        self._best = {name: [values.numpy() for values in taken] for name, taken in state["best"].items()}
+
     def undefined(self, name: str) -> NDArray[np.floating[Any]]:
         """Return NaN for each replica, in the type of a measure's values."""
         measure, _, _ = name.partition("@")
@@ -117,49 +129,49 @@ class ValueRecorder:
 
     def _measure_rows(self, rows: slice) -> Values:
         wanted = {**self.plan.functions, **{name: function for name, (function, _) in self.plan.best.items()}}
+        examples = {split: self._examples(split) for split in {value.split for value in wanted.values()} - {""}}
         answers: dict[str, Any] = {}
         measured: Values = {}
         lost = self.population.diverged.cpu().tolist()
         chosen = range(self.population.n_replicas)[rows]
         for name, value in wanted.items():
-            if value.split and value.split not in answers:
-                inputs, targets = self.plan.examples[value.split]
-                inputs = map_tensors(self._on_device, inputs)
-                answers[value.split] = self.population.outputs(inputs), self._on_device(targets)
-            numbers = [
-                np.float64("nan") if lost[row] else self._number(name, value, row, answers.get(value.split))
-                for row in chosen
-            ]
+            data: Any = examples.get(value.split, ())
+            if not value.of_network:
+                if value.split not in answers:
+                    answers[value.split] = self.population.outputs(data[0])
+                data = answers[value.split], data[1]
+            numbers = [np.float64("nan") if lost[row] else self._number(name, value, row, data) for row in chosen]
             kinds = {number.dtype for row, number in zip(chosen, numbers, strict=True) if not lost[row]}
             measured[name] = np.array(
                 numbers, dtype=np.result_type(*kinds) if kinds else self._types.get(name, np.dtype(np.float64))
             )
         return measured
 
+    def _examples(self, split: str) -> Examples:
+        inputs, targets = map_tensors(self._on_device, self.plan.examples[split])
+        return inputs, targets
+
     def _on_device(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.population.diverged.device)
 
-    def _number(self, name: str, value: ValueFunction, row: int, answers: Any) -> np.floating[Any]:
-        """Return one replica's value."""
+    def _number(self, name: str, value: ValueFunction, row: int, data: Any) -> np.floating[Any]:
+        """Return one replica's value, of outputs or inputs and of targets; of neither without a split."""
         function = copy.deepcopy(value.function) if _keeps_state(value.function) else value.function
         if value.may_draw:
             _seed(self.plan.seeds[row])
         try:
-            with torch.no_grad():
-                if not value.split:
-                    result = function(self.population.network_of(row))
-                else:
-                    outputs, targets = answers
-                    outputs = map_tensors(lambda tensor: tensor[row], outputs)
-                    result = function(outputs, targets[row % len(targets)])
+            own = row_of(data, row)
+            if value.of_network:
+                network = self.population.network_of(row)
+                # A copy, so that the hooks and gradients which a function leaves in it reach no other replica.
+                own = copy.deepcopy(network) if value.split else network, *own
+            with torch.set_grad_enabled(value.of_network and value.split != ""):
+                result = function(*own)
         except InputError:
             raise
         except Exception as error:
             raise InputError(f"measure {name!r} failed with {type(error).__name__}: {error}; mend it") from error
-        return _as_number(name, result, n_examples=self._n_examples(value.split))
-
-    def _n_examples(self, split: str) -> int:
-        return self.plan.examples[split][1].shape[1] if split else 0
+        return _as_number(name, result, n_examples=0 if value.of_network else data[1].shape[1])
 
 
 def _seed(seed: int) -> None:
