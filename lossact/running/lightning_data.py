@@ -24,7 +24,7 @@ from lossact.replicas.random_streams import isolate_rng, rng_state
 from lossact.training.stackable import NotStackableError
 
 SAMPLERS = (RandomSampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler)
-READ_TWICE = 32  # examples that are read again, to see whether they change
+READ_TWICE = 64  # examples, evenly spread, that are read again, to see whether they change
 
 
 class ReplicaStreams:
@@ -142,10 +142,11 @@ def _examples(loader: Any) -> Any:
     with isolate_rng():
         before = rng_state()
         items = [dataset[index] for index in range(len(dataset))]
-        again = [dataset[index] for index in range(min(len(dataset), READ_TWICE))]
+        spread = sorted(set(torch.linspace(0, len(dataset) - 1, READ_TWICE).long().tolist())) if items else []
+        again = [dataset[index] for index in spread]
         if not before.equals(rng_state()):
             raise NotStackableError("reading its data draws random numbers")
-    if snapshot(items[: len(again)]) != snapshot(again):
+    if snapshot([items[index] for index in spread]) != snapshot(again):
         raise NotStackableError("its data change from one reading to the next")
     examples = default_collate(items)
     _check_tensors(examples)

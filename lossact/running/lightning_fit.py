@@ -190,9 +190,33 @@ class EpochAwareTrainer(Trainer):
         module = self.lightning_module
         if not isinstance(module, StackedLightningModule):
             return super().callback_metrics
-        if module.stepping:
-            raise NotStackableError("its steps read trainer.callback_metrics")
+        self._check_not_stepping("callback_metrics")
         return module.newest
+
+    @property
+    def logged_metrics(self) -> dict[str, Tensor]:
+        """What loggers were given.
+
+        Raises:
+            NotStackableError: a step of all replicas reads it.
+        """
+        self._check_not_stepping("logged_metrics")
+        return super().logged_metrics
+
+    @property
+    def progress_bar_metrics(self) -> dict[str, float]:
+        """What the progress bar shows.
+
+        Raises:
+            NotStackableError: a step of all replicas reads it.
+        """
+        self._check_not_stepping("progress_bar_metrics")
+        return super().progress_bar_metrics
+
+    def _check_not_stepping(self, name: str) -> None:
+        module = self.lightning_module
+        if isinstance(module, StackedLightningModule) and module.stepping:
+            raise NotStackableError(f"its steps read trainer.{name}")
 
     @property
     def max_epochs(self) -> int | None:

@@ -29,12 +29,14 @@ class LogOptions:
         on_epoch: whether the values of an epoch are reduced to one.
         reduction: "mean" (weighted by the batch's size), "sum", "max" or "min".
         batch_size: examples in the batch.
+        loader: of validation, where there are several: what names end in by default.
     """
 
     on_step: bool
     on_epoch: bool
     reduction: str
     batch_size: int
+    loader: str = ""
 
 
 class StepLog:
@@ -102,7 +104,7 @@ class StepLog:
         else:
             self.values[name] = _as_floating(value.detach().reshape(()))
         size = extract_batch_size(self.batch) if batch_size is None and on_epoch else batch_size or 1
-        self.options[name] = LogOptions(on_step, on_epoch, REDUCTIONS[reduce_fx], size)
+        self.options[name] = LogOptions(on_step, on_epoch, REDUCTIONS[reduce_fx], size, self.suffix)
 
     def log_dict(self, dictionary: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:
         """Take several values, as LightningModule.log_dict does."""
@@ -143,11 +145,12 @@ class EpochLog:
         self.names: set[str] = set()
         self.metrics = metrics
         self._paths: dict[str, str] = {}
+        self._known_paths: set[str] = set()
         self.reset()
 
     def reset(self) -> None:
         """Begin an epoch."""
-        for path in set(self._paths.values()):
+        for path in self._known_paths:  # also those that the latest epoch did not log
             self.metrics.reset(path)
         self._paths = {}
         self._totals: dict[str, Tensor] = {}
@@ -158,7 +161,11 @@ class EpochLog:
         """Take what a step logged."""
         options = step.options
         self.names |= options.keys()
+        for name, option in options.items():
+            if self._options.get(name, option).loader != option.loader:
+                raise NotStackableError(f"it logs {name!r} for several validation loaders")
         for name, path in step.metrics.items():
+            self._known_paths.add(path)
             self._paths[name] = path
             self._options[name] = options[name]
         for name, value in step.values.items():

@@ -1,8 +1,7 @@
 """A user's LightningModule as many replicas: its own steps run for all of them at once, under one Trainer."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -16,36 +15,13 @@ from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.optimizers import Clipping, keep_resting
 from lossact.replicas.passes import Stage
+from lossact.replicas.random_streams import rng_state
 from lossact.training.epoch_ends import EpochEnd
-from lossact.training.logged_values import EpochLog, LoggedStep, LogOptions, StepLog, step_values
+from lossact.training.lightning_pass import PassLog, Probe
+from lossact.training.logged_values import EpochLog, LoggedStep, StepLog, step_values
 from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_metrics import MetricCalls, ReplicaMetrics, replace_metrics
 from lossact.training.stacked_optimizers import stacked_configuration
-
-
-@dataclass(eq=False)
-class PassLog:
-    """What a pass of all replicas logged, and what it called metrics with.
-
-    Attributes:
-        values: by name, (replicas,) each.
-        arguments: tensors among the arguments of metrics' calls, (replicas, ...) each.
-        appended: tensors that were appended to lists, (replicas, ...) each.
-        options: by name.
-        metrics: name to the path of the metric that is logged under it.
-        metric_values: name to the index of the call whose value is logged under it.
-    """
-
-    values: Tensors = field(default_factory=dict)
-    arguments: list[Tensor] = field(default_factory=list)
-    appended: list[Tensor] = field(default_factory=list)
-    options: dict[str, LogOptions] = field(default_factory=dict)
-    metrics: dict[str, str] = field(default_factory=dict)
-    metric_values: dict[str, int] = field(default_factory=dict)
-
-    def take(self, log: StepLog) -> None:
-        """Take all but values from one replica's log."""
-        self.options, self.metrics, self.metric_values = log.options, log.metrics, log.metric_values
 
 
 class StackedLightningModule(LightningModule):
@@ -57,7 +33,7 @@ class StackedLightningModule(LightningModule):
         configured: one a replica: configures its optimizer and callbacks. Replicas of a condition have the same.
         replicas: their indices in the experiment.
         seed: the experiment's.
-        probe: called with this module before its first step; raises NotStackableError where it must not go on.
+        probe: compares steps of all replicas with those of one; raises NotStackableError where it must not go on.
 
     Attributes:
         losses: (replicas,) what training_step returned for the latest batch.
@@ -80,7 +56,7 @@ class StackedLightningModule(LightningModule):
         configured: Sequence[LightningModule],
         replicas: Sequence[int],
         seed: int,
-        probe: Callable[["StackedLightningModule"], None],
+        probe: Probe,
     ) -> None:
         super().__init__()
         self.template, self.seed = template, seed
@@ -89,7 +65,7 @@ class StackedLightningModule(LightningModule):
         self._logged_in: dict[str, str] = {}  # path of a metric to the stage
         self.metrics = ReplicaMetrics(replace_metrics(template, self.metric_calls), len(replicas))
         self.epoch_end = EpochEnd(template, self.metrics)
-        self.probe: Callable[[StackedLightningModule], None] | None = probe
+        self.probe, self._is_probed = probe, False
         self.step = _Step(template)
         self.paths = module_paths(template)
         parameters = dict(template.named_parameters())
@@ -141,14 +117,20 @@ class StackedLightningModule(LightningModule):
     # Steps
 
     def _probe_once(self) -> None:
-        probe, self.probe = self.probe, None
-        if probe is not None:
-            probe(self)
+        if not self._is_probed:
+            self._is_probed = True
+            self.probe(self)
 
     def training_step(self, batch: tuple[Any, bool], batch_idx: int) -> Tensor:
         self._probe_once()
-        moment = Moment(self.seed, Stage.TRAINING, self.trainer.fit_loop.total_batch_idx)
-        gradients, losses, passed = self.learn(*batch, batch_idx, moment, keep_buffers=True)
+        update = self.trainer.fit_loop.total_batch_idx
+        moment = Moment(self.seed, Stage.TRAINING, update)
+        probes = batch_idx == 0 or _is_power_of_two(update)
+        compare = self.probe.begin_training_step(self, *batch, batch_idx, moment) if probes else None
+        with drawing_nothing("training_step"):
+            gradients, losses, passed = self.learn(*batch, batch_idx, moment, keep_buffers=True)
+        if compare is not None:
+            compare(gradients, losses, passed)
         self.losses, self._gradients = losses, gradients
         step = self._logged(passed)
         self.step_values = step_values(step, self.metrics)
@@ -183,11 +165,13 @@ class StackedLightningModule(LightningModule):
 
         def loss_of(trained: Tensors, rest: Tensors, buffers: Tensors, batch: Any, replica: Tensor) -> Any:
             log = StepLog(batch, in_training=True)
+            own = {**rest, **trained, **buffers}
             with self._drawing(moment, replica):
-                returned = self.call(self.template.training_step, {**rest, **trained, **buffers}, log, batch, arguments)
+                returned = self.call(self.template.training_step, own, log, batch, arguments)
             passed.take(log)
             loss = scalar_loss(returned)
-            return loss, (loss.detach(), log.values, self.metric_calls.tensors(), buffers)
+            changed = {name: own[name].detach() for name in buffers}  # in place, or assigned anew
+            return loss, (loss.detach(), log.values, self.metric_calls.tensors(), changed)
 
         trained = self.trained
         rest = {name: tensor for name, tensor in self.parameters_by_name.items() if name not in trained}
@@ -212,8 +196,13 @@ class StackedLightningModule(LightningModule):
     def validation_step(self, batch: tuple[Any, bool], batch_idx: int, dataloader_idx: int = 0) -> None:
         self._probe_once()
         moment = Moment(self.seed, Stage.MEASUREMENT, self.validation_batches)
+        probes = batch_idx == 0 or _is_power_of_two(self.validation_batches)
+        compare = self.probe.begin_validation_step(self, *batch, batch_idx, dataloader_idx, moment) if probes else None
         self.validation_batches += 1
-        passed = self.measure(*batch, batch_idx, dataloader_idx, moment)
+        with drawing_nothing("validation_step"):
+            passed = self.measure(*batch, batch_idx, dataloader_idx, moment)
+        if compare is not None:
+            compare(passed)
         self.epoch_end.keep(passed.appended)
         self.validation_log.add(self._logged(passed))
 
@@ -244,16 +233,21 @@ class StackedLightningModule(LightningModule):
     def call(
         self, method: Callable[..., Any], tensors: Tensors, log: StepLog, batch: Any, arguments: dict[str, Any]
     ) -> Any:
-        """Call a step of the template while it has a replica's tensors, and its log is that one."""
+        """Call a step of the template while it has a replica's tensors, and its log is that one.
+
+        Buffers that it assigns anew are among `tensors` afterwards.
+        """
         named = {f"module.{name}": tensor for name, tensor in tensors.items()}
         logging(self.template, log)
         self.metric_calls.begin()
         self.stepping = True
         try:
             with self.attention():
-                return functional_call(self.step, named, (lambda: method(batch, *arguments.values()),))
+                returned = functional_call(self.step, named, (lambda: method(batch, *arguments.values()),))
         finally:
             self.stepping = False
+        tensors.update({name: named[f"module.{name}"] for name in tensors})
+        return returned
 
     def attention(self) -> AbstractContextManager[Any]:
         """Return attention that vmap knows."""
@@ -326,7 +320,7 @@ class StackedLightningModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        if not gradient_clip_val:
+        if not gradient_clip_val or gradient_clip_val < 0:  # then Lightning clips nothing
             return
         moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         gradients = {str(index): parameter.grad for index, parameter in enumerate(moved) if parameter.grad is not None}
@@ -360,6 +354,23 @@ def scalar_loss(returned: Any) -> Tensor:
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         raise NotStackableError("its training_step does not return a loss for every batch")
     return loss.reshape(())
+
+
+@contextmanager
+def drawing_nothing(method: str) -> Iterator[None]:
+    """Check that a step of all replicas draws from no generator of the process, for they would share what it draws.
+
+    Raises:
+        NotStackableError: it does.
+    """
+    before = rng_state()
+    yield
+    if not before.equals(rng_state()):
+        raise NotStackableError(f"its {method} draws from numpy's or Python's generators")
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number > 0 and number & (number - 1) == 0
 
 
 def _detached(tensors: Tensors) -> Tensors:

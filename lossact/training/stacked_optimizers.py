@@ -95,12 +95,20 @@ def _is_number(value: Any) -> bool:
 
 
 def _configured(module: LightningModule) -> Any:
+    tensors = _tensors_of(module)
     with isolate_rng():
         before = rng_state()
         configuration = module.configure_optimizers()
         if not before.equals(rng_state()):
             raise NotStackableError("configure_optimizers draws random numbers")
+    if _tensors_of(module) != tensors:
+        raise NotStackableError("configure_optimizers changes parameters or buffers")
     return configuration
+
+
+def _tensors_of(module: LightningModule) -> list[Any]:
+    parameters = [(name, tensor.requires_grad, snapshot(tensor)) for name, tensor in module.named_parameters()]
+    return [*parameters, *((name, snapshot(tensor)) for name, tensor in module.named_buffers())]
 
 
 def _only_optimizer(configuration: Any) -> torch.optim.Optimizer:
@@ -117,6 +125,8 @@ def _take_over(optimizer: torch.optim.Optimizer, stacked: dict[int, Tensor]) -> 
     """
     if not is_elementwise(type(optimizer)):
         raise NotStackableError(f"its optimizer {type(optimizer).__name__} does not treat each number by itself")
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        raise NotStackableError("its optimizer has hooks")
     for group in optimizer.param_groups:
         if any(id(tensor) not in stacked for tensor in group["params"]):
             raise NotStackableError("its optimizer moves tensors that are not its parameters")

@@ -1,0 +1,168 @@
+"""One replica's module by itself, whose steps are watched and compared with those of all replicas."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from lossact.replicas.draws import CountedDraws, Moment, module_paths
+from lossact.replicas.held_values import snapshot
+from lossact.replicas.named_tensors import Tensors, map_tensors
+from lossact.replicas.random_streams import isolate_rng, rng_state
+from lossact.training.held_attributes import beside_tensors, changed_names
+from lossact.training.lightning_pass import PassLog
+from lossact.training.logged_values import StepLog
+from lossact.training.stackable import NotStackableError
+from lossact.training.stacked_lightning import StackedLightningModule, logging, scalar_loss
+from lossact.training.stacked_metrics import MetricCalls, replace_metrics
+
+TOLERANCES = {torch.float64: 1e-7, torch.float32: 1e-3}
+TOO_SMALL = 1e-6  # differences of values near 0
+
+
+class ProbedModule:
+    """A module that is probed, as the replica of a row.
+
+    Attributes:
+        log: of its latest step.
+        appended: tensors that it appended to lists.
+        buffers: after the latest training_step, by name.
+        draws: whether it drew random numbers by torch's functions.
+    """
+
+    log: StepLog
+    appended: list[Tensor]
+    buffers: Tensors
+    draws: bool
+
+    def __init__(self, row: int, module: LightningModule) -> None:
+        self.row, self.module, self.calls = row, module, MetricCalls()
+
+    def place(self, stacked: StackedLightningModule) -> None:
+        """Have the module where the replicas are."""
+        stacked.trainer.precision_plugin.convert_module(self.module).to(stacked.device)
+        self.module.trainer = stacked.trainer
+        replace_metrics(self.module, self.calls)
+
+    def stand_as(self, stacked: StackedLightningModule) -> None:
+        """Take the weights, buffers and modes that the replica has now."""
+        tensors = {**stacked.parameters_by_name, **stacked.buffers_by_name}
+        with torch.no_grad():
+            for name, tensor in (*self.module.named_parameters(), *self.module.named_buffers()):
+                tensor.copy_(tensors[name][self.row])
+        set_modes(self.module, [part.training for part in stacked.template.modules()])
+
+    def compare_learned(
+        self,
+        stacked: StackedLightningModule,
+        loss: Tensor,
+        of_loss: Mapping[str, Tensor | None],
+        gradients: Tensors,
+        losses: Tensor,
+        passed: PassLog,
+    ) -> None:
+        """Compare the loss, gradients and log of all replicas with those of the latest training_step."""
+        compare_tensors("loss", losses[self.row], loss)
+        self.compare_logs(passed)
+        for name, expected in of_loss.items():
+            if (expected is None) != (name in stacked.unreached):
+                raise NotStackableError(f"its loss depends on {name} in some steps and not in others")
+            if expected is not None:
+                compare_tensors(f"gradient of {name}", gradients[name][self.row], expected)
+
+    def part_of(self, batch: Any, shared: bool) -> Any:
+        """Return its part of a batch."""
+        return batch if shared else map_tensors(lambda tensor: tensor[self.row], batch)
+
+    def step(
+        self, method: str, stacked: StackedLightningModule, log: StepLog, arguments: dict[str, Any], moment: Moment
+    ) -> Any:
+        """Run a step, and return what it returned."""
+        self.log = log
+        self.calls.begin()
+        replica = stacked.replicas[self.row]
+        returned, self.draws = _watched(method, stacked, self.module, replica, log, arguments, moment)
+        lists = {name: getattr(self.module, name) for name in stacked.epoch_end.lists}
+        self.appended = [leaf for leaf in pytree.tree_leaves(lists) if isinstance(leaf, Tensor)]
+        for name in lists:
+            setattr(self.module, name, [])
+        return returned
+
+    def learn(
+        self, stacked: StackedLightningModule, batch: Any, shared: bool, arguments: dict[str, Any], moment: Moment
+    ) -> tuple[Tensor, dict[str, Tensor | None]]:
+        """Run training_step, and return its loss and gradients; buffers stay as they were."""
+        log = StepLog(self.part_of(batch, shared), in_training=True)
+        buffers = {name: tensor.clone() for name, tensor in self.module.named_buffers()}
+        loss = scalar_loss(self.step("training_step", stacked, log, arguments, moment))
+        if not loss.requires_grad:
+            raise NotStackableError("its loss depends on no parameter")
+        trained = {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
+        gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+        self.buffers = {name: tensor.detach().clone() for name, tensor in self.module.named_buffers()}
+        with torch.no_grad():
+            for name, tensor in self.module.named_buffers():
+                tensor.copy_(buffers[name])
+        return loss.detach(), dict(zip(trained, gradients, strict=True))
+
+    def compare_logs(self, passed: PassLog) -> None:
+        """Compare what the stacked pass logged, appended and called metrics with, with what the latest step did."""
+        for name, value in self.log.values.items():
+            compare_tensors(name, passed.values[name][self.row], value)
+        for stacked, alone in zip(passed.arguments, self.calls.tensors(), strict=True):
+            compare_tensors("argument of a metric", stacked[self.row].double(), alone.double())
+        for stacked, alone in zip(passed.appended, self.appended, strict=True):
+            compare_tensors("appended tensor", stacked[self.row].double(), alone.double())
+
+
+def _watched(
+    method: str,
+    stacked: StackedLightningModule,
+    module: LightningModule,
+    replica: Tensor,
+    log: StepLog,
+    arguments: dict[str, Any],
+    moment: Moment,
+) -> tuple[Any, bool]:
+    """Run a step of one module; what it returned, and whether it drew random numbers by torch's functions."""
+    logging(module, log)
+    batch = log.batch
+    before, batch_before, weights = beside_tensors(module), snapshot(batch), snapshot(list(module.parameters()))
+    buffers, trains = snapshot(list(module.buffers())), [tensor.requires_grad for tensor in module.parameters()]
+    draws = CountedDraws(moment, replica, module_paths(module), repeatable=False)
+    with isolate_rng(), draws.active(), stacked.attention():
+        states = rng_state()
+        returned = getattr(module, method)(batch, *arguments.values())
+        uncounted = not states.equals(rng_state())
+    if uncounted:
+        raise NotStackableError(f"its {method} draws from numpy's or Python's generators")
+    if snapshot(batch) != batch_before:
+        raise NotStackableError(f"its {method} changes its batch in place")
+    if snapshot(list(module.parameters())) != weights:
+        raise NotStackableError(f"its {method} changes weights")
+    if [tensor.requires_grad for tensor in module.parameters()] != trains:
+        raise NotStackableError(f"its {method} freezes parameters, or has them trained")
+    if method == "validation_step" and snapshot(list(module.buffers())) != buffers:
+        raise NotStackableError("its validation_step changes buffers")
+    lists = stacked.epoch_end.lists if method == "validation_step" else ()
+    changed = [name for name in changed_names(before, beside_tensors(module)) if name not in lists]
+    if changed:
+        raise NotStackableError(f"its {method} changes self.{changed[0]}")
+    return returned, draws.any
+
+
+def compare_tensors(name: str, stacked: Tensor, alone: Tensor) -> None:
+    """Raise NotStackableError where a value is another one when stacked."""
+    tolerance = TOLERANCES.get(alone.dtype, TOLERANCES[torch.float32])
+    scale = float(alone.abs().max()) if alone.numel() else 0.0
+    if not torch.allclose(stacked, alone, rtol=tolerance, atol=tolerance * max(scale, TOO_SMALL), equal_nan=True):
+        raise NotStackableError(f"its {name} is another one when replicas are stacked")
+
+
+def set_modes(module: nn.Module, modes: Sequence[bool]) -> None:
+    """Set the training mode of each part of a module."""
+    for part, training in zip(module.modules(), modes, strict=True):
+        part.training = training

@@ -1,0 +1,59 @@
+"""What a pass of a LightningModule's replicas gives, and what compares it with the pass of one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from lossact.replicas.draws import Moment
+from lossact.replicas.named_tensors import Tensors
+from lossact.training.logged_values import LogOptions, StepLog
+
+
+@dataclass(eq=False)
+class PassLog:
+    """What a pass of all replicas logged, and what it called metrics with.
+
+    Attributes:
+        values: by name, (replicas,) each.
+        arguments: tensors among the arguments of metrics' calls, (replicas, ...) each.
+        appended: tensors that were appended to lists, (replicas, ...) each.
+        options: by name.
+        metrics: name to the path of the metric that is logged under it.
+        metric_values: name to the index of the call whose value is logged under it.
+    """
+
+    values: Tensors = field(default_factory=dict)
+    arguments: list[Tensor] = field(default_factory=list)
+    appended: list[Tensor] = field(default_factory=list)
+    options: dict[str, LogOptions] = field(default_factory=dict)
+    metrics: dict[str, str] = field(default_factory=dict)
+    metric_values: dict[str, int] = field(default_factory=dict)
+
+    def take(self, log: StepLog) -> None:
+        """Take all but values from one replica's log."""
+        self.options, self.metrics, self.metric_values = log.options, log.metrics, log.metric_values
+
+
+class Probe(Protocol):
+    """Compares steps of all replicas with those of one module by itself."""
+
+    def __call__(self, stacked: Any) -> None:
+        """Compare the first steps, before anything is trained."""
+
+    def begin_training_step(
+        self, stacked: Any, batch: Any, shared: bool, batch_idx: int, moment: Moment
+    ) -> Callable[[Tensors, Tensor, PassLog], None]:
+        """Run a training_step by itself, and return what compares gradients, losses and log of all replicas with it."""
+
+    def begin_validation_step(
+        self,
+        stacked: Any,
+        batch: Any,
+        shared: bool,
+        batch_idx: int,
+        dataloader_idx: int,
+        moment: Moment,
+    ) -> Callable[[PassLog], None]:
+        """Run a validation_step by itself, and return what compares the log of all replicas with it."""
