@@ -28,7 +28,7 @@ from lossact import (
     read_runs,
 )
 from lossact.claims.result import ClaimResult
-from lossact.errors import ClaimError, LossactError
+from lossact.errors import ClaimError, InputError, LossactError
 from lossact.report.folder import write_folder
 from lossact.report.run_info import RunInfo
 from lossact.report.table import verdict_table
@@ -136,6 +136,13 @@ def test_a_diverged_replica_counts_as_the_worst_value_of_the_range() -> None:
         (lambda: at_least("m", A, 1, value_range=(0, 1)), 'belong to of="mean"'),
         (lambda: higher("m", A, than=B, of="mean", normal=True, value_range=(0, 1)), "not both"),
         (lambda: higher("m", A, than=B, of="mean", normal="yes"), "must be True or False"),  # type: ignore[arg-type]
+        (lambda: higher("m", A, than=B, of="mean", normal=np.array([1, 0])), "must be True or False"),  # type: ignore[arg-type]
+        (lambda: higher("m", A, than=B, normal=np.array([1, 0])), "must be True or False"),  # type: ignore[arg-type]
+        (lambda: higher("m", A, than=B, of=np.array(["mean", "median"])), 'must be "median" or "mean"'),  # type: ignore[arg-type]
+        (
+            lambda: higher("m", A, than=B, of="mean", value_range=(-1e308, 1e308)),
+            r"value_range=\(-1e\+308, 1e\+308\) must",
+        ),
         (lambda: higher("m", A, than=B, of="mean", value_range=1), "must be two numbers"),  # type: ignore[arg-type]
         (lambda: higher("m", A, than=B, of="mean", value_range=(1, 0)), r"value_range\[1\]=0 must be > 1"),
         (lambda: higher("m", A, than=B, of="mean", value_range=(0, 1), by=1), "smaller than the range"),
@@ -172,6 +179,14 @@ def test_what_is_not_decided_of_a_mean_of_recorded_runs(tmp_path: Path) -> None:
     for without_spread in (equal, rounded):
         with pytest.raises(LossactError, match="values without spread have no t statistic"):
             evaluate(at_most("loss", without_spread, 9, of="mean", normal=True))
+
+
+def test_a_step_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "runs.csv"
+    table.write_text("name,run,step,loss\n" + "".join(f"a,{k},30,{k}\n" for k in range(4)))
+    (a,) = read_runs(table, condition="name", run="run", step="step", value="loss").values()
+    with pytest.raises(InputError, match=r"names a step of 5,000 digits, and it must have at most 18; name .* loss@30"):
+        evaluate(at_least("loss@" + "9" * 5000, a, 9))
 
 
 @pytest.mark.parametrize(("make", "alternative"), [(at_most, "less"), (at_least, "greater")])
