@@ -176,6 +176,8 @@ def test_pairs_and_one_against_the_rest(tmp_path: Path) -> None:
         (["--at", "7"], "at=7: 0 of 3 conditions recorded that step; all recorded step 20"),
         (["--against", "lion"], "against='lion' is no condition; choose one of slow, fast, middle"),
         (["--alpha", "0.7"], "alpha=0.7 must be > 0 and < 0.5"),
+        (["--html", "."], "--html=.: is a folder, but must be a file; name a file in it"),
+        (["--json", "x.out", "--html", "./x.out"], "--json and --html are both x.out; give each its own file"),
         (["--pair", "step"], "more than one pair|two runs of pair"),
     ],
 )
@@ -185,7 +187,8 @@ def test_bad_input_is_one_line(
     with pytest.raises(SystemExit) as end:
         main([*table, *options])
     assert end.value.code == 2
-    error = capsys.readouterr().err
+    printed, error = capsys.readouterr()
+    assert not printed
     assert re.match(f"lossact compare: .*(?:{message})", error)
     assert error.count("\n") == 1
 

@@ -78,3 +78,10 @@ def test_bad_input_is_one_line(
     error = capfd.readouterr().err.splitlines()[-1]
     assert error.startswith("lossact map: ")
     assert message.replace("{file}", claims.name) in error
+
+
+def test_a_file_as_output_folder_is_refused(claims: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["map", f"{claims.name}::test_true", *AXES, "--out", claims.name])
+    assert stopped.value.code == 2
+    assert f"{claims} is a file, but must be a folder; give another place" in capfd.readouterr().err

@@ -22,6 +22,7 @@ from lossact.stats.values import differences
 from lossact.storage import Trials
 
 Range = tuple[float, float]
+LARGEST_END = 1e150  # of a range: its width, and products of it, are finite
 SLACK = 1e-6  # of the range: how far rounding may carry a value beyond its end
 
 
@@ -55,8 +56,6 @@ class MeanAssumption:
             InputError: both are given, or the range is none.
         """
         check_conditions(conditions)
-        if normal not in (False, True):
-            raise InputError(f"normal={normal!r} must be True or False")
         if not normal or len(conditions) > 1:
             check_trained('of="mean", but for at_least and at_most with normal=True,', conditions)
         check_measured(measure, conditions)
@@ -76,6 +75,8 @@ class MeanAssumption:
         lowest, highest = value_range
         check_number("value_range[0]", lowest, hint=0)
         check_number("value_range[1]", highest, above=lowest, hint=lowest + 1)
+        if not max(abs(lowest), abs(highest)) < LARGEST_END:
+            raise InputError(f"value_range={value_range!r} must lie within -1e150 and 1e150; give a narrower one")
         return cls((float(lowest), float(highest)))
 
     @property
@@ -313,10 +314,12 @@ def is_of_mean(of: Literal["median", "mean"], value_range: Range | None, *, norm
         True for a mean, False for most replicas.
 
     Raises:
-        InputError: `of` is neither, or an argument of the mean was given without it.
+        InputError: `of` is neither, `normal` is no bool, or an argument of the mean was given without it.
     """
-    if of not in ("median", "mean"):
+    if not isinstance(of, str) or of not in ("median", "mean"):
         raise InputError(f'of={of!r} must be "median" or "mean"')
+    if not isinstance(normal, bool | np.bool_):
+        raise InputError(f"normal={normal!r} must be True or False")
     if of == "median" and (value_range is not None or normal):
         raise InputError('value_range and normal belong to of="mean"; add it, or leave them out')
     return of == "mean"

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from lossact.conditions import BaseCondition
 from lossact.conditions.recorded_runs import RecordedRuns, shorten
-from lossact.errors import ClaimError
+from lossact.errors import ClaimError, InputError
 
+MOST_DIGITS = 18  # of a step, an int64
 DECIDED = (
     "faster, not_worse, equivalent, ordering, fastest, slowest and reaches (steps to a target), and higher, lower, "
     "highest, lowest, at_least, at_most and equivalent_in (values)"
@@ -42,6 +43,7 @@ def recorded_values(measure: str, condition: RecordedRuns) -> NDArray[np.float64
 
     Raises:
         ClaimError: it was not recorded, or not at this step.
+        InputError: the step has too many digits.
     """
     check_recorded_measure(measure, [condition])
     step = _step(measure, condition)
@@ -59,6 +61,7 @@ def check_recorded_measure(measure: str, conditions: Sequence[RecordedRuns]) -> 
 
     Raises:
         ClaimError: a condition lacks it, runs end at different steps and no step is named, or runs lack the step.
+        InputError: the step has too many digits.
     """
     steps = [_step(measure, condition) for condition in conditions]
     ends = sorted({run.end for condition in conditions for run in condition.runs})
@@ -90,6 +93,11 @@ def _step(measure: str, condition: RecordedRuns) -> int | None:
         raise ClaimError(
             f"measure={measure!r} names a step, and the table of {condition} has none; try {condition.measure!r}, or "
             "name the column of steps, read_runs(..., step=...)"
+        )
+    if len(step) > MOST_DIGITS:
+        raise InputError(
+            f"measure={measure[:40]!r}... names a step of {len(step):,} digits, and it must have at most "
+            f"{MOST_DIGITS}; name one that was recorded, as {condition.measure}@{condition.runs[0].end}"
         )
     return int(step)
 

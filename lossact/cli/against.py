@@ -78,8 +78,11 @@ def run(parsed: argparse.Namespace) -> int:
     """Compare, print the table, write what was asked for, and return the exit status."""
     from lossact.against import exit_code
     from lossact.report.against_json import against_json
+    from lossact.report.files import check_outputs
     from lossact.report.json_file import error_json
 
+    json_file = None if parsed.json in (None, STANDARD_OUTPUT) else Path(parsed.json)
+    check_outputs(json=json_file, markdown=parsed.markdown, html=parsed.html, junit=parsed.junit)
     try:
         result = _compare(parsed)
     except LossactError as error:

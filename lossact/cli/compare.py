@@ -38,8 +38,9 @@ def run(parsed: argparse.Namespace) -> None:
     from lossact.conditions.reading import read_runs
     from lossact.report.comparison import Question, compare_runs
     from lossact.report.comparison_text import comparison_text
-    from lossact.report.files import write_whole
+    from lossact.report.files import check_outputs, write_whole
 
+    check_outputs(json=parsed.json, html=parsed.html, markdown=parsed.markdown)
     conditions = read_runs(
         parsed.runs, condition=parsed.by, run=parsed.run_column, value=parsed.value, step=parsed.step, pair=parsed.pair
     )

@@ -91,11 +91,13 @@ def _make_map(parsed: argparse.Namespace, print_summary: Callable[[object], None
     from lossact.experiment import Experiment, default_compute_config
     from lossact.pytest_plugin.collect import collect_hypotheses
     from lossact.report.figure import save_figure
+    from lossact.report.files import check_folder
     from lossact.report.map import map_figure
     from lossact.report.map_page import write_map_page
     from lossact.storage import Store
 
     begin = time.perf_counter()
+    check_folder(parsed.out.resolve())
     x, y = Axis.parse(parsed.x), Axis.parse(parsed.y)
     n_cells = len(x.values) * len(y.values)
     if n_cells > MOST_CELLS and not parsed.yes:

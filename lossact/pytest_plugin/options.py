@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lossact.errors import InputError
-from lossact.report.files import is_page
+from lossact.report.files import check_folder, checked_file, is_page
 from lossact.requirements import check_extra
 
 MOST_REPLICAS = 1_000_000_000
@@ -127,7 +127,7 @@ def _store(text: str) -> Path | None:
     if text == "none":
         return None
     path = Path(text).resolve()
-    _check_folder(path)
+    check_folder(path)
     return path
 
 
@@ -135,26 +135,15 @@ def output_file(text: str) -> Path:
     """Return the file that a run's JSON goes to, or STANDARD_OUTPUT."""
     if text == str(STANDARD_OUTPUT):
         return STANDARD_OUTPUT
-    path = Path(text).resolve()
-    if path.is_dir():
-        raise InputError("is a folder, but must be a file; name a file in it")
-    _check_folder(path.parent)
-    return path
+    return checked_file(Path(text))
 
 
 def _report(text: str) -> Path:
     if is_page(Path(text)):
         return output_file(text)
     path = Path(text).resolve()
-    _check_folder(path)
+    check_folder(path)
     return path
-
-
-def _check_folder(path: Path) -> None:
-    """Check that a folder exists or could be created: no part of its path is a file."""
-    for part in (path, *path.parents):
-        if part.exists() and not part.is_dir():
-            raise InputError(f"{part} is a file, but must be a folder; give another place")
 
 
 @dataclass(frozen=True)
@@ -227,7 +216,7 @@ def read_options(config: pytest.Config) -> tuple[Options, Options]:
     Relative paths are resolved against the current directory, so call this before a test can change it.
 
     Raises:
-        pytest.UsageError: a value breaks its option's rule.
+        pytest.UsageError: a value breaks its option's rule, or two outputs are one file.
     """
     recorded = in_force = Options()
     for option in OPTIONS:
@@ -238,6 +227,8 @@ def read_options(config: pytest.Config) -> tuple[Options, Options]:
         text = config.getoption(option.flag)
         if text is not None:
             in_force = replace(in_force, **{option.name: _parse(option.flag, text, option)})
+    if in_force.json is not None and in_force.json == in_force.html:
+        raise pytest.UsageError(f"--claims-json and --claims-html are both {in_force.json}; give each its own file")
     return in_force, recorded
 
 

@@ -3,10 +3,50 @@
 import os
 from pathlib import Path
 
+from lossact.errors import InputError
+
 
 def is_page(path: Path) -> bool:
     """Return whether a report of that name is one page, and not a folder."""
     return path.suffix.lower() in {".html", ".htm"}
+
+
+def check_folder(path: Path) -> None:
+    """Raise InputError unless a folder exists or could be created: no part of its path is a file."""
+    for part in (path, *path.parents):
+        if part.exists() and not part.is_dir():
+            raise InputError(f"{part} is a file, but must be a folder; give another place")
+
+
+def checked_file(path: Path) -> Path:
+    """Return the whole path of a file to be written, or raise InputError where it cannot be one."""
+    path = path.resolve()
+    if path.is_dir():
+        raise InputError("is a folder, but must be a file; name a file in it")
+    check_folder(path.parent)
+    return path
+
+
+def check_outputs(**files: Path | None) -> None:
+    """Raise InputError unless every file that a command is to write can be one, and no two are the same.
+
+    Args:
+        files: option to what was given, None where it was not.
+
+    Raises:
+        InputError: as above.
+    """
+    options: dict[Path, str] = {}
+    for option, file in files.items():
+        if file is None:
+            continue
+        try:
+            path = checked_file(file)
+        except InputError as error:
+            raise InputError(f"--{option}={file}: {error}") from None
+        if path in options:
+            raise InputError(f"--{options[path]} and --{option} are both {file}; give each its own file")
+        options[path] = option
 
 
 def write_whole(path: Path, text: str) -> None:

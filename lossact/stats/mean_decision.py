@@ -12,7 +12,7 @@ from lossact.stats.betting import Floats
 from lossact.stats.claim_evidence import Effect
 from lossact.stats.decision import Comparison, Decision, open_reason
 from lossact.stats.evidence_path import EvidencePath
-from lossact.stats.mean_evidence import BoundedMean, MeanEvidence, NormalMean
+from lossact.stats.mean_evidence import BoundedMean, MeanEvidence, NormalMean, have_spread
 from lossact.stats.outcomes import Outcome
 from lossact.stats.planning import later_moments, planned_moments, round_up
 from lossact.stats.replay import VerdictName, first_crossing
@@ -105,7 +105,7 @@ class MeanDecider:
             comparison,
             effect,
             verdict=verdict,
-            reason=self._reason(verdict, effect, len(numbers), to_go),
+            reason=self._reason(verdict, effect, numbers, to_go),
             decided_at=decided_at,
             final=decided_at is not None or len(numbers) >= self._limit,
             log_support=float(highest[-1]),
@@ -187,13 +187,18 @@ class MeanDecider:
             weakest=0,
         )
 
-    def _reason(self, verdict: VerdictName, effect: Effect, n: int, to_go: int | None) -> str:
+    def _reason(self, verdict: VerdictName, effect: Effect, numbers: Floats, to_go: int | None) -> str:
         match verdict:
             case "supported":
                 return ""
             case "refuted":
                 return "reversed"
-        reason = open_reason(None, n, to_go)
+        if isinstance(self._evidence, NormalMean) and not have_spread(numbers)[-1]:
+            return (
+                f"the values of {len(numbers)} replicas have no spread, and without it a mean of normal values has no "
+                'evidence; claim it without of="mean", or give value_range in place of normal=True'
+            )
+        reason = open_reason(None, len(numbers), to_go)
         if isinstance(self._evidence, BoundedMean):
             above = effect.value > self._constant
             evidence, sign = (self._evidence, 1) if above else (self._evidence.mirrored(), -1)

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import gammaln, logsumexp
 
@@ -20,6 +21,7 @@ NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(40)
 HALF_WIDTH = 8.0  # of the integral over the precision, in standard deviations about its peak
 NEARLY_ONE = 1 - 1e-12
 SMALLEST_SQUARE = 1e-300  # stands for the sum of squares of zeros
+SMALLEST_SPREAD = 1e-12  # of the largest number: what differs by less differs by rounding alone
 MOMENTS_TOGETHER = 512  # bounds the memory of one evaluation
 
 
@@ -165,6 +167,9 @@ class NormalMean(MeanEvidence):
     it is a martingale where the mean equals the constant. It rises with the t statistic, so that for a smaller mean the
     evidence against that mean is larger still.
 
+    Numbers that are all equal, but for rounding, are not normal and would count as endless evidence: until one differs
+    there is none, and no bound.
+
     Where the numbers are not normal, skewed ones above all, false findings are more frequent than alpha.
 
     Reference: Pérez-Ortiz, Lardy, de Heide and Grünwald, E-statistics, group invariance and anytime-valid testing,
@@ -185,14 +190,16 @@ class NormalMean(MeanEvidence):
         centred = numbers - constant
         sums, squares = np.cumsum(centred), np.cumsum(centred**2)
         statistic = sums / np.sqrt(np.maximum(squares, SMALLEST_SQUARE))
-        return log_t_mixture(np.arange(1.0, len(numbers) + 1), statistic)
+        logs = log_t_mixture(np.arange(1.0, len(numbers) + 1), statistic)
+        logs[1:][~have_spread(numbers)[1:]] = 0.0  # a single number counts by its sign
+        return logs
 
     def lower_bound(self, numbers: Floats, alpha: float) -> float:
         n = np.arange(1.0, len(numbers) + 1)
         centre = numbers.mean()  # keeps the sums of squares accurate
         means = np.cumsum(numbers - centre) / n
         variances = np.maximum(np.cumsum((numbers - centre) ** 2) / n - means**2, 0)
-        open_moments = np.flatnonzero(is_kept(np.arange(1, len(numbers) + 1)))
+        open_moments = np.flatnonzero(is_kept(np.arange(1, len(numbers) + 1)) & have_spread(numbers))
         bound = -math.inf
         while True:
             # Evidence falls with the constant, so only moments with more than 1 / alpha at the bound can raise it.
@@ -210,6 +217,8 @@ class NormalMean(MeanEvidence):
             open_moments = open_moments[open_moments != best]
 
     def log_above_as_observed(self, numbers: Floats, constant: float, moments: Floats) -> Floats:
+        if not have_spread(numbers)[-1]:
+            return np.zeros(len(moments))
         centred = numbers - constant
         square = float(np.mean(centred**2))
         ratio = float(np.mean(centred)) / math.sqrt(square) if square > 0 else 0.0
@@ -217,6 +226,20 @@ class NormalMean(MeanEvidence):
 
     def mirrored(self) -> "NormalMean":
         return self
+
+
+def have_spread(numbers: Floats) -> NDArray[np.bool_]:
+    """Return whether numbers differ by more than rounding.
+
+    Args:
+        numbers: (n,), finite.
+
+    Returns:
+        (n,) of the first 1, 2, … numbers.
+    """
+    ranges = np.maximum.accumulate(numbers) - np.minimum.accumulate(numbers)
+    spread: NDArray[np.bool_] = ranges > SMALLEST_SPREAD * np.maximum.accumulate(np.abs(numbers))
+    return spread
 
 
 def log_t_mixture(n: Floats, statistic: Floats) -> Floats:

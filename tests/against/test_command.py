@@ -172,3 +172,24 @@ def test_what_cannot_be_compared_is_said_in_a_sentence(
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
     assert len(project.git("worktree", "list").splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--junit", "."], "--junit=.: is a folder, but must be a file; name a file in it"),
+        (["--json", "x", "--markdown", "./x"], "--json and --markdown are both x; give each its own file"),
+    ],
+)
+def test_outputs_that_cannot_be_files_are_refused(
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["against", "HEAD", *options])
+    assert capsys.readouterr().err == f"lossact against: {message}\n"
+    assert not list(tmp_path.iterdir())

@@ -28,7 +28,7 @@ from lossact import (
     read_runs,
 )
 from lossact.claims.result import ClaimResult
-from lossact.errors import LossactError
+from lossact.errors import ClaimError, InputError, LossactError
 from lossact.report.folder import write_folder
 from lossact.report.run_info import RunInfo
 from lossact.report.table import verdict_table
@@ -41,6 +41,10 @@ N = 200
 
 def draw(seed: int, mean: float, spread: float, name: str = "") -> dict[str, float]:
     return {"m": mean + spread * float(np.random.default_rng([seed, len(name)]).normal())}
+
+
+def ignore_seed(seed: int, mean: float, spread: float, name: str = "") -> dict[str, float]:
+    return {"m": mean}
 
 
 def function(name: str, **config: object) -> FunctionCondition:
@@ -132,6 +136,13 @@ def test_a_diverged_replica_counts_as_the_worst_value_of_the_range() -> None:
         (lambda: at_least("m", A, 1, value_range=(0, 1)), 'belong to of="mean"'),
         (lambda: higher("m", A, than=B, of="mean", normal=True, value_range=(0, 1)), "not both"),
         (lambda: higher("m", A, than=B, of="mean", normal="yes"), "must be True or False"),  # type: ignore[arg-type]
+        (lambda: higher("m", A, than=B, of="mean", normal=np.array([1, 0])), "must be True or False"),  # type: ignore[arg-type]
+        (lambda: higher("m", A, than=B, normal=np.array([1, 0])), "must be True or False"),  # type: ignore[arg-type]
+        (lambda: higher("m", A, than=B, of=np.array(["mean", "median"])), 'must be "median" or "mean"'),  # type: ignore[arg-type]
+        (
+            lambda: higher("m", A, than=B, of="mean", value_range=(-1e308, 1e308)),
+            r"value_range=\(-1e\+308, 1e\+308\) must",
+        ),
         (lambda: higher("m", A, than=B, of="mean", value_range=1), "must be two numbers"),  # type: ignore[arg-type]
         (lambda: higher("m", A, than=B, of="mean", value_range=(1, 0)), r"value_range\[1\]=0 must be > 1"),
         (lambda: higher("m", A, than=B, of="mean", value_range=(0, 1), by=1), "smaller than the range"),
@@ -163,8 +174,19 @@ def test_what_is_not_decided_of_a_mean_of_recorded_runs(tmp_path: Path) -> None:
     with pytest.raises(LossactError, match="may be extended; read the table without extendable=True"):
         evaluate(at_most("loss", replace(a, extendable=True), 9, of="mean", normal=True))
     equal = replace(a, runs=(a.runs[0], replace(a.runs[0], name="again")))
-    with pytest.raises(LossactError, match="values without spread have no t statistic"):
-        evaluate(at_most("loss", equal, 9, of="mean", normal=True))
+    table.write_text("name,run,loss\n" + "".join(f"a,{k},0.1\n" for k in range(3)))  # numpy's deviation is not 0
+    (rounded,) = read_runs(table, condition="name", run="run", value="loss").values()
+    for without_spread in (equal, rounded):
+        with pytest.raises(LossactError, match="values without spread have no t statistic"):
+            evaluate(at_most("loss", without_spread, 9, of="mean", normal=True))
+
+
+def test_a_step_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "runs.csv"
+    table.write_text("name,run,step,loss\n" + "".join(f"a,{k},30,{k}\n" for k in range(4)))
+    (a,) = read_runs(table, condition="name", run="run", step="step", value="loss").values()
+    with pytest.raises(InputError, match=r"names a step of 5,000 digits, and it must have at most 18; name .* loss@30"):
+        evaluate(at_least("loss@" + "9" * 5000, a, 9))
 
 
 @pytest.mark.parametrize(("make", "alternative"), [(at_most, "less"), (at_least, "greater")])
@@ -192,6 +214,16 @@ def test_a_value_outside_the_range_is_named() -> None:
         verdict_on(claim, trials(np.full(5, 0.5)), trials([0.5, 0.4, 0.3, 1.5, 0.1]))
     rounded = np.nextafter(1.0, 2.0)  # as sums of products may come out
     assert verdict_on(claim, trials(np.full(40, rounded)), trials(np.zeros(40))).name == "supported"
+
+
+@pytest.mark.parametrize(
+    "make", [lambda a, b: higher("m", a, than=b, of="mean", normal=True),
+             lambda a, b: at_least("m", a, 1.0, of="mean", normal=True)],
+)  # fmt: skip
+def test_one_run_of_a_function_that_ignores_its_seed_decides_no_mean(make: Any, experiment: Experiment) -> None:
+    a, b = (replace(function(name, mean=mean), train=ignore_seed) for name, mean in (("a", 2.0), ("b", 1.5)))
+    with pytest.raises(ClaimError, match="the first 8 replicas computed exactly the same"):
+        evaluate(make(a, b), experiment=experiment)
 
 
 def test_a_claim_about_a_mean_is_evaluated_and_planned(experiment: Experiment) -> None:

@@ -48,6 +48,12 @@ def test_bad_options_are_one_clear_error(pytester: pytest.Pytester, option: str,
     assert len([line for line in run.errlines if line.strip()]) == 1
 
 
+def test_two_outputs_to_one_file_are_refused(pytester: pytest.Pytester) -> None:
+    run = pytester.runpytest_inprocess("--claims-json=x.html", "--claims-html=./x.html")
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines(["ERROR: --claims-json and --claims-html are both *x.html; give each its own file"])
+
+
 def test_a_second_run_trains_nothing_and_imports_no_lightning(claims: Claims) -> None:
     folder = claims.write()
     (folder / "conftest.py").write_text(

@@ -114,8 +114,29 @@ def test_too_few_normal_numbers_have_no_bound() -> None:
     assert NormalMean().lower_bound(np.array([1.0, 1.1]), ALPHA) == -math.inf
 
 
-def test_equal_numbers_are_their_own_bound() -> None:
-    assert NormalMean().lower_bound(np.full(20, 0.3), ALPHA) == pytest.approx(0.3)
+@pytest.mark.parametrize("last_bits", [0, 1, 3])
+def test_normal_numbers_without_spread_are_no_evidence(last_bits: int) -> None:
+    numbers = np.full(20, 0.3)
+    numbers[1::2] += last_bits * np.spacing(0.3)
+    later = np.arange(20.0, 200.0)
+    assert (NormalMean().log_above(numbers, 0.1)[1:] == 0).all()
+    assert (NormalMean().log_above_as_observed(numbers, 0.1, later) == 0).all()
+    assert NormalMean().lower_bound(numbers, ALPHA) == -math.inf
+    decider = MeanDecider(NormalMean(), 0.1, alpha=ALPHA, limit=20)
+    decision = decider.decide([comparison(numbers)])
+    assert (decision.verdict, decision.decided_at, decision.replicas_to_go) == ("inconclusive", None, None)
+    assert (decision.low, decision.high) == (-math.inf, math.inf)
+    assert "the values of 20 replicas have no spread" in decision.reason
+
+
+def test_normal_evidence_counts_every_number_once_one_differs() -> None:
+    numbers = np.array([0.3] * 19 + [0.31])
+    statistic = (numbers.mean() - 0.1) / (numbers.std(ddof=1) / math.sqrt(20))
+    ratios = [nct.pdf(statistic, 19, math.sqrt(20) * size) / t.pdf(statistic, 19) for size in EFFECT_SIZES]
+    logs = NormalMean().log_above(numbers, 0.1)
+    assert logs[-2] == 0
+    assert logs[-1] == pytest.approx(math.log(np.mean(ratios)), rel=1e-6)
+    assert 0.1 < NormalMean().lower_bound(numbers, ALPHA) < 0.3
 
 
 def test_the_smallest_statistic_reaches_the_level() -> None:

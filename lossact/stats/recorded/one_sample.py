@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
 from lossact.errors import InputError
+from lossact.stats.mean_evidence import have_spread
 from lossact.stats.recorded.binomial import clopper_pearson, lower_tail, upper_tail
 from lossact.stats.recorded.fixed import FixedDecision, fewest_by_power, verdict_of
 
@@ -92,7 +93,7 @@ def student_t(values: NDArray[np.float64], constant: float, *, alpha: float) -> 
     """Compare a mean with a constant, assuming independent normal values.
 
     Args:
-        values: (n,), n >= 2, not all equal.
+        values: (n,), n >= 2, that differ by more than rounding.
         constant: in the unit of the values.
         alpha: error probability a side, in (0, 1/2).
 
@@ -103,10 +104,9 @@ def student_t(values: NDArray[np.float64], constant: float, *, alpha: float) -> 
         InputError: the values have no spread, or there is only one.
     """
     n = len(values)
-    deviation = float(np.std(values, ddof=1)) if n > 1 else 0.0
-    if deviation == 0:
+    if n < 2 or not have_spread(values)[-1]:
         raise InputError(f"{n} values without spread have no t statistic; use the sign test")
-    error = deviation / np.sqrt(n)
+    error = float(np.std(values, ddof=1)) / np.sqrt(n)
     mean = float(np.mean(values))
     t = float((mean - constant) / error)
     half = float(stdtrit(n - 1, 1 - alpha) * error)
