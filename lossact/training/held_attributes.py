@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import LightningModule
 from torch import nn
 
-from lossact.replicas.held_values import OF_EVERY_MODULE, snapshot
+from lossact.replicas.held_values import OF_EVERY_MODULE, names_by_id, snapshot
 from lossact.training.stacked_metrics import MetricStandIn
 
 OF_EVERY_LIGHTNING_MODULE = set(vars(LightningModule())) | OF_EVERY_MODULE | {"log", "log_dict", "_trainer"}
@@ -14,9 +14,9 @@ OF_EVERY_LIGHTNING_MODULE = set(vars(LightningModule())) | OF_EVERY_MODULE | {"l
 
 def beside_tensors(module: nn.Module) -> dict[str, Any]:
     """Return what a module holds beside tensors, by name, to be compared."""
-    registered = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
+    known = names_by_id(module)
     return {
-        f"{path}.{name}" if path else name: snapshot(value, registered=registered)
+        f"{path}.{name}" if path else name: snapshot(value, known=known)
         for path, part in module.named_modules()
         for name, value in vars(part).items()
         if name not in OF_EVERY_LIGHTNING_MODULE and not isinstance(part, MetricStandIn)
