@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from lossact import SGD, Arrays, Condition
+from lossact import EMA, SGD, Arrays, Condition
 from lossact.errors import InputError
 from lossact.functional import is_correct
 from lossact.replicas.objective import Objective
@@ -132,6 +133,32 @@ class Counting(Holding):
     def forward(self, inputs: Tensor) -> Tensor:
         scale: Any = self.scale
         return super().forward(inputs) * scale()
+
+
+class MeanAfterTwoPasses(Holding):
+    """Assigns its mean anew at each pass, another value from the third on, and counts passes in evaluation too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(16))
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.passes += 1
+        if self.training:
+            late = self.passes > 2
+            self.mean = torch.where(late, 0.5 * self.mean + 0.5 * inputs.flatten(1).mean(0), self.mean)
+        return super().forward(inputs.flatten(1) - self.mean) * (1 + 0.1 * self.passes)
+
+
+def test_buffers_change_in_training_alone_stacked_or_not() -> None:
+    def loss_curves(stacked: bool) -> Any:
+        given = replace(condition(MeanAfterTwoPasses, stacked=stacked), average=EMA(0.5))
+        module = stacked_training(given, 0, [0, 1], DOUBLE, curves_of=2)
+        fit(module, DOUBLE)
+        return module.outcome().loss
+
+    np.testing.assert_allclose(loss_curves(True), loss_curves(False), rtol=1e-9)
 
 
 class OfItself(Holding):
