@@ -249,6 +249,13 @@ class TorchOptimizer(Optimizer):
             )
         if groups is not None and not callable(groups):
             raise InputError("groups must be a function of a network that returns a list of parameter groups")
+        for name, value in arguments.items():
+            if isinstance(value, float) and not np.isfinite(value):
+                raise InputError(f"TorchOptimizer: {name}={value} must be finite; try lr=0.01")
+        if kind is torch.optim.SparseAdam:
+            raise InputError(
+                "TorchOptimizer: SparseAdam needs sparse gradients, which replicas have none of; take Adam"
+            )
         self.kind, self.groups, self.arguments = kind, groups, arguments
         self.elementwise, self.stacked = elementwise, stacked
         try:

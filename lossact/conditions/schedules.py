@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lossact.checks import check_count, check_number, checked_arguments
+from lossact.checks import check_count, check_number, check_signature, checked_arguments
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint
 
@@ -276,6 +276,7 @@ class FunctionSchedule(Schedule):
             raise InputError(
                 f"schedule({function!r}): give a function of the update; schedule(lambda u: 0.1 / (u + 1))"
             )
+        check_signature("schedule", function, like="schedule(update)", values=1)
         self.function = function
         self._content = {"kind": self.kind, **fingerprint(function, "schedule")}
 

@@ -2,17 +2,21 @@
 
 import hashlib
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-OF_EVERY_MODULE = set(vars(nn.Module())) - {"training"}  # parameters, buffers, hooks: compared elsewhere
+OF_EVERY_MODULE = set(vars(nn.Module())) - {"training"}  # parameters, buffers and parts: compared elsewhere
+HOOKS = {"_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"}
 NUMBERS = {int, float, bool, type(None)}  # seen first, for most attributes are
 DEEPEST = 4  # objects within objects that are compared
+NOTHING: Mapping[int, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -34,16 +38,44 @@ class HeldValues:
         return cls({name: snapshot(buffer) for name, buffer in buffers.items()}, attributes)
 
 
-def held_attributes(module: nn.Module, tensors: Iterable[Tensor]) -> dict[str, Any]:
-    """Return a module's parts and all attributes but its parameters and buffers, by name, each to be compared."""
-    registered = {id(tensor) for tensor in tensors}
+def held_attributes(
+    module: nn.Module, tensors: Iterable[Tensor], depth: int = 0, *, known: Mapping[int, str] = NOTHING
+) -> dict[str, Any]:
+    """Return a module's parts, hooks and all attributes but its parameters and buffers, by name, each to be compared.
+
+    Args:
+        module: any.
+        tensors: its parameters and buffers.
+        depth: of the objects that hold it.
+        known: as `snapshot` takes it; the module's own are added.
+    """
+    parts = dict(module.named_modules())
+    known = {**known, **dict.fromkeys(map(id, tensors), ""), **{id(part): path for path, part in parts.items()}}
     attributes: dict[str, Any] = {}
-    for path, part in module.named_modules():
+    for path, part in parts.items():
         attributes[path or type(part).__name__] = type(part).__qualname__
         for name, value in vars(part).items():
-            if name not in OF_EVERY_MODULE:
-                attributes[f"{path}.{name}" if path else name] = snapshot(value, registered=registered)
+            if name not in OF_EVERY_MODULE or name in HOOKS:
+                shown = name.removeprefix("_") if name in HOOKS else name
+                attributes[f"{path}.{shown}" if path else shown] = attribute_snapshot(name, value, depth, known=known)
     return attributes
+
+
+def names_by_id(*modules: nn.Module) -> dict[int, str]:
+    """Return the names of modules' parameters, buffers and parts, which stand for themselves wherever they are held."""
+    return {
+        id(held): name
+        for module in modules
+        for named in (module.named_parameters(), module.named_buffers(), module.named_modules())
+        for name, held in named
+    }
+
+
+def attribute_snapshot(name: str, value: Any, depth: int = 0, *, known: Mapping[int, str] = NOTHING) -> Any:
+    """Return the content of a module's attribute; hooks without the numbers that count them."""
+    if name in OF_EVERY_MODULE and isinstance(value, Mapping):
+        value = list(value.values())
+    return snapshot(value, depth, known=known)
 
 
 def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
@@ -51,20 +83,22 @@ def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None
     return next((name for name, value in before.items() if after.get(name) != value), None)
 
 
-def snapshot(value: Any, depth: int = 0, *, registered: set[int] | frozenset[int] = frozenset()) -> Any:
-    """Return a value's content, to be compared; of what cannot be looked into, its kind.
+def snapshot(value: Any, depth: int = 0, *, known: Mapping[int, str] = NOTHING) -> Any:
+    """Return a value's content, to be compared; of functions what they hold, of what is closed its kind.
 
     Args:
         value: anything.
         depth: of the object that holds it.
-        registered: ids of parameters and buffers, which stand for themselves wherever they are held.
+        known: names by id of parameters, buffers and modules that stand for themselves wherever they are held.
     """
     if type(value) in NUMBERS:
         return repr(value)
     if isinstance(value, Tensor):
-        if id(value) in registered or not value.is_leaf:  # what is computed of weights is computed again
+        if id(value) in known or not value.is_leaf:  # what is computed of weights is computed again
             return "parameter"
         return _tensor_content(value)
+    if isinstance(value, nn.Module) and id(value) in known:
+        return type(value).__qualname__, known[id(value)]
     if isinstance(value, np.ndarray) and value.dtype != object:
         return str(value.dtype), value.shape, hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
     if isinstance(value, np.random.Generator):
@@ -73,22 +107,41 @@ def snapshot(value: Any, depth: int = 0, *, registered: set[int] | frozenset[int
         return value.getstate()
     if isinstance(value, torch.Generator):
         return _tensor_content(value.get_state())
+    if isinstance(value, BuiltinFunctionType):
+        return value.__qualname__
     if depth < DEEPEST:
         inner = depth + 1
         if isinstance(value, Mapping):
-            return [(str(name), snapshot(item, inner, registered=registered)) for name, item in value.items()]
+            return [(str(name), snapshot(item, inner, known=known)) for name, item in value.items()]
         if isinstance(value, (list, tuple)):
-            return [snapshot(item, inner, registered=registered) for item in value]
+            return type(value).__qualname__, [snapshot(item, inner, known=known) for item in value]
         if isinstance(value, (set, frozenset)):
-            return sorted(str(snapshot(item, inner, registered=registered)) for item in value)
+            return sorted(str(snapshot(item, inner, known=known)) for item in value)
         if isinstance(value, nn.Module):
-            held = HeldValues.of(value)
-            parameters = [(name, _tensor_content(parameter)) for name, parameter in value.named_parameters()]
-            return [*held.attributes.items(), *held.buffers.items(), *parameters]
+            tensors = {**dict(value.named_buffers()), **dict(value.named_parameters())}
+            contents = [(name, _tensor_content(tensor)) for name, tensor in tensors.items()]
+            return [*held_attributes(value, tensors.values(), inner, known=known).items(), *contents]
+        if isinstance(value, FunctionType):
+            return value.__code__, [snapshot(item, inner, known=known) for item in _held_by_function(value)]
+        if isinstance(value, MethodType):
+            return [snapshot(item, inner, known=known) for item in (value.__func__, value.__self__)]
+        if isinstance(value, partial):
+            items = (value.func, *value.args, value.keywords, vars(value))
+            return "partial", [snapshot(item, inner, known=known) for item in items]
         if hasattr(value, "__dict__") and not isinstance(value, type):
-            return type(value).__qualname__, snapshot(vars(value), inner, registered=registered)
+            held = sorted(vars(value).items())
+            return type(value).__qualname__, [(name, snapshot(item, inner, known=known)) for name, item in held]
     text = repr(value)
     return type(value).__qualname__ if " at 0x" in text else text
+
+
+def _held_by_function(function: FunctionType) -> Iterator[Any]:
+    yield from (function.__defaults__, function.__kwdefaults__, vars(function))
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not assigned yet
+            yield None
 
 
 def _tensor_content(tensor: Tensor) -> Any:

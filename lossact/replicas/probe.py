@@ -30,7 +30,7 @@ class StackabilityReport:
         draws: whether it drew random numbers, of any kind.
         drew_uncounted: whether it drew numbers that no counter gives: from numpy's generators, say.
         changed: what the module holds beside buffers and the pass changed, by name, or None.
-        changed_buffers: names of buffers that the pass changed.
+        changed_buffers: names of buffers that the pass wrote into or assigned anew, if only with the same values.
         unreached: names of parameters whose gradient is not zero but none.
     """
 
@@ -52,7 +52,7 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
     Raises:
         InputError: the inputs do not fit, nothing can be learned, or what later updates see is changed in place.
     """
-    before = HeldValues.of(module)
+    before, buffers_before = HeldValues.of(module), _states(module)
     objective_before = snapshot([objective.loss, objective.metric])
     data_before, weights_before = snapshot([inputs, targets]), snapshot(list(module.parameters()))
     drawing = CountedDraws(Moment(0, Stage.TRAINING, 0), torch.tensor(0), module_paths(module), repeatable=False)
@@ -88,7 +88,12 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
     gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
     unreached = [name for name, gradient in zip(trained, gradients, strict=True) if gradient is None]
     after = HeldValues.of(module)
-    changed_buffers = [name for name, value in before.buffers.items() if after.buffers.get(name) != value]
+    buffers_after = _states(module)
+    changed_buffers = [
+        name
+        for name, value in before.buffers.items()
+        if after.buffers.get(name) != value or _written(buffers_before[name], buffers_after[name])
+    ]
     return StackabilityReport(
         draws=drew_uncounted or drawing.any,
         drew_uncounted=drew_uncounted,
@@ -96,6 +101,15 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
         changed_buffers=changed_buffers,
         unreached=unreached,
     )
+
+
+def _states(module: nn.Module) -> dict[str, tuple[Tensor, int]]:
+    """Return a module's buffers by name, each with the count of writes into it."""
+    return {name: (buffer, buffer._version) for name, buffer in module.named_buffers()}
+
+
+def _written(before: tuple[Tensor, int], after: tuple[Tensor, int]) -> bool:
+    return before[0] is not after[0] or before[1] != after[1]
 
 
 def _contents(outputs: Any) -> Any:

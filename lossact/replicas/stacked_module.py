@@ -1,6 +1,6 @@
 """A user's network as many replicas: parameters and buffers stacked by name, one pass of all by torch.func.vmap."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -91,14 +91,18 @@ class StackedModule:
             loss, metric, outputs = self._run(tensors, inputs, targets, replica, context)
             return loss, (loss, metric, outputs, {name: tensors[name] for name in self.changing})
 
-        rest = self._with_own_buffers(rest)
+        rest = _with_copied(rest, self.changing)
         gradients, (loss, metric, outputs, buffers) = _map(
             grad(loss_of, has_aux=True), (trained, rest), (inputs, targets), replicas
         )
         return LearningPass(loss, self._metric(metric, outputs, targets), gradients, buffers)
 
     def measure(self, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:
-        """Return the loss (replicas,) and metric (replicas,) in evaluation mode; arguments are those of `learn`."""
+        """Return the loss (replicas,) and metric (replicas,) in evaluation mode; buffers stay as they are.
+
+        Args:
+            inputs, targets, context: as `learn` takes them.
+        """
         trained, rest = self.tensors(ALL)
         with eval_mode(self.module), self.as_vmap_needs():
             return self.measure_with({**trained, **rest}, inputs, targets, self.replicas, context)
@@ -117,7 +121,7 @@ class StackedModule:
         def run(tensors: Tensors, inputs: Inputs, targets: Tensor, replica: Tensor) -> Any:
             return self._run(tensors, inputs, targets, replica, context)
 
-        tensors = self._with_own_buffers(tensors)
+        tensors = _with_copied(tensors, self.buffers)
         loss, metric, outputs = _map(_as_in_a_gradient(run), (tensors,), (inputs, targets), replicas)
         return loss, self._metric(metric, outputs, targets)
 
@@ -131,7 +135,7 @@ class StackedModule:
 
         trained, rest = self.tensors(ALL)
         with eval_mode(self.module), self.as_vmap_needs():
-            tensors = self._with_own_buffers({**trained, **rest})
+            tensors = _with_copied({**trained, **rest}, self.buffers)
             return _map(_as_in_a_gradient(run), (tensors,), (inputs,), self.replicas)
 
     def _call(self, tensors: Tensors, *args: Any, **kwargs: Any) -> Any:
@@ -171,10 +175,6 @@ class StackedModule:
         rest = {**self.parameters, **self.buffers}
         return trained, {name: tensor[rows] for name, tensor in rest.items() if name not in trained}
 
-    def _with_own_buffers(self, tensors: Tensors) -> Tensors:
-        """Copy the buffers that a pass changes in place, in evaluation mode too."""
-        return {name: tensor.clone() if name in self.changing else tensor for name, tensor in tensors.items()}
-
     def as_vmap_needs(self) -> AbstractContextManager[None]:
         """Have attention computed by operations that vmap has rules for, where torch has another way on a CPU."""
         # torch's fused attention on a CPU has no rule for vmap, which would call it replica by replica.
@@ -211,6 +211,11 @@ def _map(function: Callable[..., Any], tensors: tuple[Tensors, ...], data: tuple
 
 def _stacked(by_name: Sequence[Tensors]) -> Tensors:
     return {name: torch.stack([tensors[name].detach() for tensors in by_name]) for name in by_name[0]}
+
+
+def _with_copied(tensors: Tensors, names: Container[str]) -> Tensors:
+    """Copy the tensors that a pass may change in place."""
+    return {name: tensor.clone() if name in names else tensor for name, tensor in tensors.items()}
 
 
 def _as_in_a_gradient(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -66,7 +66,7 @@ class UnstackedModules:
             context: when the pass runs.
             rows: the replicas that run it.
         """
-        before = {name: tensor.clone() for name, tensor in self.buffers.items()}
+        before = self._copied_buffers()
         losses, metrics, gradients = [], [], []
         for row in range(len(self.modules))[rows]:
             module = self.modules[row]
@@ -78,16 +78,24 @@ class UnstackedModules:
                 gradients.append(torch.autograd.grad(loss, [parameters[name] for name in self.trained]))
             losses.append(loss.detach())
             metrics.append(metric.detach())
-        self._keep_buffers()
-        changed = {
-            name: tensor[rows].clone() for name, tensor in self.buffers.items() if not torch.equal(tensor, before[name])
-        }
-        for name in changed:
-            self.buffers[name].copy_(before[name])
+        changed = {name: tensor[rows] for name, tensor in self._put_back(before).items()}
         by_name = {
             name: torch.stack(each) for name, each in zip(self.trained, zip(*gradients, strict=True), strict=True)
         }
         return LearningPass(torch.stack(losses), torch.stack(metrics), by_name, changed)
+
+    def _copied_buffers(self) -> Tensors:
+        return {name: tensor.clone() for name, tensor in self.buffers.items()}
+
+    def _put_back(self, before: Tensors) -> Tensors:
+        """Give the buffers the values of before a pass; return those that it changed."""
+        self._keep_buffers()
+        changed = {
+            name: tensor.clone() for name, tensor in self.buffers.items() if not torch.equal(tensor, before[name])
+        }
+        for name in changed:
+            self.buffers[name].copy_(before[name])
+        return changed
 
     def _keep_buffers(self) -> None:
         """Take buffers that a module replaced back into the rows that they are kept in."""
@@ -99,16 +107,23 @@ class UnstackedModules:
                     buffer.data = kept
 
     def measure(self, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:
-        """Return the loss (replicas,) and metric (replicas,) in evaluation mode; arguments are those of `learn`."""
+        """Return the loss (replicas,) and metric (replicas,) in evaluation mode; buffers stay as they are.
+
+        Args:
+            inputs, targets, context: as `learn` takes them.
+        """
+        before = self._copied_buffers()
         scores = []
         for row, module in enumerate(self.modules):
             with eval_mode(module), self._drawing(row, context), torch.no_grad():
                 scores.append(self._run(row, inputs, targets, context))
+        self._put_back(before)
         losses, metrics = (torch.stack(column) for column in zip(*scores, strict=True))
         return losses, metrics
 
     def outputs(self, inputs: Inputs) -> Any:
-        """Return what the networks answer in evaluation mode, (replicas, batch, ...)."""
+        """Return what the networks answer in evaluation mode, (replicas, batch, ...); buffers stay as they are."""
+        before = self._copied_buffers()
         answers = []
         for row, module in enumerate(self.modules):
             with eval_mode(module), self._drawing(row, PREDICTION), torch.no_grad():
@@ -118,6 +133,7 @@ class UnstackedModules:
                         module, own_inputs, lambda outputs: outputs, replica=self.replicas[row], context=PREDICTION
                     )
                 )
+        self._put_back(before)
         return _stack_alike(answers)
 
     def _run(self, row: int, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:

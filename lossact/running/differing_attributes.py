@@ -2,21 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from types import FunctionType, MethodType
 from typing import Any, NoReturn
 
-import torch
 from lightning.fabric.utilities.data import AttributeDict
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 from torchmetrics import Metric
 
-from lossact.replicas.held_values import DEEPEST, OF_EVERY_MODULE, snapshot
+from lossact.replicas.held_values import OF_EVERY_MODULE, attribute_snapshot, names_by_id, snapshot
+from lossact.training.held_attributes import HYPERPARAMETERS
 from lossact.training.stackable import NotStackableError
 
 TENSORS_AND_PARTS = {"_parameters", "_buffers", "_modules"}  # the first two are stacked; parts are looked at themselves
-HYPERPARAMETERS = {"_hparams", "_hparams_initial"}
 UNGUARDED = (OF_EVERY_MODULE | {"training"} | set(vars(LightningModule()))) - HYPERPARAMETERS
 MISSING = object()
 
@@ -34,53 +32,32 @@ def hide_what_differs(template: LightningModule, modules: Sequence[LightningModu
     by_path = [dict(module.named_modules()) for module in modules]
     if any(list(parts) != list(by_path[0]) for parts in by_path):
         raise _differs("its parts differ")
-    registered = {id(tensor) for module in modules for tensor in (*module.parameters(), *module.buffers())}
+    known = names_by_id(*modules)
     for path, part in list(template.named_modules()):
         parts = [of_module[path] for of_module in by_path]
         if len({type_before_parametrizations(each) for each in parts}) > 1:
             raise _differs(f"the class of its {path} differs" if path else "its class differs")
-        names = _differing_names(parts, registered)
+        names = _differing_names(parts, known)
         for name in names:
             if name in UNGUARDED or isinstance(part, Metric):
                 raise _differs(f"its {_joined(path, name)} differs")
         for name in names & HYPERPARAMETERS:
-            vars(part)[name] = _hyperparameters([vars(each).get(name) for each in parts], registered)
+            vars(part)[name] = _hyperparameters([vars(each).get(name) for each in parts], known)
         _hide(part, path, names - HYPERPARAMETERS)
 
 
-def _differing_names(parts: Sequence[nn.Module], registered: set[int]) -> set[str]:
+def _differing_names(parts: Sequence[nn.Module], known: Mapping[int, str]) -> set[str]:
     names = {name for part in parts for name in vars(part)} - TENSORS_AND_PARTS
-    return {name for name in names if _differ([vars(part).get(name, MISSING) for part in parts], registered)}
+
+    def differ(name: str) -> bool:
+        return _differ([attribute_snapshot(name, vars(part).get(name, MISSING), known=known) for part in parts])
+
+    return {name for name in names if differ(name)}
 
 
-def _differ(values: Sequence[Any], registered: set[int]) -> bool:
-    first, *others = (_content(value, registered) for value in values)
+def _differ(contents: Sequence[Any]) -> bool:
+    first, *others = contents
     return any(other != first for other in others)
-
-
-def _content(value: Any, registered: set[int], depth: int = 0) -> Any:
-    """Return a value's content, to be compared; of functions what they hold, of modules their class alone."""
-    inner: Any
-    if isinstance(value, nn.Module):
-        return type(value)
-    if depth == DEEPEST or value is MISSING or isinstance(value, (Tensor, type)):
-        return snapshot(value, registered=registered)
-    if isinstance(value, partial):
-        inner = [value.func, value.args, value.keywords]
-    elif isinstance(value, MethodType):
-        inner = [value.__func__, value.__self__]
-    elif isinstance(value, FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        inner = [value.__code__, value.__defaults__, value.__kwdefaults__, cells]
-    elif isinstance(value, Mapping):  # hooks are held under numbers that count them
-        inner = [name for name in value if not isinstance(name, int)], *value.values()
-    elif isinstance(value, (list, tuple)):
-        inner = value
-    elif hasattr(value, "__dict__") and not isinstance(value, torch.Generator):
-        inner = sorted(vars(value).items())
-    else:
-        return snapshot(value, registered=registered)
-    return [type(value), *(_content(each, registered, depth + 1) for each in inner)]
 
 
 def _hide(part: nn.Module, path: str, names: set[str]) -> None:
@@ -106,10 +83,12 @@ def _joined(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _hyperparameters(values: Sequence[Any], registered: set[int]) -> "_Hyperparameters":
+def _hyperparameters(values: Sequence[Any], known: Mapping[int, str]) -> "_Hyperparameters":
     of_modules = [value or {} for value in values]
     names = {name for each in of_modules for name in each}
-    differing = {name for name in names if _differ([each.get(name, MISSING) for each in of_modules], registered)}
+    differing = {
+        name for name in names if _differ([snapshot(each.get(name, MISSING), known=known) for each in of_modules])
+    }
     return _Hyperparameters(of_modules[0], differing)
 
 

@@ -15,7 +15,7 @@ from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.passes import Stage
 from lossact.running.probed_module import ProbedModule, compare_tensors, set_modes
 from lossact.training.compute_config import ComputeConfig
-from lossact.training.held_attributes import beside_tensors, changed_names
+from lossact.training.held_attributes import changed_names, held_by_template
 from lossact.training.lightning_pass import PassLog
 from lossact.training.logged_values import StepLog
 from lossact.training.stackable import NotStackableError
@@ -207,7 +207,7 @@ class StepProbe:
     def _check_template(self, stacked: StackedLightningModule) -> None:
         """Raise NotStackableError where steps of all replicas have changed what they share."""
         lists = stacked.epoch_end.lists
-        held = {name: of for name, of in beside_tensors(stacked.template).items() if name not in lists}
+        held = {name: of for name, of in held_by_template(stacked.template).items() if name not in lists}
         if self.held:
             changed = changed_names(self.held, held)
             if changed:

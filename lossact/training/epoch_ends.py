@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from lossact.replicas.random_streams import rng_state
-from lossact.training.held_attributes import beside_tensors, changed_names
+from lossact.training.held_attributes import changed_names, held_by_template
 from lossact.training.replica_optimizers import ReplicaOptimizer
 from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_metrics import ReplicaMetrics
@@ -132,7 +132,7 @@ class EpochEnd:
         Raises:
             NotStackableError: its code changed another attribute, or a list without clearing it.
         """
-        before = beside_tensors(self.template)
+        before = held_by_template(self.template)
         items = self._items(row)
         stand_ins = {path: self.template.get_submodule(path) for path in self.metrics.metrics}
         for name, own in items.items():
@@ -145,7 +145,7 @@ class EpochEnd:
         for name in self.lists:
             if getattr(self.template, name):
                 raise NotStackableError(f"its {HOOK} leaves items in self.{name}")
-        changed = [name for name in changed_names(before, beside_tensors(self.template)) if name not in self.lists]
+        changed = [name for name in changed_names(before, held_by_template(self.template)) if name not in self.lists]
         if changed:
             raise NotStackableError(f"its {HOOK} changes self.{changed[0]}")
 

@@ -118,6 +118,7 @@ def test_numbers_of_a_schedule_are_axes_and_in_the_key() -> None:
         (lambda: cosine(0.1, warmup=-1), "warmup=-1 must be an integer >= 0"),
         (lambda: cosine(float("inf")), "peak=inf must be a finite number"),
         (lambda: step_decay(0.1, every=0), "every=0 must be an integer >= 1"),
+        (lambda: schedule(lambda update, budget: 0.1), r"cannot be called as schedule\(update\)"),  # type: ignore[arg-type, misc]
         (lambda: schedule(0.1), "give a function of the update"),  # type: ignore[arg-type]
         (lambda: torch_schedule(0.1, lr_scheduler.ReduceLROnPlateau), "watches a metric"),
         (lambda: torch_schedule(0.1, lr_scheduler.StepLR), "missing 1 required positional argument: 'step_size'"),

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from lossact import SGD, Arrays, Condition
+from lossact import EMA, SGD, Arrays, Condition
 from lossact.errors import InputError
 from lossact.functional import is_correct
 from lossact.replicas.objective import Objective
@@ -104,6 +106,79 @@ class Noisy(Holding):
         return super().forward(inputs) + float(noise.normal())
 
 
+def with_drawn_features() -> nn.Module:
+    frequencies = torch.randn(16, 16)
+    return Holding(embed=lambda inputs: (inputs @ frequencies).sin())
+
+
+def with_drawn_hook() -> nn.Module:
+    network, scale = Holding(), torch.rand(())
+    network.linear.register_forward_hook(lambda module, args, output: output * scale)
+    return network
+
+
+class Counting(Holding):
+    """Counts its passes in a closure."""
+
+    def __init__(self) -> None:
+        passes = 0
+
+        def scale() -> float:
+            nonlocal passes
+            passes += 1
+            return 0.01 * passes
+
+        super().__init__(scale=scale)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        scale: Any = self.scale
+        factor: float = scale()
+        return super().forward(inputs) * factor
+
+
+class MeanAfterTwoPasses(Holding):
+    """Assigns its mean anew at each pass, another value from the third on, and counts passes in evaluation too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(16))
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        module: Any = self
+        module.passes += 1
+        if self.training:
+            moved = 0.5 * module.mean + 0.5 * inputs.flatten(1).mean(0)
+            module.mean = torch.where(module.passes > 2, moved, module.mean)
+        outputs: Tensor = super().forward(inputs.flatten(1) - module.mean) * (1 + 0.1 * module.passes)
+        return outputs
+
+
+def test_buffers_change_in_training_alone_stacked_or_not() -> None:
+    def loss_curves(stacked: bool) -> Any:
+        given = replace(condition(MeanAfterTwoPasses, stacked=stacked), average=EMA(0.5))
+        module = stacked_training(given, 0, [0, 1], DOUBLE, curves_of=2)
+        fit(module, DOUBLE)
+        return module.outcome().loss
+
+    np.testing.assert_allclose(loss_curves(True), loss_curves(False), rtol=1e-9)
+
+
+class OfItself(Holding):
+    """Holds functions of itself and its parts, which differ in nothing but weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = [self.linear]
+        self.scaled = lambda inputs: self.parts[0](inputs) * self.linear.weight.norm()
+        self.linear.register_forward_pre_hook(lambda module, args: (args[0] * self.linear.weight.norm(),))
+        self.bound = self.linear.forward
+
+
+def test_functions_of_a_module_itself_are_alike_between_replicas() -> None:
+    stacked_training(condition(OfItself), 0, list(range(8)), DOUBLE)
+
+
 def seeded() -> nn.Module:
     torch.manual_seed(0)
     return Holding()
@@ -123,6 +198,12 @@ NAMES = ["a", "b", "c", "d", "e", "f", "g", "h"]
         (lambda: Holding(skips={random.random()}), "draws its own 'skips'"),
         (lambda: Holding(nested={"a": [{"b": random.random()}]}), "draws its own 'nested'"),
         (lambda: Noisy(noise=np.random.default_rng(0)), "changes its 'noise' in its forward pass"),
+        (with_drawn_features, "draws its own 'embed'"),
+        (lambda: Holding(act=partial(functional.leaky_relu, negative_slope=random.random())), "draws its own 'act'"),
+        (lambda: Holding(act=random.choice([torch.tanh, torch.relu])), "draws its own 'act'"),
+        (lambda: Holding(act=random.choice([functional.silu, functional.gelu])), "draws its own 'act'"),
+        (with_drawn_hook, "draws its own 'linear.forward_hooks'"),
+        (Counting, "changes its 'scale' in its forward pass"),
         (Normalised, "changes its weights in its forward pass"),
         (lambda: Remembering(before=None), "changes its 'before' in its forward pass"),
         (lambda: Holding(backbone=BACKBONE), "gives several replicas the same 'backbone.weight'; .*deepcopy"),

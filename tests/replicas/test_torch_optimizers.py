@@ -251,6 +251,9 @@ def tensors_of(state: Any) -> list[Tensor]:
             lambda: make_condition(network, squared, X, Y, clip_norm=1.0, clip_value=1.0),
             "clip_norm=1.0 and clip_value=1.0: give one of the two",
         ),
+        (lambda: TorchOptimizer(torch.optim.SGD, lr=float("nan")), "lr=nan must be finite"),
+        (lambda: TorchOptimizer(torch.optim.SGD, lr=float("inf")), "lr=inf must be finite"),
+        (lambda: TorchOptimizer(torch.optim.SparseAdam, lr=0.1), "needs sparse gradients.*take Adam"),
     ],
 )  # fmt: skip
 def test_what_no_optimizer_takes_is_named(make: Callable[[], Any], message: str) -> None:

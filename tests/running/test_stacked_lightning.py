@@ -71,6 +71,26 @@ def test_replicas_fitted_at_once_are_those_fitted_alone(name: str) -> None:
     assert stacked[0][0]["loss"] != stacked[1][0]["loss"]
 
 
+class DrawnRate(posted.Classifier):
+    """Its optimizer's factory holds a rate that it draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.make_optimizer = partial(torch.optim.SGD, lr=float(torch.rand(())))
+
+    def configure_optimizers(self) -> Any:
+        return self.make_optimizer(self.parameters())
+
+
+class DrawnHook(posted.Classifier):
+    """A hook of its network holds a number that it draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        scale = torch.rand(())
+        self.network.register_forward_hook(lambda module, args, output: output * scale)
+
+
 ONE_AT_A_TIME: list[tuple[LightningCondition, str]] = [
     (condition(posted.Collected), "it holds a MetricCollection, metrics"),
     (condition(posted.ComputesItsMetric), r"its steps compute or reset self\.accuracy"),
@@ -81,6 +101,8 @@ ONE_AT_A_TIME: list[tuple[LightningCondition, str]] = [
     (condition(posted.StopsItself), "its on_validation_epoch_end changes the Trainer or its optimizer"),
     (condition(posted.DrawsAtTheEnd), "its on_validation_epoch_end draws random numbers"),
     (condition(posted.Remembering), "its training_step changes self.newest"),
+    (condition(DrawnRate), "its make_optimizer differs between replicas"),
+    (condition(DrawnHook), r"its network\.forward_hooks differs between replicas"),
     (condition(posted.TwoOptimizers), "it optimizes manually"),
     (condition(posted.ReadsNumbers), r"it calls \.item\(\) or branches on a tensor's value"),
     (condition(posted.Branching), r"it calls \.item\(\) or branches"),
