@@ -196,4 +196,40 @@ def torch_recipe(
                 f"{optimizer}: {name} cannot follow a schedule, for {optimizer.kind.__name__} keeps it in none of its "
                 "groups; give a number"
             )
+    if stacks and not is_elementwise(optimizer.kind):
+        _check_rows_move_alone(optimizer, recipe, parameters)
     return recipe
+
+
+def _check_rows_move_alone(
+    optimizer: TorchOptimizer, recipe: TorchRecipe, parameters: Mapping[str, nn.Parameter]
+) -> None:
+    """Raise InputError where two stacked replicas move otherwise than each alone, in two steps by made-up gradients."""
+    generator = torch.Generator().manual_seed(0)
+    start, *gradients = (
+        {name: torch.randn(2, *of.shape, generator=generator, dtype=of.dtype) for name, of in parameters.items()}
+        for _ in range(3)
+    )
+
+    def moved(row: int | slice) -> Tensors:
+        leaves = {name: tensor[row].clone().requires_grad_() for name, tensor in start.items()}
+        made = recipe.make(leaves)
+        for update, of_update in enumerate(gradients):
+            for name, leaf in leaves.items():
+                leaf.grad = of_update[name][row].clone()
+            recipe.set_scheduled(made, update)
+            made.step()
+        return {name: leaf.detach() - start[name][row] for name, leaf in leaves.items()}
+
+    option = "elementwise" if optimizer.elementwise else "stacked"
+    try:
+        together = moved(slice(None))
+    except (TypeError, ValueError, RuntimeError, IndexError) as error:
+        raise InputError(f"{optimizer}: with {option}=True its step failed: {error}; leave {option} out") from None
+    for row in range(2):
+        for name, alone in moved(row).items():
+            if not torch.allclose(together[name][row], alone, rtol=0, atol=0.02 * float(alone.abs().max())):
+                raise InputError(
+                    f"{optimizer}: {option}=True, but it moves {name!r} of two replicas together otherwise than of "
+                    f"each alone; leave {option} out, and replicas move one after the other"
+                )

@@ -271,3 +271,22 @@ def test_the_key_holds_class_arguments_and_groups() -> None:
     contents = {str(optimizer.content()) for optimizer in optimizers}
     assert len(contents) == len(optimizers)
     assert TorchOptimizer(torch.optim.NAdam, lr=0.1) == optimizers[0]
+
+
+class ByTheNorm(torch.optim.SGD):
+    """Moves a tensor by its gradient's direction, which is that of all replicas together where they are stacked."""
+
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.data.sub_(group["lr"] * parameter.grad / parameter.grad.norm())
+
+
+@pytest.mark.parametrize("option", ["elementwise", "stacked"])
+def test_an_optimizer_that_does_not_move_replicas_as_alone_is_refused(option: str) -> None:
+    optimizer = TorchOptimizer(ByTheNorm, lr=0.1, **{option: True})  # type: ignore[arg-type]
+    condition = make_condition(network, squared, X, Y, optimizer=optimizer)
+    with pytest.raises(InputError, match=rf"{option}=True, but it moves '.*' .*; leave {option} out"):
+        population_of(condition)
+    alone = make_condition(network, squared, X, Y, optimizer=TorchOptimizer(ByTheNorm, lr=0.1))
+    check_equal_to_alone(alone, network, mean_squared, lambda module: ByTheNorm(module.parameters(), lr=0.1))
