@@ -18,11 +18,12 @@ from lossact.claims.verdict_summary import Estimate
 from lossact.conditions import BaseCondition
 from lossact.errors import ClaimError, InputError
 from lossact.stats import BoundedMean, Comparison, MeanDecider, NormalMean, Outcome
-from lossact.stats.values import differences
+from lossact.stats.values import differences, rounding_of, without_rounding
 from lossact.storage import Trials
 
 Range = tuple[float, float]
 LARGEST_END = 1e150  # of a range: its width, and products of it, are finite
+ROUNDINGS = 4  # of a value, that two which are equal may lie apart by
 SLACK = 1e-6  # of the range: how far rounding may carry a value beyond its end
 
 
@@ -229,6 +230,8 @@ class HigherMean(MeanHypothesis):
         numbers = sign * differences(sign * a, sign * b, lost_a, lost_b)
         if self.assumption.value_range is None:
             numbers[np.isinf(numbers)] = np.nan
+            rounding = np.fmax(rounding_of(a) * np.abs(a), rounding_of(b) * np.abs(b))
+            numbers = without_rounding(numbers, ROUNDINGS * rounding)
         return [replace(comparison, numbers=np.clip(numbers, -self._width, self._width))]
 
     def __repr__(self) -> str:
@@ -291,6 +294,8 @@ class MeanAtLeast(MeanHypothesis):
             worst = highest if self.is_at_most else lowest
             values = np.clip(values, lowest, highest)
         numbers = np.where(lost, worst, values)
+        if self.assumption.value_range is None:
+            numbers = without_rounding(numbers, ROUNDINGS * rounding_of(values) * np.abs(values))
         sign = -1 if self.is_at_most else 1
         cases = [lost, np.isnan(values), sign * (values - self.value) > 0, values == self.value]
         outcomes = np.select(

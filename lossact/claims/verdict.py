@@ -213,9 +213,9 @@ class Verdict:
         return isinstance(self.hypothesis, Theorem)
 
     def _repr_html_(self) -> str:
-        medians = {
-            samples.label: {row.name: row.median for row in samples.by_condition} for samples in self.value_samples
-        }
+        medians: dict[str, dict[str, float]] = {}
+        for samples in self.value_samples:
+            medians.setdefault(samples.label, {}).update({row.name: row.median for row in samples.by_condition})
         return verdict_html(
             self.name,
             str(self),

@@ -54,6 +54,8 @@ def held_attributes(
     attributes: dict[str, Any] = {}
     for path, part in parts.items():
         attributes[path or type(part).__name__] = type(part).__qualname__
+        if isinstance(part, torch.jit.ScriptModule):  # holds the module that it was made of; vmap refuses it anyway
+            continue
         for name, value in vars(part).items():
             if name not in OF_EVERY_MODULE or name in HOOKS:
                 shown = name.removeprefix("_") if name in HOOKS else name

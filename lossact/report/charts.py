@@ -21,7 +21,7 @@ from lossact.report.stored import StoredCondition
 from lossact.report.style import DASHES, STYLE, series_look
 from lossact.report.value_axes import with_unit
 from lossact.report.value_figures import Panel
-from lossact.report.value_wording import begun
+from lossact.report.value_wording import capitalized
 
 Quantity = tuple[Literal["loss", "metric"], str, list[tuple[int, StoredCondition]]]
 
@@ -119,7 +119,7 @@ def moments_chart(conditions: Sequence[StoredCondition], samples: ValueSamples) 
             left_out += int((~known).sum())
             if known.any():
                 draw_band(axes, k, updates, scale * values[known], series_look, single_runs=N_SINGLE_RUNS)
-        caption = f"{begun(measure)} at each moment: median and 80% band of replicas; thin: single runs"
+        caption = f"{capitalized(measure)} at each moment: median and 80% band of replicas; thin: single runs"
         return caption + (f"; left out for want of a value: {left_out}" if left_out else ""), _svg(figure)
 
 

@@ -40,7 +40,7 @@ from lossact.report.formatting import (
 from lossact.report.run_info import RunInfo
 from lossact.report.stored import StoredCondition
 from lossact.report.value_figures import value_panels
-from lossact.report.value_wording import begun
+from lossact.report.value_wording import capitalized
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class _Curves:
             kept = max(len(condition.curves or ()) for condition in conditions)
             rest = ", which rest where they arrive" if any(condition.rests for condition in conditions) else ""
             what = f"median and 80% band of {kept} replicas{rest}; thin: single runs"
-            charts = [Chart(f"{begun(name)}: {what}", chart) for name, chart in curve_charts(conditions).items()]
+            charts = [Chart(f"{capitalized(name)}: {what}", chart) for name, chart in curve_charts(conditions).items()]
             if any(condition.has_target for condition in conditions):
                 arrivals = "Replicas that reached the target, up to the budget"
                 charts.insert(0, Chart(arrivals, reach_chart(conditions)))
@@ -201,7 +201,8 @@ def _medians(result: ClaimResult) -> tuple[str, dict[str, str]]:
     samples = next((each for each in result.value_samples if each.by_condition), None)
     if samples is None or any(counts.has_target for counts in result.verdict.conditions):
         return "", {}
-    return samples.label, {row.name: f"{row.median:.4g}" for row in samples.by_condition}
+    same = [row for each in result.value_samples if each.label == samples.label for row in each.by_condition]
+    return samples.label, {row.name: f"{row.median:.4g}" for row in same}
 
 
 def _summary(result: ClaimResult) -> str:

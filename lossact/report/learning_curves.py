@@ -33,6 +33,9 @@ def curves_figure(conditions: Sequence[StoredCondition], *, series: Sequence[int
     panels = figure.subplots(len(quantities), columns, sharex=True, squeeze=False)
     for column, condition in enumerate(conditions):
         for axes, quantity in zip(panels[:, column], quantities, strict=True):
+            if quantity == "metric" and condition.metric_is_loss:
+                axes.set_axis_off()
+                continue
             draw_curves(axes, [(column if series is None else series[column], condition)], quantity, _solid)
             axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
@@ -40,14 +43,15 @@ def curves_figure(conditions: Sequence[StoredCondition], *, series: Sequence[int
         panels[0, column].set_title(condition.name)
         panels[0, column].set_ylim(bottom=min(0.0, panels[0, column].get_ylim()[0]))
         panels[-1, column].set_xlabel("update")
-        if "metric" in quantities and condition.metric_name == "accuracy":
+        if "metric" in quantities and condition.metric_name == "accuracy" and not condition.metric_is_loss:
             panels[1, column].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    if "metric" in quantities and all(condition.metric_name == "accuracy" for condition in conditions):
-        _share_range(list(panels[1]))
+    measured = [column for column, condition in enumerate(conditions) if not condition.metric_is_loss]
+    if measured and all(conditions[column].metric_name == "accuracy" for column in measured):
+        _share_range([panels[1, column] for column in measured])
     panels[0, 0].set_xlim(0, max(map(_last_update, conditions)))
     panels[0, 0].set_ylabel("loss")
-    if "metric" in quantities:
-        panels[1, 0].set_ylabel(conditions[0].metric_name)
+    if measured:
+        panels[1, measured[0]].set_ylabel(conditions[measured[0]].metric_name)
     kept = min(len(condition.curves or ()) for condition in conditions)
     note = f"thick: median of {kept} replicas; band: 80% of them; thin: {min(N_SINGLE_RUNS, kept)} single runs"
     if columns == 1:

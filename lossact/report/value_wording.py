@@ -10,13 +10,13 @@ from lossact.report.value_axes import MOST_LINES, MOST_POINTS, finite, with_unit
 
 def values_caption(samples: ValueSamples) -> str:
     """Return what the rows of values are."""
-    return f"{begun(samples.measure)}: {_points(samples.values)}; box: middle half of them, thick line: median"
+    return f"{capitalized(samples.measure)}: {_points(samples.values)}; box: middle half of them, thick line: median"
 
 
 def compared_caption(samples: ValueSamples) -> str:
     """Return what the rows of differences are, or of a claim's own number, with their estimate as it is printed."""
     estimates = [row.estimate for row in samples.compared if row.estimate is not None]
-    what = "Differences" if samples.are_differences else begun(samples.measure)
+    what = "Differences" if samples.are_differences else capitalized(samples.measure)
     shown = _points(samples.compared) if any(row.numbers for row in samples.compared) else ""
     parts = [f"{what}: {shown}".removesuffix(": ")]
     if not estimates:
@@ -37,7 +37,7 @@ def trend_caption(samples: ValueSamples) -> str:
     lost = sum(len(row.numbers) - len(finite(row)) for row in samples.values)
     lines = f"faint: the first {MOST_LINES} of {n} replicas" if n > MOST_LINES else f"faint: each of {n} replicas"
     missing = f"; without a value: {lost}" if lost else ""
-    return f"{begun(samples.measure)}: {lines}; bold: medians{missing}"
+    return f"{capitalized(samples.measure)}: {lines}; bold: medians{missing}"
 
 
 def described(rows: Sequence[Sample], measure: str, unit: str) -> str:
@@ -48,6 +48,8 @@ def described(rows: Sequence[Sample], measure: str, unit: str) -> str:
 def _row(row: Sample) -> str:
     numbers = finite(row)
     without = len(row.numbers) - len(numbers)
+    if not row.numbers:
+        return f"{row.name}, not paired"
     if not len(numbers):
         return f"{row.name}, none of {len(row.numbers)} has a value"
     low, middle, high = np.quantile(numbers, [0.25, 0.5, 0.75])
@@ -60,6 +62,6 @@ def _points(rows: Sequence[Sample]) -> str:
     return f"points: {MOST_POINTS} quantiles of {most} replicas" if most > MOST_POINTS else "a point a replica"
 
 
-def begun(text: str) -> str:
+def capitalized(text: str) -> str:
     """Return text with a capital letter."""
     return text[:1].upper() + text[1:]

@@ -83,13 +83,13 @@ def _joined(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _hyperparameters(values: Sequence[Any], known: Mapping[int, str]) -> "_Hyperparameters":
+def _hyperparameters(values: Sequence[Any], known: Mapping[int, str]) -> Any:
     of_modules = [value or {} for value in values]
     names = {name for each in of_modules for name in each}
     differing = {
         name for name in names if _differ([snapshot(each.get(name, MISSING), known=known) for each in of_modules])
     }
-    return _Hyperparameters(of_modules[0], differing)
+    return _Hyperparameters(of_modules[0], differing) if differing else of_modules[0]
 
 
 class _Hyperparameters(AttributeDict):

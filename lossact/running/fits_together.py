@@ -49,16 +49,21 @@ class FitsTogether:
         assert isinstance(condition, LightningCondition)
         if condition in self.one_at_a_time or condition.stacked is False:
             return {}
-        may = [job for job in jobs if job[0] == condition or not (self.apart or job[0] in self.one_at_a_time)]
+        candidates = [job for job in jobs if job[0] == condition or not (self.apart or job[0] in self.one_at_a_time)]
+        share = len({candidate for candidate, _ in candidates[: self.width.blocks]}) > 1
         try:
-            return self._fit(may)
+            return self._fit(candidates)
+        except InputError as error:
+            if not share:
+                raise
+            reason = str(error)
         except NotStackableError as error:
             reason = str(error)
         except (MemoryError, RuntimeError) as error:
             if not ran_out_of_memory(error):
                 raise
             reason = f"{condition.block} at once need more memory than there is"
-        if len({of for of, _ in may[: self.width.blocks]}) > 1:
+        if share:
             self.apart = reason
             return self.fit(jobs)
         if condition.stacked is True:

@@ -13,7 +13,7 @@ from lossact.conditions.lightning import LightningCondition
 from lossact.replicas.draws import Moment
 from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.passes import Stage
-from lossact.running.probed_module import ProbedModule, compare_tensors, set_modes
+from lossact.running.probed_module import ProbedModule, set_modes
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.held_attributes import changed_names, held_by_template
 from lossact.training.lightning_pass import PassLog
@@ -158,7 +158,7 @@ class StepProbe:
             for probed, loss, of_loss in begun:
                 probed.compare_learned(stacked, loss, of_loss, gradients, losses, passed)
                 for name, buffer in stacked.buffers_by_name.items():
-                    compare_tensors(f"buffer {name}", buffer[probed.row].double(), probed.buffers[name].double())
+                    probed.compare(f"buffer {name}", buffer[probed.row], probed.buffers[name])
 
         return compare
 

@@ -30,6 +30,7 @@ from lossact.replicas.optimizers import (
     TorchUnstackedOptimizers,
     is_elementwise,
 )
+from lossact.replicas.random_streams import isolate_rng
 from lossact.replicas.update_rules import UPDATE_RULES, UpdateRule
 
 
@@ -197,19 +198,25 @@ def torch_recipe(
                 "groups; give a number"
             )
     if stacks and not is_elementwise(optimizer.kind):
-        _check_rows_move_alone(optimizer, recipe, parameters)
+        with isolate_rng():
+            _check_rows_move_alone(optimizer, recipe, parameters, n_updates=min(budget, 2))
     return recipe
 
 
 def _check_rows_move_alone(
-    optimizer: TorchOptimizer, recipe: TorchRecipe, parameters: Mapping[str, nn.Parameter]
+    optimizer: TorchOptimizer, recipe: TorchRecipe, parameters: Mapping[str, nn.Parameter], n_updates: int
 ) -> None:
-    """Raise InputError where two stacked replicas move otherwise than each alone, in two steps by made-up gradients."""
+    """Raise InputError where two stacked replicas move otherwise than each alone, by made-up gradients.
+
+    The second replica has larger weights and smaller gradients, so that a step by any norm of the two together shows.
+    """
     generator = torch.Generator().manual_seed(0)
-    start, *gradients = (
-        {name: torch.randn(2, *of.shape, generator=generator, dtype=of.dtype) for name, of in parameters.items()}
-        for _ in range(3)
-    )
+
+    def drawn(factor: float) -> Tensors:
+        both = {name: torch.randn(2, *of.shape, generator=generator, dtype=of.dtype) for name, of in parameters.items()}
+        return {name: torch.stack([first, factor * second]) for name, (first, second) in both.items()}
+
+    start, gradients = drawn(3.0), [drawn(0.1) for _ in range(n_updates)]
 
     def moved(row: int | slice) -> Tensors:
         leaves = {name: tensor[row].clone().requires_grad_() for name, tensor in start.items()}
@@ -223,11 +230,11 @@ def _check_rows_move_alone(
 
     option = "elementwise" if optimizer.elementwise else "stacked"
     try:
-        together = moved(slice(None))
+        together, each_alone = moved(slice(None)), [moved(row) for row in range(2)]
     except (TypeError, ValueError, RuntimeError, IndexError) as error:
         raise InputError(f"{optimizer}: with {option}=True its step failed: {error}; leave {option} out") from None
-    for row in range(2):
-        for name, alone in moved(row).items():
+    for row, of_row in enumerate(each_alone):
+        for name, alone in of_row.items():
             if not torch.allclose(together[name][row], alone, rtol=0, atol=0.02 * float(alone.abs().max())):
                 raise InputError(
                     f"{optimizer}: {option}=True, but it moves {name!r} of two replicas together otherwise than of "

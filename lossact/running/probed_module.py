@@ -40,6 +40,7 @@ class ProbedModule:
 
     def __init__(self, row: int, module: LightningModule) -> None:
         self.row, self.module, self.calls = row, module, MetricCalls()
+        self._scales: dict[str, float] = {}  # the largest of each value so far
 
     def place(self, stacked: StackedLightningModule) -> None:
         """Have the module where the replicas are."""
@@ -65,13 +66,13 @@ class ProbedModule:
         passed: PassLog,
     ) -> None:
         """Compare the loss, gradients and log of all replicas with those of the latest training_step."""
-        compare_tensors("loss", losses[self.row], loss)
+        self.compare("loss", losses[self.row], loss)
         self.compare_logs(passed)
         for name, expected in of_loss.items():
             if (expected is None) != (name in stacked.unreached):
                 raise NotStackableError(f"its loss depends on {name} in some steps and not in others")
             if expected is not None:
-                compare_tensors(f"gradient of {name}", gradients[name][self.row], expected)
+                self.compare(f"gradient of {name}", gradients[name][self.row], expected)
 
     def part_of(self, batch: Any, shared: bool) -> Any:
         """Return its part of a batch."""
@@ -111,11 +112,26 @@ class ProbedModule:
     def compare_logs(self, passed: PassLog) -> None:
         """Compare what the stacked pass logged, appended and called metrics with, with what the latest step did."""
         for name, value in self.log.values.items():
-            compare_tensors(name, passed.values[name][self.row], value)
+            self.compare(name, passed.values[name][self.row], value)
         for stacked, alone in zip(passed.arguments, self.calls.tensors(), strict=True):
-            compare_tensors("argument of a metric", stacked[self.row].double(), alone.double())
+            self.compare("argument of a metric", stacked[self.row], alone)
         for stacked, alone in zip(passed.appended, self.appended, strict=True):
-            compare_tensors("appended tensor", stacked[self.row].double(), alone.double())
+            self.compare("appended tensor", stacked[self.row], alone)
+
+    def compare(self, name: str, stacked: Tensor, alone: Tensor) -> None:
+        """Raise NotStackableError where a value is another one when stacked.
+
+        Rounding is judged by the largest value of that name so far, for gradients of trained networks are small
+        differences of large numbers.
+        """
+        tolerance = TOLERANCES.get(alone.dtype, TOLERANCES[torch.float32])
+        wide = torch.complex128 if alone.is_complex() else torch.float64
+        stacked, alone = stacked.to(wide), alone.to(wide)
+        sizes = alone.abs().nan_to_num(nan=0.0, posinf=0.0)
+        scale = max(float(sizes.max()) if sizes.numel() else 0.0, self._scales.get(name, TOO_SMALL))
+        self._scales[name] = scale
+        if not torch.allclose(stacked, alone, rtol=tolerance, atol=tolerance * scale, equal_nan=True):
+            raise NotStackableError(f"its {name} is another one when replicas are stacked")
 
 
 def _watched(
@@ -152,14 +168,6 @@ def _watched(
     if changed:
         raise NotStackableError(f"its {method} changes self.{changed[0]}")
     return returned, draws.any
-
-
-def compare_tensors(name: str, stacked: Tensor, alone: Tensor) -> None:
-    """Raise NotStackableError where a value is another one when stacked."""
-    tolerance = TOLERANCES.get(alone.dtype, TOLERANCES[torch.float32])
-    scale = float(alone.abs().max()) if alone.numel() else 0.0
-    if not torch.allclose(stacked, alone, rtol=tolerance, atol=tolerance * max(scale, TOO_SMALL), equal_nan=True):
-        raise NotStackableError(f"its {name} is another one when replicas are stacked")
 
 
 def set_modes(module: nn.Module, modes: Sequence[bool]) -> None:

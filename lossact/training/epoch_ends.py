@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -20,7 +21,7 @@ from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_metrics import ReplicaMetrics
 
 HOOK = "on_validation_epoch_end"
-TENSOR = object()
+PLACE_OF_TENSOR = object()
 
 
 class AppendOnly:
@@ -82,11 +83,16 @@ class EpochEnd:
         for name in self.lists:
             setattr(self.template, name, AppendOnly(name))
 
+    @property
+    def has_items(self) -> bool:
+        """Whether a step has appended to a list."""
+        return any(getattr(self.template, name).items for name in self.lists)
+
     def appended(self) -> list[Tensor]:
         """Return the tensors among what a step appended, in order; within vmap those of one replica."""
         items = {name: getattr(self.template, name).items for name in self.lists}
         leaves, self._structure = pytree.tree_flatten(items)
-        self._leaves = [TENSOR if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        self._leaves = [PLACE_OF_TENSOR if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         self.begin_step()
         return [leaf.detach() for leaf in leaves if isinstance(leaf, Tensor)]
 
@@ -98,7 +104,7 @@ class EpochEnd:
         """
         if self._leaves:
             given = iter(tensors)
-            leaves = [next(given) if leaf is TENSOR else leaf for leaf in self._leaves]
+            leaves = [next(given) if leaf is PLACE_OF_TENSOR else leaf for leaf in self._leaves]
             self._epoch.append((self._structure, leaves))
 
     def _items(self, row: int) -> dict[str, list[Any]]:
@@ -117,12 +123,15 @@ class EpochEnd:
         Raises:
             NotStackableError: they do.
         """
-        before, states = _shared(trainer), rng_state()
+        before, held, states = _shared(trainer), held_by_template(self.template), rng_state()
         yield
         if not states.equals(rng_state()):
             raise NotStackableError(f"its {HOOK} draws random numbers")
         if _shared(trainer) != before:
             raise NotStackableError(f"its {HOOK} changes the Trainer or its optimizer")
+        changed = [name for name in changed_names(held, held_by_template(self.template)) if name not in self.lists]
+        if changed:
+            raise NotStackableError(f"its {HOOK} changes self.{changed[0]}")
         self.begin_step()
 
     @contextmanager
@@ -130,31 +139,33 @@ class EpochEnd:
         """Give the module one replica's items and metrics.
 
         Raises:
-            NotStackableError: its code changed another attribute, or a list without clearing it.
+            NotStackableError: its code leaves items in a list.
         """
-        before = held_by_template(self.template)
         items = self._items(row)
         stand_ins = {path: self.template.get_submodule(path) for path in self.metrics.metrics}
         for name, own in items.items():
             setattr(self.template, name, list(own))
         for path, of_replicas in self.metrics.metrics.items():
-            _put(self.template, path, of_replicas[row])
+            of_replicas[row] = of_replicas[row].to(self.template.device)
+            _replace_part(self.template, path, of_replicas[row])
         yield
         for path, stand_in in stand_ins.items():
-            _put(self.template, path, stand_in)
+            _replace_part(self.template, path, stand_in)
         for name in self.lists:
             if getattr(self.template, name):
                 raise NotStackableError(f"its {HOOK} leaves items in self.{name}")
-        changed = [name for name in changed_names(before, held_by_template(self.template)) if name not in self.lists]
-        if changed:
-            raise NotStackableError(f"its {HOOK} changes self.{changed[0]}")
 
     def forget(self) -> None:
         """Begin the next epoch."""
         self._epoch = []
 
 
-def _put(module: LightningModule, path: str, part: Any) -> None:
+def is_equal(left: Tensor, right: Tensor) -> bool:
+    """Return whether two tensors hold the same values; NaN equals NaN."""
+    return torch.equal(left, right) or torch.equal(left.nan_to_num(), right.nan_to_num())
+
+
+def _replace_part(module: LightningModule, path: str, part: Any) -> None:
     parent, _, name = path.rpartition(".")
     module.get_submodule(parent).register_module(name, part)
 

@@ -27,9 +27,10 @@ def beside_tensors(module: nn.Module, *, but: Collection[str] = ()) -> dict[str,
 def held_by_template(template: nn.Module) -> dict[str, Any]:
     """Return what the module that runs the steps of all replicas holds beside tensors and hyperparameters.
 
-    Hyperparameters that differ between conditions cannot be read there.
+    Hyperparameters that differ between conditions cannot be read there, and recurrent layers keep a list of the weights
+    that they had last.
     """
-    return beside_tensors(template, but=HYPERPARAMETERS)
+    return beside_tensors(template, but={*HYPERPARAMETERS, "_flat_weights"})
 
 
 def changed_names(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

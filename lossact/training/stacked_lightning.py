@@ -16,7 +16,7 @@ from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.optimizers import Clipping, keep_resting
 from lossact.replicas.passes import Stage
 from lossact.replicas.random_streams import rng_state
-from lossact.training.epoch_ends import EpochEnd
+from lossact.training.epoch_ends import EpochEnd, is_equal
 from lossact.training.lightning_pass import PassLog, Probe
 from lossact.training.logged_values import EpochLog, LoggedStep, StepLog, step_values
 from lossact.training.stackable import NotStackableError
@@ -168,6 +168,8 @@ class StackedLightningModule(LightningModule):
             own = {**rest, **trained, **buffers}
             with self._drawing(moment, replica):
                 returned = self.call(self.template.training_step, own, log, batch, arguments)
+            if self.epoch_end.has_items:
+                raise NotStackableError("its training_step appends to a list")
             passed.take(log)
             loss = scalar_loss(returned)
             changed = {name: own[name].detach() for name in buffers}  # in place, or assigned anew
@@ -294,9 +296,11 @@ class StackedLightningModule(LightningModule):
         with self.epoch_end.watched(self.trainer), torch.no_grad():
             for row in range(self.n_replicas):
                 logs.append(StepLog(torch.empty(1), in_training=False))  # weighs one
-                own = {name: tensor[row] for name, tensor in tensors.items()}
+                own = {name: tensor[row].clone() for name, tensor in tensors.items()}
                 with self.epoch_end.of_replica(row):
                     self.call(lambda _: self.template.on_validation_epoch_end(), own, logs[-1], None, {})
+                if any(not is_equal(own[name], tensor[row]) for name, tensor in tensors.items()):
+                    raise NotStackableError("its on_validation_epoch_end changes parameters or buffers")
         names = list(logs[0].values)
         if any(list(log.values) != names for log in logs) or self.validation_log.reduced().keys() & set(names):
             raise NotStackableError("its on_validation_epoch_end logs other names, or names that its steps log")

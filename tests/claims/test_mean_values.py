@@ -226,6 +226,14 @@ def test_one_run_of_a_function_that_ignores_its_seed_decides_no_mean(make: Any, 
         evaluate(make(a, b), experiment=experiment)
 
 
+def test_a_constant_difference_in_single_precision_is_no_evidence() -> None:
+    b = np.random.default_rng(0).uniform(0.5, 1, 40).astype(np.float32)
+    a = (b.astype(np.float64) + 0.01).astype(np.float32)
+    verdict = verdict_on(higher("m", A, than=B, of="mean", normal=True), trials(a), trials(b))
+    assert verdict.name == "inconclusive"
+    assert "no spread" in verdict.decision.reason
+
+
 def test_a_claim_about_a_mean_is_evaluated_and_planned(experiment: Experiment) -> None:
     slow, fast = function("slow", mean=0.0), function("faster", mean=2.0)
     claim = higher("m", fast, than=slow, of="mean", normal=True)

@@ -282,6 +282,22 @@ class ByTheNorm(torch.optim.SGD):
                 parameter.data.sub_(group["lr"] * parameter.grad / parameter.grad.norm())
 
 
+class ByTheRatio(torch.optim.SGD):
+    """Moves a tensor by its gradient times its norm over the gradient's, as LARS does."""
+
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                ratio = parameter.data.norm() / parameter.grad.norm()
+                parameter.data.sub_(group["lr"] * ratio * parameter.grad)
+
+
+def test_an_optimizer_by_a_ratio_of_norms_is_refused() -> None:
+    optimizer = TorchOptimizer(ByTheRatio, lr=0.1, elementwise=True)
+    with pytest.raises(InputError, match="elementwise=True, but it moves"):
+        population_of(make_condition(lambda: nn.Linear(4, 3, bias=False), squared, X, Y, optimizer=optimizer))
+
+
 @pytest.mark.parametrize("option", ["elementwise", "stacked"])
 def test_an_optimizer_that_does_not_move_replicas_as_alone_is_refused(option: str) -> None:
     optimizer = TorchOptimizer(ByTheNorm, lr=0.1, **{option: True})  # type: ignore[arg-type]

@@ -107,6 +107,56 @@ class FromAGenerator(Classifier):
         return super().training_step(batch, batch_idx) * next(self.weights)
 
 
+class BestInABuffer(Classifier):
+    """Keeps the best of its epochs in a buffer that the end of an epoch assigns anew, or changes in place."""
+
+    in_place = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("best", torch.tensor(-1.0))
+
+    def on_validation_epoch_end(self) -> None:
+        module: Any = self
+        norm = next(iter(self.parameters())).detach().norm()
+        if self.in_place:
+            module.best.copy_(norm)
+        else:
+            module.best = torch.maximum(module.best, norm)
+        self.log("best", module.best)
+
+
+class BestInPlace(BestInABuffer):
+    in_place = True
+
+
+class AppendsInTraining(Classifier):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        if self.global_step == 2:
+            self.sizes.append(len(batch[1]))
+        return super().training_step(batch, batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        self.sizes.clear()
+
+
+class AppendsProbabilities(Classifier):
+    def __init__(self) -> None:
+        super().__init__()
+        self.probabilities: list[Tensor] = []
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        self.probabilities.append(self(batch[0]).softmax(1))
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("surest", torch.cat(self.probabilities).amax(1).mean())
+        self.probabilities.clear()
+
+
 class OneNameForTwoLoaders(Classifier):
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
         self.log("v", self(batch[0]).mean(), add_dataloader_idx=False)

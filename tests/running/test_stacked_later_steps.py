@@ -4,6 +4,7 @@ import pytest
 
 from lossact import LightningCondition
 from lossact.running.stacked_fit import fit_stacked
+from lossact.training.compute_config import ComputeConfig
 from lossact.training.stackable import NotStackableError
 from tests.running import changing_modules as changing
 from tests.running import posted_modules as posted
@@ -27,6 +28,9 @@ ONE_AT_A_TIME: list[tuple[LightningCondition, str]] = [
     (condition(changing.DrawsLater), "its training_step draws from numpy's or Python's generators"),
     (condition(changing.RemembersLater), r"its steps? changes? self\.counted|its training_step changes self\.counted"),
     (condition(changing.CountsInValidation), "its validation_step changes buffers"),
+    (condition(changing.BestInABuffer), "its on_validation_epoch_end changes parameters or buffers"),
+    (condition(changing.BestInPlace), "its on_validation_epoch_end changes parameters or buffers"),
+    (condition(changing.AppendsInTraining), "its training_step (appends to a list|changes self.sizes)"),
     (condition(changing.FreezesInConfigure), "configure_optimizers changes parameters or buffers"),
     (condition(changing.ClampsAfterwards), "its optimizer has hooks"),
     (condition(changing.ReadsWhatLoggersGot), r"its steps read trainer\.logged_metrics"),
@@ -63,3 +67,10 @@ def test_values_are_those_of_fits_alone(given: LightningCondition) -> None:
     for outcome, replica in zip(together, REPLICAS, strict=True):
         alone = fitted_alone(given, replica)
         assert outcome.values == pytest.approx(alone.values, rel=1e-6)  # metrics' sums are float32
+
+
+def test_rounding_of_single_precision_is_no_difference_long_after_the_start() -> None:
+    """Trained to a loss near zero, where gradients are small differences of large numbers."""
+    given = condition(changing.AppendsProbabilities, metric=None, at_most=None, measures=["surest"], budget=300)
+    together = fit_stacked([(given, replica) for replica in REPLICAS], 0, ComputeConfig(threads=1))
+    assert [outcome.values["surest"] > 0.9 for outcome in together] == [True, True]

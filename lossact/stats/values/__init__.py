@@ -1,6 +1,6 @@
 """Evidence about values reached: differences in a measure's own unit, shares above a threshold, and trends."""
 
-from lossact.stats.values.comparing import compare_values, differences, is_single, rounding_of
+from lossact.stats.values.comparing import compare_values, differences, is_single, rounding_of, without_rounding
 from lossact.stats.values.median import MedianSequence, median_sequence, rank_boundary
 from lossact.stats.values.trend import compare_trend, trend_scores
 
@@ -14,4 +14,5 @@ __all__ = [
     "rank_boundary",
     "rounding_of",
     "trend_scores",
+    "without_rounding",
 ]

@@ -83,6 +83,22 @@ def rounding_of(values: NDArray[np.floating[Any]]) -> Floats:
     return np.where(is_single(values), np.fmax(epsilon, np.finfo(np.float32).eps), epsilon).astype(np.float64)
 
 
+def without_rounding(numbers: Floats, tolerance: Floats) -> Floats:
+    """Return numbers in which those that differ from the first by rounding alone are equal to it.
+
+    Args:
+        numbers: (n,), NaN where undefined.
+        tolerance: (n,) of each, >= 0.
+
+    Returns:
+        (n,) the numbers.
+    """
+    defined = numbers[~np.isnan(numbers)]
+    if not len(defined):
+        return numbers
+    return np.where(np.abs(numbers - defined[0]) <= tolerance, defined[0], numbers)
+
+
 def differences(
     values_a: ArrayLike, values_b: ArrayLike, diverged_a: NDArray[np.bool_], diverged_b: NDArray[np.bool_]
 ) -> Floats:
