@@ -127,7 +127,7 @@ class FlatPopulation(Population):
         torch.nn.utils.vector_to_parameters(self.state.parameters[row].clone(), self.template.parameters())
         return self.template.eval()
 
-    def kept(self) -> "FlatPopulation":
+    def cpu_copy(self) -> "FlatPopulation":
         kept = copy.copy(self)
         kept.state = replace(self.state, parameters=self.state.parameters.cpu().clone())
         kept.template = copy.deepcopy(self.template)

@@ -244,7 +244,7 @@ class NamedPopulation(Population):
                 tensor.copy_(held[name][row])
         return self._shown.eval()
 
-    def kept(self) -> "NamedPopulation":
+    def cpu_copy(self) -> "NamedPopulation":
         kept = copy.copy(self)
         shared = {id(self.networks.objective): self.networks.objective}  # a user's loss, which may not be copied
         kept.networks = copy.deepcopy(self.networks, shared)

@@ -100,7 +100,7 @@ class Population(ABC):
         return tuple(copy.deepcopy(self.network_of(row)) for row in range(self.n_replicas))
 
     @abstractmethod
-    def kept(self) -> "Population":
+    def cpu_copy(self) -> "Population":
         """Return the replicas as measures see them now, on the CPU, to be looked at while these go on."""
 
     @abstractmethod

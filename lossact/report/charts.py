@@ -87,9 +87,7 @@ def curve_charts(conditions: Sequence[StoredCondition]) -> dict[str, Markup]:
         return {}
     beside = [(k, condition) for k, condition in kept if not condition.metric_is_loss]
     names = sorted({condition.metric_name for _, condition in beside})
-    quantities: list[tuple[Literal["loss", "metric"], str, list[tuple[int, StoredCondition]]]] = [
-        ("loss", "loss", kept)
-    ]
+    quantities: list[Quantity] = [("loss", "loss", kept)]
     if beside:
         quantities.append(("metric", " or ".join(names), beside))
     where = "" if any(condition.has_target for _, condition in kept) else " on training examples"

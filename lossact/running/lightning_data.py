@@ -20,8 +20,8 @@ from torch.utils.data import (
 
 from lossact.replicas.held_values import snapshot
 from lossact.replicas.named_tensors import map_tensors
-from lossact.replicas.random_streams import isolate_rng, rng_state
-from lossact.training.stackable import NotStackableError
+from lossact.replicas.random_streams import isolate_rng
+from lossact.training.stackable import NotStackableError, drawing_nothing
 
 SAMPLERS = (RandomSampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler)
 READ_TWICE = 64  # examples, evenly spread, that are read again, to see whether they change
@@ -139,13 +139,10 @@ def _examples(loader: Any) -> Any:
     dataset = loader.dataset
     if type(dataset) is TensorDataset:
         return [tensor.detach() for tensor in dataset.tensors]
-    with isolate_rng():
-        before = rng_state()
+    with isolate_rng(), drawing_nothing("reading its data draws random numbers"):
         items = [dataset[index] for index in range(len(dataset))]
         spread = sorted(set(torch.linspace(0, len(dataset) - 1, READ_TWICE).long().tolist())) if items else []
         again = [dataset[index] for index in spread]
-        if not before.equals(rng_state()):
-            raise NotStackableError("reading its data draws random numbers")
     if snapshot([items[index] for index in spread]) != snapshot(again):
         raise NotStackableError("its data change from one reading to the next")
     examples = default_collate(items)

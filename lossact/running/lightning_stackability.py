@@ -150,7 +150,7 @@ class StepProbe:
         self._check_template(stacked)
         arguments = stacked.step_arguments("training_step", batch_idx)
         begun = []
-        for probed in self._training_modules(stacked):
+        for probed in self._modules_in_training(stacked):
             with torch.inference_mode(False), torch.enable_grad():
                 begun.append((probed, *probed.learn(stacked, batch, shared, arguments, moment)))
 
@@ -180,7 +180,7 @@ class StepProbe:
         several = len(self.validation) > 1
         arguments = stacked.step_arguments("validation_step", batch_idx)
         arguments |= {"dataloader_idx": dataloader_idx} if several else {}
-        begun = self._training_modules(stacked)
+        begun = self._modules_in_training(stacked)
         for probed in begun:
             log = StepLog(
                 probed.part_of(batch, shared),
@@ -196,7 +196,7 @@ class StepProbe:
 
         return compare
 
-    def _training_modules(self, stacked: StackedLightningModule) -> "list[ProbedModule]":
+    def _modules_in_training(self, stacked: StackedLightningModule) -> "list[ProbedModule]":
         """Return those whose replicas do not rest, as these stand now."""
         rests = stacked.rests.tolist()
         modules = [probed for probed in self.modules if not rests[probed.row]]
@@ -233,18 +233,8 @@ class StepProbe:
 
     def _validation_draws(self, stacked: StackedLightningModule, batch: Any, shared: bool, index: int) -> bool:
         moment = Moment(stacked.seed, Stage.MEASUREMENT, 0)
-        several = len(self.validation) > 1
-        arguments = stacked.step_arguments("validation_step", 0) | ({"dataloader_idx": index} if several else {})
-        for probed in self.modules:
-            probed.module.eval()
-            log = StepLog(
-                probed.part_of(batch, shared), in_training=False, suffix=f"/dataloader_idx_{index}" if several else ""
-            )
-            with torch.no_grad():
-                probed.step("validation_step", stacked, log, arguments, moment)
-        passed = stacked.measure(batch, shared, 0, index, moment)
-        for probed in self.modules:
-            probed.compare_logs(passed)
+        compare = self.begin_validation_step(stacked, batch, shared, 0, index, moment)
+        compare(stacked.measure(batch, shared, 0, index, moment))
         return any(probed.draws for probed in self.modules)
 
 

@@ -11,12 +11,12 @@ from torch.utils import _pytree as pytree
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.held_values import snapshot
 from lossact.replicas.named_tensors import Tensors, map_tensors
-from lossact.replicas.random_streams import isolate_rng, rng_state
+from lossact.replicas.random_streams import isolate_rng
 from lossact.training.held_attributes import beside_tensors, changed_names
 from lossact.training.lightning_pass import PassLog
 from lossact.training.logged_values import StepLog
-from lossact.training.stackable import NotStackableError
-from lossact.training.stacked_lightning import StackedLightningModule, logging, scalar_loss
+from lossact.training.stackable import NotStackableError, drawing_nothing
+from lossact.training.stacked_lightning import DRAWS, StackedLightningModule, logging, scalar_loss
 from lossact.training.stacked_metrics import MetricCalls, replace_metrics
 
 TOLERANCES = {torch.float64: 1e-7, torch.float32: 1e-3}
@@ -149,12 +149,8 @@ def _watched(
     before, batch_before, weights = beside_tensors(module), snapshot(batch), snapshot(list(module.parameters()))
     buffers, trains = snapshot(list(module.buffers())), [tensor.requires_grad for tensor in module.parameters()]
     draws = CountedDraws(moment, replica, module_paths(module), repeatable=False)
-    with isolate_rng(), draws.active(), stacked.attention():
-        states = rng_state()
+    with isolate_rng(), draws.active(), stacked.attention(), drawing_nothing(DRAWS.format(method)):
         returned = getattr(module, method)(batch, *arguments.values())
-        uncounted = not states.equals(rng_state())
-    if uncounted:
-        raise NotStackableError(f"its {method} draws from numpy's or Python's generators")
     if snapshot(batch) != batch_before:
         raise NotStackableError(f"its {method} changes its batch in place")
     if snapshot(list(module.parameters())) != weights:

@@ -8,9 +8,9 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
 from lossact.conditions.lightning import LightningCondition
-from lossact.replicas.random_streams import isolate_rng, rng_state
+from lossact.replicas.random_streams import isolate_rng
 from lossact.running.lightning_fit import callbacks_in
-from lossact.training.stackable import NotStackableError
+from lossact.training.stackable import NotStackableError, drawing_nothing
 from lossact.training.stacked_lightning import StackedLightningModule
 
 
@@ -81,11 +81,8 @@ def replica_stoppings(
         NotStackableError: they are others than EarlyStopping.
         InputError: they are no callbacks.
     """
-    with isolate_rng():
-        before = rng_state()
+    with isolate_rng(), drawing_nothing("making its callbacks draws random numbers"):
         of_replicas = [_of_replica(condition, configured) for configured in module.configured]
-        if not before.equals(rng_state()):
-            raise NotStackableError("making its callbacks draws random numbers")
     if len({tuple((each.monitor, each.mode) for each in callbacks) for callbacks in of_replicas}) > 1:
         raise NotStackableError("its callbacks differ between replicas")
     return [ReplicaStopping(same, epoch_ended) for same in zip(*of_replicas, strict=True)]

@@ -105,4 +105,4 @@ class _Watch(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, StackedReplicasModule)
-        self.snapshots.append(Snapshot(pl_module.update_count, pl_module.population.kept()))
+        self.snapshots.append(Snapshot(pl_module.update_count, pl_module.population.cpu_copy()))

@@ -14,10 +14,9 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from lossact.replicas.random_streams import rng_state
 from lossact.training.held_attributes import changed_names, held_by_template
 from lossact.training.replica_optimizers import ReplicaOptimizer
-from lossact.training.stackable import NotStackableError
+from lossact.training.stackable import NotStackableError, drawing_nothing
 from lossact.training.stacked_metrics import ReplicaMetrics
 
 HOOK = "on_validation_epoch_end"
@@ -123,10 +122,9 @@ class EpochEnd:
         Raises:
             NotStackableError: they do.
         """
-        before, held, states = _shared(trainer), held_by_template(self.template), rng_state()
-        yield
-        if not states.equals(rng_state()):
-            raise NotStackableError(f"its {HOOK} draws random numbers")
+        before, held = _shared(trainer), held_by_template(self.template)
+        with drawing_nothing(f"its {HOOK} draws random numbers"):
+            yield
         if _shared(trainer) != before:
             raise NotStackableError(f"its {HOOK} changes the Trainer or its optimizer")
         changed = [name for name in changed_names(held, held_by_template(self.template)) if name not in self.lists]

@@ -1,7 +1,7 @@
 """A user's LightningModule as many replicas: its own steps run for all of them at once, under one Trainer."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -15,13 +15,14 @@ from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.optimizers import Clipping, keep_resting
 from lossact.replicas.passes import Stage
-from lossact.replicas.random_streams import rng_state
 from lossact.training.epoch_ends import EpochEnd, is_equal
 from lossact.training.lightning_pass import PassLog, Probe
 from lossact.training.logged_values import EpochLog, LoggedStep, StepLog, step_values
-from lossact.training.stackable import NotStackableError
+from lossact.training.stackable import NotStackableError, drawing_nothing
 from lossact.training.stacked_metrics import MetricCalls, ReplicaMetrics, replace_metrics
 from lossact.training.stacked_optimizers import stacked_configuration
+
+DRAWS = "its {} draws from numpy's or Python's generators"
 
 
 class StackedLightningModule(LightningModule):
@@ -127,7 +128,7 @@ class StackedLightningModule(LightningModule):
         moment = Moment(self.seed, Stage.TRAINING, update)
         probes = batch_idx == 0 or _is_power_of_two(update)
         compare = self.probe.begin_training_step(self, *batch, batch_idx, moment) if probes else None
-        with drawing_nothing("training_step"):
+        with drawing_nothing(DRAWS.format("training_step")):
             gradients, losses, passed = self.learn(*batch, batch_idx, moment, keep_buffers=True)
         if compare is not None:
             compare(gradients, losses, passed)
@@ -201,7 +202,7 @@ class StackedLightningModule(LightningModule):
         probes = batch_idx == 0 or _is_power_of_two(self.validation_batches)
         compare = self.probe.begin_validation_step(self, *batch, batch_idx, dataloader_idx, moment) if probes else None
         self.validation_batches += 1
-        with drawing_nothing("validation_step"):
+        with drawing_nothing(DRAWS.format("validation_step")):
             passed = self.measure(*batch, batch_idx, dataloader_idx, moment)
         if compare is not None:
             compare(passed)
@@ -358,19 +359,6 @@ def scalar_loss(returned: Any) -> Tensor:
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         raise NotStackableError("its training_step does not return a loss for every batch")
     return loss.reshape(())
-
-
-@contextmanager
-def drawing_nothing(method: str) -> Iterator[None]:
-    """Check that a step of all replicas draws from no generator of the process, for they would share what it draws.
-
-    Raises:
-        NotStackableError: it does.
-    """
-    before = rng_state()
-    yield
-    if not before.equals(rng_state()):
-        raise NotStackableError(f"its {method} draws from numpy's or Python's generators")
 
 
 def _is_power_of_two(number: int) -> bool:

@@ -11,9 +11,9 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from lossact.replicas.held_values import snapshot
 from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.optimizers import is_elementwise
-from lossact.replicas.random_streams import isolate_rng, rng_state
+from lossact.replicas.random_streams import isolate_rng
 from lossact.training.replica_optimizers import ReplicaOptimizer, ReplicaPlateaus, ReplicaSchedulers
-from lossact.training.stackable import NotStackableError
+from lossact.training.stackable import NotStackableError, drawing_nothing
 
 
 def stacked_configuration(modules: Sequence[LightningModule], stacked: Tensors, hidden: Callable[[], bool]) -> Any:
@@ -96,11 +96,8 @@ def _is_number(value: Any) -> bool:
 
 def _configured(module: LightningModule) -> Any:
     tensors = _tensors_of(module)
-    with isolate_rng():
-        before = rng_state()
+    with isolate_rng(), drawing_nothing("configure_optimizers draws random numbers"):
         configuration = module.configure_optimizers()
-        if not before.equals(rng_state()):
-            raise NotStackableError("configure_optimizers draws random numbers")
     if _tensors_of(module) != tensors:
         raise NotStackableError("configure_optimizers changes parameters or buffers")
     return configuration

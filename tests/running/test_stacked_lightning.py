@@ -14,6 +14,7 @@ from lossact.errors import InputError
 from lossact.running.runner import train_jobs
 from lossact.running.stacked_fit import fit_stacked
 from lossact.training.stackable import NotStackableError
+from tests.running import epoch_end_modules as ending
 from tests.running import posted_modules as posted
 from tests.running.stacked_and_alone import (
     DOUBLE,
@@ -43,9 +44,9 @@ STACKED: dict[str, LightningCondition] = {
     "variational autoencoder": condition(posted.Variational),
     "a metric object": condition(posted.WithMetricObjects),
     "metric objects of every use": condition(posted.WithManyMetrics),
-    "tensors appended to a list": condition(posted.Appending),
-    "outputs of several loaders appended": condition(posted.AppendingDicts, posted.SeveralLoaders),
-    "a metric computed at the end of an epoch": condition(posted.ComputesAtTheEnd),
+    "tensors appended to a list": condition(ending.Appending),
+    "outputs of several loaders appended": condition(ending.AppendingDicts, posted.SeveralLoaders),
+    "a metric computed at the end of an epoch": condition(ending.ComputesAtTheEnd),
     "dict batches": condition(posted.OfDicts, posted.Named),
     "several validation loaders": condition(posted.OfSeveralLoaders, posted.SeveralLoaders),
     "loss weighted by a buffer": condition(posted.Weighted),
@@ -95,11 +96,11 @@ ONE_AT_A_TIME: list[tuple[LightningCondition, str]] = [
     (condition(posted.Collected), "it holds a MetricCollection, metrics"),
     (condition(posted.ComputesItsMetric), r"its steps compute or reset self\.accuracy"),
     (condition(posted.CountsOneMetricTwice), "it logs one metric object in training and in validation"),
-    (condition(posted.ReadsItsList), r"its steps read self\.outputs"),
-    (condition(posted.KeepsItsList), r"its on_validation_epoch_end leaves items in self\.outputs"),
-    (condition(posted.KeepsTheBest), r"its on_validation_epoch_end changes self\.best"),
-    (condition(posted.StopsItself), "its on_validation_epoch_end changes the Trainer or its optimizer"),
-    (condition(posted.DrawsAtTheEnd), "its on_validation_epoch_end draws random numbers"),
+    (condition(ending.ReadsItsList), r"its steps read self\.outputs"),
+    (condition(ending.KeepsItsList), r"its on_validation_epoch_end leaves items in self\.outputs"),
+    (condition(ending.KeepsTheBest), r"its on_validation_epoch_end changes self\.best"),
+    (condition(ending.StopsItself), "its on_validation_epoch_end changes the Trainer or its optimizer"),
+    (condition(ending.DrawsAtTheEnd), "its on_validation_epoch_end draws random numbers"),
     (condition(posted.Remembering), "its training_step changes self.newest"),
     (condition(DrawnRate), "its make_optimizer differs between replicas"),
     (condition(DrawnHook), r"its network\.forward_hooks differs between replicas"),
@@ -131,7 +132,7 @@ def test_the_target_is_met_after_as_many_updates_as_alone(metric: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "metric", "at_least"), [(posted.Appending, "val_mean", 0.05), (posted.ComputesAtTheEnd, "val_acc", 0.8)]
+    ("module", "metric", "at_least"), [(ending.Appending, "val_mean", 0.05), (ending.ComputesAtTheEnd, "val_acc", 0.8)]
 )
 def test_the_target_may_be_logged_at_the_end_of_validation(module: Any, metric: str, at_least: float) -> None:
     given = condition(
