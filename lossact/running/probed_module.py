@@ -21,6 +21,7 @@ from lossact.training.stacked_metrics import MetricCalls, replace_metrics
 
 TOLERANCES = {torch.float64: 1e-7, torch.float32: 1e-3}
 TOO_SMALL = 1e-6  # differences of values near 0
+OF_THE_LARGEST = 1e-2  # gradient: as large a one may be a sum of terms that cancel, and is rounded like them
 
 
 class ProbedModule:
@@ -68,11 +69,14 @@ class ProbedModule:
         """Compare the loss, gradients and log of all replicas with those of the latest training_step."""
         self.compare("loss", losses[self.row], loss)
         self.compare_logs(passed)
+        largest = max(_largest(expected) for expected in of_loss.values() if expected is not None)
         for name, expected in of_loss.items():
             if (expected is None) != (name in stacked.unreached):
                 raise NotStackableError(f"its loss depends on {name} in some steps and not in others")
             if expected is not None:
-                self.compare(f"gradient of {name}", gradients[name][self.row], expected)
+                self.compare(
+                    f"gradient of {name}", gradients[name][self.row], expected, at_least=OF_THE_LARGEST * largest
+                )
 
     def part_of(self, batch: Any, shared: bool) -> Any:
         """Return its part of a batch."""
@@ -118,20 +122,30 @@ class ProbedModule:
         for stacked, alone in zip(passed.appended, self.appended, strict=True):
             self.compare("appended tensor", stacked[self.row], alone)
 
-    def compare(self, name: str, stacked: Tensor, alone: Tensor) -> None:
+    def compare(self, name: str, stacked: Tensor, alone: Tensor, *, at_least: float = TOO_SMALL) -> None:
         """Raise NotStackableError where a value is another one when stacked.
 
         Rounding is judged by the largest value of that name so far, for gradients of trained networks are small
         differences of large numbers.
+
+        Args:
+            name: of the value.
+            stacked, alone: what it is.
+            at_least: as large a value, if all of that name are smaller.
         """
         tolerance = TOLERANCES.get(alone.dtype, TOLERANCES[torch.float32])
         wide = torch.complex128 if alone.is_complex() else torch.float64
         stacked, alone = stacked.to(wide), alone.to(wide)
-        sizes = alone.abs().nan_to_num(nan=0.0, posinf=0.0)
-        scale = max(float(sizes.max()) if sizes.numel() else 0.0, self._scales.get(name, TOO_SMALL))
+        scale = max(_largest(alone), at_least, self._scales.get(name, TOO_SMALL))
         self._scales[name] = scale
         if not torch.allclose(stacked, alone, rtol=tolerance, atol=tolerance * scale, equal_nan=True):
             raise NotStackableError(f"its {name} is another one when replicas are stacked")
+
+
+def _largest(tensor: Tensor) -> float:
+    """Return the largest finite size among a tensor's numbers, 0 where there is none."""
+    sizes = tensor.abs().nan_to_num(nan=0.0, posinf=0.0) if tensor.numel() else tensor.new_zeros(1).abs()
+    return float(sizes.max())
 
 
 def _watched(

@@ -188,6 +188,11 @@ class LogsEverySecondEpoch(Classifier):
         return loss
 
 
+class BiasBeforeBatchNorm(Classifier):
+    def __init__(self) -> None:
+        super().__init__(lambda: nn.Sequential(nn.Linear(6, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 2)))
+
+
 class NoisyTail(Dataset[Any]):
     """Examples of which the last are other ones in every reading."""
 

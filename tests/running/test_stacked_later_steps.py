@@ -74,3 +74,10 @@ def test_rounding_of_single_precision_is_no_difference_long_after_the_start() ->
     given = condition(changing.AppendsProbabilities, metric=None, at_most=None, measures=["surest"], budget=300)
     together = fit_stacked([(given, replica) for replica in REPLICAS], 0, ComputeConfig(threads=1))
     assert [outcome.values["surest"] > 0.9 for outcome in together] == [True, True]
+
+
+def test_a_bias_before_batch_norm_has_a_gradient_of_rounding_alone() -> None:
+    """Batch norm takes away what the bias adds, so that its gradient is a sum of terms that cancel."""
+    given = condition(changing.BiasBeforeBatchNorm, metric="train_loss", budget=120)
+    together = fit_stacked([(given, replica) for replica in range(16)], 0, ComputeConfig(threads=1))
+    assert len(together) == 16
