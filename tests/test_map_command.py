@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from lossact.cli import main
 from tests.pytest_plugin.conftest import CLAIMS, CONDITIONS
@@ -65,6 +66,11 @@ def test_the_answer_alone_is_on_standard_output(tmp_path: Path, capsys: pytest.C
         (
             ["{file}::test_true", "--x", "budget=1:1000:1000", "--y", "network.hidden=1:1000:1000"],
             "x and y make 1,000,000 cells, more than 10,000; take fewer, or add --yes",
+        ),
+        pytest.param(
+            ["{file}::test_true", *AXES, "--accelerator", "mps"],
+            "device='mps' is not on this machine; it has cpu",
+            marks=pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has such a device"),
         ),
         (["{file}::test_true", "--x", "nonsense", *AXES[2:]], "axis 'nonsense' must be path=low:high:count"),
     ],

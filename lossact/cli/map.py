@@ -55,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--executor", choices=["local", "ray"], default="local",
         help="train in this process (default), or on Ray: the cluster at RAY_ADDRESS, else a private one here",
     )  # fmt: skip
+    parser.add_argument(
+        "--accelerator", choices=["cpu", "cuda", "mps"], default="cpu", help="where cells train (default: cpu)"
+    )
     parser.add_argument("--exploratory", action="store_true", help="decide each cell at alpha instead of alpha / cells")
     parser.add_argument(
         "--confirm", choices=["best"], help="decide the most favourable cell once more, on fresh replicas"
@@ -114,7 +117,9 @@ def _make_map(parsed: argparse.Namespace, print_summary: Callable[[object], None
         closing(make_executor(parsed.executor)) as executor,
     ):
         levels = {"alpha": parsed.alpha, "delta": parsed.delta, "max_replicas": parsed.max_replicas}
-        compute_config = default_compute_config(compiled=parsed.compiled, is_remote=executor.is_remote)
+        compute_config = default_compute_config(
+            device=parsed.accelerator, compiled=parsed.compiled, is_remote=executor.is_remote
+        )
 
         def experiment(seed: int) -> Experiment:
             return Experiment(

@@ -44,14 +44,16 @@ class CompiledCode:
         self.functions: dict[Hashable, Compiled] = {}
         self.failure: str | None = None
 
-    def function(self, key: Hashable, make: Callable[[], Compiled]) -> tuple[Compiled, bool]:
-        """Return the function of a key, and whether it is new."""
+    def function(self, key: Hashable, make: Callable[[], Compiled], device: torch.device) -> tuple[Compiled, bool]:
+        """Return the function of a key on a kind of device, and whether it is new."""
+        key = (key, device.type)
         if key in self.functions:
             return self.functions[key], False
         function: Any = make()
         # What torch.compile keeps it keeps with a function's code, and for a handful of signatures only.
         function.__code__ = function.__code__.replace(co_name=f"{function.__name__}_{len(self.functions)}")
-        compiled = torch.compile(function, dynamic=False, fullgraph=True, options=OPTIONS)
+        options = OPTIONS if device.type == "cpu" else None
+        compiled = torch.compile(function, dynamic=False, fullgraph=True, options=options)
         self.functions[key] = compiled
         return compiled, True
 
@@ -80,10 +82,10 @@ class CompiledModule:
     Args:
         networks: the module; it draws nothing, and vmap takes its metric.
         code: of its kind.
-        width: replicas of a slice.
+        width: replicas of a slice that one thread computes; None for all at once, as on a GPU.
     """
 
-    def __init__(self, networks: StackedModule, code: CompiledCode, width: int) -> None:
+    def __init__(self, networks: StackedModule, code: CompiledCode, width: int | None) -> None:
         self.networks, self.code, self.width = networks, code, width
 
     def learn(self, inputs: Inputs, targets: Tensor) -> LearningPass:
@@ -149,19 +151,25 @@ class CompiledModule:
         Returns:
             what `run` returned, in the order of the slices.
         """
-        n = len(self.networks.replicas)
+        n, width = len(self.networks.replicas), self.width
         dtypes = tuple(tensor.dtype for tensor in self.networks.parameters.values())
-        threads = worker_threads(torch.get_num_threads())
+
+        def function_for(rows: slice) -> tuple[Compiled, bool]:
+            return self.code.function((key, dtypes, rows.stop - rows.start), make, self.networks.replicas.device)
 
         def call(function: Compiled, rows: slice) -> Any:
             with torch.no_grad():
                 return run(function, rows)
 
-        runs = []
         with self.networks.as_vmap_needs():
-            for at in range(0, n, self.width):
-                rows = slice(at, min(at + self.width, n))
-                function, is_new = self.code.function((key, dtypes, rows.stop - rows.start), make)
+            if width is None:
+                function, _ = function_for(slice(0, n))
+                return [call(function, slice(0, n))]
+            threads = worker_threads(torch.get_num_threads())
+            runs = []
+            for at in range(0, n, width):
+                rows = slice(at, min(at + width, n))
+                function, is_new = function_for(rows)
                 runs.append(threads.submit(call, function, rows))
                 if is_new:  # one thread compiles, the others wait
                     runs[-1].result()
@@ -178,7 +186,7 @@ def advance_compiled(
     inputs: Inputs,
     targets: Tensor,
     *,
-    first: int,
+    first: int | Tensor,
     n_updates: int,
 ) -> tuple[Tensor, Tensor]:
     """Take updates on the same batch, pass and update compiled as one.
@@ -191,7 +199,7 @@ def advance_compiled(
         criterion: when a replica rests; None where that is measured apart.
         flags: reached and diverged, (replicas,) bool each, set in place.
         inputs, targets: (sets, batch, ...), sets = replicas or 1.
-        first: updates that were applied before.
+        first: updates that were applied before; a () int64 tensor where updates are recorded.
         n_updates: how many, >= 1.
 
     Returns:
@@ -199,7 +207,7 @@ def advance_compiled(
     """
     networks, kind = module.networks, module.code.networks
     trained, rest = networks.tensors(slice(None))
-    curves = [optimizer.hyperparameters_at(update) for update in range(first, first + n_updates)]
+    curves = [optimizer.hyperparameters_at(first + k) for k in range(n_updates)]
 
     def make() -> Compiled:
         return _step(kind, optimizer, clipping, criterion)

@@ -38,12 +38,12 @@ class Moment:
     Attributes:
         seed: the experiment's, >= 0.
         stage: what the pass is for, in [0, 128).
-        batch: index of the batch within the stage, in [0, 2^56).
+        batch: index of the batch within the stage, in [0, 2^56); a () int64 tensor where passes are recorded.
     """
 
     seed: int
     stage: int
-    batch: int
+    batch: int | Tensor
 
 
 def module_paths(module: nn.Module) -> dict[int, str]:
@@ -151,7 +151,7 @@ class _DrawingMode(TorchFunctionMode):
         self.replica, self.repeatable = replica, repeatable
         self.path = ""
         self.key = [signed(word) for word in _key(moment.seed)]
-        self.batch = signed(moment.stage << 56 | moment.batch)
+        self.stage_word, self.batch = moment.stage << 56, moment.batch
         self.calls: Counter[str] = Counter()
         self.call_of_ticket: dict[tuple[str, int], int] = {}
         self.levels = _vmap_levels()
@@ -195,9 +195,10 @@ class _DrawingMode(TorchFunctionMode):
             parts = self.draw(kind, [*shape, 2], dtype=COMPLEX[dtype], device=device, number=number)
             return torch.view_as_complex(parts).mul(0.5**0.5)
         replica = self.replica.to(device or torch.get_default_device())
-        stream = [self._address(), self.batch]
+        in_tensor = self.batch if isinstance(self.batch, Tensor) else None
+        stream = [self._address(), self.stage_word | (0 if isinstance(self.batch, Tensor) else self.batch)]
         computed = dtype if dtype == torch.float64 else torch.float32
-        numbers: Tensor = draw(replica, self.key, stream, shape, kind, float(number), computed)
+        numbers: Tensor = draw(replica, self.key, stream, shape, kind, float(number), computed, in_tensor)
         return numbers.to(dtype)
 
     def of_replica(self, tensor: Tensor) -> Tensor:

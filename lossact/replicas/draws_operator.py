@@ -24,6 +24,7 @@ def draw(
     kind: str,
     number: float,
     dtype: torch.dtype,
+    batch: Tensor | None = None,
 ) -> Tensor:
     """Draw numbers for one replica, or for a row of replicas.
 
@@ -33,19 +34,22 @@ def draw(
         shape: of the numbers of one replica.
         kind, number: as `numpy_draw` takes them.
         dtype: float32 or float64.
+        batch: () int64, added to the stream's second word; None for nothing.
 
     Returns:
         replica.shape + shape.
     """
     n = int(np.prod(shape, dtype=np.int64))
     replicas = replica.reshape(-1)
-    key_words, stream_words = ((words[0] % 2**64, words[1] % 2**64) for words in (key, stream))
+    key_words = (key[0] % 2**64, key[1] % 2**64)
     if replica.device.type == "cpu":
+        stream_words = (stream[0] % 2**64, (stream[1] + (0 if batch is None else int(batch))) % 2**64)
         rows = torch.from_numpy(
             numpy_draw(replicas.tolist(), key_words, stream_words, n, kind, number=number, dtype=NUMPY_TYPES[dtype])
         )
     else:
-        rows = tensor_draw(replicas, key_words, stream_words, n, kind, number=number, dtype=dtype)
+        place = (stream[0], stream[1] if batch is None else batch + stream[1])
+        rows = tensor_draw(replicas, key_words, place, n, kind, number=number, dtype=dtype)
     return rows.reshape((*replica.shape, *shape))
 
 
@@ -58,6 +62,7 @@ def _(
     kind: str,
     number: float,
     dtype: torch.dtype,
+    batch: Tensor | None = None,
 ) -> Tensor:
     return replica.new_empty((*replica.shape, *shape), dtype=dtype)
 

@@ -64,11 +64,13 @@ def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> tuple[Tensor, ...
     return word0, word1, word2, word3
 
 
-def _words(replicas: Tensor, key: tuple[int, int], stream: tuple[int, int], n: int) -> Tensor:
+def _words(replicas: Tensor, key: tuple[int, int], stream: tuple[int | Tensor, int | Tensor], n: int) -> Tensor:
     """Return (replicas, n) words of each replica's stream, as numpy's generator yields them: its first counter is 1."""
     blocks = torch.arange(1, -(-n // WORDS) + 1, device=replicas.device)
     places = replicas.unsqueeze(1).expand(-1, len(blocks))
-    second, third = (torch.full_like(places, signed(word)) for word in stream)
+    second, third = (
+        word.expand_as(places) if isinstance(word, Tensor) else torch.full_like(places, signed(word)) for word in stream
+    )
     counter = blocks.expand_as(places), second, third, places
     return torch.stack(philox(counter, key), dim=-1).flatten(1)[:, :n]
 
@@ -76,7 +78,7 @@ def _words(replicas: Tensor, key: tuple[int, int], stream: tuple[int, int], n: i
 def tensor_draw(
     replicas: Tensor,
     key: tuple[int, int],
-    stream: tuple[int, int],
+    stream: tuple[int | Tensor, int | Tensor],
     n: int,
     kind: str,
     *,

@@ -72,14 +72,20 @@ class FlatPopulation(Population):
         in_slices = self.network.compiles_in_slices and not mixed and not self.is_scheduled
         self._in_slices = self.compiled and device.type == "cpu" and in_slices
 
-    def _hyperparameters_at(self, update: int) -> Hyperparameters:
+    def _hyperparameters_at(self, update: int | Tensor) -> Hyperparameters:
         return Hyperparameters(tuple(each.at(update).unsqueeze(1) for each in self.scheduled), self.gradient_scale)
 
     def arrange(self, inputs: Tensor) -> Tensor:
         return self.network.arrange_inputs(inputs)
 
     def advance(
-        self, inputs: Tensor, targets: Tensor, n_updates: int, *, first: int, criterion: StoppingCriterion | None
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        n_updates: int,
+        *,
+        first: int | Tensor,
+        criterion: StoppingCriterion | None,
     ) -> tuple[Tensor, Tensor]:
         if self._in_slices and criterion is not None:
             run = partial(advance_in_slices, self.network, self.rule, criterion)
@@ -87,17 +93,25 @@ class FlatPopulation(Population):
             run = partial(advance, make_step(self.network, self.rule, criterion, compiled=self.compiled))
         if not self.is_scheduled:
             return run(self.state, inputs, targets, self.hyperparameters, n_updates)
-        curves = [
-            run(self.state, inputs, targets, self._hyperparameters_at(update), 1)
-            for update in range(first, first + n_updates)
-        ]
+        curves = [run(self.state, inputs, targets, self._hyperparameters_at(first + k), 1) for k in range(n_updates)]
         losses, metrics = (torch.cat(parts) for parts in zip(*curves, strict=True))
         return losses, metrics
 
-    def measure(self, inputs: Tensor, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
+    @property
+    def can_be_recorded(self) -> bool:
+        return True
+
+    @property
+    def moving(self) -> tuple[Tensor, ...]:
+        return tuple(vars(self.state).values())
+
+    def hold(self, moving: Sequence[Tensor]) -> None:
+        self.state = ReplicaState(*moving)
+
+    def measure(self, inputs: Tensor, targets: Tensor, *, update: int | Tensor) -> tuple[Tensor, Tensor]:
         return self.network.measure(self.state.parameters, inputs, targets)
 
-    def measure_in_training(self, inputs: Tensor, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
+    def measure_in_training(self, inputs: Tensor, targets: Tensor, *, update: int | Tensor) -> tuple[Tensor, Tensor]:
         return self.network.measure(self.state.parameters, inputs, targets)
 
     def note(self, loss: Tensor, metric: Tensor, criterion: StoppingCriterion) -> None:

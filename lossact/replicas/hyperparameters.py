@@ -39,7 +39,12 @@ class Hyperparameter:
         """Return it on a device."""
         return Hyperparameter(self.table.to(device), None if self.columns is None else self.columns.to(device))
 
-    def at(self, update: int) -> Tensor:
-        """Return (replicas,) values at an update; the first is 0."""
-        row = self.table[update if self.is_scheduled else 0]
+    def at(self, update: int | Tensor) -> Tensor:
+        """Return (replicas,) values at an update, an index or a () int64 tensor; the first is 0."""
+        if not self.is_scheduled:
+            row = self.table[0]
+        elif isinstance(update, Tensor):
+            row = self.table.index_select(0, update.reshape(1)).squeeze(0)
+        else:
+            row = self.table[update]
         return row if self.columns is None else row[self.columns]

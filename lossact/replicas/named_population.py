@@ -2,10 +2,11 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -86,7 +87,7 @@ class NamedPopulation(Population):
         return tuple(self.networks.layers)
 
     def prepare(self, device: torch.device, *, compiled: bool, mixed: bool, measures_apart: bool) -> None:
-        self._compiled = self._compile() if compiled and device.type == "cpu" and not mixed else None
+        self._compiled = self._compile(device) if compiled and device.type in ("cpu", "cuda") and not mixed else None
         if device == self.reached.device:
             return
         state = self.optimizer.state_dict()
@@ -99,13 +100,14 @@ class NamedPopulation(Population):
         self.optimizer = self.make_optimizer(self.trained)
         self.optimizer.load_state_dict(state)
 
-    def _compile(self) -> CompiledModule | None:
+    def _compile(self, device: torch.device) -> CompiledModule | None:
         """Return the networks' passes, compiled, or None where they run one after the other or draw numbers."""
         networks = self.networks
         if self.kind is None or not isinstance(networks, StackedModule) or not networks.can_be_compiled:
             return None
         code = code_of(self.kind, networks)
-        return None if code.failure else CompiledModule(networks, code, slice_width(self.block))
+        width = slice_width(self.block) if device.type == "cpu" else None
+        return None if code.failure else CompiledModule(networks, code, width)
 
     @property
     def is_compiled(self) -> bool:
@@ -130,8 +132,32 @@ class NamedPopulation(Population):
             message = f"torch.compile does not take the network ({first_line(error)}); it trains eagerly"
             warnings.warn(message, stacklevel=2)
 
+    @property
+    def can_be_recorded(self) -> bool:
+        networks = self.networks
+        return (
+            isinstance(networks, StackedModule)
+            and networks.metric_stacks
+            and self.optimizer.can_be_recorded
+            and self.average is None
+        )
+
+    @property
+    def moving(self) -> tuple[Tensor, ...]:
+        tensors = self.trained.values(), self.networks.buffers.values(), self.optimizer.state_tensors
+        return (self.reached, self.diverged, *chain.from_iterable(tensors))
+
+    def hold(self, moving: Sequence[Tensor]) -> None:
+        self.reached, self.diverged = moving[:2]  # updates write into all others
+
     def advance(
-        self, inputs: Inputs, targets: Tensor, n_updates: int, *, first: int, criterion: StoppingCriterion | None
+        self,
+        inputs: Inputs,
+        targets: Tensor,
+        n_updates: int,
+        *,
+        first: int | Tensor,
+        criterion: StoppingCriterion | None,
     ) -> tuple[Tensor, Tensor]:
         rule = self._only_optimizer
         if self._compiled is not None and rule is not None:
@@ -180,7 +206,7 @@ class NamedPopulation(Population):
             move(self.networks.buffers[name], changed, rests)
 
     def _update(
-        self, learned: LearningPass, inputs: Inputs, targets: Tensor, context: PassContext, update: int
+        self, learned: LearningPass, inputs: Inputs, targets: Tensor, context: PassContext, update: int | Tensor
     ) -> None:
         rests = self.reached | self.diverged
         with torch.no_grad():
@@ -190,6 +216,7 @@ class NamedPopulation(Population):
         with torch.no_grad():
             self._keep_buffers(learned.buffers, rests)
             if self.average is not None:
+                assert isinstance(update, int)
                 self.average.add(self._averaged, rests, update + 1)
 
     def _shape(self, gradients: Tensors, rows: slice) -> None:
@@ -197,14 +224,14 @@ class NamedPopulation(Population):
         scale = self.bias_gradient_scale
         shape_gradients(gradients, None if scale is None else scale[rows], self.clipping)
 
-    def measure(self, inputs: Inputs, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
+    def measure(self, inputs: Inputs, targets: Tensor, *, update: int | Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad(), self._measured_weights():
             if self._compiled is not None:
                 with self._or_eagerly():
                     return self._compiled.measure(inputs, targets)
             return self.networks.measure(inputs, targets, PassContext(Stage.MEASUREMENT, update))
 
-    def measure_in_training(self, inputs: Inputs, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
+    def measure_in_training(self, inputs: Inputs, targets: Tensor, *, update: int | Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             # Once in a training: not worth compiling where the update is one function.
             compiled = self._only_optimizer is None

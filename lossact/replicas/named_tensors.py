@@ -1,6 +1,8 @@
 """Tensors by name, replicas first, and inputs that are one tensor, a tuple or a dict of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -8,6 +10,23 @@ from torch import Tensor
 
 Tensors = dict[str, Tensor]  # by name, each (replicas, ...)
 Inputs = Any  # a tensor, or a tuple or dict of tensors
+
+_recording = ContextVar("_recording", default=False)
+
+
+@contextmanager
+def recording() -> Iterator[None]:
+    """Have Python look at no numbers within, for what it finds would be the same in every replay."""
+    token = _recording.set(True)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+def python_may_look(device: torch.device) -> bool:
+    """Return whether Python may look at a tensor's numbers: on a GPU it would wait, in a recording they are stale."""
+    return device.type == "cpu" and not torch.compiler.is_compiling() and not _recording.get()
 
 
 def map_tensors(function: Callable[[Tensor], Any], inputs: Inputs) -> Any:
@@ -93,9 +112,8 @@ def move(held: Tensor, moved: Tensor, rests: Tensor) -> None:
 def all_finite(tensors: Tensors, n_replicas: int, device: torch.device) -> Tensor:
     """Return (replicas,) bool: whether all numbers of a replica are finite."""
     finite = torch.ones(n_replicas, dtype=torch.bool, device=device)
-    waits = device.type != "cpu" or torch.compiler.is_compiling()
     # A sum is the fastest look at all numbers; one that is not finite may also have overflowed.
-    if not waits and all(bool(tensor.sum().isfinite()) for tensor in tensors.values()):
+    if python_may_look(device) and all(bool(tensor.sum().isfinite()) for tensor in tensors.values()):
         return finite
     for tensor in tensors.values():
         # 0 x number is NaN where the number is not finite.

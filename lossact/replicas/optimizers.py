@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lossact.errors import InputError
 from lossact.replicas.hyperparameters import Hyperparameter
-from lossact.replicas.named_tensors import Tensors, per_replica
+from lossact.replicas.named_tensors import Tensors, per_replica, python_may_look
 from lossact.replicas.update_rules import UpdateRule
 
 # Each number of a parameter is updated from its own gradient and state alone, by arithmetic that does not see shapes.
@@ -24,8 +24,18 @@ Closure = Callable[[int], tuple[Tensor, Tensors]]
 class StackedOptimizer(ABC):
     """Moves stacked parameters in place."""
 
+    @property
+    def can_be_recorded(self) -> bool:
+        """Whether a step does the same whatever Python computes in it, and moves only what `state_tensors` lists."""
+        return False
+
+    @property
+    def state_tensors(self) -> list[Tensor]:
+        """The tensors of its state that a step writes into; all of them where it can be recorded."""
+        return []
+
     @abstractmethod
-    def step(self, gradients: Tensors, rests: Tensor, closure: Closure, update: int) -> None:
+    def step(self, gradients: Tensors, rests: Tensor, closure: Closure, update: int | Tensor) -> None:
         """Move the parameters of all replicas that still train.
 
         Args:
@@ -33,7 +43,8 @@ class StackedOptimizer(ABC):
             rests: (replicas,) bool; these keep their parameters and their optimiser's state, bit for bit.
             closure: row -> loss and gradients of that replica at its present parameters, for optimisers that ask for
                 them more than once in a step.
-            update: updates that were applied before, where a hyperparameter follows a schedule.
+            update: updates that were applied before, where a hyperparameter follows a schedule; a () int64 tensor where
+                steps are recorded.
         """
 
     @abstractmethod
@@ -47,7 +58,7 @@ class StackedOptimizer(ABC):
 
 def keep_resting(tensors: Iterable[Tensor], rests: Tensor) -> Callable[[], None]:
     """Note the rows of replicas that rest; the function that is returned puts them back."""
-    if rests.device.type == "cpu":
+    if python_may_look(rests.device):
         rows = rests.nonzero().squeeze(1)
         kept = [(tensor, tensor[rows]) for tensor in tensors] if len(rows) else []
 
@@ -55,7 +66,7 @@ def keep_resting(tensors: Iterable[Tensor], rests: Tensor) -> Callable[[], None]
             for tensor, before in kept:
                 tensor[rows] = before
 
-    else:  # without waiting for the device
+    else:
         copies = [(tensor, tensor.clone()) for tensor in tensors]
 
         def put_back() -> None:
@@ -87,7 +98,15 @@ class RuleOptimizer(StackedOptimizer):
         self.parameters = parameters
         self.state = {name: rule.start_in_place(_real(tensor)) for name, tensor in parameters.items()}
 
-    def step(self, gradients: Tensors, rests: Tensor, closure: Closure, update: int) -> None:
+    @property
+    def can_be_recorded(self) -> bool:
+        return True
+
+    @property
+    def state_tensors(self) -> list[Tensor]:
+        return [tensor for tensors in self.state.values() for tensor in tensors]
+
+    def step(self, gradients: Tensors, rests: Tensor, closure: Closure, update: int | Tensor) -> None:
         moved = [tensor for name in gradients for tensor in (self.parameters[name], *self.state[name])]
         put_back = keep_resting(moved, rests)
         now = self.hyperparameters_at(update)
@@ -95,7 +114,7 @@ class RuleOptimizer(StackedOptimizer):
             self.update(self.parameters[name], self.state[name], gradient, now)
         put_back()
 
-    def hyperparameters_at(self, update: int) -> list[Tensor | None]:
+    def hyperparameters_at(self, update: int | Tensor) -> list[Tensor | None]:
         """Return (replicas,) values of each hyperparameter at an update; None for what is 0 for all."""
         return [None if each is None else each.at(update) for each in self.hyperparameters]
 
@@ -153,10 +172,10 @@ class TorchRecipe:
         make: Callable[..., torch.optim.Optimizer] = self.kind
         return make(groups or list(tensors.values()), **self.arguments)
 
-    def set_scheduled(self, optimizer: Any, update: int) -> None:
+    def set_scheduled(self, optimizer: Any, update: int | Tensor) -> None:
         """Set what follows a schedule to its value at an update."""
         for (group, name), values in self.schedules.items():
-            optimizer.param_groups[group][name] = float(values[update])
+            optimizer.param_groups[group][name] = float(values[int(update)])
 
 
 def is_elementwise(kind: type) -> bool:
@@ -177,7 +196,7 @@ class TorchStackedOptimizer(StackedOptimizer):
         moving = {id(tensor) for group in self.optimizer.param_groups for tensor in group["params"]}
         self.moving = {name: leaf for name, leaf in self.leaves.items() if id(leaf) in moving}
 
-    def step(self, gradients: Tensors, rests: Tensor, closure: Closure, update: int) -> None:
+    def step(self, gradients: Tensors, rests: Tensor, closure: Closure, update: int | Tensor) -> None:
         tensors = []
         for leaf in self.moving.values():
             state = [value for value in self.optimizer.state.get(leaf, {}).values() if isinstance(value, Tensor)]
@@ -211,7 +230,7 @@ class TorchUnstackedOptimizers(StackedOptimizer):
         ]
         self.optimizers = [self.recipe.make(leaves) for leaves in self.leaves]
 
-    def step(self, gradients: Tensors, rests: Tensor, closure: Closure, update: int) -> None:
+    def step(self, gradients: Tensors, rests: Tensor, closure: Closure, update: int | Tensor) -> None:
         for row, rest in enumerate(rests.tolist()):
             if rest:
                 continue
@@ -253,7 +272,15 @@ class PartitionedOptimizer(StackedOptimizer):
     def __init__(self, parts: Mapping[tuple[str, ...], StackedOptimizer]) -> None:
         self.parts = parts
 
-    def step(self, gradients: Tensors, rests: Tensor, closure: Closure, update: int) -> None:
+    @property
+    def can_be_recorded(self) -> bool:
+        return all(optimizer.can_be_recorded for optimizer in self.parts.values())
+
+    @property
+    def state_tensors(self) -> list[Tensor]:
+        return [tensor for optimizer in self.parts.values() for tensor in optimizer.state_tensors]
+
+    def step(self, gradients: Tensors, rests: Tensor, closure: Closure, update: int | Tensor) -> None:
         for names, optimizer in self.parts.items():
             optimizer.step({name: gradients[name] for name in names}, rests, _of_part(names, closure), update)
 

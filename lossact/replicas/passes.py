@@ -26,11 +26,11 @@ class PassContext:
 
     Attributes:
         stage: what the pass is for.
-        batch_index: updates that were applied before.
+        batch_index: updates that were applied before; a () int64 tensor where passes are recorded.
     """
 
     stage: Stage
-    batch_index: int
+    batch_index: int | Tensor
 
 
 class LearningPass(NamedTuple):

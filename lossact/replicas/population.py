@@ -2,6 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -53,7 +54,13 @@ class Population(ABC):
 
     @abstractmethod
     def advance(
-        self, inputs: Inputs, targets: Tensor, n_updates: int, *, first: int, criterion: StoppingCriterion | None
+        self,
+        inputs: Inputs,
+        targets: Tensor,
+        n_updates: int,
+        *,
+        first: int | Tensor,
+        criterion: StoppingCriterion | None,
     ) -> tuple[Tensor, Tensor]:
         """Take updates on the same batch.
 
@@ -61,19 +68,33 @@ class Population(ABC):
             inputs: as `arrange` lays them out, sets = replicas or 1 (shared by all).
             targets: (sets, batch, ...).
             n_updates: how many, >= 1.
-            first: updates that were applied before.
+            first: updates that were applied before; a () int64 tensor where updates are recorded.
             criterion: when a replica rests; None where that is measured apart.
 
         Returns:
             loss and metric before each update, (n_updates, replicas).
         """
 
+    @property
     @abstractmethod
-    def measure(self, inputs: Inputs, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
+    def can_be_recorded(self) -> bool:
+        """Whether updates, and what `measure` does, can be recorded: Python decides nothing by what it computes."""
+
+    @property
+    @abstractmethod
+    def moving(self) -> tuple[Tensor, ...]:
+        """All tensors that an update or `measure` moves or puts others in the place of."""
+
+    @abstractmethod
+    def hold(self, moving: Sequence[Tensor]) -> None:
+        """Have the tensors of `moving` be these."""
+
+    @abstractmethod
+    def measure(self, inputs: Inputs, targets: Tensor, *, update: int | Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss (replicas,) and metric (replicas,) in evaluation mode, after `update` updates."""
 
     @abstractmethod
-    def measure_in_training(self, inputs: Inputs, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
+    def measure_in_training(self, inputs: Inputs, targets: Tensor, *, update: int | Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss and metric as `advance` gives them, without an update."""
 
     @abstractmethod

@@ -71,7 +71,11 @@ class StackedLoader:
             raise NotStackableError("its batches differ in size between replicas")
         self.loaders, self.streams = loaders, streams
         same = len({id(loader.dataset) for loader in loaders}) == 1
-        read = [_examples(loader) for loader in (loaders[:1] if same else loaders)]
+        with isolate_rng(), drawing_nothing("reading its data draws random numbers"):
+            twice = [_read_twice(loader.dataset) for loader in (loaders[:1] if same else loaders)]
+        if not all(_is_same(*each[1:]) for each in twice):
+            raise NotStackableError("its data change from one reading to the next")
+        read = [_collated(items) for items, *_ in twice]
         self.shares_examples = all(_equal(each, read[0]) for each in read[1:])
         self.examples = read[0] if self.shares_examples else _stacked(read)
         sequential = all(isinstance(loader.sampler, SequentialSampler) for loader in loaders)
@@ -130,24 +134,35 @@ def _check_loader(loader: Any) -> None:
         raise NotStackableError("its DataLoader keeps workers of its own")
 
 
-def _examples(loader: Any) -> Any:
-    """Return all examples of a data set, collated as one batch.
-
-    Raises:
-        NotStackableError: reading draws random numbers, or gives other values when an example is read again.
-    """
-    dataset = loader.dataset
+def _read_twice(dataset: Any) -> tuple[Any, list[Any], list[Any]]:
+    """Return the examples of a data set, some of them, and the same ones read again."""
     if type(dataset) is TensorDataset:
-        return [tensor.detach() for tensor in dataset.tensors]
-    with isolate_rng(), drawing_nothing("reading its data draws random numbers"):
-        items = [dataset[index] for index in range(len(dataset))]
-        spread = sorted(set(torch.linspace(0, len(dataset) - 1, READ_TWICE).long().tolist())) if items else []
-        again = [dataset[index] for index in spread]
-    if snapshot([items[index] for index in spread]) != snapshot(again):
-        raise NotStackableError("its data change from one reading to the next")
+        return dataset, [], []
+    items = [dataset[index] for index in range(len(dataset))]
+    spread = sorted(set(torch.linspace(0, len(dataset) - 1, READ_TWICE).long().tolist())) if items else []
+    return items, [items[index] for index in spread], [dataset[index] for index in spread]
+
+
+def _collated(items: Any) -> Any:
+    """Return examples as one batch."""
+    if isinstance(items, TensorDataset):
+        return [tensor.detach() for tensor in items.tensors]
     examples = default_collate(items)
     _check_tensors(examples)
     return examples
+
+
+def _is_same(item: Any, again: Any) -> bool:
+    if (
+        isinstance(item, Tensor)
+        and isinstance(again, Tensor)
+        and item.dtype == again.dtype
+        and torch.equal(item, again)
+    ):
+        return True
+    if isinstance(item, (tuple, list)) and type(item) is type(again) and len(item) == len(again):
+        return all(map(_is_same, item, again))
+    return bool(snapshot(item) == snapshot(again))
 
 
 def _check_tensors(examples: Any) -> None:

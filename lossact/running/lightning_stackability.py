@@ -86,12 +86,17 @@ def check_data_module(data: LightningDataModule) -> None:
 
 def _overridden(value: Any, base: type, allowed: set[str]) -> set[str]:
     """Return the public methods of a base class that an object has anew."""
-    names = {name for name in dir(base) if not name.startswith("_")} - allowed
+    classes = [kind for kind in type(value).__mro__ if kind not in base.__mro__]
+    names = {name for kind in classes for name in vars(kind)} | vars(value).keys()
     return {
         name
-        for name in names
-        if getattr_static(type(value), name) is not getattr_static(base, name)
-        or (name in vars(value) and callable(vars(value)[name]))
+        for name in names - allowed
+        if not name.startswith("_")
+        and hasattr(base, name)
+        and (
+            getattr_static(type(value), name) is not getattr_static(base, name)
+            or (name in vars(value) and callable(vars(value)[name]))
+        )
     }
 
 

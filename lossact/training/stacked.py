@@ -14,6 +14,8 @@ from lossact.replicas.engine import NEVER
 from lossact.replicas.minibatches import Minibatches, batch_of
 from lossact.replicas.named_tensors import Inputs, map_tensors
 from lossact.replicas.population import Population
+from lossact.replicas.recorded import LENGTH as RECORDED_LENGTH
+from lossact.replicas.recorded import RecordedUpdates, Updates
 from lossact.training.base import ExampleSets, MeasurementPlan, ReplicasModule, RunDescription
 from lossact.training.flags import check_flags
 from lossact.training.loaders import Examples
@@ -117,6 +119,14 @@ class StackedReplicasModule(ReplicasModule):
         if self.update_count == 0:
             self.recorder.check()
         self.last_measured = (torch.zeros(self.population.n_replicas, device=self.device),) * 2
+        self.recorded = self._recorded_updates()
+
+    def _recorded_updates(self) -> RecordedUpdates | None:
+        """Return what records updates on a GPU, where Python decides nothing between them."""
+        mixed = "mixed" in str(self.trainer.precision)  # casts of weights are kept from one pass to the next
+        if self.device.type != "cuda" or mixed or not self.population.can_be_recorded:
+            return None
+        return RecordedUpdates(self.population, self._updates)
 
     def _prepare(self) -> None:
         mixed = "mixed" in str(self.trainer.precision)
@@ -156,13 +166,25 @@ class StackedReplicasModule(ReplicasModule):
             self.gradient_norms.append(self.gradient_norm(min(self.plan.curves_of, self.population.n_replicas)))
 
     def _take(self, n_updates: int) -> None:
-        if self.measures_apart:
-            self._note(*self._advance_and_measure(n_updates))
-            return
-        losses, metrics = self.population.advance(
-            self.inputs, self.targets, n_updates, first=self.update_count, criterion=self.resting
-        )
+        """Take updates; where they are recorded, a recording's length at a time."""
+        take, length = self._updates, n_updates
+        if self.recorded is not None:
+            take, length = self.recorded.run, RECORDED_LENGTH
+        curves = []
+        for at in range(0, n_updates, length):
+            losses, metrics = take(self._next_updates(self.update_count + at, min(length, n_updates - at)))
+            curves.append((losses, metrics))
+            self.last_measured = losses[-1], metrics[-1]
+        losses, metrics = (torch.cat(parts) for parts in zip(*curves, strict=True))
         self._note(losses, metrics)
+
+    def _next_updates(self, first: int, n_updates: int) -> Updates:
+        """Return what the next updates are taken on; batches are drawn here."""
+        measured = tuple(update % self.plan.every == 0 for update in range(first, first + n_updates))
+        batches = None
+        if self.batches is not None:
+            batches = [self.batches.next().to(self.targets.device) for _ in range(n_updates)]
+        return Updates(first, measured, batches, self.last_measured)
 
     def _note(self, loss: Tensor, metric: Tensor) -> None:
         """Take what was measured of (updates, replicas), in the order of the updates."""
@@ -177,7 +199,7 @@ class StackedReplicasModule(ReplicasModule):
         loss, metric = self._measure(self.update_count)
         self._note(loss.unsqueeze(0), metric.unsqueeze(0))
 
-    def _measure(self, update: int) -> tuple[Tensor, Tensor]:
+    def _measure(self, update: int | Tensor) -> tuple[Tensor, Tensor]:
         if self.measures_apart:
             loss, metric = self.population.measure(self.measured_inputs, self.measured_targets, update=update)
         else:
@@ -185,19 +207,23 @@ class StackedReplicasModule(ReplicasModule):
         self.population.note(loss, metric, self.resting)
         return loss, metric
 
-    def _advance_and_measure(self, n_updates: int) -> tuple[Tensor, Tensor]:
-        """Take updates on a batch each, the criterion measured apart from them."""
-        losses, metrics = [], []
-        for update in range(self.update_count, self.update_count + n_updates):
-            if update % self.plan.every == 0:
-                self.last_measured = self._measure(update)
-            losses.append(self.last_measured[0])
-            metrics.append(self.last_measured[1])
+    def _updates(self, updates: Updates) -> tuple[Tensor, Tensor]:
+        """Take updates; return the loss and metric before each, (updates, replicas)."""
+        if not self.measures_apart:
+            return self.population.advance(
+                self.inputs, self.targets, len(updates.measured), first=updates.first, criterion=self.resting
+            )
+        latest, scores = updates.latest, []
+        for k, is_measured in enumerate(updates.measured):
+            if is_measured:
+                latest = self._measure(updates.first + k)
+            scores.append(latest)
             inputs, targets = self.inputs, self.targets
-            if self.batches is not None:
-                inputs, targets = self._batch(self.batches.next().to(targets.device))
-            self.population.advance(inputs, targets, 1, first=update, criterion=None)
-        return torch.stack(losses), torch.stack(metrics)
+            if updates.batches is not None:
+                inputs, targets = self._batch(updates.batches[k])
+            self.population.advance(inputs, targets, 1, first=updates.first + k, criterion=None)
+        losses, metrics = (torch.stack(parts) for parts in zip(*scores, strict=True))
+        return losses, metrics
 
     def _batch(self, index: Tensor) -> Examples:
         """Return each replica's examples at (replicas, size) indices."""

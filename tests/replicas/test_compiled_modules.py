@@ -1,5 +1,6 @@
 """Compiled passes and updates of users' networks beside eager ones: to rounding, by slices, or not at all."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from torch._dynamo.exc import TorchDynamoException
 from torch.nn import functional as f
 
 from lossact import EMA, SGD, Accuracy, Adam, Arrays, Condition, Loss, TorchOptimizer, cosine
+from lossact.replicas import compiled_modules
 from lossact.replicas.compiled_modules import slice_width
 from lossact.replicas.named_population import NamedPopulation
 from lossact.running.runner import fit
@@ -73,6 +75,12 @@ def check_equal(compiled: StackedReplicasModule, eager: StackedReplicasModule) -
             np.testing.assert_allclose(tensor.numpy(), expected[name].numpy(), rtol=1e-9, atol=1e-10, err_msg=name)
 
 
+@pytest.fixture(autouse=True)
+def nothing_compiled_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what one test puts in place of compiled code from the next."""
+    monkeypatch.setattr(compiled_modules, "_codes", OrderedDict())
+
+
 def test_slices_divide_a_block() -> None:
     assert [slice_width(block) for block in (1, 2, 6, 8, 12, 16, 11)] == [1, 2, 6, 8, 6, 8, 1]
 
@@ -132,6 +140,15 @@ def test_compiled_training_is_eager_training_to_rounding(name: str) -> None:
     compiled = trained(CASES[name], COMPILED)
     assert population(compiled).is_compiled
     check_equal(compiled, trained(CASES[name], EAGER))
+
+
+@pytest.mark.slow
+def test_all_replicas_in_one_piece_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    eager = trained(condition(batch_size=8), EAGER)
+    monkeypatch.setattr("lossact.replicas.named_population.slice_width", lambda block: None)
+    compiled = trained(condition(batch_size=8), COMPILED)
+    assert population(compiled).is_compiled
+    check_equal(compiled, eager)
 
 
 @pytest.mark.slow

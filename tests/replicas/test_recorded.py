@@ -1,0 +1,143 @@
+"""Updates that are recorded and replayed do what plain ones do; on a CPU, with a recorder in place of a CUDA graph."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lossact import EMA, SGD, Accuracy, Adam, Condition, Loss, Partition, TorchOptimizer, cosine
+from lossact.replicas.recorded import RecordedUpdates
+from lossact.running.runner import fit
+from lossact.running.stacking import stacked_training
+from lossact.training.stacked import StackedReplicasModule
+from tests.conftest import report_condition
+from tests.replicas.recorder import record_on_a_cpu
+from tests.replicas.test_any_training import DOUBLE, condition
+from tests.replicas.test_stacked_cnn import cnn_condition
+
+REPLICAS = range(4)
+SMALL = SGD(learning_rate=0.1, momentum=0.9)
+
+
+def drawing_network() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 3))
+
+
+def network_with_running_statistics() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3))
+
+
+def is_matrix(name: str, parameter: Tensor) -> bool:
+    return parameter.ndim > 1
+
+
+CONDITIONS: dict[str, Condition] = {
+    "MLP": report_condition("sigmoid", "l2", budget=120),
+    "MLP, a schedule": replace(
+        report_condition(budget=120),
+        optimizer=SGD(learning_rate=cosine(0.3, warmup=20), momentum=0.9, weight_decay=1e-3),
+    ),
+    "CNN": cnn_condition("relu", "l2", budget=45),
+    "some diverge": replace(
+        report_condition(budget=120), optimizer=SGD(learning_rate=3e3, momentum=0.99, weight_decay=0.2)
+    ),
+    "minibatches": condition(SMALL, batch_size=8, budget=65),
+    "validation, now and then": condition(
+        Adam(learning_rate=0.02, weight_decay=1e-2),
+        batch_size=8,
+        budget=130,
+        measured_every=3,
+        target=Accuracy(split="validation").at_least(1.0),
+    ),
+    "loss as target": condition(SMALL, budget=75, target=Loss().at_most(0.4)),
+    "dropout": condition(SMALL, network=drawing_network, batch_size=8, budget=65),
+    "batch norm": condition(SMALL, network=network_with_running_statistics, batch_size=8, budget=65),
+    "accumulated": condition(SMALL, batch_size=8, accumulate=2, budget=65),
+    "two optimizers, clipped": condition(
+        Partition(is_matrix, Adam(learning_rate=cosine(0.02)), SMALL), clip_norm=0.5, budget=65
+    ),
+    "values on the way": condition(SMALL, budget=70, target=None, measures={"end": Accuracy()}, measured_at=(13, 40)),
+}
+
+
+def trained(
+    condition: Condition, record: Callable[[StackedReplicasModule], RecordedUpdates | None]
+) -> tuple[StackedReplicasModule, Any]:
+    module = stacked_training(condition, 0, REPLICAS, DOUBLE, curves_of=len(REPLICAS))
+    assert isinstance(module, StackedReplicasModule)
+    module._recorded_updates = partial(record, module)  # type: ignore[method-assign]
+    fit(module, DOUBLE)
+    return module, module.outcome()
+
+
+def recorded(module: StackedReplicasModule) -> RecordedUpdates:
+    assert module.population.can_be_recorded
+    return RecordedUpdates(module.population, module._updates, partial(record_on_a_cpu, module.population))
+
+
+def assert_same(outcome: Any, expected: Any) -> None:
+    for name in ("steps_to_target", "reached", "diverged", "loss", "metric", "gradient_norm"):
+        np.testing.assert_array_equal(getattr(outcome, name), getattr(expected, name), err_msg=name)
+    for name, values in expected.values.items():
+        np.testing.assert_array_equal(outcome.values[name], values, err_msg=name)
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_recorded_updates_equal_plain_ones_bit_for_bit(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        module, outcome = trained(CONDITIONS[name], recorded)
+    assert module.recorded is not None
+    assert module.recorded.works
+    assert module.recorded.recordings
+    plain, expected = trained(CONDITIONS[name], lambda _: None)
+    assert_same(outcome, expected)
+    for held, other in zip(module.population.moving, plain.population.moving, strict=True):
+        assert torch.equal(held.nan_to_num(), other.nan_to_num())
+    if name == "some diverge":
+        assert expected.diverged.any()
+
+
+def test_a_recording_that_fails_leaves_training_as_it_was() -> None:
+    def fails(module: StackedReplicasModule) -> RecordedUpdates:
+        def record(run: Callable[[], None]) -> Callable[[], None]:
+            record_on_a_cpu(module.population, run)
+            raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+        return RecordedUpdates(module.population, module._updates, record)
+
+    with pytest.warns(UserWarning, match="cannot be recorded .operation not permitted when stream is capturing."):
+        _, outcome = trained(CONDITIONS["minibatches"], fails)
+    assert_same(outcome, trained(CONDITIONS["minibatches"], lambda _: None)[1])
+
+
+def test_a_recording_that_gives_other_numbers_is_found_and_left() -> None:
+    def freezing(module: StackedReplicasModule) -> RecordedUpdates:
+        def record(run: Callable[[], None]) -> Callable[[], None]:
+            replay = record_on_a_cpu(module.population, run)
+
+            def shifted() -> None:
+                module.population.moving[2].add_(0.1)
+                replay()
+
+            return shifted
+
+        return RecordedUpdates(module.population, module._updates, record)
+
+    with pytest.warns(UserWarning, match="give other losses when they are recorded"):
+        _, outcome = trained(CONDITIONS["minibatches"], freezing)
+    assert_same(outcome, trained(CONDITIONS["minibatches"], lambda _: None)[1])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"stacked": False}, {"optimizer": TorchOptimizer(torch.optim.NAdam, lr=0.01)}, {"average": EMA(0.9)}]
+)
+def test_what_python_decides_between_updates_is_not_recorded(changes: dict[str, Any]) -> None:
+    module = stacked_training(condition(**{"optimizer": SMALL, **changes}), 0, REPLICAS, DOUBLE)
+    assert not module.population.can_be_recorded
