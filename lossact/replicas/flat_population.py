@@ -14,6 +14,7 @@ from lossact.errors import InputError
 from lossact.replicas.compiled import advance_in_slices
 from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion, advance, make_step
 from lossact.replicas.hyperparameters import Hyperparameter
+from lossact.replicas.mlp_kernel import advance_in_registers
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.population import Population
 from lossact.replicas.update_rules import UpdateRule
@@ -48,7 +49,7 @@ class FlatPopulation(Population):
         self.is_scheduled = any(each.is_scheduled for each in hyperparameters)
         self.hyperparameters = self._hyperparameters_at(0)
         self.state = ReplicaState.start(start, rule)
-        self.compiled = self._in_slices = False
+        self.compiled = self._in_slices = self._in_registers = False
 
     @property
     def reached(self) -> Tensor:  # type: ignore[override]
@@ -71,9 +72,17 @@ class FlatPopulation(Population):
         # Autocast ends where another thread begins.
         in_slices = self.network.compiles_in_slices and not mixed and not self.is_scheduled
         self._in_slices = self.compiled and device.type == "cpu" and in_slices
+        self._in_registers = device.type == "cuda" and not mixed
 
     def _hyperparameters_at(self, update: int) -> Hyperparameters:
         return Hyperparameters(tuple(each.at(update).unsqueeze(1) for each in self.scheduled), self.gradient_scale)
+
+    def _hyperparameters_over(self, first: int, n_updates: int) -> Hyperparameters:
+        """Return (replicas, 1) values, or (n_updates, replicas, 1) where one changes with the update."""
+        if not self.is_scheduled:
+            return self.hyperparameters
+        values = tuple(each.over(first, n_updates).unsqueeze(2) for each in self.scheduled)
+        return Hyperparameters(values, self.gradient_scale)
 
     def arrange(self, inputs: Tensor) -> Tensor:
         return self.network.arrange_inputs(inputs)
@@ -81,17 +90,24 @@ class FlatPopulation(Population):
     def advance(
         self, inputs: Tensor, targets: Tensor, n_updates: int, *, first: int, criterion: StoppingCriterion | None
     ) -> tuple[Tensor, Tensor]:
+        if self._in_registers:
+            h = self._hyperparameters_over(first, n_updates)
+            curves = advance_in_registers(
+                self.network, self.rule, criterion, self.state, inputs, targets, h, n_updates
+            )  # fmt: skip
+            if curves is not None:
+                return curves
         if self._in_slices and criterion is not None:
             run = partial(advance_in_slices, self.network, self.rule, criterion)
         else:
             run = partial(advance, make_step(self.network, self.rule, criterion, compiled=self.compiled))
         if not self.is_scheduled:
             return run(self.state, inputs, targets, self.hyperparameters, n_updates)
-        curves = [
+        each_update = [
             run(self.state, inputs, targets, self._hyperparameters_at(update), 1)
             for update in range(first, first + n_updates)
         ]
-        losses, metrics = (torch.cat(parts) for parts in zip(*curves, strict=True))
+        losses, metrics = (torch.cat(parts) for parts in zip(*each_update, strict=True))
         return losses, metrics
 
     def measure(self, inputs: Tensor, targets: Tensor, *, update: int) -> tuple[Tensor, Tensor]:
