@@ -85,20 +85,19 @@ def advance_in_registers(
         loss and metric before each update, (n_updates, replicas); None where the kernel cannot train these replicas,
         and `state` is as it was.
     """
-    if not fits_in_registers(network, rule, targets.shape[1], state.parameters.dtype):
+    is_one_each = all(value.shape[-1] == 1 for value in hyperparameters.values)
+    fits = fits_in_registers(network, rule, targets.shape[1], state.parameters.dtype)
+    if not (fits and is_one_each) or find_spec("triton") is None:
         return None
     assert isinstance(network, StackedMLP)
     assert isinstance(rule, SGDRule)
-    if find_spec("triton") is None:
-        _warn("triton is not installed")
-        return None
     arguments = (network, rule, criterion or NEVER, state, inputs, targets, hyperparameters)
     if not _is_trusted(*arguments):
         return None
-    return _launch(*arguments, n_updates)
+    return train_in_one_kernel(*arguments, n_updates)
 
 
-def _launch(
+def train_in_one_kernel(
     network: StackedMLP,
     rule: SGDRule,
     criterion: StoppingCriterion,
@@ -108,6 +107,14 @@ def _launch(
     hyperparameters: Hyperparameters,
     n_updates: int,
 ) -> tuple[Tensor, Tensor]:
+    """Do what `advance_in_registers` says, whether the kernel is known to agree with the eager step or not.
+
+    Args:
+        network, rule, criterion, state, inputs, targets, hyperparameters, n_updates: as there, of what fits.
+
+    Returns:
+        loss and metric before each update, (n_updates, replicas).
+    """
     from lossact.replicas.mlp_program import train_one_replica
 
     replicas, batch = len(state.parameters), targets.shape[1]
@@ -122,7 +129,7 @@ def _launch(
         after.reached.view(torch.int8),
         after.diverged.view(torch.int8),
         inputs.contiguous(),
-        targets.contiguous(),
+        targets.to(inputs.dtype).contiguous(),
         hyperparameters.gradient_scale.contiguous(),
         values,
         state.parameters.new_full((1,), criterion.lowest_score),
@@ -176,7 +183,10 @@ def _is_trusted(
         why = f"the kernel could not be built: {type(error).__name__}: {str(error).strip() or 'no reason was given'}"
     _agrees[kind] = why is None
     if why is not None:
-        _warn(why)
+        warnings.warn(
+            f"on this GPU MLPs train update by update, not in one kernel; slower, with equal results: {why}",
+            stacklevel=2,
+        )
     return _agrees[kind]
 
 
@@ -203,7 +213,7 @@ def _difference(
     # A target that is met within rounding in one of them alone would let only that one rest.
     out_of_reach = replace(criterion, threshold=-math.inf if criterion.at_most else math.inf)
     kernel = ReplicaState(*few)
-    losses, metrics = _launch(network, rule, out_of_reach, kernel, *data, h, UPDATES_COMPARED)
+    losses, metrics = train_in_one_kernel(network, rule, out_of_reach, kernel, *data, h, UPDATES_COMPARED)
 
     step = make_step(network, rule, out_of_reach, compiled=False)
     eager = ReplicaState(few[0].double(), few[1].double(), few[2], few[3])
@@ -234,11 +244,3 @@ def _close(values: Tensor, expected: Tensor, tolerance: float) -> Tensor:
 
 def _power_of_two(size: int) -> int:
     return 1 << (size - 1).bit_length()
-
-
-def _warn(why: str) -> None:
-    """Say that replicas train without the kernel; Python shows equal warnings of one place once."""
-    warnings.warn(
-        f"on this GPU MLPs train step by step, and not in one kernel, which is slower but gives the same: {why}",
-        stacklevel=2,
-    )

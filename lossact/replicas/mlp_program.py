@@ -134,7 +134,7 @@ def _moved(parameter, velocity, gradient, learning_rate, momentum, decay, rests,
 @triton.jit
 def _share(count, BATCH: tl.constexpr):  # noqa: N803
     """Return a count's share of the batch, rounded as IEEE has it: a threshold may be just that share."""
-    if count.dtype == tl.float32:
+    if count.dtype == tl.float32:  # noqa: SIM108
         share = tl.div_rn(count, tl.full((), BATCH, tl.float32))
     else:
         share = count / BATCH
