@@ -122,7 +122,8 @@ def train_in_one_kernel(
     after = ReplicaState(
         *(tensor.clone(memory_format=torch.contiguous_format) for tensor in vars(state).values())
     )  # fmt: skip
-    values = torch.cat(torch.broadcast_tensors(*hyperparameters.values), dim=-1).contiguous()
+    most = max(hyperparameters.values, key=torch.numel).shape
+    values = torch.cat([value.expand(most) for value in hyperparameters.values], dim=-1)
     train_one_replica[(replicas,)](
         after.parameters,
         after.optimizer_state,
@@ -184,7 +185,7 @@ def _is_trusted(
     _agrees[kind] = why is None
     if why is not None:
         warnings.warn(
-            f"on this GPU MLPs train update by update, not in one kernel; slower, with equal results: {why}",
+            f"on this GPU MLPs train update by update, not in one kernel; slower, the same to rounding: {why}",
             stacklevel=2,
         )
     return _agrees[kind]
@@ -218,7 +219,7 @@ def _difference(
     step = make_step(network, rule, out_of_reach, compiled=False)
     eager = ReplicaState(few[0].double(), few[1].double(), few[2], few[3])
     exact = Hyperparameters(tuple(value.double() for value in h.values), h.gradient_scale.double())
-    expected = advance(step, eager, *(tensor.double() for tensor in data), exact, UPDATES_COMPARED)
+    expected = advance(step, eager, data[0].double(), data[1].double(), exact, UPDATES_COMPARED)
 
     tolerance = TOLERANCE[state.parameters.dtype]
     moves = ~(eager.reached | eager.diverged)
