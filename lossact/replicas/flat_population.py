@@ -92,9 +92,7 @@ class FlatPopulation(Population):
     ) -> tuple[Tensor, Tensor]:
         if self._in_registers:
             h = self._hyperparameters_over(first, n_updates)
-            curves = advance_in_registers(
-                self.network, self.rule, criterion, self.state, inputs, targets, h, n_updates
-            )  # fmt: skip
+            curves = advance_in_registers(self.network, self.rule, criterion, self.state, inputs, targets, h, n_updates)
             if curves is not None:
                 return curves
         if self._in_slices and criterion is not None:

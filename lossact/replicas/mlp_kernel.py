@@ -119,9 +119,7 @@ def train_in_one_kernel(
 
     replicas, batch = len(state.parameters), targets.shape[1]
     losses, metrics = (state.parameters.new_empty(n_updates, replicas) for _ in range(2))
-    after = ReplicaState(
-        *(tensor.clone(memory_format=torch.contiguous_format) for tensor in vars(state).values())
-    )  # fmt: skip
+    after = ReplicaState(*(tensor.clone(memory_format=torch.contiguous_format) for tensor in vars(state).values()))
     most = max(hyperparameters.values, key=torch.numel).shape
     values = torch.cat([value.expand(most) for value in hyperparameters.values], dim=-1)
     train_one_replica[(replicas,)](

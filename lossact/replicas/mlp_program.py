@@ -231,9 +231,7 @@ def train_one_replica(
         bias, bias_velocity = _moved(
             bias, bias_velocity, bias_gradient * bias_scale, rate, momentum, decay, rests, NESTEROV
         )
-        out, out_velocity = _moved(
-            out, out_velocity, out_gradient * out_scale, rate, momentum, decay, rests, NESTEROV
-        )  # fmt: skip
+        out, out_velocity = _moved(out, out_velocity, out_gradient * out_scale, rate, momentum, decay, rests, NESTEROV)
         out_bias, out_bias_velocity = _moved(
             out_bias, out_bias_velocity, out_bias_gradient * out_bias_scale, rate, momentum, decay, rests, NESTEROV
         )

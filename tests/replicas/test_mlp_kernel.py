@@ -55,7 +55,7 @@ def test_kernel_equals_the_eager_step() -> None:
         (StackedMLP(16, 4, "relu", "l2"), SGDRule(), 1000, torch.float32, False),
         (StackedMLP(16, 4, "relu", "l2"), SGDRule(), 64, torch.bfloat16, False),
         (StackedMLP(16, 4, "relu", "l2"), AdamRule(), 64, torch.float32, False),
-        (StackedCNN((16, 16), 8, (5, 5), "relu", "l2"), SGDRule(), 64, torch.float32, False),
+        (StackedCNN((16, 16), (8, 8), 5, "relu", "l2"), SGDRule(), 64, torch.float32, False),
     ],
 )
 def test_what_fits_in_registers(network: Any, rule: Any, batch: int, dtype: torch.dtype, fits: bool) -> None:
