@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from lossact.errors import InputError
 from lossact.replicas.compiled import advance_in_slices
 from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion, advance, make_step
 from lossact.replicas.hyperparameters import Hyperparameter
+from lossact.replicas.mlp_kernel import advance_in_registers, fits_in_registers
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.population import Population
 from lossact.replicas.update_rules import UpdateRule
@@ -48,7 +50,7 @@ class FlatPopulation(Population):
         self.is_scheduled = any(each.is_scheduled for each in hyperparameters)
         self.hyperparameters = self._hyperparameters_at(0)
         self.state = ReplicaState.start(start, rule)
-        self.compiled = self._in_slices = False
+        self.compiled = self._in_slices = self._in_registers = False
 
     @property
     def reached(self) -> Tensor:  # type: ignore[override]
@@ -71,9 +73,20 @@ class FlatPopulation(Population):
         # Autocast ends where another thread begins.
         in_slices = self.network.compiles_in_slices and not mixed and not self.is_scheduled
         self._in_slices = self.compiled and device.type == "cpu" and in_slices
+        self._in_registers = device.type == "cuda" and not mixed
 
     def _hyperparameters_at(self, update: int | Tensor) -> Hyperparameters:
         return Hyperparameters(tuple(each.at(update).unsqueeze(1) for each in self.scheduled), self.gradient_scale)
+
+    def _hyperparameters_over(self, first: int | Tensor, n_updates: int) -> Hyperparameters:
+        """Return (replicas, 1) values, or (n_updates, replicas, 1) where one changes with the update."""
+        if not self.is_scheduled:
+            return self.hyperparameters
+        if n_updates == 1:
+            return self._hyperparameters_at(first)
+        assert isinstance(first, int)
+        values = tuple(each.over(first, n_updates).unsqueeze(2) for each in self.scheduled)
+        return Hyperparameters(values, self.gradient_scale)
 
     def arrange(self, inputs: Tensor) -> Tensor:
         return self.network.arrange_inputs(inputs)
@@ -87,19 +100,31 @@ class FlatPopulation(Population):
         first: int | Tensor,
         criterion: StoppingCriterion | None,
     ) -> tuple[Tensor, Tensor]:
+        if self._in_registers and (n_updates == 1 or isinstance(first, int)):
+            h = self._hyperparameters_over(first, n_updates)
+            curves = advance_in_registers(self.network, self.rule, criterion, self.state, inputs, targets, h, n_updates)
+            if curves is not None:
+                return curves
         if self._in_slices and criterion is not None:
             run = partial(advance_in_slices, self.network, self.rule, criterion)
         else:
             run = partial(advance, make_step(self.network, self.rule, criterion, compiled=self.compiled))
         if not self.is_scheduled:
             return run(self.state, inputs, targets, self.hyperparameters, n_updates)
-        curves = [run(self.state, inputs, targets, self._hyperparameters_at(first + k), 1) for k in range(n_updates)]
-        losses, metrics = (torch.cat(parts) for parts in zip(*curves, strict=True))
+        each_update = [
+            run(self.state, inputs, targets, self._hyperparameters_at(first + k), 1) for k in range(n_updates)
+        ]
+        losses, metrics = (torch.cat(parts) for parts in zip(*each_update, strict=True))
         return losses, metrics
 
     @property
     def can_be_recorded(self) -> bool:
         return True
+
+    def is_one_launch(self, targets: Tensor) -> bool:
+        if not self._in_registers or find_spec("triton") is None:
+            return False
+        return fits_in_registers(self.network, self.rule, targets.shape[1], self.state.parameters.dtype)
 
     @property
     def moving(self) -> tuple[Tensor, ...]:

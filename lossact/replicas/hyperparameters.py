@@ -48,3 +48,8 @@ class Hyperparameter:
         else:
             row = self.table[update]
         return row if self.columns is None else row[self.columns]
+
+    def over(self, first: int, n_updates: int) -> Tensor:
+        """Return (n_updates, replicas) values at consecutive updates; (1, replicas) where they stay."""
+        rows = self.table[first : first + n_updates] if self.is_scheduled else self.table
+        return rows if self.columns is None else rows[:, self.columns]

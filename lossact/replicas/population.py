@@ -80,6 +80,10 @@ class Population(ABC):
     def can_be_recorded(self) -> bool:
         """Whether updates, and what `measure` does, can be recorded: Python decides nothing by what it computes."""
 
+    def is_one_launch(self, targets: Tensor) -> bool:
+        """Whether many updates on these targets start one kernel, so that recording them saves nothing."""
+        return False
+
     @property
     @abstractmethod
     def moving(self) -> tuple[Tensor, ...]:

@@ -73,7 +73,8 @@ def digest(content: dict[str, Any]) -> str:
 
 
 def _content(subject: dict[str, Any], seed: int, compute_config: ComputeConfig) -> dict[str, Any]:
-    content = subject | {"seed": seed, "setting": asdict(compute_config), "form": KEY_FORM} | machine_content()
+    setting = {"seed": seed, "setting": asdict(compute_config), "form": KEY_FORM}
+    content = subject | setting | machine_content(compute_config.device)
     # numpy's numbers become Python's, by way of their item().
     ready: dict[str, Any] = json.loads(json.dumps(content, default=lambda number: number.item(), allow_nan=False))
     return ready

@@ -19,14 +19,18 @@ AVX2 = {"avx2", "fma"}
 AVX512 = {"avx512f", "avx512vl", "avx512bw", "avx512dq", "fma"}
 
 
-def machine_content() -> dict[str, Any]:
-    """Return the versions, the default dtype, the CPU's capability and lossact's own source, ready for JSON."""
+def machine_content(device: str = "cpu") -> dict[str, Any]:
+    """Return the versions, the default dtype, the CPU's capability and lossact's own source, ready for JSON.
+
+    Args:
+        device: on which replicas train; on "cuda" triton's version, or that it is missing, is among the versions.
+    """
     torch = sys.modules.get("torch")
     return {
         # Modules draw their weights in it; no process that has not imported torch has changed it.
         "default dtype": "torch.float32" if torch is None else str(torch.get_default_dtype()),
         "cpu": cpu_capability(),
-        "versions": {package: installed_version(package) for package in PACKAGES},
+        "versions": {package: installed_version(package) for package in PACKAGES} | _versions_for(device),
         "source": source_digest(),
     }
 
@@ -37,6 +41,15 @@ def installed_version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return str(import_module(package).__version__)
+
+
+def _versions_for(device: str) -> dict[str, str]:
+    if device != "cuda":
+        return {}
+    try:
+        return {"triton": installed_version("triton")}
+    except ImportError:
+        return {"triton": "missing"}
 
 
 def cpu_capability() -> str:

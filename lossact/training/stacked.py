@@ -126,6 +126,8 @@ class StackedReplicasModule(ReplicasModule):
         mixed = "mixed" in str(self.trainer.precision)  # casts of weights are kept from one pass to the next
         if self.device.type != "cuda" or mixed or not self.population.can_be_recorded:
             return None
+        if not self.measures_apart and self.population.is_one_launch(self.targets):
+            return None
         return RecordedUpdates(self.population, self._updates)
 
     def _prepare(self) -> None:

@@ -1,4 +1,5 @@
 import ast
+import importlib.metadata
 import json
 import platform
 import shutil
@@ -6,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +229,15 @@ def test_names_and_places_are_not_in_the_key(course_data: Any, tmp_path: Any) ->
 def test_the_key_is_readable_as_json() -> None:
     content = json.loads(json.dumps(key_content(replace(report_condition(), data=RandomImages()), 0, ComputeConfig())))
     assert content["versions"].keys() == {"torch", "numpy", "lightning"}
+
+
+def test_triton_counts_on_a_gpu_alone() -> None:
+    """It builds the kernel that trains MLPs there; keys of the CPU do not know it."""
+    kinds = {device: key_content(report_condition(), 0, ComputeConfig(device=device)) for device in ("cpu", "cuda")}
+    on_cpu, on_gpu = kinds["cpu"]["versions"], kinds["cuda"]["versions"]
+    expected = importlib.metadata.version("triton") if find_spec("triton") else "missing"
+    assert on_gpu == on_cpu | {"triton": expected}
+    assert machine_content() == machine_content("cpu") == machine_content("mps")
 
 
 def test_numpys_numbers_are_numbers() -> None:

@@ -61,7 +61,7 @@ def run_task(payload: TaskPayload, digests: Sequence[str], *arrays: Any) -> "lis
         from lossact.running.runner import train_launch
         from lossact.storage.machine import machine_content
 
-        _check_same_machine(machine_content(), payload.machine)
+        _check_same_machine(machine_content(payload.compute_config.device), payload.machine)
         by_digest = dict(zip(digests, arrays, strict=True))
         conditions = [deserialize(content, by_digest) for content in payload.conditions]
     launch = [(conditions[index], block) for index, block in payload.blocks]

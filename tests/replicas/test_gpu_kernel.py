@@ -1,0 +1,84 @@
+"""The MLP's kernel on a GPU, beside the CPU in double precision."""
+
+import itertools
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+
+from lossact.functional import ACTIVATIONS, SIGMOID_LOSSES
+from lossact.replicas import mlp_kernel
+from lossact.replicas.engine import NEVER, Hyperparameters, ReplicaState, advance, make_step
+from lossact.replicas.mlp import StackedMLP
+from lossact.replicas.update_rules import SGDRule
+from lossact.running.runner import fit
+from lossact.running.stacking import stacked_training
+from lossact.training.compute_config import ComputeConfig
+from lossact.training.stacked import StackedOutcome
+from tests.conftest import report_condition
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine"),
+]
+needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+
+
+def outcome_of(replicas: range, compute_config: ComputeConfig) -> StackedOutcome:
+    """The report's MLP through the kernel."""
+    condition = report_condition("relu", "cross_entropy", budget=200)
+    module = stacked_training(condition, 0, replicas, compute_config, curves_of=len(replicas))
+    fit(module, compute_config)
+    assert any(mlp_kernel._agrees.values())
+    return module.outcome()
+
+
+@needs_triton
+@pytest.mark.parametrize(("activation", "loss"), list(itertools.product(ACTIVATIONS, SIGMOID_LOSSES)))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_kernel_equals_the_eager_step_in_double_precision(activation: str, loss: str, dtype: torch.dtype) -> None:
+    random = torch.Generator().manual_seed(0)
+    network, rule = StackedMLP(9, 3, activation, loss), SGDRule()
+    start, x = torch.randn(32, network.size, generator=random), torch.randn(32, 9, 50, generator=random)
+    y, scale = (torch.rand(32, 50, generator=random) < 0.5).float(), torch.ones(32, network.size)
+    values = tuple(torch.full((32, 1), number) for number in (0.1, 0.5, 0.01))
+    curves = []
+    for device, kind in (("cuda", dtype), ("cpu", torch.float64)):
+        state = ReplicaState.start(start.to(device, kind), rule)
+        h = Hyperparameters(tuple(value.to(device, kind) for value in values), scale.to(device, kind))
+        arguments = (state, x.to(device, kind), y.to(device, kind), h, 20)
+        if device == "cuda":
+            losses, _ = mlp_kernel.train_in_one_kernel(network, rule, NEVER, *arguments)
+        else:
+            losses, _ = advance(make_step(network, rule, NEVER, compiled=False), *arguments)
+        curves.append(losses.cpu().double().numpy())
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-3 if dtype == torch.float32 else 1e-9, atol=1e-12)
+
+
+@needs_triton
+def test_kernel_repeats_bit_for_bit_and_companions_do_not_count() -> None:
+    config = ComputeConfig(device="cuda")
+    whole, again, few = (outcome_of(range(n), config) for n in (64, 64, 16))
+    np.testing.assert_array_equal(again.loss, whole.loss)
+    np.testing.assert_array_equal(few.loss, whole.loss[:16])
+    np.testing.assert_array_equal(few.steps_to_target, whole.steps_to_target[:16])
+
+
+@needs_triton
+def test_a_replica_that_diverges_in_the_kernel_leaves_others_alone() -> None:
+    network, rule = StackedMLP(16, 4, "relu", "cross_entropy"), SGDRule()
+    start, x = torch.randn(8, network.size, device="cuda"), torch.randn(8, 16, 64, device="cuda")
+    y, scale = (x.sum(1) > 0).float(), torch.ones(8, network.size, device="cuda")
+    rates = torch.full((8, 1), 0.1, device="cuda")
+    broken = rates.clone()
+    broken[3] = torch.inf
+    ends = []
+    for rate in (rates, broken):
+        state = ReplicaState.start(start, rule)
+        h = Hyperparameters((rate, rates, rates * 0), scale)
+        mlp_kernel.train_in_one_kernel(network, rule, NEVER, state, x, y, h, 10)
+        ends.append(state)
+    assert ends[1].diverged.tolist() == [k == 3 for k in range(8)]
+    others = torch.arange(8, device="cuda") != 3
+    assert torch.equal(ends[1].parameters[others], ends[0].parameters[others])
