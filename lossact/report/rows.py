@@ -1,10 +1,15 @@
 """Trials and curves as rows of numbers, one for each update."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lossact.stats.bands import bands, cumulative_incidence
 from lossact.storage import Curves, Trials
+
+
+MOST_POINTS = 250  # about as many as a chart shows
 
 
 def curve_rows(trials: Trials, curves: Curves | None, *, metric: str = "accuracy") -> list[dict[str, float]]:
@@ -28,3 +33,10 @@ def curve_rows(trials: Trials, curves: Curves | None, *, metric: str = "accuracy
         for moment, value in enumerate(values):
             rows[moment * curves.gradient_every][name] = float(value)  # type: ignore[union-attr]
     return rows
+
+
+def thinned(rows: Sequence[dict[str, float]]) -> list[dict[str, float]]:
+    """Leave out rows of long curves: one in so many that about MOST_POINTS are left, the last, and those with norms."""
+    every = -(-len(rows) // MOST_POINTS)
+    usual = len(rows[-1])
+    return [row for k, row in enumerate(rows) if k % every == 0 or k == len(rows) - 1 or len(row) > usual]

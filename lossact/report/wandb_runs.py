@@ -16,7 +16,7 @@ import numpy as np
 from lossact.claims.map import ClaimMap
 from lossact.claims.result import ClaimResult
 from lossact.errors import InputError, LossactError
-from lossact.report.rows import curve_rows
+from lossact.report.rows import curve_rows, thinned
 from lossact.report.stored import StoredCondition
 from lossact.storage import Store, Trials
 
@@ -230,6 +230,8 @@ def _logged(log: Callable[[Start], None], group: str, store: Store, mode: str) -
             reinit="create_new",
             settings=wandb.Settings(
                 silent=True,
+                x_save_requirements=False,  # versions are in the condition's content
+                disable_job_creation=True,
                 console="off",
                 init_timeout=ANSWERS_WITHIN,
                 finish_timeout=UPLOADS_WITHIN,
@@ -249,7 +251,7 @@ def _logged(log: Callable[[Start], None], group: str, store: Store, mode: str) -
 
 def _log_condition(run: Any, condition: StoredCondition, pictures: Path) -> None:
     define_axes(run, condition.metric_name)
-    for row in curve_rows(condition.trials, condition.curves, metric=condition.metric_name):
+    for row in thinned(curve_rows(condition.trials, condition.curves, metric=condition.metric_name)):
         run.log(row)
     log_arrivals(run, condition.trials, condition.content, pictures)
 

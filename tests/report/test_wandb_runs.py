@@ -11,7 +11,7 @@ import pytest
 from lossact import Experiment, faster, map_claim
 from lossact.report.figure import save_figure
 from lossact.report.map import map_figure
-from lossact.report.rows import curve_rows
+from lossact.report.rows import curve_rows, thinned
 from lossact.report.wandb_runs import log_map
 from lossact.storage import Curves, Trials
 from tests.conftest import report_condition
@@ -48,6 +48,13 @@ def test_curve_rows_hold_quantiles_and_reach_rate() -> None:
         assert row["loss/median"] == pytest.approx(ordered[4])
         assert row["loss/q10"] == pytest.approx(0.2 * ordered[0] + 0.8 * ordered[1])
         assert row["accuracy/q90"] <= accuracy[:, update].max()
+
+
+def test_long_curves_are_thinned_but_keep_ends_and_norms() -> None:
+    rows = [{"update": float(k)} | ({"norm": 1.0} if k % 50 == 0 else {}) for k in range(1000)] + [{"update": 1000.0}]
+    kept = [int(row["update"]) for row in thinned(rows)]
+    assert kept == sorted({*range(0, 1001, 5), *range(0, 1000, 50), 1000})
+    assert thinned(rows[:1] + rows[-1:]) == rows[:1] + rows[-1:]
 
 
 @pytest.mark.slow

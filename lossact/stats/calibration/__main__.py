@@ -53,7 +53,7 @@ def main() -> None:
             "verdicts": partial(verdicts_table, pool, many),
             "errors": partial(error_table, pool, many),
             "coverage": partial(coverage_table, pool, many),
-            "widths": partial(width_table, pool, many // 20),
+            "widths": partial(width_table, pool, 10 if short else many // 4),
             "orderings": partial(order_table, pool, some),
             "power": partial(power_table, pool, 1000 if short else many),
             "families": partial(family_table, pool, 50 if short else 2_000),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lossact.stats.calibration.errors import ALPHA, LIMIT, PAIRWISE
 from lossact.stats.calibration.scenarios import coin
-from lossact.stats.calibration.tables import Row, Table, lowest_share
+from lossact.stats.calibration.tables import Row, Table, at_most
 from lossact.stats.replay import Replay
 
 THETAS = (0.5, 0.6, 0.75, 0.9)
@@ -54,7 +54,7 @@ def width_table(pool: ProcessPoolExecutor, n: int, *, short: bool) -> Table:
         at_verdict, at_end = runs[decided, :2].mean(0)
         missed = int(runs[:, 4].sum())
         cells = (f"{at_verdict:.3f}", f"{at_end:.3f}", f"{runs[:, 2].mean():.3f}", f"{runs[:, 3].mean():.4f}")
-        kept = (lowest_share(missed, n) if short else missed / n) <= 2 * ALPHA
+        kept = at_most(missed, n, 2 * ALPHA, short=short)
         rows.append(Row((f"{theta}", *cells, f"{1 - missed / n:.4f}"), kept))
     rule = (
         f"The {1 - 2 * ALPHA:.0%} confidence sequence holds theta through {HORIZON:,} replicas, whatever the verdict. "
