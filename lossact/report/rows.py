@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from lossact.stats.bands import bands, cumulative_incidence
 from lossact.storage import Curves, Trials
 
-
 MOST_POINTS = 250  # about as many as a chart shows
 
 
