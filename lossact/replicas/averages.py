@@ -39,26 +39,40 @@ class WeightAverage:
         self.average = {
             name: t.detach().clone() for name, t in tensors.items() if t.is_floating_point() or t.is_complex()
         }
-        self.counted = 0
 
-    def add(self, tensors: Tensors, rests: Tensor, updates: int) -> None:
-        """Take the weights after so many updates into account.
+    def add(self, tensors: Tensors, rests: Tensor, updates: int | Tensor) -> None:
+        """Take the weights after so many updates into account; to be called after every update.
 
         Args:
             tensors: by name, (replicas, ...).
             rests: (replicas,) bool; these keep their average.
-            updates: that have been applied, >= 1.
+            updates: that have been applied, >= 1; a () int64 tensor where updates are recorded.
         """
-        if updates > self.rule.start and (updates - self.rule.start) % self.rule.every:
+        if isinstance(updates, Tensor):
+            self._add_recorded(tensors, rests, updates)
             return
-        if updates > self.rule.start:
-            self.counted += 1
-        share = 1.0
-        if self.counted > 1:
-            share = 1 / self.counted if self.rule.decay is None else 1 - self.rule.decay
+        past = updates - self.rule.start
+        if past > 0 and past % self.rule.every:
+            return
+        counted = past // self.rule.every
         for name, average in self.average.items():
-            moved = average + (tensors[name].detach() - average) * share if share < 1 else tensors[name].detach()
+            weights = tensors[name].detach()
+            moved = average + (weights - average) * self._share(counted) if counted > 1 else weights
             move(average, moved, rests)
+
+    def _add_recorded(self, tensors: Tensors, rests: Tensor, updates: Tensor) -> None:
+        """Do what `add` does without looking at the number of updates."""
+        past = updates - self.rule.start
+        counted = past.div(self.rule.every, rounding_mode="floor")
+        skipped = (past > 0) & (past % self.rule.every != 0)
+        for name, average in self.average.items():
+            weights = tensors[name].detach()
+            moved = torch.where(counted > 1, average + (weights - average) * self._share(counted.double()), weights)
+            move(average, moved, rests | skipped)
+
+    def _share(self, counted: Any) -> Any:
+        """Return the weight of the newest of so many weights."""
+        return 1 / counted if self.rule.decay is None else 1 - self.rule.decay
 
     @contextmanager
     def in_place_of(self, tensors: Tensors) -> Iterator[None]:
@@ -79,10 +93,9 @@ class WeightAverage:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, for a checkpoint."""
-        return {"average": dict(self.average), "counted": self.counted}
+        return {"average": dict(self.average)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that was saved."""
         for name, average in self.average.items():
             average.copy_(state["average"][name])
-        self.counted = state["counted"]

@@ -135,16 +135,12 @@ class NamedPopulation(Population):
     @property
     def can_be_recorded(self) -> bool:
         networks = self.networks
-        return (
-            isinstance(networks, StackedModule)
-            and networks.metric_stacks
-            and self.optimizer.can_be_recorded
-            and self.average is None
-        )
+        return isinstance(networks, StackedModule) and networks.metric_stacks and self.optimizer.can_be_recorded
 
     @property
     def moving(self) -> tuple[Tensor, ...]:
-        tensors = self.trained.values(), self.networks.buffers.values(), self.optimizer.state_tensors
+        averages = () if self.average is None else self.average.average.values()
+        tensors = self.trained.values(), self.networks.buffers.values(), self.optimizer.state_tensors, averages
         return (self.reached, self.diverged, *chain.from_iterable(tensors))
 
     def hold(self, moving: Sequence[Tensor]) -> None:
@@ -216,7 +212,6 @@ class NamedPopulation(Population):
         with torch.no_grad():
             self._keep_buffers(learned.buffers, rests)
             if self.average is not None:
-                assert isinstance(update, int)
                 self.average.add(self._averaged, rests, update + 1)
 
     def _shape(self, gradients: Tensors, rows: slice) -> None:

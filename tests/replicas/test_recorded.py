@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lossact import EMA, SGD, Accuracy, Adam, Condition, Loss, Partition, TorchOptimizer, cosine
+from lossact import EMA, SGD, SWA, Accuracy, Adam, Condition, Loss, Partition, TorchOptimizer, cosine
 from lossact.replicas.recorded import RecordedUpdates
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
@@ -61,6 +61,10 @@ CONDITIONS: dict[str, Condition] = {
     "accumulated": condition(SMALL, batch_size=8, accumulate=2, budget=65),
     "two optimizers, clipped": condition(
         Partition(is_matrix, Adam(learning_rate=cosine(0.02)), SMALL), clip_norm=0.5, budget=65
+    ),
+    "EMA": condition(SMALL, average=EMA(0.9), batch_size=8, budget=65, measures={"end": Accuracy()}),
+    "SWA": condition(
+        SMALL, average=SWA(start=13, every=3), budget=65, target=Accuracy(split="validation").at_least(1.0)
     ),
     "values on the way": condition(SMALL, budget=70, target=None, measures={"end": Accuracy()}, measured_at=(13, 40)),
 }
@@ -135,9 +139,7 @@ def test_a_recording_that_gives_other_numbers_is_found_and_left() -> None:
     assert_same(outcome, trained(CONDITIONS["minibatches"], lambda _: None)[1])
 
 
-@pytest.mark.parametrize(
-    "changes", [{"stacked": False}, {"optimizer": TorchOptimizer(torch.optim.NAdam, lr=0.01)}, {"average": EMA(0.9)}]
-)
+@pytest.mark.parametrize("changes", [{"stacked": False}, {"optimizer": TorchOptimizer(torch.optim.NAdam, lr=0.01)}])
 def test_what_python_decides_between_updates_is_not_recorded(changes: dict[str, Any]) -> None:
     module = stacked_training(condition(**{"optimizer": SMALL, **changes}), 0, REPLICAS, DOUBLE)
     assert not module.population.can_be_recorded
