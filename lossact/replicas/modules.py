@@ -77,6 +77,12 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_buffers()
 
 
+def has_tied_tensors(module: nn.Module) -> bool:
+    """Return whether a module holds a parameter or buffer under several names."""
+    every = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+    return len(every) > len(list(_tensors(module)))
+
+
 def freeze(module: nn.Module, names: Iterable[str]) -> None:
     """Have parameters stay as they are: an optimiser leaves alone what the loss does not reach, decay and all."""
     parameters = dict(module.named_parameters())

@@ -11,7 +11,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
-from lossact.replicas.modules import eval_mode, layers_of, trained_names
+from lossact.replicas.modules import eval_mode, has_tied_tensors, layers_of, trained_names
 from lossact.replicas.named_tensors import Inputs, Tensors, map_tensors, n_sets, row_of
 from lossact.replicas.objective import Objective
 from lossact.replicas.passes import LearningPass, PassContext, Stage, run_pass
@@ -46,6 +46,7 @@ class StackedModule:
         self.replicas = torch.tensor(list(replicas))
         self.changing, self.metric_stacks = tuple(changing), metric_stacks
         self.draws_by, self.paths = draws_by, module_paths(self.module)
+        self.ties = has_tied_tensors(self.module)
         self.trained = trained_names(self.module)
         self.parameters = _stacked([dict(module.named_parameters()) for module in modules])
         self.buffers = _stacked([dict(module.named_buffers()) for module in modules])
@@ -139,7 +140,8 @@ class StackedModule:
             return _map(_as_in_a_gradient(run), (tensors,), (inputs,), self.replicas)
 
     def _call(self, tensors: Tensors, *args: Any, **kwargs: Any) -> Any:
-        return functional_call(self.module, tensors, args, kwargs)  # puts changed buffers into `tensors`
+        # Changed buffers are put into `tensors`.
+        return functional_call(self.module, tensors, args, kwargs, tie_weights=self.ties)
 
     def _run(
         self, tensors: Tensors, inputs: Inputs, targets: Tensor, replica: Tensor, context: PassContext

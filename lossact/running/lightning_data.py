@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import (
@@ -115,9 +117,11 @@ class StackedLoader:
                         )  # the seed of its workers
                     if row < len(self.loaders) or not self.shares_order:
                         drawn.append(list(loader.batch_sampler))
-        if self.shares_order:
-            return [torch.tensor(index) for index in drawn[0]]
-        return [torch.tensor(indices) for indices in zip(*drawn, strict=True)]
+        sizes = [len(batch) for batch in drawn[0]]
+        if any([len(batch) for batch in batches] != sizes for batches in drawn):
+            raise NotStackableError("its batches differ in size between replicas")
+        orders = torch.from_numpy(np.array([list(chain.from_iterable(batches)) for batches in drawn], dtype=np.int64))
+        return list(torch.split(orders[0] if self.shares_order else orders, sizes, dim=-1))
 
 
 def _check_loader(loader: Any) -> None:

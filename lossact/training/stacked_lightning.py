@@ -12,6 +12,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
+from lossact.replicas.modules import has_tied_tensors
 from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.optimizers import Clipping, keep_resting
 from lossact.replicas.passes import Stage
@@ -67,7 +68,7 @@ class StackedLightningModule(LightningModule):
         self.metrics = ReplicaMetrics(replace_metrics(template, self.metric_calls), len(replicas))
         self.epoch_end = EpochEnd(template, self.metrics)
         self.probe, self._is_probed = probe, False
-        self.step = _Step(template)
+        self.step, self.ties = _Step(template), has_tied_tensors(template)
         self.paths = module_paths(template)
         parameters = dict(template.named_parameters())
         self.parameter_names = list(parameters)
@@ -246,7 +247,9 @@ class StackedLightningModule(LightningModule):
         self.stepping = True
         try:
             with self.attention():
-                returned = functional_call(self.step, named, (lambda: method(batch, *arguments.values()),))
+                returned = functional_call(
+                    self.step, named, (lambda: method(batch, *arguments.values()),), tie_weights=self.ties
+                )
         finally:
             self.stepping = False
         tensors.update({name: named[f"module.{name}"] for name in tensors})
