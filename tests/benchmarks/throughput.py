@@ -2,21 +2,22 @@
 
     python tests/benchmarks/throughput.py --json throughput.json
     python tests/benchmarks/throughput.py --networks
-    python tests/benchmarks/throughput.py --networks --device cuda
+    python tests/benchmarks/throughput.py --device cuda --repeats 2 --seconds 240
 
-A replica-step is one forward, backward and update of one network on its whole batch (64 images; 128
-examples for users' networks). Everything is warmed
-up first (compilers included, reported apart), then all engines of a workload run in turn, several times; medians count.
+A replica-step is one forward, backward and update of one network on its whole batch (64 images; 128 examples for users'
+networks). Everything is warmed up first (compilers included, reported apart), then all engines of a workload run in
+turn, several times; medians count.
 """
 
 import argparse
 import json
 import logging
+import math
 import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.benchmarks import networks, peers
 
 # Enough that starting a Trainer does not count, few enough for five repeats.
-CPU_UPDATES = {"Small": 400, "Digits": 60, "Tiny": 20, "ResNetish": 10}
+UPDATES = {
+    "cpu": {"Small": 400, "Digits": 60, "Tiny": 20, "ResNetish": 10},
+    "cuda": {"Small": 1000, "Digits": 1000, "Tiny": 300, "ResNetish": 60},
+}
 NEVER = Loss().at_most(-1.0)  # nobody rests
 THREADS = torch.get_num_threads()
 # Multiplications and additions of one replica-step: forward, gradients of the weights, of the hidden layer.
@@ -127,7 +131,7 @@ def cnn_engines(n: int) -> list[Engine]:
 
 def network_engines(name: str, n: int, device: str) -> list[Engine]:
     """Engines for a user's network."""
-    updates = CPU_UPDATES[name] if device == "cpu" else 60
+    updates = UPDATES[device][name]
     engines = [
         Engine("lossact", n, partial(networks.by_lossact, name, n, device), updates),
         Engine("lossact, compiled", n, partial(networks.by_lossact, name, n, device, compiled=True), updates),
@@ -148,20 +152,26 @@ def network_engines(name: str, n: int, device: str) -> list[Engine]:
     return engines
 
 
-def built_in_engines(device: str) -> list[tuple[str, list[Engine]]]:
-    """lossact's built-in networks alone, eager and compiled, on a device."""
-    workloads = []
-    for condition, name, sizes, updates in (
-        (mlp_condition(RandomImages()), "MLP, data per replica", (512, 4096, 32768), 400),
-        (CNN_CONDITION, "CNN, data per replica", (16, 256, 1024), 40),
-    ):
-        for n in sizes:
-            engines = [
-                Engine(label, n, partial(lossact, condition, n, compiled, device=device), updates)
-                for label, compiled in (("lossact", False), ("lossact, compiled", True))
-            ]
-            workloads.append((name, engines))
-    return workloads
+def built_in_engines(condition: Condition, n: int, updates: int, device: str) -> list[Engine]:
+    """lossact's built-in networks on a device, eager and compiled, beside JAX on that device."""
+    engines = [
+        Engine(label, n, partial(lossact, condition, n, compiled, device=device), updates)
+        for label, compiled in (("lossact", False), ("lossact, compiled", True))
+    ]
+    if peers.HAS_JAX:
+        examples = data_of(condition, n)
+        if isinstance(condition.network, CNNConfig):
+            runs = {"replicas first": peers.jax_cnn(*examples, n)}
+        else:
+            runs = {f"replicas {at}": peers.jax_mlp(*examples, n, last=at == "last") for at in ("first", "last")}
+        engines += [Engine(f"JAX jit(vmap(scan)), {at}", n, run, updates) for at, run in runs.items()]
+    return engines
+
+
+BUILT_IN_ON_CUDA = [
+    *(("MLP, data per replica", mlp_condition(RandomImages()), n, 400) for n in (512, 4096, 32768)),
+    *(("CNN, data per replica", CNN_CONDITION, n, 40) for n in (16, 256, 1024)),
+]
 
 
 def matrix_product_rate() -> float:
@@ -215,6 +225,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the rows here")
     parser.add_argument("--repeats", type=int, default=5, help="interleaved repeats (default: 5)")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="start no workload after so many")
     parser.add_argument("--replicas", type=int, nargs="*", default=[64, 512, 2048, 4096], help="of the MLP")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: cpu)")
     parser.add_argument(
@@ -226,31 +237,35 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     if not peers.HAS_JAX:
         print("jax is not installed; its engines are left out")
-    rows = []
-    if arguments.networks is not None or arguments.device == "cuda":
+    rows: list[dict[str, float | str | int]] = []
+    begin = time.perf_counter()
+    for name, flop, engines in workloads(arguments):
+        if time.perf_counter() - begin > arguments.seconds:
+            print(f"{name}: no time left")
+            continue
+        rows += measure(name, engines(), flop, arguments.repeats)
+        if arguments.json is not None:
+            arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def workloads(arguments: argparse.Namespace) -> Iterator[tuple[str, int | None, Callable[[], list[Engine]]]]:
+    """Yield what is to be measured: a name, the arithmetic of a replica-step, and the engines, not made yet."""
+    device = arguments.device
+    if device == "cuda" and arguments.networks is None:
+        for name, condition, n, updates in BUILT_IN_ON_CUDA:
+            yield name, None, partial(built_in_engines, condition, n, updates, device)
+    if device == "cuda" or arguments.networks is not None:
         for name in arguments.networks or networks.NETWORKS:
             _, _, sizes = networks.NETWORKS[name]
-            for n in sizes[arguments.device]:
-                rows += measure(name, network_engines(name, n, arguments.device), None, arguments.repeats)
-        if arguments.device == "cuda" and arguments.networks is None:
-            for name, engines in built_in_engines(arguments.device):
-                rows += measure(name, engines, None, arguments.repeats)
-        write(rows, arguments.json)
+            for n in sizes[device]:
+                yield name, None, partial(network_engines, name, n, device)
         return
     shared = mlp_condition(one_data_set())
     for n in arguments.replicas:
-        rows += measure(
-            "MLP, data per replica", mlp_engines(mlp_condition(RandomImages()), n), MLP_FLOP, arguments.repeats
-        )
-        rows += measure("MLP, one data set", mlp_engines(shared, n), MLP_FLOP, arguments.repeats)
+        yield "MLP, data per replica", MLP_FLOP, partial(mlp_engines, mlp_condition(RandomImages()), n)
+        yield "MLP, one data set", MLP_FLOP, partial(mlp_engines, shared, n)
     for n in (16, 64):
-        rows += measure("CNN, data per replica", cnn_engines(n), CNN_FLOP, arguments.repeats)
-    write(rows, arguments.json)
-
-
-def write(rows: list[dict[str, float | str | int]], path: Path | None) -> None:
-    if path is not None:
-        path.write_text(json.dumps(rows, indent=2) + "\n")
+        yield "CNN, data per replica", CNN_FLOP, partial(cnn_engines, n)
 
 
 def one_data_set() -> ImageFiles:
