@@ -189,8 +189,10 @@ def check_signature(name: str, function: Any, *, like: str, values: int = 0, nam
 def ran_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out: Python's does, and the RuntimeErrors of torch's allocators."""
     words = _first_words(error)
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(part in words for part in OUT_OF_MEMORY)
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and any(part in words for part in OUT_OF_MEMORY))
     )
 
 

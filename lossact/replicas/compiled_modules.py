@@ -36,11 +36,11 @@ class CompiledCode:
     """What has been compiled for one kind of network: functions of one slice's tensors.
 
     Args:
-        networks: of the kind; it stands for all of them, whose tensors are arguments.
+        networks: of the kind; without its tensors, which are arguments, it stands for all of them.
     """
 
     def __init__(self, networks: StackedModule) -> None:
-        self.networks = networks
+        self.networks = networks.without_tensors()
         self.functions: dict[Hashable, Compiled] = {}
         self.failure: str | None = None
 

@@ -105,6 +105,7 @@ class FlatPopulation(Population):
             curves = advance_in_registers(self.network, self.rule, criterion, self.state, inputs, targets, h, n_updates)
             if curves is not None:
                 return curves
+            self._in_registers = False
         if self._in_slices and criterion is not None:
             run = partial(advance_in_slices, self.network, self.rule, criterion)
         else:
@@ -127,11 +128,11 @@ class FlatPopulation(Population):
         return fits_in_registers(self.network, self.rule, targets.shape[1], self.state.parameters.dtype)
 
     @property
-    def moving(self) -> tuple[Tensor, ...]:
+    def state_tensors(self) -> tuple[Tensor, ...]:
         return tuple(vars(self.state).values())
 
-    def hold(self, moving: Sequence[Tensor]) -> None:
-        self.state = ReplicaState(*moving)
+    def hold(self, tensors: Sequence[Tensor]) -> None:
+        self.state = ReplicaState(*tensors)
 
     def measure(self, inputs: Tensor, targets: Tensor, *, update: int | Tensor) -> tuple[Tensor, Tensor]:
         return self.network.measure(self.state.parameters, inputs, targets)

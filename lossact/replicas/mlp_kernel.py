@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossact.checks import ran_out_of_memory
 from lossact.replicas.engine import (
     NEVER,
     Hyperparameters,
@@ -32,6 +33,7 @@ from lossact.replicas.update_rules import SGDRule, UpdateRule
 MOST_VALUE_BYTES = 20_480  # (features + hidden) x batch
 MOST_PRODUCT_BYTES = 65_536  # features x hidden x batch
 
+UPDATE_BY_UPDATE = "on this GPU MLPs train update by update, not in one kernel; slower, the same to rounding"
 UPDATES_COMPARED = 3
 REPLICAS_COMPARED = 64
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
@@ -172,20 +174,21 @@ def _is_trusted(
     )
     if kind in _agrees:
         return _agrees[kind]
-    from triton import TritonError
-
+    try:
+        from triton import TritonError
+    except (ImportError, OSError, RuntimeError) as error:
+        _agrees[kind] = False
+        warnings.warn(f"{UPDATE_BY_UPDATE}: triton cannot be imported: {error}", stacklevel=2)
+        return False
     try:
         why = _difference(network, rule, criterion, state, inputs, targets, hyperparameters)
-    except torch.OutOfMemoryError:
-        raise  # says nothing about the kernel
     except (TritonError, RuntimeError, OSError, CalledProcessError) as error:
+        if ran_out_of_memory(error):
+            raise  # says nothing about the kernel
         why = f"the kernel could not be built: {type(error).__name__}: {str(error).strip() or 'no reason was given'}"
     _agrees[kind] = why is None
     if why is not None:
-        warnings.warn(
-            f"on this GPU MLPs train update by update, not in one kernel; slower, the same to rounding: {why}",
-            stacklevel=2,
-        )
+        warnings.warn(f"{UPDATE_BY_UPDATE}: {why}", stacklevel=2)
     return _agrees[kind]
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
 
+from lossact.checks import ran_out_of_memory
 from lossact.errors import InputError
 from lossact.replicas.averages import AverageRule, WeightAverage
 from lossact.replicas.compiled_modules import (
@@ -126,6 +127,8 @@ class NamedPopulation(Population):
         try:
             yield
         except TorchDynamoException as error:
+            if ran_out_of_memory(RuntimeError(str(error))):
+                raise torch.OutOfMemoryError(str(error)) from error
             assert self._compiled is not None
             self._compiled.code.failure = str(error)
             self._compiled = None
@@ -138,13 +141,13 @@ class NamedPopulation(Population):
         return isinstance(networks, StackedModule) and networks.metric_stacks and self.optimizer.can_be_recorded
 
     @property
-    def moving(self) -> tuple[Tensor, ...]:
+    def state_tensors(self) -> tuple[Tensor, ...]:
         averages = () if self.average is None else self.average.average.values()
         tensors = self.trained.values(), self.networks.buffers.values(), self.optimizer.state_tensors, averages
         return (self.reached, self.diverged, *chain.from_iterable(tensors))
 
-    def hold(self, moving: Sequence[Tensor]) -> None:
-        self.reached, self.diverged = moving[:2]  # updates write into all others
+    def hold(self, tensors: Sequence[Tensor]) -> None:
+        self.reached, self.diverged = tensors[:2]  # all others are written into and stay the same tensors
 
     def advance(
         self,

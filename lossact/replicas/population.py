@@ -86,12 +86,12 @@ class Population(ABC):
 
     @property
     @abstractmethod
-    def moving(self) -> tuple[Tensor, ...]:
-        """All tensors that an update or `measure` moves or puts others in the place of."""
+    def state_tensors(self) -> tuple[Tensor, ...]:
+        """All tensors that an update or `measure` writes into or replaces."""
 
     @abstractmethod
-    def hold(self, moving: Sequence[Tensor]) -> None:
-        """Have the tensors of `moving` be these."""
+    def hold(self, tensors: Sequence[Tensor]) -> None:
+        """Have `state_tensors` be these, in the same order."""
 
     @abstractmethod
     def measure(self, inputs: Inputs, targets: Tensor, *, update: int | Tensor) -> tuple[Tensor, Tensor]:

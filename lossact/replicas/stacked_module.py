@@ -1,5 +1,6 @@
 """A user's network as many replicas: parameters and buffers stacked by name, one pass of all by torch.func.vmap."""
 
+import copy
 from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -50,6 +51,14 @@ class StackedModule:
         self.trained = trained_names(self.module)
         self.parameters = _stacked([dict(module.named_parameters()) for module in modules])
         self.buffers = _stacked([dict(module.named_buffers()) for module in modules])
+
+    def without_tensors(self) -> "StackedModule":
+        """Return networks of the same kind that hold shapes of parameters and buffers alone."""
+        kept = copy.copy(self)
+        kept.parameters, kept.buffers = (
+            {name: tensor.to("meta") for name, tensor in tensors.items()} for tensors in (self.parameters, self.buffers)
+        )
+        return kept
 
     def to(self, device: torch.device) -> None:
         """Move everything to a device."""

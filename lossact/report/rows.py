@@ -35,7 +35,12 @@ def curve_rows(trials: Trials, curves: Curves | None, *, metric: str = "accuracy
 
 
 def thinned(rows: Sequence[dict[str, float]]) -> list[dict[str, float]]:
-    """Leave out rows of long curves: one in so many that about MOST_POINTS are left, the last, and those with norms."""
-    every = -(-len(rows) // MOST_POINTS)
+    """Leave about MOST_POINTS of the rows of a long curve, the last, and about MOST_POINTS of those with norms."""
     usual = len(rows[-1])
-    return [row for k, row in enumerate(rows) if k % every == 0 or k == len(rows) - 1 or len(row) > usual]
+    with_norms = [k for k, row in enumerate(rows) if len(row) > usual]
+    kept = {*_some(range(len(rows))), *_some(with_norms), len(rows) - 1}
+    return [rows[k] for k in sorted(kept)]
+
+
+def _some(indices: Sequence[int]) -> Sequence[int]:
+    return indices[:: max(1, -(-len(indices) // MOST_POINTS))]

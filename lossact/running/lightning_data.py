@@ -74,10 +74,9 @@ class StackedLoader:
         self.loaders, self.streams = loaders, streams
         same = len({id(loader.dataset) for loader in loaders}) == 1
         with isolate_rng(), drawing_nothing("reading its data draws random numbers"):
-            twice = [_read_twice(loader.dataset) for loader in (loaders[:1] if same else loaders)]
-        if not all(_is_same(*each[1:]) for each in twice):
+            read = [_examples(loader.dataset) for loader in (loaders[:1] if same else loaders)]
+        if any(examples is None for examples in read):
             raise NotStackableError("its data change from one reading to the next")
-        read = [_collated(items) for items, *_ in twice]
         self.shares_examples = all(_equal(each, read[0]) for each in read[1:])
         self.examples = read[0] if self.shares_examples else _stacked(read)
         sequential = all(isinstance(loader.sampler, SequentialSampler) for loader in loaders)
@@ -138,32 +137,25 @@ def _check_loader(loader: Any) -> None:
         raise NotStackableError("its DataLoader keeps workers of its own")
 
 
-def _read_twice(dataset: Any) -> tuple[Any, list[Any], list[Any]]:
-    """Return the examples of a data set, some of them, and the same ones read again."""
+def _examples(dataset: Any) -> Any:
+    """Return all examples of a data set as one batch; None where one has other values when it is read again."""
     if type(dataset) is TensorDataset:
-        return dataset, [], []
+        return [tensor.detach() for tensor in dataset.tensors]
     items = [dataset[index] for index in range(len(dataset))]
     spread = sorted(set(torch.linspace(0, len(dataset) - 1, READ_TWICE).long().tolist())) if items else []
-    return items, [items[index] for index in spread], [dataset[index] for index in spread]
-
-
-def _collated(items: Any) -> Any:
-    """Return examples as one batch."""
-    if isinstance(items, TensorDataset):
-        return [tensor.detach() for tensor in items.tensors]
+    if not all(_is_same(items[index], dataset[index]) for index in spread):
+        return None
     examples = default_collate(items)
     _check_tensors(examples)
     return examples
 
 
 def _is_same(item: Any, again: Any) -> bool:
-    if (
-        isinstance(item, Tensor)
-        and isinstance(again, Tensor)
-        and item.dtype == again.dtype
-        and torch.equal(item, again)
-    ):
-        return True
+    """Return whether two readings are alike, quickly where they are tensors."""
+    if isinstance(item, Tensor) and isinstance(again, Tensor):
+        comparable = item.dtype == again.dtype and item.layout == again.layout == torch.strided
+        if comparable and torch.equal(item, again):
+            return True
     if isinstance(item, (tuple, list)) and type(item) is type(again) and len(item) == len(again):
         return all(map(_is_same, item, again))
     return bool(snapshot(item) == snapshot(again))

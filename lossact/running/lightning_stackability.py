@@ -90,9 +90,8 @@ def _overridden(value: Any, base: type, allowed: set[str]) -> set[str]:
     names = {name for kind in classes for name in vars(kind)} | vars(value).keys()
     return {
         name
-        for name in names - allowed
+        for name in names & set(dir(base)) - allowed
         if not name.startswith("_")
-        and hasattr(base, name)
         and (
             getattr_static(type(value), name) is not getattr_static(base, name)
             or (name in vars(value) and callable(vars(value)[name]))

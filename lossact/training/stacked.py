@@ -1,6 +1,6 @@
 """Many replicas of one network in one LightningModule."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -15,7 +15,7 @@ from lossact.replicas.minibatches import Minibatches, batch_of
 from lossact.replicas.named_tensors import Inputs, map_tensors
 from lossact.replicas.population import Population
 from lossact.replicas.recorded import LENGTH as RECORDED_LENGTH
-from lossact.replicas.recorded import RecordedUpdates, Updates
+from lossact.replicas.recorded import CudaGraphs, RecordedUpdates, Updates
 from lossact.training.base import ExampleSets, MeasurementPlan, ReplicasModule, RunDescription
 from lossact.training.flags import check_flags
 from lossact.training.loaders import Examples
@@ -98,6 +98,8 @@ class StackedReplicasModule(ReplicasModule):
         self.curves: list[tuple[Tensor, Tensor]] = []
         self.newest: list[tuple[Tensor, Tensor]] = []  # of the last training_step, all replicas
         self.gradient_norms: list[Tensor] = []
+        self.last_measured = (torch.zeros(population.n_replicas),) * 2
+        self.recorded: RecordedUpdates | None = None
 
     @property
     def chunks(self) -> range:
@@ -118,20 +120,27 @@ class StackedReplicasModule(ReplicasModule):
         self._prepare()
         if self.update_count == 0:
             self.recorder.check()
-        self.last_measured = (torch.zeros(self.population.n_replicas, device=self.device),) * 2
-        self.recorded = self._recorded_updates()
+        loss, metric = self.last_measured
+        self.last_measured = loss.to(self.device), metric.to(self.device)
+
+    def on_fit_end(self) -> None:
+        self.recorded = None  # its memory on a GPU is for the next launch
 
     def _recorded_updates(self) -> RecordedUpdates | None:
         """Return what records updates on a GPU, where Python decides nothing between them."""
-        mixed = "mixed" in str(self.trainer.precision)  # casts of weights are kept from one pass to the next
-        if self.device.type != "cuda" or mixed or not self.population.can_be_recorded:
+        # Autocast keeps casts of weights from one pass to the next.
+        if self.device.type != "cuda" or self._is_mixed or not self.population.can_be_recorded:
             return None
         if not self.measures_apart and self.population.is_one_launch(self.targets):
             return None
-        return RecordedUpdates(self.population, self._updates)
+        return RecordedUpdates(self.population, self._updates, CudaGraphs())
+
+    @property
+    def _is_mixed(self) -> bool:
+        return "mixed" in str(self.trainer.precision)
 
     def _prepare(self) -> None:
-        mixed = "mixed" in str(self.trainer.precision)
+        mixed = self._is_mixed
         self.population.prepare(self.device, compiled=self.compiled, mixed=mixed, measures_apart=self.measures_apart)
         for name in ("inputs", "targets", "drawn_from", "measured_inputs", "measured_targets"):
             setattr(self, name, map_tensors(lambda tensor: tensor.to(self.device), getattr(self, name)))
@@ -139,6 +148,7 @@ class StackedReplicasModule(ReplicasModule):
     def training_step(self, batch: int, batch_idx: int) -> None:
         n_updates = min(self.updates_per_step, self.budget - self.update_count)
         self.newest = []
+        self.recorded = self.recorded or self._recorded_updates()
         self._note_gradient()
         last = self.update_count + n_updates
         while self.update_count < last:
@@ -183,9 +193,11 @@ class StackedReplicasModule(ReplicasModule):
     def _next_updates(self, first: int, n_updates: int) -> Updates:
         """Return what the next updates are taken on; batches are drawn here."""
         measured = tuple(update % self.plan.every == 0 for update in range(first, first + n_updates))
-        batches = None
-        if self.batches is not None:
-            batches = [self.batches.next().to(self.targets.device) for _ in range(n_updates)]
+        batches: Iterable[Tensor] | None = None
+        if self.batches is not None and self.recorded is not None:
+            batches = torch.stack([self.batches.next() for _ in range(n_updates)]).to(self.targets.device)
+        elif self.batches is not None:
+            batches = (self.batches.next().to(self.targets.device) for _ in range(n_updates))
         return Updates(first, measured, batches, self.last_measured)
 
     def _note(self, loss: Tensor, metric: Tensor) -> None:
@@ -216,13 +228,14 @@ class StackedReplicasModule(ReplicasModule):
                 self.inputs, self.targets, len(updates.measured), first=updates.first, criterion=self.resting
             )
         latest, scores = updates.latest, []
+        batches = None if updates.batches is None else iter(updates.batches)
         for k, is_measured in enumerate(updates.measured):
             if is_measured:
                 latest = self._measure(updates.first + k)
             scores.append(latest)
             inputs, targets = self.inputs, self.targets
-            if updates.batches is not None:
-                inputs, targets = self._batch(updates.batches[k])
+            if batches is not None:
+                inputs, targets = self._batch(next(batches))
             self.population.advance(inputs, targets, 1, first=updates.first + k, criterion=None)
         losses, metrics = (torch.stack(parts) for parts in zip(*scores, strict=True))
         return losses, metrics
@@ -270,6 +283,7 @@ class StackedReplicasModule(ReplicasModule):
             "steps_to_target": self.steps_to_target.compute().reshape(-1),
             "curves": self.curves,
             "gradient_norms": self.gradient_norms,
+            "last_measured": self.last_measured,
             "measures": self.recorder.state_dict(),
             **self.population.state_dict(),
         }
@@ -280,6 +294,7 @@ class StackedReplicasModule(ReplicasModule):
             name: saved.pop(name, None) for name in ("update_count", "curves", "gradient_norms", "steps_to_target")
         }
         measures = saved.pop("measures", None)
+        self.last_measured = saved.pop("last_measured", self.last_measured)
         self.population.load_state_dict(saved)
         self.check_origin(checkpoint)
         self.update_count, self.curves = progress["update_count"], progress["curves"]

@@ -13,7 +13,10 @@ from torch.utils._pytree import tree_flatten
 
 from lossact.replicas.population import Population
 
-LOOKS = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default, torch.ops.aten.equal.default)
+LOOKS = {
+    torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default, torch.ops.aten.equal.default,
+    torch.ops.aten.is_nonzero.default, torch.ops.aten.masked_select.default, torch.ops.aten._unique2.default,
+}  # fmt: skip
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -43,8 +46,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def record_on_a_cpu(population: Population, run: Callable[[], None]) -> Callable[[], None]:
     """Record what a function does to a population, without doing it."""
-    before = [tensor.clone() for tensor in population.moving]
-    held = population.moving
+    before = [tensor.clone() for tensor in population.state_tensors]
+    held = population.state_tensors
     recorder = Recorder()
     with recorder:
         run()

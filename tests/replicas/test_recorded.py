@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lossact import EMA, SGD, SWA, Accuracy, Adam, Condition, Loss, Partition, TorchOptimizer, cosine
+from lossact import EMA, SGD, SWA, Accuracy, Adam, Condition, Loss, Metric, Partition, TorchOptimizer, cosine
+from lossact.replicas.draws_operator import draw
+from lossact.replicas.draws_philox import MASK, NORMAL, UNIFORM, tensor_draw
+from lossact.replicas.population import Population
 from lossact.replicas.recorded import RecordedUpdates
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
@@ -77,6 +81,7 @@ def trained(
     assert isinstance(module, StackedReplicasModule)
     module._recorded_updates = partial(record, module)  # type: ignore[method-assign]
     fit(module, DOUBLE)
+    assert module.recorded is None  # what it holds is freed
     return module, module.outcome()
 
 
@@ -94,15 +99,21 @@ def assert_same(outcome: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_recorded_updates_equal_plain_ones_bit_for_bit(name: str) -> None:
+    made: list[RecordedUpdates] = []
+
+    def noted(module: StackedReplicasModule) -> RecordedUpdates:
+        made.append(recorded(module))
+        return made[-1]
+
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        module, outcome = trained(CONDITIONS[name], recorded)
-    assert module.recorded is not None
-    assert module.recorded.works
-    assert module.recorded.recordings
+        module, outcome = trained(CONDITIONS[name], noted)
+    (only,) = made
+    assert only.works
+    assert only.recordings
     plain, expected = trained(CONDITIONS[name], lambda _: None)
     assert_same(outcome, expected)
-    for held, other in zip(module.population.moving, plain.population.moving, strict=True):
+    for held, other in zip(module.population.state_tensors, plain.population.state_tensors, strict=True):
         assert torch.equal(held.nan_to_num(), other.nan_to_num())
     if name == "some diverge":
         assert expected.diverged.any()
@@ -116,30 +127,92 @@ def test_a_recording_that_fails_leaves_training_as_it_was() -> None:
 
         return RecordedUpdates(module.population, module._updates, record)
 
-    with pytest.warns(UserWarning, match="cannot be recorded .operation not permitted when stream is capturing."):
+    with pytest.warns(
+        UserWarning, match="cannot be recorded as a CUDA graph .operation not permitted when stream is capturing."
+    ):
         _, outcome = trained(CONDITIONS["minibatches"], fails)
     assert_same(outcome, trained(CONDITIONS["minibatches"], lambda _: None)[1])
 
 
-def test_a_recording_that_gives_other_numbers_is_found_and_left() -> None:
-    def freezing(module: StackedReplicasModule) -> RecordedUpdates:
+def shifted(population: Population, replay: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        population.state_tensors[2].add_(0.1)
+        replay()
+
+    return run
+
+
+def idle(population: Population, replay: Callable[[], None]) -> Callable[[], None]:
+    return lambda: None
+
+
+@pytest.mark.parametrize("wrong", [shifted, idle])
+@pytest.mark.parametrize("measured_every", [1, 10])
+def test_a_recording_that_gives_other_numbers_is_found_and_left(wrong: Callable[..., Any], measured_every: int) -> None:
+    def wrongly_recorded(module: StackedReplicasModule) -> RecordedUpdates:
+        population = module.population
+
         def record(run: Callable[[], None]) -> Callable[[], None]:
-            replay = record_on_a_cpu(module.population, run)
+            return wrong(population, record_on_a_cpu(population, run))  # type: ignore[no-any-return]
 
-            def shifted() -> None:
-                module.population.moving[2].add_(0.1)
-                replay()
+        return RecordedUpdates(population, module._updates, record)
 
-            return shifted
+    measured = replace(CONDITIONS["minibatches"], measured_every=measured_every)
+    with pytest.warns(UserWarning, match="give other numbers when they are recorded"):
+        _, outcome = trained(measured, wrongly_recorded)
+    assert_same(outcome, trained(measured, lambda _: None)[1])
+
+
+def test_memory_that_runs_out_is_for_the_launch_to_know() -> None:
+    def full(module: StackedReplicasModule) -> RecordedUpdates:
+        def record(run: Callable[[], None]) -> Callable[[], None]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
         return RecordedUpdates(module.population, module._updates, record)
 
-    with pytest.warns(UserWarning, match="give other losses when they are recorded"):
-        _, outcome = trained(CONDITIONS["minibatches"], freezing)
-    assert_same(outcome, trained(CONDITIONS["minibatches"], lambda _: None)[1])
+    with pytest.raises(torch.OutOfMemoryError):
+        trained(CONDITIONS["minibatches"], full)
 
 
-@pytest.mark.parametrize("changes", [{"stacked": False}, {"optimizer": TorchOptimizer(torch.optim.NAdam, lr=0.01)}])
+def counted(outputs: Tensor, targets: Tensor) -> Tensor:
+    return torch.tensor(float((outputs.argmax(1) == targets).float().mean()))
+
+
+@pytest.mark.filterwarnings("ignore:metric counted is measured replica by replica")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stacked": False},
+        {"optimizer": TorchOptimizer(torch.optim.NAdam, lr=0.01)},
+        {"target": Metric(counted).at_least(0.95)},
+    ],
+)
 def test_what_python_decides_between_updates_is_not_recorded(changes: dict[str, Any]) -> None:
     module = stacked_training(condition(**{"optimizer": SMALL, **changes}), 0, REPLICAS, DOUBLE)
     assert not module.population.can_be_recorded
+
+
+@pytest.mark.parametrize(("device", "precision", "records"), [
+    ("cuda", "64-true", True), ("cuda", "bf16-mixed", False), ("cpu", "64-true", False), ("mps", "32-true", False)
+])  # fmt: skip
+def test_updates_are_recorded_on_cuda_alone(
+    device: str, precision: str, records: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = stacked_training(CONDITIONS["minibatches"], 0, REPLICAS, DOUBLE)
+    assert isinstance(module, StackedReplicasModule)
+    monkeypatch.setattr("lossact.training.stacked.CudaGraphs", lambda: record_on_a_cpu)
+    monkeypatch.setattr(StackedReplicasModule, "device", SimpleNamespace(type=device))
+    monkeypatch.setattr(StackedReplicasModule, "trainer", SimpleNamespace(precision=precision))
+    assert (module._recorded_updates() is not None) == records
+
+
+@pytest.mark.parametrize("kind", [UNIFORM, NORMAL, MASK])
+def test_draws_at_a_moment_in_a_tensor_are_those_at_its_number(kind: str) -> None:
+    replicas, key, stage = torch.arange(3), (5, 6), 1 << 56
+    for batch in (0, 7, 2**40):
+        by_number = tensor_draw(replicas, key, (11, stage | batch), 10, kind, number=0.3)
+        assert torch.equal(
+            tensor_draw(replicas, key, (11, torch.tensor(batch) + stage), 10, kind, number=0.3), by_number
+        )
+        drawn = draw(replicas, key, [11, stage], [10], kind, 0.3, torch.float32, torch.tensor(batch))
+        assert torch.equal(drawn, draw(replicas, key, [11, stage | batch], [10], kind, 0.3, torch.float32))
