@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lossact.conditions.lightning import LightningCondition
@@ -26,7 +27,7 @@ class StackedWatcher(Callback):
         steps: (replicas,) updates that had been applied when the target was met, -1 before.
         latest: (replicas,) the newest value of the metric, NaN before the first.
         compared: (replicas,) whether there was one.
-        history: of each replica (updates, value) for every value that was compared with the target.
+        history: updates, values (replicas,) that were compared with the target then, and (replicas,) of which replicas.
         weights: row of a replica whose fit ended at its target to a digest of its parameters and buffers there.
         ended: row of a replica that rests to the newest of everything that it had logged.
     """
@@ -37,7 +38,7 @@ class StackedWatcher(Callback):
         self.steps = np.full(n_replicas, -1, dtype=np.int64)
         self.latest = np.full(n_replicas, np.nan)
         self.compared = np.zeros(n_replicas, dtype=bool)
-        self.history: list[list[tuple[int, float]]] = [[] for _ in range(n_replicas)]
+        self.history: list[tuple[int, NDArray[np.float64], NDArray[np.bool_]]] = []
         self.weights: dict[int, bytes] = {}
         self.ended: dict[int, dict[str, float]] = {}
         self.updates = self.updates_before = 0
@@ -105,8 +106,7 @@ class StackedWatcher(Callback):
         numbers = values.detach().cpu().numpy().astype(np.float64)
         open_before = (self.steps < 0) & ~np.asarray(but)
         open_before[list(self.ended)] = False
-        for row in np.flatnonzero(open_before):
-            self.history[row].append((updates, float(numbers[row])))
+        self.history.append((updates, numbers, open_before))
         self.latest = np.where(open_before, numbers, self.latest)
         self.compared |= open_before
         if updates <= self.condition.budget:
@@ -144,6 +144,7 @@ class StackedWatcher(Callback):
             diverged = steps < 0 and self.compared[row] and not np.isfinite(self.latest[row])
             values = {name: logged[name] for name in self.condition.measures}
             diverged = diverged or not all(map(np.isfinite, values.values()))
-            digest = run_digest(steps, self.history[row], weights)
+            compared = [(updates, float(values[row])) for updates, values, rows in self.history if rows[row]]
+            digest = run_digest(steps, compared, weights)
             outcomes.append(ReplicaOutcome(None if steps < 0 else steps, bool(diverged), digest, values))
         return outcomes
