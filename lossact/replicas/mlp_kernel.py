@@ -7,7 +7,7 @@ where the two differ, or the kernel cannot be built, replicas go on with the eag
 
 import math
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from subprocess import CalledProcessError
 from typing import Any
@@ -41,6 +41,28 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 SHARE_THAT_AGREES = 0.9
 
 _agrees: dict[tuple[Any, ...], bool] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Launch:
+    """What the kernel is started on.
+
+    Attributes:
+        network, rule, criterion, state, inputs, targets, hyperparameters: as `advance_in_registers` takes them.
+    """
+
+    network: StackedMLP
+    rule: SGDRule
+    criterion: StoppingCriterion
+    state: ReplicaState
+    inputs: Tensor
+    targets: Tensor
+    hyperparameters: Hyperparameters
+
+    @property
+    def shares_data(self) -> bool:
+        """Whether all replicas learn from one data set."""
+        return len(self.inputs) < len(self.state.parameters)
 
 
 def fits_in_registers(network: StackedNetwork, rule: UpdateRule, batch: int, dtype: torch.dtype) -> bool:
@@ -93,33 +115,24 @@ def advance_in_registers(
         return None
     assert isinstance(network, StackedMLP)
     assert isinstance(rule, SGDRule)
-    arguments = (network, rule, criterion or NEVER, state, inputs, targets, hyperparameters)
-    if not _is_trusted(*arguments):
-        return None
-    return train_in_one_kernel(*arguments, n_updates)
+    launch = Launch(network, rule, criterion or NEVER, state, inputs, targets, hyperparameters)
+    return train_in_one_kernel(launch, n_updates) if _is_trusted(launch) else None
 
 
-def train_in_one_kernel(
-    network: StackedMLP,
-    rule: SGDRule,
-    criterion: StoppingCriterion,
-    state: ReplicaState,
-    inputs: Tensor,
-    targets: Tensor,
-    hyperparameters: Hyperparameters,
-    n_updates: int,
-) -> tuple[Tensor, Tensor]:
+def train_in_one_kernel(launch: Launch, n_updates: int) -> tuple[Tensor, Tensor]:
     """Do what `advance_in_registers` says, whether the kernel is known to agree with the eager step or not.
 
     Args:
-        network, rule, criterion, state, inputs, targets, hyperparameters, n_updates: as there, of what fits.
+        launch: of networks that fit; its state is given new tensors.
+        n_updates: >= 1.
 
     Returns:
         loss and metric before each update, (n_updates, replicas).
     """
     from lossact.replicas.mlp_program import train_one_replica
 
-    replicas, batch = len(state.parameters), targets.shape[1]
+    network, state, hyperparameters = launch.network, launch.state, launch.hyperparameters
+    replicas, batch = len(state.parameters), launch.targets.shape[1]
     losses, metrics = (state.parameters.new_empty(n_updates, replicas) for _ in range(2))
     after = ReplicaState(*(tensor.clone(memory_format=torch.contiguous_format) for tensor in vars(state).values()))
     most = max(hyperparameters.values, key=torch.numel).shape
@@ -129,11 +142,11 @@ def train_in_one_kernel(
         after.optimizer_state,
         after.reached.view(torch.int8),
         after.diverged.view(torch.int8),
-        inputs.contiguous(),
-        targets.to(inputs.dtype).contiguous(),
+        launch.inputs.contiguous(),
+        launch.targets.to(launch.inputs.dtype).contiguous(),
         hyperparameters.gradient_scale.contiguous(),
         values,
-        state.parameters.new_full((1,), criterion.lowest_score),
+        state.parameters.new_full((1,), launch.criterion.lowest_score),
         losses,
         metrics,
         n_updates,
@@ -147,30 +160,22 @@ def train_in_one_kernel(
         PADDED_BATCH=_power_of_two(batch),
         ACTIVATION=network.activation,
         LOSS=network.loss,
-        NESTEROV=rule.nesterov,
-        OF_LOSS=criterion.of_loss,
-        AT_MOST=criterion.at_most,
-        SHARED=len(inputs) < replicas,
+        NESTEROV=launch.rule.nesterov,
+        OF_LOSS=launch.criterion.of_loss,
+        AT_MOST=launch.criterion.at_most,
+        SHARED=launch.shares_data,
         num_warps=1,
     )
     vars(state).update(vars(after))
     return losses, metrics
 
 
-def _is_trusted(
-    network: StackedMLP,
-    rule: SGDRule,
-    criterion: StoppingCriterion,
-    state: ReplicaState,
-    inputs: Tensor,
-    targets: Tensor,
-    hyperparameters: Hyperparameters,
-) -> bool:
+def _is_trusted(launch: Launch) -> bool:
     """Return whether the kernel agrees with the eager step, tried once for each kind of launch."""
-    parameters = state.parameters
+    parameters, criterion = launch.state.parameters, launch.criterion
     kind = (
-        *(network, rule, criterion.of_loss, criterion.at_most),
-        *(parameters.dtype, parameters.device, targets.shape[1], len(inputs) < len(parameters)),
+        *(launch.network, launch.rule, criterion.of_loss, criterion.at_most),
+        *(parameters.dtype, parameters.device, launch.targets.shape[1], launch.shares_data),
     )
     if kind in _agrees:
         return _agrees[kind]
@@ -181,7 +186,7 @@ def _is_trusted(
         warnings.warn(f"{UPDATE_BY_UPDATE}: triton cannot be imported: {error}", stacklevel=2)
         return False
     try:
-        why = _difference(network, rule, criterion, state, inputs, targets, hyperparameters)
+        why = _difference(launch)
     except (TritonError, RuntimeError, OSError, CalledProcessError) as error:
         if ran_out_of_memory(error):
             raise  # says nothing about the kernel
@@ -192,32 +197,26 @@ def _is_trusted(
     return _agrees[kind]
 
 
-def _difference(
-    network: StackedMLP,
-    rule: SGDRule,
-    criterion: StoppingCriterion,
-    state: ReplicaState,
-    inputs: Tensor,
-    targets: Tensor,
-    hyperparameters: Hyperparameters,
-) -> str | None:
+def _difference(launch: Launch) -> str | None:
     """Train the first replicas over a few updates by the kernel, and by the eager step in double precision.
 
     Returns:
         how they differ; None where they agree.
     """
+    state, criterion = launch.state, launch.criterion
     first = slice(min(REPLICAS_COMPARED, len(state.parameters)))
-    sets = slice(1) if len(inputs) < len(state.parameters) else first
+    sets = slice(1) if launch.shares_data else first
     few = [tensor[first] for tensor in vars(state).values()]
-    data = (inputs[sets], targets[sets])
-    values = [value[0] if value.ndim == 3 else value for value in hyperparameters.values]  # those of the first update
-    h = Hyperparameters(tuple(value[first] for value in values), hyperparameters.gradient_scale[first])
+    data = (launch.inputs[sets], launch.targets[sets])
+    of_first_update = [value[0] if value.ndim == 3 else value for value in launch.hyperparameters.values]
+    h = Hyperparameters(tuple(value[first] for value in of_first_update), launch.hyperparameters.gradient_scale[first])
     # A target that is met within rounding in one of them alone would let only that one rest.
     out_of_reach = replace(criterion, threshold=-math.inf if criterion.at_most else math.inf)
     kernel = ReplicaState(*few)
-    losses, metrics = train_in_one_kernel(network, rule, out_of_reach, kernel, *data, h, UPDATES_COMPARED)
+    trial = Launch(launch.network, launch.rule, out_of_reach, kernel, *data, h)
+    losses, metrics = train_in_one_kernel(trial, UPDATES_COMPARED)
 
-    step = make_step(network, rule, out_of_reach, compiled=False)
+    step = make_step(launch.network, launch.rule, out_of_reach, compiled=False)
     eager = ReplicaState(few[0].double(), few[1].double(), few[2], few[3])
     exact = Hyperparameters(tuple(value.double() for value in h.values), h.gradient_scale.double())
     expected = advance(step, eager, data[0].double(), data[1].double(), exact, UPDATES_COMPARED)
@@ -227,7 +226,7 @@ def _difference(
     checks = {
         "loss": _close(losses.T, expected[0].T, tolerance),
         # A logit within rounding of 0 may count on either side.
-        "accuracy": ((metrics - expected[1]).abs() < 1.5 / targets.shape[1]).all(0),
+        "accuracy": ((metrics - expected[1]).abs() < 1.5 / launch.targets.shape[1]).all(0),
         "parameters": _close(kernel.parameters, eager.parameters, tolerance),
         "velocities": _close(kernel.optimizer_state, eager.optimizer_state, tolerance) | ~moves,
         "replicas at rest": (kernel.reached == eager.reached) & (kernel.diverged == eager.diverged),

@@ -22,6 +22,7 @@ from lossact.replicas.engine import (
     make_step,
 )
 from lossact.replicas.mlp import StackedMLP
+from lossact.replicas.mlp_kernel import Launch
 from lossact.replicas.update_rules import SGDRule
 
 DTYPES = (torch.float32, torch.float64)
@@ -59,9 +60,8 @@ class Case:
         largest = 0.0
         for _ in range(launches):
             expected = advance(step, eager, self.inputs, self.targets, h, n_updates)
-            curves = mlp_kernel.train_in_one_kernel(
-                self.network, rule, criterion, kernel, self.inputs, self.targets, h, n_updates
-            )
+            launch = Launch(self.network, rule, criterion, kernel, self.inputs, self.targets, h)
+            curves = mlp_kernel.train_in_one_kernel(launch, n_updates)
             largest = max(largest, *(distance(a, b) for a, b in zip(curves, expected, strict=True)))
         moves = ~(eager.reached | eager.diverged)
         same = torch.equal(eager.reached, kernel.reached) and torch.equal(eager.diverged, kernel.diverged)
@@ -125,13 +125,16 @@ def schedule_difference() -> float:
     case = Case(SMALL, torch.float64, replicas=2)
     rates = torch.tensor([[0.5, 0.4], [0.3, 0.2], [0.1, 0.0]], dtype=torch.float64).unsqueeze(2)
     states = [ReplicaState.start(case.parameters, SGDRule()) for _ in range(2)]
-    arguments = (case.network, SGDRule(), NEVER)
+
+    def launch(state: ReplicaState, h: Hyperparameters) -> Launch:
+        return Launch(case.network, SGDRule(), NEVER, state, case.inputs, case.targets, h)
+
     table = Hyperparameters((rates, *(value.unsqueeze(0) for value in case.values[1:])), case.gradient_scale)
-    at_once, _ = mlp_kernel.train_in_one_kernel(*arguments, states[0], case.inputs, case.targets, table, 3)
+    at_once, _ = mlp_kernel.train_in_one_kernel(launch(states[0], table), 3)
     single = []
     for rate in rates:
         h = Hyperparameters((rate, *case.values[1:]), case.gradient_scale)
-        single.append(mlp_kernel.train_in_one_kernel(*arguments, states[1], case.inputs, case.targets, h, 1)[0])
+        single.append(mlp_kernel.train_in_one_kernel(launch(states[1], h), 1)[0])
     return max(distance(at_once, torch.cat(single)), distance(states[0].parameters, states[1].parameters))
 
 

@@ -11,6 +11,7 @@ from lossact.functional import ACTIVATIONS, SIGMOID_LOSSES
 from lossact.replicas import mlp_kernel
 from lossact.replicas.engine import NEVER, Hyperparameters, ReplicaState, advance, make_step
 from lossact.replicas.mlp import StackedMLP
+from lossact.replicas.mlp_kernel import Launch
 from lossact.replicas.update_rules import SGDRule
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
@@ -47,11 +48,11 @@ def test_kernel_equals_the_eager_step_in_double_precision(activation: str, loss:
     for device, kind in (("cuda", dtype), ("cpu", torch.float64)):
         state = ReplicaState.start(start.to(device, kind), rule)
         h = Hyperparameters(tuple(value.to(device, kind) for value in values), scale.to(device, kind))
-        arguments = (state, x.to(device, kind), y.to(device, kind), h, 20)
+        data = (x.to(device, kind), y.to(device, kind))
         if device == "cuda":
-            losses, _ = mlp_kernel.train_in_one_kernel(network, rule, NEVER, *arguments)
+            losses, _ = mlp_kernel.train_in_one_kernel(Launch(network, rule, NEVER, state, *data, h), 20)
         else:
-            losses, _ = advance(make_step(network, rule, NEVER, compiled=False), *arguments)
+            losses, _ = advance(make_step(network, rule, NEVER, compiled=False), state, *data, h, 20)
         curves.append(losses.cpu().double().numpy())
     np.testing.assert_allclose(curves[0], curves[1], rtol=1e-3 if dtype == torch.float32 else 1e-9, atol=1e-12)
 
@@ -77,7 +78,7 @@ def test_a_replica_that_diverges_in_the_kernel_leaves_others_alone() -> None:
     for rate in (rates, broken):
         state = ReplicaState.start(start, rule)
         h = Hyperparameters((rate, rates, rates * 0), scale)
-        mlp_kernel.train_in_one_kernel(network, rule, NEVER, state, x, y, h, 10)
+        mlp_kernel.train_in_one_kernel(Launch(network, rule, NEVER, state, x, y, h), 10)
         ends.append(state)
     assert ends[1].diverged.tolist() == [k == 3 for k in range(8)]
     others = torch.arange(8, device="cuda") != 3

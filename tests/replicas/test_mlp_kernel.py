@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from lossact.replicas.engine import Hyperparameters, ReplicaState, advance, make
 from lossact.replicas.flat_population import FlatPopulation
 from lossact.replicas.hyperparameters import Hyperparameter
 from lossact.replicas.mlp import StackedMLP
+from lossact.replicas.mlp_kernel import Launch
 from lossact.replicas.update_rules import AdamRule, SGDRule
 from tests.replicas.interpreted_kernel import SMALL, Case
 
@@ -66,27 +68,26 @@ class BuildError(Exception):
     """Stands for what Triton raises."""
 
 
-def eager(*arguments: Any) -> Curves:
+def eager(launch: Launch, n_updates: int) -> Curves:
     """Stands for the kernel, and is right."""
-    network, rule, criterion, *rest = arguments
-    return advance(make_step(network, rule, criterion, compiled=False), *rest)
+    step = make_step(launch.network, launch.rule, launch.criterion, compiled=False)
+    return advance(step, launch.state, launch.inputs, launch.targets, launch.hyperparameters, n_updates)
 
 
-def wrong_loss(*arguments: Any) -> Curves:
-    losses, metrics = eager(*arguments)
+def wrong_loss(launch: Launch, n_updates: int) -> Curves:
+    losses, metrics = eager(launch, n_updates)
     return losses + 1e-3, metrics
 
 
-def wrong_parameters(*arguments: Any) -> Curves:
-    curves = eager(*arguments)
-    arguments[3].parameters[:, 3] += 0.01
+def wrong_parameters(launch: Launch, n_updates: int) -> Curves:
+    curves = eager(launch, n_updates)
+    launch.state.parameters[:, 3] += 0.01
     return curves
 
 
-def still(*arguments: Any) -> Curves:
+def still(launch: Launch, n_updates: int) -> Curves:
     """Everything is measured and nothing moves."""
-    state = arguments[3]
-    return eager(*arguments[:3], ReplicaState(**vars(state)), *arguments[4:])
+    return eager(replace(launch, state=ReplicaState(**vars(launch.state))), n_updates)
 
 
 def failing(error: Exception) -> Callable[..., Curves]:
@@ -96,7 +97,9 @@ def failing(error: Exception) -> Callable[..., Curves]:
     return fails
 
 
-def launch(monkeypatch: pytest.MonkeyPatch, kernel: Callable[..., Curves]) -> tuple[ReplicaState, Case, Curves | None]:
+def launched(
+    monkeypatch: pytest.MonkeyPatch, kernel: Callable[..., Curves]
+) -> tuple[ReplicaState, Case, Curves | None]:
     """Launch 5 updates of 20 replicas with a double in place of the kernel."""
     monkeypatch.setitem(sys.modules, "triton", SimpleNamespace(TritonError=BuildError))
     monkeypatch.setattr(mlp_kernel, "find_spec", lambda _: True)
@@ -117,13 +120,13 @@ def untried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_kernel_that_agrees_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    state, case, curves = launch(monkeypatch, eager)
+    state, case, curves = launched(monkeypatch, eager)
     assert curves is not None
     assert curves[0].shape == (5, 20)
     assert not torch.equal(state.parameters, case.parameters)
     # Not tried again: one that fails now would be met by its error.
     with pytest.raises(BuildError):
-        launch(monkeypatch, failing(BuildError("later")))
+        launched(monkeypatch, failing(BuildError("later")))
 
 
 @pytest.mark.parametrize(
@@ -141,18 +144,18 @@ def test_without_an_agreeing_kernel_replicas_train_eagerly(
     kernel: Callable[..., Curves], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.warns(UserWarning, match=why):
-        state, case, curves = launch(monkeypatch, kernel)
+        state, case, curves = launched(monkeypatch, kernel)
     assert curves is None
     assert torch.equal(state.parameters, case.parameters)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert launch(monkeypatch, kernel)[2] is None
+        assert launched(monkeypatch, kernel)[2] is None
 
 
 def test_a_full_memory_is_not_held_against_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(torch.OutOfMemoryError):
-        launch(monkeypatch, failing(torch.OutOfMemoryError("full")))
-    assert launch(monkeypatch, eager)[2] is not None
+        launched(monkeypatch, failing(torch.OutOfMemoryError("full")))
+    assert launched(monkeypatch, eager)[2] is not None
 
 
 def test_without_triton_there_is_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,12 +195,13 @@ def test_a_population_on_a_gpu_hands_over_what_changes_with_the_update(
     shapes = []
 
     def kernel(*arguments: Any) -> Curves | None:
-        *others, h, n_updates = arguments
+        whole, h, n_updates = Launch(*arguments[:7]), arguments[6], arguments[7]
         shapes.append([tuple(value.shape) for value in h.values])
         if h.values[0].ndim == 2:
-            return eager(*others, h, n_updates)
+            return eager(whole, n_updates)
         each = [[value[min(k, len(value) - 1)] for value in h.values] for k in range(n_updates)]
-        parts = [eager(*others, Hyperparameters(tuple(values), h.gradient_scale), 1) for values in each]
+        now = [Hyperparameters(tuple(values), h.gradient_scale) for values in each]
+        parts = [eager(replace(whole, hyperparameters=values), 1) for values in now]
         return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
     case = Case(SMALL, torch.float32, replicas=2)
