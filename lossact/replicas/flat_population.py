@@ -4,7 +4,6 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from lossact.errors import InputError
 from lossact.replicas.compiled import advance_in_slices
 from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion, advance, make_step
 from lossact.replicas.hyperparameters import Hyperparameter
-from lossact.replicas.mlp_kernel import advance_in_registers, fits_in_registers
+from lossact.replicas.mlp_kernel import advance_in_registers, fits_in_registers, has_triton
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.population import Population
 from lossact.replicas.update_rules import UpdateRule
@@ -123,9 +122,9 @@ class FlatPopulation(Population):
         return True
 
     def is_one_launch(self, targets: Tensor) -> bool:
-        if not self._in_registers or find_spec("triton") is None:
-            return False
-        return fits_in_registers(self.network, self.rule, targets.shape[1], self.state.parameters.dtype)
+        dtype = self.state.parameters.dtype
+        fits = fits_in_registers(self.network, self.rule, targets.shape[1], dtype)
+        return self._in_registers and fits and has_triton()
 
     @property
     def state_tensors(self) -> tuple[Tensor, ...]:

@@ -81,6 +81,11 @@ def fits_in_registers(network: StackedNetwork, rule: UpdateRule, batch: int, dty
     return values * dtype.itemsize <= MOST_VALUE_BYTES and products * dtype.itemsize <= MOST_PRODUCT_BYTES
 
 
+def has_triton() -> bool:
+    """Return whether Triton is installed, as it is with torch's CUDA builds for Linux."""
+    return find_spec("triton") is not None
+
+
 def advance_in_registers(
     network: StackedNetwork,
     rule: UpdateRule,
@@ -111,7 +116,7 @@ def advance_in_registers(
     """
     is_one_each = all(value.shape[-1] == 1 for value in hyperparameters.values)
     fits = fits_in_registers(network, rule, targets.shape[1], state.parameters.dtype)
-    if not (fits and is_one_each) or find_spec("triton") is None:
+    if not (fits and is_one_each):
         return None
     assert isinstance(network, StackedMLP)
     assert isinstance(rule, SGDRule)
@@ -177,24 +182,30 @@ def _is_trusted(launch: Launch) -> bool:
         *(launch.network, launch.rule, criterion.of_loss, criterion.at_most),
         *(parameters.dtype, parameters.device, launch.targets.shape[1], launch.shares_data),
     )
-    if kind in _agrees:
-        return _agrees[kind]
+    if kind not in _agrees:
+        _agrees[kind] = has_triton() and _is_right(launch)
+    return _agrees[kind]
+
+
+def _is_right(launch: Launch) -> bool:
+    """Return whether the kernel can be built and agrees with the eager step; a warning says why not."""
     try:
         from triton import TritonError
-    except (ImportError, OSError, RuntimeError) as error:
-        _agrees[kind] = False
-        warnings.warn(f"{UPDATE_BY_UPDATE}: triton cannot be imported: {error}", stacklevel=2)
-        return False
-    try:
+
         why = _difference(launch)
-    except (TritonError, RuntimeError, OSError, CalledProcessError) as error:
-        if ran_out_of_memory(error):
-            raise  # says nothing about the kernel
-        why = f"the kernel could not be built: {type(error).__name__}: {str(error).strip() or 'no reason was given'}"
-    _agrees[kind] = why is None
+    except (ImportError, RuntimeError, OSError, CalledProcessError) as error:
+        why = _failure(error)
+    except TritonError as error:
+        why = _failure(error)
     if why is not None:
         warnings.warn(f"{UPDATE_BY_UPDATE}: {why}", stacklevel=2)
-    return _agrees[kind]
+    return why is None
+
+
+def _failure(error: Exception) -> str:
+    if ran_out_of_memory(error):
+        raise error  # says nothing about the kernel
+    return f"the kernel could not be built: {type(error).__name__}: {str(error).strip() or 'no reason was given'}"
 
 
 def _difference(launch: Launch) -> str | None:

@@ -80,7 +80,7 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def has_tied_tensors(module: nn.Module) -> bool:
     """Return whether a module holds a parameter or buffer under several names."""
     every = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-    return len(every) > len(list(_tensors(module)))
+    return len({id(tensor) for _, tensor in every}) < len(every)
 
 
 def freeze(module: nn.Module, names: Iterable[str]) -> None:

@@ -140,8 +140,9 @@ class StackedReplicasModule(ReplicasModule):
         return "mixed" in str(self.trainer.precision)
 
     def _prepare(self) -> None:
-        mixed = self._is_mixed
-        self.population.prepare(self.device, compiled=self.compiled, mixed=mixed, measures_apart=self.measures_apart)
+        self.population.prepare(
+            self.device, compiled=self.compiled, mixed=self._is_mixed, measures_apart=self.measures_apart
+        )
         for name in ("inputs", "targets", "drawn_from", "measured_inputs", "measured_targets"):
             setattr(self, name, map_tensors(lambda tensor: tensor.to(self.device), getattr(self, name)))
 
