@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import shutil
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from lossact.checks import check_choice, check_count, replaced_arguments
 from lossact.conditions.base import BaseCondition
 from lossact.conditions.recorded_runs import RecordedRuns
+from lossact.cpp_compiler import find_compiler
 from lossact.errors import InputError, TrainingError
 from lossact.executors.base import Executor
 from lossact.executors.local import LocalExecutor
@@ -23,7 +23,7 @@ from lossact.running.jobs import BlockJob, ProgressCallback, TrainedBlock
 from lossact.storage.key import digest, key_content, numbers_content, trial_key
 from lossact.storage.store import Store
 from lossact.storage.trials import Curves, Trials
-from lossact.training.compute_config import DEVICES, ComputeConfig
+from lossact.training.compute_config import DEVICES, Compiled, ComputeConfig
 
 LOCKED_AT_ONCE = 128  # each lock is an open file, and a process may be limited to 256 of them
 
@@ -252,12 +252,11 @@ def import_torch() -> None:
 
 
 def default_compute_config(
-    *, device: str = "cpu", precision: str = "32-true", compiled: bool = False, is_remote: bool = False
+    *, device: str = "cpu", precision: str = "32-true", compiled: Compiled = "auto", is_remote: bool = False
 ) -> ComputeConfig:
-    """Return the default: single precision, eager, two CPU threads where the machine has two.
+    """Return the default: single precision, compiled where that pays, two CPU threads where the machine has two.
 
-    A compiled step is twice as fast, after about 5 s to compile each condition. Without a C++ compiler training stays
-    eager, with a warning.
+    Without a C++ compiler training stays eager, and where compiling was asked for a warning says so.
 
     Eager torch splits an elementwise operation into one piece per thread, and computes the tail of a piece by other
     code than its full vectors. With two threads the pieces of a launch are always full vectors, so a block's bits do
@@ -276,15 +275,11 @@ def default_compute_config(
     check_choice("device", device, DEVICES)
     if device != "cpu" and not is_remote:
         _check_there(device)
-    if (
-        compiled
-        and not is_remote
-        and device == "cpu"
-        and not any(map(shutil.which, (os.environ.get("CXX", ""), "g++", "c++", "clang++")))
-    ):
-        warnings.warn("no C++ compiler on PATH: replicas train eagerly, at half the speed", stacklevel=2)
-        compiled = False
-    threads = n_threads() if compiled else min(2, n_threads())
+    if device == "cpu" and find_compiler() is None:
+        if compiled is True and not is_remote:
+            warnings.warn("no C++ compiler on PATH: replicas train eagerly, which is slower", stacklevel=2)
+        compiled = compiled is True and is_remote
+    threads = n_threads() if compiled is True else min(2, n_threads())
     return ComputeConfig(device=device, precision=precision, threads=threads, compiled=compiled)
 
 

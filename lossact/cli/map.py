@@ -118,7 +118,7 @@ def _make_map(parsed: argparse.Namespace, print_summary: Callable[[object], None
     ):
         levels = {"alpha": parsed.alpha, "delta": parsed.delta, "max_replicas": parsed.max_replicas}
         compute_config = default_compute_config(
-            device=parsed.accelerator, compiled=parsed.compiled, is_remote=executor.is_remote
+            device=parsed.accelerator, compiled=parsed.compiled or "auto", is_remote=executor.is_remote
         )
 
         def experiment(seed: int) -> Experiment:

@@ -27,6 +27,7 @@ from lossact.running.training_module import training_module, trials_of
 from lossact.stats.bands import bands
 from lossact.training.base import ReplicasModule
 from lossact.training.callbacks import PredictionFile, ReplicaLog, ReplicaTable, UpdatesBar
+from lossact.training.compute_config import Compiled
 from lossact.training.quiet import interruptible, quiet
 from lossact.training.single import SingleNetworkModule
 from lossact.training.stacked import StackedReplicasModule
@@ -59,7 +60,7 @@ def replica_training(
     seed: int = 0,
     replica: int = 0,
     replicas: int = 1,
-    compiled: bool = False,
+    compiled: Compiled = "auto",
     precision: str = "32-true",
     **condition: Any,
 ) -> LightningModule:
@@ -72,7 +73,7 @@ def replica_training(
         replica: Index of the first replica, >= 0.
         replicas: Number of replicas, 1 to 1,000,000; 1 is a plain network that takes every flag of the Trainer, more
             are stacked.
-        compiled: Whether torch.compile compiles the step of stacked replicas.
+        compiled: Whether torch.compile compiles the step of stacked replicas; "auto" for where that pays.
         precision: Precision of the Trainer.
         **condition: Further arguments of the condition.
     """

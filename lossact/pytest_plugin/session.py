@@ -126,7 +126,9 @@ class ClaimSession:
             seed=seed,
             store=self.store,
             compute_config=default_compute_config(
-                device=self.options.accelerator, compiled=self.options.compiled, is_remote=self.executor.is_remote
+                device=self.options.accelerator,
+                compiled=self.options.compiled or "auto",
+                is_remote=self.executor.is_remote,
             ),
             retrain=self.options.retrain,
             progress=ProgressLine(self.config) if self.config.pluginmanager.has_plugin("terminalreporter") else None,

@@ -14,7 +14,7 @@ from lossact.errors import InputError
 from lossact.replicas.compiled import advance_in_slices
 from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion, advance, make_step
 from lossact.replicas.hyperparameters import Hyperparameter
-from lossact.replicas.mlp_kernel import advance_in_registers, fits_in_registers, has_triton
+from lossact.replicas.mlp_kernel import advance_in_kernel, is_for_kernel
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.population import Population
 from lossact.replicas.update_rules import UpdateRule
@@ -49,7 +49,7 @@ class FlatPopulation(Population):
         self.is_scheduled = any(each.is_scheduled for each in hyperparameters)
         self.hyperparameters = self._hyperparameters_at(0)
         self.state = ReplicaState.start(start, rule)
-        self.compiled = self._in_slices = self._in_registers = False
+        self.compiled = self._in_slices = self._in_kernel = False
 
     @property
     def reached(self) -> Tensor:  # type: ignore[override]
@@ -63,7 +63,7 @@ class FlatPopulation(Population):
     def layer_names(self) -> tuple[str, ...]:
         return tuple(self.network.layers)
 
-    def prepare(self, device: torch.device, *, compiled: bool, mixed: bool, measures_apart: bool) -> None:
+    def prepare(self, device: torch.device, *, compiled: bool, native: bool, mixed: bool, measures_apart: bool) -> None:
         self.state.to(device)
         self.gradient_scale = self.gradient_scale.to(device)
         self.scheduled = tuple(each.to(device) for each in self.scheduled)
@@ -72,7 +72,7 @@ class FlatPopulation(Population):
         # Autocast ends where another thread begins.
         in_slices = self.network.compiles_in_slices and not mixed and not self.is_scheduled
         self._in_slices = self.compiled and device.type == "cpu" and in_slices
-        self._in_registers = device.type == "cuda" and not mixed
+        self._in_kernel = not mixed and (device.type == "cuda" or (native and device.type == "cpu"))
 
     def _hyperparameters_at(self, update: int | Tensor) -> Hyperparameters:
         return Hyperparameters(tuple(each.at(update).unsqueeze(1) for each in self.scheduled), self.gradient_scale)
@@ -99,12 +99,12 @@ class FlatPopulation(Population):
         first: int | Tensor,
         criterion: StoppingCriterion | None,
     ) -> tuple[Tensor, Tensor]:
-        if self._in_registers and (n_updates == 1 or isinstance(first, int)):
+        if self._in_kernel and (n_updates == 1 or isinstance(first, int)):
             h = self._hyperparameters_over(first, n_updates)
-            curves = advance_in_registers(self.network, self.rule, criterion, self.state, inputs, targets, h, n_updates)
+            curves = advance_in_kernel(self.network, self.rule, criterion, self.state, inputs, targets, h, n_updates)
             if curves is not None:
                 return curves
-            self._in_registers = False
+            self._in_kernel = False
         if self._in_slices and criterion is not None:
             run = partial(advance_in_slices, self.network, self.rule, criterion)
         else:
@@ -122,9 +122,7 @@ class FlatPopulation(Population):
         return True
 
     def is_one_launch(self, targets: Tensor) -> bool:
-        dtype = self.state.parameters.dtype
-        fits = fits_in_registers(self.network, self.rule, targets.shape[1], dtype)
-        return self._in_registers and fits and has_triton()
+        return self._in_kernel and is_for_kernel(self.network, self.rule, targets.shape[1], self.state)
 
     @property
     def state_tensors(self) -> tuple[Tensor, ...]:

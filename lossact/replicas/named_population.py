@@ -87,7 +87,7 @@ class NamedPopulation(Population):
     def layer_names(self) -> tuple[str, ...]:
         return tuple(self.networks.layers)
 
-    def prepare(self, device: torch.device, *, compiled: bool, mixed: bool, measures_apart: bool) -> None:
+    def prepare(self, device: torch.device, *, compiled: bool, native: bool, mixed: bool, measures_apart: bool) -> None:
         self._compiled = self._compile(device) if compiled and device.type in ("cpu", "cuda") and not mixed else None
         if device == self.reached.device:
             return

@@ -26,7 +26,9 @@ def check_measures(jobs: Sequence[BlockJob], seed: int, compute_config: ComputeC
             continue
         try:
             module = stack_replicas([(condition, 0)], seed, compute_config, curves_of=0)
-            module.population.prepare(torch.device("cpu"), compiled=False, mixed=False, measures_apart=True)
+            module.population.prepare(
+                torch.device("cpu"), compiled=False, native=False, mixed=False, measures_apart=True
+            )
             module.recorder.check()
         except Exception as error:
             error.add_note(f"while measures were tried for {describe([(condition, block)])}")

@@ -12,6 +12,7 @@ from lossact.conditions.base import BaseCondition
 from lossact.conditions.condition import Condition
 from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
+from lossact.conditions.optimizers import SGD
 from lossact.models.config import MLPConfig
 from lossact.replicas.compiled import SLICE
 from lossact.running.fitting_width import FittingWidth
@@ -180,7 +181,7 @@ def _trials(runs: Sequence[ReplicaOutcome], budget: int) -> Trials:
 def _width(condition: Condition, compute_config: ComputeConfig) -> int:
     """Return how many blocks train fastest together."""
     at_once = condition.network_config.blocks_at_once
-    return max(at_once, compute_config.threads) if compute_config.compiled else at_once
+    return max(at_once, compute_config.threads) if compute_config.compiled is True else at_once
 
 
 def _train_stacked(
@@ -206,8 +207,10 @@ def _train_stacked(
 
 def _compiled_blocks(condition: Condition, compute_config: ComputeConfig) -> int:
     """Return of how many blocks a launch is a multiple, for a step is compiled for one width."""
-    if not compute_config.compiled or not isinstance(condition.network, MLPConfig):
+    if not compute_config.compiles(condition.budget) or not isinstance(condition.network, MLPConfig):
         return 1
+    if compute_config.device == "cpu" and isinstance(condition.optimizer, SGD):
+        return 1  # the program in C++ takes any number
     return SLICE // condition.block if compute_config.device == "cpu" else _width(condition, compute_config)
 
 

@@ -128,7 +128,8 @@ def stack_replicas(
         ),
         batches=batches,
         budget=condition.budget,
-        compiled=compute_config.compiled,
+        compiled=compute_config.compiles(condition.budget),
+        native=compute_config.compiled is not False,
         updates_per_step=updates_per_step or condition.network_config.updates_per_step,
         description=RunDescription(
             replicas=[replica for _, replica in members], metric_name=condition.metric_name, metadata=metadata

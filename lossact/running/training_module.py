@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from lossact.conditions.condition import Condition
+from lossact.cpp_compiler import find_compiler
 from lossact.errors import InputError
 from lossact.models.factory import ModuleFactory
 from lossact.replicas.minibatches import Minibatches
@@ -36,14 +37,14 @@ from lossact.running.stacking import (
 from lossact.storage.curve_files import CURVES_KEPT
 from lossact.storage.trials import Trials
 from lossact.training.base import ExampleSets, RunDescription
-from lossact.training.compute_config import PRECISIONS, ComputeConfig
+from lossact.training.compute_config import PRECISIONS, Compiled, ComputeConfig
 from lossact.training.loaders import Examples
 from lossact.training.single import SingleNetworkModule
 from lossact.training.stacked import StackedReplicasModule
 
 
 def training_module(
-    condition: Condition, seed: int, replicas: Sequence[int], *, precision: str = "32-true", compiled: bool = False
+    condition: Condition, seed: int, replicas: Sequence[int], *, precision: str = "32-true", compiled: Compiled = "auto"
 ) -> SingleNetworkModule | StackedReplicasModule:
     """Make replicas of a condition a LightningModule, data and all; a single one takes every flag of the Trainer.
 
@@ -56,12 +57,14 @@ def training_module(
         seed: the experiment's.
         replicas: their indices, at least one.
         precision: the Trainer's.
-        compiled: whether the step of many goes through torch.compile.
+        compiled: see `ComputeConfig`; "auto" is False without a C++ compiler.
     """
     members = [(condition, replica) for replica in replicas]
     metadata = {"name": condition.name, "seed": seed, "condition": json.loads(condition.json)}
     if len(members) == 1:
         return _single(condition, replicas[0], seed, metadata)
+    if compiled == "auto" and find_compiler() is None:
+        compiled = False
     compute_config = ComputeConfig(precision=precision if precision in PRECISIONS else "32-true", compiled=compiled)
     return stack_replicas(members, seed, compute_config, curves_of=CURVES_KEPT, fresh_test_data=True, metadata=metadata)
 

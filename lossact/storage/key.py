@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from lossact.conditions.base import BaseCondition
+from lossact.conditions.condition import Condition
 from lossact.fingerprint import fingerprint
 from lossact.storage.machine import machine_content
 from lossact.training.compute_config import ComputeConfig
@@ -26,6 +27,8 @@ def key_content(condition: BaseCondition, seed: int, compute_config: ComputeConf
     Returns:
         plain values.
     """
+    if not isinstance(condition, Condition):
+        compute_config = _never_compiled(compute_config)
     return _content({"condition": condition.content(), "block": condition.block}, seed, compute_config)
 
 
@@ -43,7 +46,7 @@ def numbers_content(measure: Callable[..., Any], seed: int, compute_config: Comp
     Raises:
         InputError: the function holds a value whose content cannot be read.
     """
-    return _content({"measure": fingerprint(measure, "measure")}, seed, compute_config)
+    return _content({"measure": fingerprint(measure, "measure")}, seed, _never_compiled(compute_config))
 
 
 def trial_key(condition: BaseCondition, seed: int, compute_config: ComputeConfig) -> str:
@@ -72,9 +75,13 @@ def digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def _never_compiled(compute_config: ComputeConfig) -> ComputeConfig:
+    return replace(compute_config, compiled=False)
+
+
 def _content(subject: dict[str, Any], seed: int, compute_config: ComputeConfig) -> dict[str, Any]:
     setting = {"seed": seed, "setting": asdict(compute_config), "form": KEY_FORM}
-    content = subject | setting | machine_content(compute_config.device)
+    content = subject | setting | machine_content(compute_config.device, compiles=compute_config.compiled is not False)
     # numpy's numbers become Python's, by way of their item().
     ready: dict[str, Any] = json.loads(json.dumps(content, default=lambda number: number.item(), allow_nan=False))
     return ready

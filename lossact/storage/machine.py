@@ -10,27 +10,30 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from lossact.cpp_compiler import compiler_version
 from lossact.fingerprint import syntax_digest
 
 COMPUTING_ROOMS = ("functional", "data", "models", "replicas", "training", "conditions", "running")
+SOURCES = (".py", ".cpp")
 PACKAGES = ("torch", "numpy", "lightning")
 # What torch asks of a CPU for its vector kernels (ATen/native/DispatchStub.cpp), as Linux names it.
 AVX2 = {"avx2", "fma"}
 AVX512 = {"avx512f", "avx512vl", "avx512bw", "avx512dq", "fma"}
 
 
-def machine_content(device: str = "cpu") -> dict[str, Any]:
+def machine_content(device: str = "cpu", *, compiles: bool = False) -> dict[str, Any]:
     """Return the versions, the default dtype, the CPU's capability and lossact's own source, ready for JSON.
 
     Args:
         device: on which replicas train; on "cuda" triton's version, or that it is missing, is among the versions.
+        compiles: whether something may be compiled for this CPU; then the C++ compiler's version is among them.
     """
     torch = sys.modules.get("torch")
     return {
         # Modules draw their weights in it; no process that has not imported torch has changed it.
         "default dtype": "torch.float32" if torch is None else str(torch.get_default_dtype()),
         "cpu": cpu_capability(),
-        "versions": {package: installed_version(package) for package in PACKAGES} | _versions_for(device),
+        "versions": {package: installed_version(package) for package in PACKAGES} | _versions_for(device, compiles),
         "source": source_digest(),
     }
 
@@ -43,9 +46,9 @@ def installed_version(package: str) -> str:
         return str(import_module(package).__version__)
 
 
-def _versions_for(device: str) -> dict[str, str]:
+def _versions_for(device: str, compiles: bool) -> dict[str, str]:
     if device != "cuda":
-        return {}
+        return {"c++": compiler_version()} if compiles else {}
     try:
         return {"triton": installed_version("triton")}
     except ImportError:
@@ -91,6 +94,8 @@ def source_digest(root: Path = Path(__file__).parents[1]) -> str:
         root: the folder that holds the rooms.
     """
     digest = hashlib.sha256()
-    for file in sorted(file for room in COMPUTING_ROOMS for file in (root / room).rglob("*.py")):
-        digest.update(f"{file.relative_to(root).as_posix()}\0{syntax_digest(file.read_bytes())}\0".encode())
+    files = sorted(file for room in COMPUTING_ROOMS for file in (root / room).rglob("*") if file.suffix in SOURCES)
+    for file in files:
+        text = syntax_digest(file.read_bytes()) if file.suffix == ".py" else file.read_text("utf-8")
+        digest.update(f"{file.relative_to(root).as_posix()}\0{text}\0".encode())
     return digest.hexdigest()

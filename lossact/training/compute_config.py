@@ -1,11 +1,18 @@
 """How replicas are computed: device, precision, compiled or not, and threads."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from lossact.checks import check_choice, check_count
+from lossact.errors import InputError
 
 DEVICES = ("cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")
+
+# Updates in a budget from which compiling comes back: 20 s are some 5,000 updates of a small network's 64 replicas.
+LONG_BUDGET = 20_000
+
+Compiled = bool | Literal["auto"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +22,8 @@ class ComputeConfig:
     Args:
         device: "cpu", "cuda", …: the kind, not the index.
         precision: "32-true", "64-true" or "bf16-mixed", as the Trainer names them.
-        compiled: whether the step goes through torch.compile.
+        compiled: True has training go through torch.compile, and MLPs through a program in C++ where that is faster;
+            "auto" has the first for budgets of 20,000 updates and more alone, and the second; False has neither.
         threads: CPU threads of one operation.
 
     Raises:
@@ -24,10 +32,20 @@ class ComputeConfig:
 
     device: str = "cpu"
     precision: str = "32-true"
-    compiled: bool = False
+    compiled: Compiled = False
     threads: int = 1
 
     def __post_init__(self) -> None:
         check_choice("device", self.device, DEVICES)
         check_choice("precision", self.precision, PRECISIONS)
+        if self.compiled not in (True, False, "auto"):
+            raise InputError(f"compiled={self.compiled!r} must be True, False or 'auto'")
         check_count("threads", self.threads)
+
+    def compiles(self, budget: int) -> bool:
+        """Return whether training of so many updates goes through torch.compile.
+
+        Args:
+            budget: the most updates.
+        """
+        return self.compiled is True or (self.compiled == "auto" and budget >= LONG_BUDGET)

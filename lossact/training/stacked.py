@@ -62,6 +62,7 @@ class StackedReplicasModule(ReplicasModule):
         batches: which examples each update learns from; None for all.
         budget: updates at most, >= 1.
         compiled: whether the step may go through torch.compile.
+        native: whether a program in C++ may take the updates.
         updates_per_step: updates in one training_step.
         description: which replicas these are, and of what.
     """
@@ -75,6 +76,7 @@ class StackedReplicasModule(ReplicasModule):
         batches: Minibatches | None = None,
         budget: int,
         compiled: bool = False,
+        native: bool = False,
         updates_per_step: int = 50,
         description: RunDescription,
     ) -> None:
@@ -85,7 +87,7 @@ class StackedReplicasModule(ReplicasModule):
         self.recorder = ValueRecorder(plan.values or ValuePlan(), population)
         self.batches = batches
         self.measures_apart = batches is not None or plan.on_validation or plan.every > 1 or plan.apart
-        self.compiled, self.updates_per_step = compiled, updates_per_step
+        self.compiled, self.native, self.updates_per_step = compiled, native, updates_per_step
         self.inputs = population.arrange(examples.training[0])
         self.targets = examples.training[1]
         self.drawn_from = examples.training[0] if batches is not None else ()  # as they are before they are arranged
@@ -141,7 +143,11 @@ class StackedReplicasModule(ReplicasModule):
 
     def _prepare(self) -> None:
         self.population.prepare(
-            self.device, compiled=self.compiled, mixed=self._is_mixed, measures_apart=self.measures_apart
+            self.device,
+            compiled=self.compiled,
+            native=self.native,
+            mixed=self._is_mixed,
+            measures_apart=self.measures_apart,
         )
         for name in ("inputs", "targets", "drawn_from", "measured_inputs", "measured_targets"):
             setattr(self, name, map_tensors(lambda tensor: tensor.to(self.device), getattr(self, name)))

@@ -61,7 +61,9 @@ def run_task(payload: TaskPayload, digests: Sequence[str], *arrays: Any) -> "lis
         from lossact.running.runner import train_launch
         from lossact.storage.machine import machine_content
 
-        _check_same_machine(machine_content(payload.compute_config.device), payload.machine)
+        config = payload.compute_config
+        here = machine_content(config.device, compiles=config.compiled is not False)
+        _check_same_machine(here, payload.machine)
         by_digest = dict(zip(digests, arrays, strict=True))
         conditions = [deserialize(content, by_digest) for content in payload.conditions]
     launch = [(conditions[index], block) for index, block in payload.blocks]
