@@ -68,6 +68,25 @@ class StackedCNN:
         _, (height, width) = self._sides()
         return [(first, 1, k, k), (first,), (second, first, k, k), (second,), (second * height * width,), (1,)]
 
+    @property
+    def size(self) -> int:
+        """Parameters of one network."""
+        return sum(self._sizes())
+
+    @property
+    def units(self) -> int:
+        """Units of both convolutions."""
+        return sum(
+            channels * height * width for channels, (height, width) in zip(self.channels, self._sides(), strict=True)
+        )
+
+    @property
+    def constants(self) -> dict[str, int]:
+        """What the program in C++ is compiled for."""
+        (height, width), (first, second) = self.image_shape, self.channels
+        images = {"HEIGHT": height, "WIDTH": width, "GROUP": self._group(width - self.kernel + 1)}
+        return {**images, "FIRST": first, "SECOND": second, "SIDE": self.kernel}
+
     def arrange_inputs(self, inputs: Tensor) -> Tensor:
         """Lay out (sets, batch, height, width) as (sets, batch x rows x groups, strip + 1), the first layer's strips.
 

@@ -14,7 +14,7 @@ from lossact.errors import InputError
 from lossact.replicas.compiled import advance_in_slices
 from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion, advance, make_step
 from lossact.replicas.hyperparameters import Hyperparameter
-from lossact.replicas.mlp_kernel import advance_in_kernel, is_for_kernel
+from lossact.replicas.kernels import advance_in_kernel, is_for_kernel
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.population import Population
 from lossact.replicas.update_rules import UpdateRule

@@ -32,6 +32,11 @@ class StackedMLP:
         """Parameters of one network."""
         return self.hidden * (self.features + 2) + 1
 
+    @property
+    def constants(self) -> dict[str, int]:
+        """What the program in C++ is compiled for."""
+        return {"FEATURES": self.features, "HIDDEN": self.hidden}
+
     def arrange_inputs(self, inputs: Tensor) -> Tensor:
         """Lay out (sets, batch, height, width) as (sets, features, batch), which `loss_and_gradient` reads."""
         return inputs.flatten(2).transpose(1, 2).contiguous()

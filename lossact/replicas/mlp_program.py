@@ -1,6 +1,6 @@
 """The program that trains one MLP on a GPU, from its start to the end of a launch, in Triton.
 
-Importing this file imports triton, so only `mlp_kernel` does, and late. The functions follow those of
+Importing this file imports triton, so only `mlp_triton` does, and late. The functions follow those of
 lossact.functional line by line; a batch, a hidden layer or an image whose size is no power of two is filled up to one.
 """
 

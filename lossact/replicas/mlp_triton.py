@@ -10,7 +10,8 @@ from subprocess import CalledProcessError
 import torch
 from torch import Tensor
 
-from lossact.replicas.mlp_launch import Launch
+from lossact.replicas.launch import Launch
+from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.native import BuildError
 
 # Of images, hidden layer and batch, each filled up to a power of two. What ptxas says of an H100: within both limits
@@ -19,17 +20,17 @@ MOST_VALUE_BYTES = 20_480  # (features + hidden) x batch
 MOST_PRODUCT_BYTES = 65_536  # features x hidden x batch
 
 
-def fits_in_registers(features: int, hidden: int, batch: int, dtype: torch.dtype) -> bool:
+def fits_in_registers(network: StackedMLP, batch: int, dtype: torch.dtype) -> bool:
     """Return whether the kernel can train such MLPs.
 
     Args:
-        features, hidden: layer widths.
+        network: the stacked network.
         batch: examples of one update.
         dtype: of the parameters.
     """
     if dtype not in (torch.float32, torch.float64):
         return False
-    f, h, b = (_power_of_two(size) for size in (features, hidden, batch))
+    f, h, b = (_power_of_two(size) for size in (network.features, network.hidden, batch))
     return (f + h) * b * dtype.itemsize <= MOST_VALUE_BYTES and f * h * b * dtype.itemsize <= MOST_PRODUCT_BYTES
 
 
@@ -64,6 +65,7 @@ def train_on_gpu(launch: Launch, n_updates: int) -> tuple[Tensor, Tensor]:
 def _start(launch: Launch, n_updates: int) -> tuple[Tensor, Tensor]:
     from lossact.replicas.mlp_program import train_one_replica
 
+    assert isinstance(launch.network, StackedMLP)
     network, criterion, batch = launch.network, launch.criterion, launch.targets.shape[1]
     after, tensors = launch.tensors(n_updates)
     replicas = len(after.parameters)

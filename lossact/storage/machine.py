@@ -14,7 +14,7 @@ from lossact.cpp_compiler import compiler_version
 from lossact.fingerprint import syntax_digest
 
 COMPUTING_ROOMS = ("functional", "data", "models", "replicas", "training", "conditions", "running")
-SOURCES = (".py", ".cpp")
+SOURCES = (".py", ".cpp", ".h")
 PACKAGES = ("torch", "numpy", "lightning")
 # What torch asks of a CPU for its vector kernels (ATen/native/DispatchStub.cpp), as Linux names it.
 AVX2 = {"avx2", "fma"}

@@ -1,27 +1,34 @@
 """All updates of a launch in one program in C++ on a CPU, a share of the replicas a thread.
 
-Images, weights and velocities of a replica stay in a core's first cache from its first update to its last. A replica is
-computed by itself, so that its bits depend neither on others nor on the number of threads.
+A replica is computed by itself, from its first update to its last: what it needs stays in a core's caches, and its bits
+depend neither on others nor on the number of threads.
 """
 
 import ctypes
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from lossact.replicas.cnn import StackedCNN
 from lossact.replicas.compiled import worker_threads
-from lossact.replicas.mlp_launch import Launch
+from lossact.replicas.launch import Launch
+from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.native import REAL, build
 
-SOURCE = Path(__file__).with_name("mlp_program.cpp")
-# (features + hidden) x batch; within the second cache the program is faster than products of whole matrices, above not.
+SOURCES = Path(__file__).with_name("cpp")
+# Of an MLP's images and units, (features + hidden) x batch: up to here they stay in the second cache, and the program
+# is faster than products of whole matrices.
 MOST_BYTES = 300_000
-SHARES = 4  # of a thread: replicas that rest early leave theirs to others
+# Of a CNN's units and parameters. The program was faster at all sizes that were tried, up to 400,000.
+MOST_NUMBERS = 1_000_000
+SHARES = 4  # of a thread: where replicas rest early, the others go on to the next share
 # As the program numbers them.
 ACTIVATIONS = ("gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus", "tanh")
 LOSSES = ("cross_entropy", "hinge", "huber", "l2")
-ARGUMENTS = (
+ARGUMENTS: Sequence[Any] = (
     *[ctypes.c_void_p] * 10,
     *[ctypes.c_int64] * 5,
     *[ctypes.c_int] * 2,
@@ -30,15 +37,19 @@ ARGUMENTS = (
 )
 
 
-def fits_in_cache(features: int, hidden: int, batch: int, dtype: torch.dtype) -> bool:
-    """Return whether the program is the fastest for such MLPs.
+def fits_in_cache(network: StackedMLP | StackedCNN, batch: int, dtype: torch.dtype) -> bool:
+    """Return whether the program is the fastest for such networks.
 
     Args:
-        features, hidden: layer widths.
+        network: the stacked network.
         batch: examples of one update.
         dtype: of the parameters.
     """
-    return dtype in REAL and (features + hidden) * batch * dtype.itemsize <= MOST_BYTES
+    if dtype not in REAL:
+        return False
+    if isinstance(network, StackedMLP):
+        return (network.features + network.hidden) * batch * dtype.itemsize <= MOST_BYTES
+    return 3 * network.units + network.size <= MOST_NUMBERS
 
 
 def train_on_cpu(launch: Launch, n_updates: int) -> tuple[Tensor, Tensor]:
@@ -55,9 +66,9 @@ def train_on_cpu(launch: Launch, n_updates: int) -> tuple[Tensor, Tensor]:
         BuildError: the program cannot be built.
     """
     network, criterion = launch.network, launch.criterion
-    dtype, batch = launch.state.parameters.dtype, launch.targets.shape[1]
-    program = build(SOURCE, REAL=REAL[dtype], FEATURES=network.features, HIDDEN=network.hidden, BATCH=batch)
-    train = program.train_mlps
+    source = "mlp.cpp" if isinstance(network, StackedMLP) else "cnn.cpp"
+    constants = {"REAL": REAL[launch.state.parameters.dtype], "BATCH": launch.targets.shape[1]}
+    train = build(SOURCES / source, **constants, **network.constants).train
     train.argtypes, train.restype = ARGUMENTS, None
     after, tensors = launch.tensors(n_updates)
     replicas, stride = len(after.parameters), launch.values_stride

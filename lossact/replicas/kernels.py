@@ -1,4 +1,4 @@
-"""MLPs that a program of their own trains over all updates of a launch: `mlp_native` on a CPU, `mlp_triton` on a GPU.
+"""Networks that a program of their own trains over all updates of a launch: in C++ on a CPU, in Triton on a GPU.
 
 The first launch of its kind is compared with the eager step; where the two differ, or the program cannot be built,
 replicas go on without it.
@@ -14,17 +14,18 @@ import torch
 from torch import Tensor
 
 from lossact.checks import ran_out_of_memory
+from lossact.replicas.cnn import StackedCNN
 from lossact.replicas.engine import NEVER, Hyperparameters, ReplicaState, StoppingCriterion, advance, make_step
+from lossact.replicas.launch import Launch
 from lossact.replicas.mlp import StackedMLP
-from lossact.replicas.mlp_launch import Launch
-from lossact.replicas.mlp_native import fits_in_cache, train_on_cpu
 from lossact.replicas.mlp_triton import fits_in_registers, has_triton, train_on_gpu
+from lossact.replicas.native_training import fits_in_cache, train_on_cpu
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.update_rules import SGDRule, UpdateRule
 
 Train = Callable[[Launch, int], tuple[Tensor, Tensor]]
 
-WITHOUT = "MLPs train update by update, not all updates in one program; slower, the same to rounding"
+WITHOUT = "replicas train update by update, not all updates in one program; slower, the same to rounding"
 UPDATES_COMPARED = 3
 REPLICAS_COMPARED = 64
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
@@ -43,12 +44,12 @@ def is_for_kernel(network: StackedNetwork, rule: UpdateRule, batch: int, state: 
         batch: examples of one update.
         state: of the replicas.
     """
-    if not isinstance(network, StackedMLP) or not isinstance(rule, SGDRule):
+    if not isinstance(network, (StackedMLP, StackedCNN)) or not isinstance(rule, SGDRule):
         return False
-    sizes = network.features, network.hidden, batch, state.parameters.dtype
+    dtype = state.parameters.dtype
     if state.parameters.device.type == "cuda":
-        return has_triton() and fits_in_registers(*sizes)
-    return fits_in_cache(*sizes)
+        return isinstance(network, StackedMLP) and has_triton() and fits_in_registers(network, batch, dtype)
+    return fits_in_cache(network, batch, dtype)
 
 
 def advance_in_kernel(
@@ -82,7 +83,7 @@ def advance_in_kernel(
     is_one_each = all(value.shape[-1] == 1 for value in hyperparameters.values)
     if not is_one_each or not is_for_kernel(network, rule, targets.shape[1], state):
         return None
-    assert isinstance(network, StackedMLP)
+    assert isinstance(network, (StackedMLP, StackedCNN))
     assert isinstance(rule, SGDRule)
     launch = Launch(network, rule, criterion or NEVER, state, inputs, targets, hyperparameters)
     train = train_on_gpu if state.parameters.device.type == "cuda" else train_on_cpu

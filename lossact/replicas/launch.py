@@ -1,10 +1,11 @@
-"""What a program that trains MLPs over many updates is started on, on a CPU or a GPU."""
+"""What a program that trains replicas over many updates is started on, on a CPU or a GPU."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lossact.replicas.cnn import StackedCNN
 from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion
 from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.update_rules import SGDRule
@@ -24,7 +25,7 @@ class Launch:
         hyperparameters: each (replicas, 1), or (n_updates, replicas, 1) where it changes with the update.
     """
 
-    network: StackedMLP
+    network: StackedMLP | StackedCNN
     rule: SGDRule
     criterion: StoppingCriterion
     state: ReplicaState
