@@ -30,6 +30,7 @@ from lossact.replicas.passes import LearningPass, Networks, PassContext, Stage
 from lossact.replicas.population import Population
 from lossact.replicas.probe import first_line
 from lossact.replicas.stacked_module import StackedModule
+from lossact.replicas.traced import TracedModule, traces_of
 
 
 class NamedPopulation(Population):
@@ -67,6 +68,7 @@ class NamedPopulation(Population):
         self.average = None if average is None else WeightAverage(average, self._averaged)
         self.accumulate, self.kind, self.block = accumulate, kind, block
         self._compiled: CompiledModule | None = None
+        self._traced: TracedModule | None = None
         self.reached = torch.zeros(self.n_replicas, dtype=torch.bool)
         self.diverged = torch.zeros(self.n_replicas, dtype=torch.bool)
 
@@ -89,6 +91,7 @@ class NamedPopulation(Population):
 
     def prepare(self, device: torch.device, *, compiled: bool, native: bool, mixed: bool, measures_apart: bool) -> None:
         self._compiled = self._compile(device) if compiled and device.type in ("cpu", "cuda") and not mixed else None
+        self._traced = self._trace(device) if not mixed else None
         if device == self.reached.device:
             return
         state = self.optimizer.state_dict()
@@ -109,6 +112,13 @@ class NamedPopulation(Population):
         code = code_of(self.kind, networks)
         width = slice_width(self.block) if device.type == "cpu" else None
         return None if code.failure else CompiledModule(networks, code, width)
+
+    def _trace(self, device: torch.device) -> TracedModule | None:
+        """Return the networks' passes, traced, or None where they run one after the other or the metric does."""
+        networks = self.networks
+        if self.kind is None or device.type != "cpu" or not isinstance(networks, StackedModule):
+            return None
+        return TracedModule(networks, traces_of(self.kind)) if networks.metric_stacks else None
 
     @property
     def is_compiled(self) -> bool:
@@ -198,6 +208,8 @@ class NamedPopulation(Population):
         if self._compiled is not None:
             with self._or_eagerly():
                 return self._compiled.learn(inputs, targets)
+        if self._traced is not None:
+            return self._traced.learn(inputs, targets, context)
         return self.networks.learn(inputs, targets, context)
 
     def _keep_buffers(self, buffers: Tensors, rests: Tensor) -> None:
@@ -227,7 +239,9 @@ class NamedPopulation(Population):
             if self._compiled is not None:
                 with self._or_eagerly():
                     return self._compiled.measure(inputs, targets)
-            return self.networks.measure(inputs, targets, PassContext(Stage.MEASUREMENT, update))
+            context = PassContext(Stage.MEASUREMENT, update)
+            networks = self.networks if self._traced is None else self._traced
+            return networks.measure(inputs, targets, context)
 
     def measure_in_training(self, inputs: Inputs, targets: Tensor, *, update: int | Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
@@ -276,7 +290,7 @@ class NamedPopulation(Population):
         kept.networks.to(torch.device("cpu"))
         for name, average in (self.average.average if self.average else {}).items():
             kept._averaged[name].copy_(average)
-        kept.average = kept._compiled = kept._shown = None
+        kept.average = kept._compiled = kept._traced = kept._shown = None
         return kept
 
     def state_dict(self) -> dict[str, Any]:

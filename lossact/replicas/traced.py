@@ -1,0 +1,141 @@
+"""Passes of stacked modules as lists of operations: what `torch.func` finds out in each pass is found out once.
+
+A trace runs the operations that the pass runs, in the same order, so that the bits are the same. It is worth making for
+small networks, whose operations take less time than finding out which to run.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+from lossact.checks import ran_out_of_memory
+from lossact.replicas.modules import eval_mode
+from lossact.replicas.named_tensors import Inputs, tensors_in
+from lossact.replicas.passes import LearningPass, PassContext
+from lossact.replicas.stacked_module import ALL, StackedModule
+
+TRACED_FROM = 60  # calls: a trace takes as long as some 40 passes and spares a third of each
+LONGEST = 0.05  # seconds of a pass; of longer ones, the operations themselves are most
+CHECKED = 2
+KEPT = 16  # kinds of networks whose traces are kept
+FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, NotImplementedError)
+
+Pass = Callable[..., Any]
+
+
+class TracedPass:
+    """A function of tensors that is traced once it has been called often, and compared with its trace twice.
+
+    Args:
+        function: what it computes depends on its arguments alone, and it changes none of them.
+    """
+
+    def __init__(self, function: Pass) -> None:
+        self.function = function
+        self.trace: Pass | None = None
+        self.may_trace = True
+        self.calls = self.n_checked = 0
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.calls += 1
+        if self.n_checked == CHECKED and self.trace is not None:
+            return self.trace(*arguments)
+        if not self.may_trace or self.calls < TRACED_FROM:
+            return self.function(*arguments)
+        begin = time.perf_counter()
+        expected = self.function(*arguments)
+        self.may_trace = time.perf_counter() - begin < LONGEST and self._agrees(arguments, expected)
+        return expected
+
+    def _agrees(self, arguments: Sequence[Any], expected: Any) -> bool:
+        """Make the trace where there is none, and compare what it gives."""
+        try:
+            if self.trace is None:
+                self.trace = make_fx(self.function)(*arguments)
+            found = self.trace(*arguments)
+        except FAILURES as error:  # what the function itself does wrong has been raised before
+            if isinstance(error, RuntimeError) and ran_out_of_memory(error):
+                raise
+            return False
+        self.n_checked += 1
+        return all(map(_same, pytree.tree_leaves(found), pytree.tree_leaves(expected)))
+
+
+def _same(tensor: Tensor, expected: Tensor) -> bool:
+    # Not equal to itself is what is not a number.
+    return tensor.shape == expected.shape and bool(((tensor == expected) | (expected != expected)).all())
+
+
+_kinds: OrderedDict[Hashable, dict[Hashable, TracedPass]] = OrderedDict()
+
+
+def traces_of(kind: Hashable) -> dict[Hashable, TracedPass]:
+    """Return the traces of a kind of network, the same for all launches of it.
+
+    Args:
+        kind: equal for networks that differ in parameters and buffers alone.
+    """
+    traces = _kinds.setdefault(kind, {})
+    _kinds.move_to_end(kind)
+    if len(_kinds) > KEPT:
+        _kinds.popitem(last=False)
+    return traces
+
+
+class TracedModule:
+    """The passes of a stacked module, traced.
+
+    Args:
+        networks: the module, whose metric vmap takes.
+        traces: of its kind; added to.
+    """
+
+    def __init__(self, networks: StackedModule, traces: dict[Hashable, TracedPass]) -> None:
+        self.networks, self.traces = networks, traces
+
+    def learn(self, inputs: Inputs, targets: Tensor, context: PassContext) -> LearningPass:
+        """Run a forward and backward pass of all replicas, as `StackedModule.learn`."""
+        return LearningPass(*self._run("learn", inputs, targets, context))
+
+    def measure(self, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:
+        """Return the loss (replicas,) and metric (replicas,), as `StackedModule.measure`."""
+        loss, metric = self._run("measure", inputs, targets, context)
+        return loss, metric
+
+    def _run(self, what: str, inputs: Inputs, targets: Tensor, context: PassContext) -> Any:
+        networks = self.networks
+        trained, rest = networks.tensors(ALL)
+        tensors = [*trained.values(), *rest.values(), *tensors_in((inputs, targets))]
+        key = (
+            what,
+            context.stage,
+            networks.draws_by,
+            tuple((each.shape, each.stride(), each.dtype) for each in tensors),
+        )
+        if key not in self.traces:
+            self.traces[key] = TracedPass(_function(what, networks.without_tensors(), context))
+        batch_index = torch.as_tensor(context.batch_index)
+        return self.traces[key](trained, rest, inputs, targets, networks.replicas, batch_index)
+
+
+def _function(what: str, networks: StackedModule, context: PassContext) -> Pass:
+    def learn(*arguments: Any) -> tuple[Any, ...]:
+        trained, rest, inputs, targets, replicas, batch_index = arguments
+        now = replace(context, batch_index=batch_index)
+        with networks.as_vmap_needs():
+            return tuple(networks.learn_with(trained, rest, inputs, targets, replicas, now))
+
+    def measure(*arguments: Any) -> tuple[Tensor, Tensor]:
+        trained, rest, inputs, targets, replicas, batch_index = arguments
+        now = replace(context, batch_index=batch_index)
+        with eval_mode(networks.module), networks.as_vmap_needs():
+            return networks.measure_with({**trained, **rest}, inputs, targets, replicas, now)
+
+    return learn if what == "learn" else measure
