@@ -7,7 +7,6 @@ contiguous run of numbers, so that all strips are views and nothing is copied to
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -52,8 +51,6 @@ class StackedCNN:
         kernel: side of the windows.
         activation, loss: names in ACTIVATIONS and SIGMOID_LOSSES.
     """
-
-    compiles_in_slices: ClassVar[bool] = False
 
     image_shape: tuple[int, int]
     channels: tuple[int, int]

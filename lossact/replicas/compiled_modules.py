@@ -1,7 +1,6 @@
 """Passes and updates of users' networks, compiled: a slice of replicas a thread.
 
-As in `compiled`, slices are computed by themselves, so that a replica's bits depend neither on other slices nor on the
-number of threads.
+Slices are computed by themselves, so that a replica's bits depend neither on other slices nor on the number of threads.
 """
 
 from collections import OrderedDict
@@ -11,17 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossact.replicas.compiled import OPTIONS, worker_threads
 from lossact.replicas.engine import StoppingCriterion, flags_after
 from lossact.replicas.modules import eval_mode
 from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, move, n_sets, per_replica, rows_of, tensors_in
 from lossact.replicas.optimizers import Clipping, RuleOptimizer
 from lossact.replicas.passes import LearningPass, PassContext, Stage
 from lossact.replicas.stacked_module import StackedModule
+from lossact.replicas.threads import worker_threads
 
-WIDEST = 8  # replicas of a slice: a block of 16 is work for two cores
+WIDEST = 16  # replicas of a slice: a call from Python costs as much as some six replicas of a small network
 KEPT = 16  # kinds of networks whose compiled code is kept
 WITHOUT_DRAWS = PassContext(Stage.TRAINING, 0)  # when a pass runs matters to what it draws alone
+
+OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {
+    "cpp_wrapper": True,  # a whole pass is C++ and leaves the interpreter to the other threads
+    "cpp.threads": 1,
+}
 
 Compiled = Callable[..., Any]
 Examples = tuple[Inputs, Tensor]

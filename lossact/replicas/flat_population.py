@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from lossact.errors import InputError
-from lossact.replicas.compiled import advance_in_slices
 from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion, advance, make_step
 from lossact.replicas.hyperparameters import Hyperparameter
 from lossact.replicas.kernels import advance_in_kernel, is_for_kernel
@@ -49,7 +48,7 @@ class FlatPopulation(Population):
         self.is_scheduled = any(each.is_scheduled for each in hyperparameters)
         self.hyperparameters = self._hyperparameters_at(0)
         self.state = ReplicaState.start(start, rule)
-        self.compiled = self._in_slices = self._in_kernel = False
+        self.compiled = self._in_kernel = False
 
     @property
     def reached(self) -> Tensor:  # type: ignore[override]
@@ -68,10 +67,7 @@ class FlatPopulation(Population):
         self.gradient_scale = self.gradient_scale.to(device)
         self.scheduled = tuple(each.to(device) for each in self.scheduled)
         self.hyperparameters = self._hyperparameters_at(0)
-        self.compiled = compiled and not measures_apart
-        # Autocast ends where another thread begins.
-        in_slices = self.network.compiles_in_slices and not mixed and not self.is_scheduled
-        self._in_slices = self.compiled and device.type == "cpu" and in_slices
+        self.compiled = compiled and not measures_apart and device.type != "cpu"
         self._in_kernel = not mixed and (device.type == "cuda" or (native and device.type == "cpu"))
 
     def _hyperparameters_at(self, update: int | Tensor) -> Hyperparameters:
@@ -105,10 +101,7 @@ class FlatPopulation(Population):
             if curves is not None:
                 return curves
             self._in_kernel = False
-        if self._in_slices and criterion is not None:
-            run = partial(advance_in_slices, self.network, self.rule, criterion)
-        else:
-            run = partial(advance, make_step(self.network, self.rule, criterion, compiled=self.compiled))
+        run = partial(advance, make_step(self.network, self.rule, criterion, compiled=self.compiled))
         if not self.is_scheduled:
             return run(self.state, inputs, targets, self.hyperparameters, n_updates)
         each_update = [

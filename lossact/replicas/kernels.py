@@ -19,7 +19,7 @@ from lossact.replicas.engine import NEVER, Hyperparameters, ReplicaState, Stoppi
 from lossact.replicas.launch import Launch
 from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.mlp_triton import fits_in_registers, has_triton, train_on_gpu
-from lossact.replicas.native_training import fits_in_cache, train_on_cpu
+from lossact.replicas.native_training import RULES, fits_in_cache, train_on_cpu
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.update_rules import SGDRule, UpdateRule
 
@@ -44,12 +44,14 @@ def is_for_kernel(network: StackedNetwork, rule: UpdateRule, batch: int, state: 
         batch: examples of one update.
         state: of the replicas.
     """
-    if not isinstance(network, (StackedMLP, StackedCNN)) or not isinstance(rule, SGDRule):
+    if not isinstance(network, (StackedMLP, StackedCNN)):
         return False
     dtype = state.parameters.dtype
-    if state.parameters.device.type == "cuda":
-        return isinstance(network, StackedMLP) and has_triton() and fits_in_registers(network, batch, dtype)
-    return fits_in_cache(network, batch, dtype)
+    if state.parameters.device.type == "cpu":
+        return rule in RULES and fits_in_cache(network, batch, dtype)
+    if not isinstance(network, StackedMLP) or not isinstance(rule, SGDRule):
+        return False
+    return has_triton() and fits_in_registers(network, batch, dtype)
 
 
 def advance_in_kernel(
@@ -84,7 +86,6 @@ def advance_in_kernel(
     if not is_one_each or not is_for_kernel(network, rule, targets.shape[1], state):
         return None
     assert isinstance(network, (StackedMLP, StackedCNN))
-    assert isinstance(rule, SGDRule)
     launch = Launch(network, rule, criterion or NEVER, state, inputs, targets, hyperparameters)
     train = train_on_gpu if state.parameters.device.type == "cuda" else train_on_cpu
     return train(launch, n_updates) if _is_trusted(launch, train) else None

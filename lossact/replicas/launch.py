@@ -8,7 +8,7 @@ from torch import Tensor
 from lossact.replicas.cnn import StackedCNN
 from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion
 from lossact.replicas.mlp import StackedMLP
-from lossact.replicas.update_rules import SGDRule
+from lossact.replicas.update_rules import UpdateRule
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Launch:
     """
 
     network: StackedMLP | StackedCNN
-    rule: SGDRule
+    rule: UpdateRule
     criterion: StoppingCriterion
     state: ReplicaState
     inputs: Tensor

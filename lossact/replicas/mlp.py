@@ -1,7 +1,6 @@
 """Many MLPs as one: forward and backward in closed form, a batched matrix product per layer."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,8 +18,6 @@ class StackedMLP:
         features, hidden: the layer widths.
         activation, loss: names in ACTIVATIONS and SIGMOID_LOSSES.
     """
-
-    compiles_in_slices: ClassVar[bool] = True
 
     features: int
     hidden: int

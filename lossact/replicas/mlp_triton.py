@@ -13,6 +13,7 @@ from torch import Tensor
 from lossact.replicas.launch import Launch
 from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.native import BuildError
+from lossact.replicas.update_rules import SGDRule
 
 # Of images, hidden layer and batch, each filled up to a power of two. What ptxas says of an H100: within both limits
 # hardly anything leaves the 255 registers of a thread, and a kernel is built within some ten seconds.
@@ -66,6 +67,7 @@ def _start(launch: Launch, n_updates: int) -> tuple[Tensor, Tensor]:
     from lossact.replicas.mlp_program import train_one_replica
 
     assert isinstance(launch.network, StackedMLP)
+    assert isinstance(launch.rule, SGDRule)
     network, criterion, batch = launch.network, launch.criterion, launch.targets.shape[1]
     after, tensors = launch.tensors(n_updates)
     replicas = len(after.parameters)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from lossact.replicas.cnn import StackedCNN
-from lossact.replicas.compiled import worker_threads
 from lossact.replicas.launch import Launch
 from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.native import REAL, build
+from lossact.replicas.threads import worker_threads
+from lossact.replicas.update_rules import AdamRule, SGDRule, UpdateRule
 
 SOURCES = Path(__file__).with_name("cpp")
 # Of an MLP's images and units, (features + hidden) x batch: up to here they stay in the second cache, and the program
@@ -28,11 +29,12 @@ SHARES = 4  # of a thread: where replicas rest early, the others go on to the ne
 # As the program numbers them.
 ACTIVATIONS = ("gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus", "tanh")
 LOSSES = ("cross_entropy", "hinge", "huber", "l2")
+RULES: tuple[UpdateRule, ...] = (SGDRule(), SGDRule(nesterov=True), AdamRule(), AdamRule(decoupled=True))
 ARGUMENTS: Sequence[Any] = (
     *[ctypes.c_void_p] * 10,
-    *[ctypes.c_int64] * 5,
-    *[ctypes.c_int] * 2,
-    *[ctypes.c_bool] * 4,
+    *[ctypes.c_int64] * 7,
+    *[ctypes.c_int] * 3,
+    *[ctypes.c_bool] * 3,
     ctypes.c_double,
 )
 
@@ -71,17 +73,18 @@ def train_on_cpu(launch: Launch, n_updates: int) -> tuple[Tensor, Tensor]:
     train = build(SOURCES / source, **constants, **network.constants).train
     train.argtypes, train.restype = ARGUMENTS, None
     after, tensors = launch.tensors(n_updates)
-    replicas, stride = len(after.parameters), launch.values_stride
+    replicas, state_size = after.parameters.shape[0], after.optimizer_state.shape[1]
+    sizes = replicas, n_updates, state_size, len(launch.hyperparameters.values), launch.values_stride
     pointers = [tensor.data_ptr() for tensor in tensors]
     settings = (
-        ACTIVATIONS.index(network.activation), LOSSES.index(network.loss), launch.rule.nesterov,
+        ACTIVATIONS.index(network.activation), LOSSES.index(network.loss), RULES.index(launch.rule),
         criterion.of_loss, criterion.at_most, launch.shares_data, criterion.lowest_score,
     )  # fmt: skip
     n_threads = torch.get_num_threads()
     share = -(-replicas // (SHARES * n_threads))
 
     def train_share(first: int) -> None:
-        train(*pointers, first, min(first + share, replicas), replicas, n_updates, stride, *settings)
+        train(*pointers, first, min(first + share, replicas), *sizes, *settings)
 
     for done in worker_threads(n_threads).map(train_share, range(0, replicas, share)):
         assert done is None

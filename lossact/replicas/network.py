@@ -1,7 +1,7 @@
 """What the engine asks of many networks stacked as one."""
 
 import math
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
@@ -13,8 +13,6 @@ from lossact.replicas.mlp import StackedMLP
 
 class StackedNetwork(Protocol):
     """R networks of one shape with a loss. Frozen and hashable: compiled steps are kept by it."""
-
-    compiles_in_slices: ClassVar[bool]  # whether a compiled loop over slices of replicas is the fastest on a CPU
 
     def __hash__(self) -> int: ...
 

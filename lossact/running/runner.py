@@ -12,9 +12,7 @@ from lossact.conditions.base import BaseCondition
 from lossact.conditions.condition import Condition
 from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
-from lossact.conditions.optimizers import SGD
 from lossact.models.config import MLPConfig
-from lossact.replicas.compiled import SLICE
 from lossact.running.fitting_width import FittingWidth
 from lossact.running.jobs import BlockJob, Progress, ProgressCallback, TrainedBlock, describe, replicas_of
 from lossact.running.measure_check import check_measures
@@ -207,11 +205,8 @@ def _train_stacked(
 
 def _compiled_blocks(condition: Condition, compute_config: ComputeConfig) -> int:
     """Return of how many blocks a launch is a multiple, for a step is compiled for one width."""
-    if not compute_config.compiles(condition.budget) or not isinstance(condition.network, MLPConfig):
-        return 1
-    if compute_config.device == "cpu" and isinstance(condition.optimizer, SGD):
-        return 1  # the program in C++ takes any number
-    return SLICE // condition.block if compute_config.device == "cpu" else _width(condition, compute_config)
+    compiles_a_step = compute_config.compiles(condition.budget) and compute_config.device != "cpu"
+    return _width(condition, compute_config) if compiles_a_step and isinstance(condition.network, MLPConfig) else 1
 
 
 def _train_at_once(

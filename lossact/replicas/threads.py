@@ -1,0 +1,13 @@
+"""Threads that compute shares of the replicas."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import torch
+
+
+@lru_cache(maxsize=1)
+def worker_threads(n: int) -> ThreadPoolExecutor:
+    """Return n threads, each of which has one thread for torch's operations."""
+    # Teams below them would crowd the machine, also after their work.
+    return ThreadPoolExecutor(n, thread_name_prefix="replicas", initializer=torch.set_num_threads, initargs=(1,))
