@@ -16,7 +16,7 @@ from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, move, n_
 from lossact.replicas.optimizers import Clipping, RuleOptimizer
 from lossact.replicas.passes import LearningPass, PassContext, Stage
 from lossact.replicas.stacked_module import StackedModule
-from lossact.replicas.threads import worker_threads
+from lossact.replicas.workers import worker_threads
 
 WIDEST = 16  # replicas of a slice: a call from Python costs as much as some six replicas of a small network
 KEPT = 16  # kinds of networks whose compiled code is kept

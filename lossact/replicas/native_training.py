@@ -16,13 +16,14 @@ from lossact.replicas.cnn import StackedCNN
 from lossact.replicas.launch import Launch
 from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.native import REAL, build
-from lossact.replicas.threads import worker_threads
 from lossact.replicas.update_rules import AdamRule, SGDRule, UpdateRule
+from lossact.replicas.workers import worker_threads
 
 SOURCES = Path(__file__).with_name("cpp")
 # Of an MLP's images and units, (features + hidden) x batch: up to here they stay in the second cache, and the program
 # is faster than products of whole matrices.
 MOST_BYTES = 300_000
+MOST_WEIGHT_BYTES = 16_000_000  # features x hidden; each thread keeps some copies
 # Of a CNN's units and parameters. The program was faster at all sizes that were tried, up to 400,000.
 MOST_NUMBERS = 1_000_000
 SHARES = 4  # of a thread: where replicas rest early, the others go on to the next share
@@ -50,7 +51,8 @@ def fits_in_cache(network: StackedMLP | StackedCNN, batch: int, dtype: torch.dty
     if dtype not in REAL:
         return False
     if isinstance(network, StackedMLP):
-        return (network.features + network.hidden) * batch * dtype.itemsize <= MOST_BYTES
+        values, weights = (network.features + network.hidden) * batch, network.features * network.hidden
+        return values * dtype.itemsize <= MOST_BYTES and weights * dtype.itemsize <= MOST_WEIGHT_BYTES
     return 3 * network.units + network.size <= MOST_NUMBERS
 
 

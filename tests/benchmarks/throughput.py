@@ -31,7 +31,7 @@ from lossact.models import CNN, MLP
 from lossact.replicas.random_streams import DATA, replica_generator
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
-from lossact.training.compute_config import ComputeConfig
+from lossact.training.compute_config import Compiled, ComputeConfig
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.benchmarks import networks, peers
@@ -71,12 +71,11 @@ CNN_CONDITION = Condition(
 )  # fmt: skip
 
 
-def lossact(condition: Condition, replicas: int, compiled: bool, updates: int, *, device: str = "cpu") -> float:
+def lossact(condition: Condition, replicas: int, compiled: Compiled, updates: int, *, device: str = "cpu") -> float:
     """Through the Trainer, launch by launch, every replica training to the end of its budget."""
     compute_config = ComputeConfig(device=device, threads=THREADS, compiled=compiled)
     condition = replace(condition, budget=updates)
-    width = max(condition.network_config.blocks_at_once, THREADS if compiled else 1)
-    at_once = min(replicas, condition.block * width)
+    at_once = min(replicas, condition.block * max(condition.network_config.blocks_at_once, THREADS))
     seconds = 0.0
     for first in range(0, replicas, at_once):
         module = stacked_training(condition, 0, range(first, first + at_once), compute_config)
@@ -97,8 +96,8 @@ def mlp_engines(condition: Condition, n: int) -> list[Engine]:
     make: Callable[[], nn.Module] = partial(MLP, MLPConfig(activation="sigmoid"), (4, 4))
     updates = min(1000, 2_048_000 // n)
     engines = [
-        Engine("lossact", n, partial(lossact, condition, n, False), updates),
-        Engine("lossact, compiled", n, partial(lossact, condition, n, True), updates),
+        Engine("lossact", n, partial(lossact, condition, n, "auto"), updates),
+        Engine("lossact, eager", n, partial(lossact, condition, n, False), max(20, updates // 5)),
         Engine("torch.func.vmap", n, lambda u: peers.torch_vmap(make, "l2", 0.1, x, y, n, u), 20),
     ]
     if peers.HAS_JAX:
@@ -116,7 +115,10 @@ def mlp_engines(condition: Condition, n: int) -> list[Engine]:
 def cnn_engines(n: int) -> list[Engine]:
     x, y = data_of(CNN_CONDITION, n)
     make: Callable[[], nn.Module] = partial(CNN, CNNConfig(activation="relu"), (16, 16))
-    engines = [Engine("lossact", n, partial(lossact, CNN_CONDITION, n, False), 20)]
+    engines = [
+        Engine("lossact", n, partial(lossact, CNN_CONDITION, n, "auto"), 50),
+        Engine("lossact, eager", n, partial(lossact, CNN_CONDITION, n, False), 20),
+    ]
     if peers.HAS_JAX:
         engines.append(Engine("JAX jit(vmap(scan)), replicas first", n, peers.jax_cnn(x, y, n), 2))
     if n == 16:
