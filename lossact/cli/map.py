@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--compiled", action="store_true",
-        help="compile the training step: faster where cells need many replicas; shares no trials with pytest",
+        help="compile your networks, whatever the budget: faster where much is trained; shares no trials with pytest",
     )  # fmt: skip
     parser.add_argument(
         "--wandb",

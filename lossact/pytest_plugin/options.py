@@ -192,7 +192,12 @@ OPTIONS = (
     ),
     _Option("executor", "NAME", _executor, "where replicas train: local (default, in this process) or ray"),
     _Option("accelerator", "NAME", _choice("cpu", "cuda", "mps"), "cpu (default), cuda or mps"),
-    _Option("compiled", None, _flag, "compile training: slower to begin, faster where much is trained"),
+    _Option(
+        "compiled",
+        None,
+        _flag,
+        "compile your networks, whatever the budget: slower to begin, faster where much is trained",
+    ),
     _Option("plan", None, _flag, "train one block a claim and say how long a verdict would take; decide nothing"),
     _Option("max_seconds", "S", _seconds, "let no further look begin after S seconds of a claim; it goes on next time"),
     _Option("strict", None, _flag, "fail every claim that is not SUPPORTED"),

@@ -24,7 +24,7 @@ SOURCES = Path(__file__).with_name("cpp")
 # is faster than products of whole matrices.
 MOST_BYTES = 300_000
 MOST_WEIGHT_BYTES = 16_000_000  # features x hidden; each thread keeps some copies
-# Of a CNN's units and parameters. The program was faster at all sizes that were tried, up to 400,000.
+# Of a CNN's images, and of its units and parameters. The program was faster at all sizes that were tried, up to 400,000.
 MOST_NUMBERS = 1_000_000
 SHARES = 4  # of a thread: where replicas rest early, the others go on to the next share
 # As the program numbers them.
@@ -53,7 +53,8 @@ def fits_in_cache(network: StackedMLP | StackedCNN, batch: int, dtype: torch.dty
     if isinstance(network, StackedMLP):
         values, weights = (network.features + network.hidden) * batch, network.features * network.hidden
         return values * dtype.itemsize <= MOST_BYTES and weights * dtype.itemsize <= MOST_WEIGHT_BYTES
-    return 3 * network.units + network.size <= MOST_NUMBERS
+    height, width = network.image_shape
+    return max(batch * height * width, 3 * network.units + network.size) <= MOST_NUMBERS
 
 
 def train_on_cpu(launch: Launch, n_updates: int) -> tuple[Tensor, Tensor]:
@@ -77,7 +78,6 @@ def train_on_cpu(launch: Launch, n_updates: int) -> tuple[Tensor, Tensor]:
     after, tensors = launch.tensors(n_updates)
     replicas, state_size = after.parameters.shape[0], after.optimizer_state.shape[1]
     sizes = replicas, n_updates, state_size, len(launch.hyperparameters.values), launch.values_stride
-    pointers = [tensor.data_ptr() for tensor in tensors]
     settings = (
         ACTIVATIONS.index(network.activation), LOSSES.index(network.loss), RULES.index(launch.rule),
         criterion.of_loss, criterion.at_most, launch.shares_data, criterion.lowest_score,
@@ -86,6 +86,8 @@ def train_on_cpu(launch: Launch, n_updates: int) -> tuple[Tensor, Tensor]:
     share = -(-replicas // (SHARES * n_threads))
 
     def train_share(first: int) -> None:
+        # Whoever interrupts this leaves threads at work, which hold on to the tensors.
+        pointers = [tensor.data_ptr() for tensor in tensors]
         train(*pointers, first, min(first + share, replicas), *sizes, *settings)
 
     for done in worker_threads(n_threads).map(train_share, range(0, replicas, share)):
