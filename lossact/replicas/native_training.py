@@ -24,7 +24,7 @@ SOURCES = Path(__file__).with_name("cpp")
 # is faster than products of whole matrices.
 MOST_BYTES = 300_000
 MOST_WEIGHT_BYTES = 16_000_000  # features x hidden; each thread keeps some copies
-# Of a CNN's images, and of its units and parameters. The program was faster at all sizes that were tried, up to 400,000.
+# Of a CNN's images, and of its units and parameters. Up to 400,000 were tried, and the program was faster.
 MOST_NUMBERS = 1_000_000
 SHARES = 4  # of a thread: where replicas rest early, the others go on to the next share
 # As the program numbers them.
