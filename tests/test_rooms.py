@@ -15,9 +15,9 @@ from lossact.errors import InputError
 
 ROOT = Path(lossact.__file__).parent
 ORDER = [
-    "errors", "palette", "checks", "requirements", "threads", "fingerprint", "functional", "stats", "data", "models",
-    "replicas", "training", "conditions", "storage", "running", "executors", "experiment", "replication", "claims",
-    "against", "report", "pytest_plugin", "cli",
+    "errors", "palette", "checks", "requirements", "threads", "cpp_compiler", "fingerprint", "functional", "stats",
+    "data", "models", "replicas", "training", "conditions", "storage", "running", "executors", "experiment",
+    "replication", "claims", "against", "report", "pytest_plugin", "cli",
 ]  # fmt: skip
 DOORS = {"cli", "pytest_plugin"}
 START = ROOT / "cli" / "start"  # files of a user's, to be copied

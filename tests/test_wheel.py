@@ -30,6 +30,8 @@ def test_a_wheel_decides_claims_and_writes_a_report(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("lossact-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
+        programs = {"cnn.cpp", "elementwise.h", "mlp.cpp", "training.h"}
+        assert {f"lossact/replicas/cpp/{name}" for name in programs} <= set(archive.namelist())
         assert {name.partition("/")[0] for name in archive.namelist()} == {
             "lossact",
             f"lossact-{lossact.__version__}.dist-info",

@@ -38,7 +38,7 @@ class ComputeConfig:
     def __post_init__(self) -> None:
         check_choice("device", self.device, DEVICES)
         check_choice("precision", self.precision, PRECISIONS)
-        if self.compiled not in (True, False, "auto"):
+        if not isinstance(self.compiled, bool) and self.compiled != "auto":
             raise InputError(f"compiled={self.compiled!r} must be True, False or 'auto'")
         check_count("threads", self.threads)
 

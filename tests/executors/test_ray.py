@@ -249,9 +249,10 @@ def test_tasks_that_are_no_longer_needed_end(executor: RayExecutor, tmp_path: Pa
 
 
 def test_workers_must_be_like_this_process(executor: RayExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "lossact.executors.ray.submitter.machine_content", lambda device: machine_content(device) | {"cpu": "another"}
-    )
+    def another(device: str, *, compiles: bool) -> dict[str, Any]:
+        return machine_content(device, compiles=compiles) | {"cpu": "another"}
+
+    monkeypatch.setattr("lossact.executors.ray.submitter.machine_content", another)
     with pytest.raises(InputError, match=r"a Ray worker's cpu is \w+, that of this process another"):
         stored(executor, [function()], 2)
 

@@ -233,7 +233,7 @@ def test_ray_that_is_not_installed_is_one_error(claims: Claims, monkeypatch: pyt
 
 
 def test_compiled_training_is_asked_for_and_told(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bool] = []
+    asked: list[object] = []
 
     def compute_config(**arguments: Any) -> ComputeConfig:
         asked.append(arguments.pop("compiled"))
@@ -243,6 +243,6 @@ def test_compiled_training_is_asked_for_and_told(claims: Claims, monkeypatch: py
     claims.write()
     claims.run()
     claims.run("--claims-compiled")
-    assert asked == [False, True]
+    assert asked == ["auto", True]
     assert Options(compiled=True).flags(Options()) == ("--claims-compiled",)
     assert Options(compiled=True).flags(Options(compiled=True)) == ()

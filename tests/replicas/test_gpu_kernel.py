@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from lossact.functional import ACTIVATIONS, SIGMOID_LOSSES
-from lossact.replicas import mlp_kernel
+from lossact.replicas import kernels
 from lossact.replicas.engine import NEVER, Hyperparameters, ReplicaState, advance, make_step
+from lossact.replicas.launch import Launch
 from lossact.replicas.mlp import StackedMLP
-from lossact.replicas.mlp_kernel import Launch
+from lossact.replicas.mlp_triton import train_on_gpu
 from lossact.replicas.update_rules import SGDRule
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
@@ -31,7 +32,7 @@ def outcome_of(replicas: range, compute_config: ComputeConfig) -> StackedOutcome
     condition = report_condition("relu", "cross_entropy", budget=200)
     module = stacked_training(condition, 0, replicas, compute_config, curves_of=len(replicas))
     fit(module, compute_config)
-    assert any(mlp_kernel._agrees.values())
+    assert any(kernels._agrees.values())
     return module.outcome()
 
 
@@ -50,7 +51,7 @@ def test_kernel_equals_the_eager_step_in_double_precision(activation: str, loss:
         h = Hyperparameters(tuple(value.to(device, kind) for value in values), scale.to(device, kind))
         data = (x.to(device, kind), y.to(device, kind))
         if device == "cuda":
-            losses, _ = mlp_kernel.train_in_one_kernel(Launch(network, rule, NEVER, state, *data, h), 20)
+            losses, _ = train_on_gpu(Launch(network, rule, NEVER, state, *data, h), 20)
         else:
             losses, _ = advance(make_step(network, rule, NEVER, compiled=False), state, *data, h, 20)
         curves.append(losses.cpu().double().numpy())
@@ -78,7 +79,7 @@ def test_a_replica_that_diverges_in_the_kernel_leaves_others_alone() -> None:
     for rate in (rates, broken):
         state = ReplicaState.start(start, rule)
         h = Hyperparameters((rate, rates, rates * 0), scale)
-        mlp_kernel.train_in_one_kernel(Launch(network, rule, NEVER, state, x, y, h), 10)
+        train_on_gpu(Launch(network, rule, NEVER, state, x, y, h), 10)
         ends.append(state)
     assert ends[1].diverged.tolist() == [k == 3 for k in range(8)]
     others = torch.arange(8, device="cuda") != 3

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import lossact
 from lossact import (
@@ -24,7 +25,9 @@ from lossact import (
     Adam,
     AdamW,
     Experiment,
+    FunctionCondition,
     ImageFiles,
+    LightningCondition,
     Loss,
     MLPConfig,
     RandomImages,
@@ -35,8 +38,9 @@ from lossact import (
     sampled,
 )
 from lossact.conditions.frozen_mapping import FrozenMapping
+from lossact.cpp_compiler import compiler_version
 from lossact.replicas.random_streams import SAMPLE, sample_for_replica
-from lossact.storage.key import digest, key_content, trial_key
+from lossact.storage.key import digest, key_content, numbers_content, trial_key
 from lossact.storage.machine import COMPUTING_ROOMS, expected_capability, machine_content, source_digest
 from lossact.training.compute_config import ComputeConfig
 from tests.conftest import report_condition
@@ -87,6 +91,7 @@ def test_every_field_of_the_setting_is_in_the_key() -> None:
         *variants(ComputeConfig()),
         ComputeConfig(device="cuda"),
         ComputeConfig(precision="64-true"),
+        ComputeConfig(compiled="auto"),
     ]
     assert len({trial_key(report_condition(), 0, compute_config) for compute_config in settings}) == len(settings)
 
@@ -118,6 +123,17 @@ def test_code_of_every_computing_room_is_in_the_key(room: str, copied_rooms: Pat
     assert source_digest.__wrapped__(copied_rooms) == before
 
 
+@pytest.mark.parametrize("name", ["elementwise.h", "mlp.cpp"])
+def test_programs_in_cpp_are_in_the_key(name: str, copied_rooms: Path) -> None:
+    before = source_digest.__wrapped__(copied_rooms)
+    (file,) = copied_rooms.rglob(name)
+    source = file.read_text()
+    file.write_text(source + "\n")
+    assert source_digest.__wrapped__(copied_rooms) != before
+    file.write_text(source)
+    assert source_digest.__wrapped__(copied_rooms) == before
+
+
 def test_the_source_digest_is_in_the_key() -> None:
     content = key_content(report_condition(), 0, ComputeConfig())
     assert content["source"] == source_digest()
@@ -132,8 +148,9 @@ def test_rooms_that_compute_are_those_that_training_imports() -> None:
         "print({name.split('.')[1] for name in sys.modules if name.startswith('lossact.')})"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    # These check input, carry results, summarise them for logs or say what code is; no trial depends on them.
-    passive = {"checks", "errors", "fingerprint", "requirements", "stats", "storage"}
+    # These check input, carry results, summarise them for logs or say what code and compiler are; no trial depends on
+    # them.
+    passive = {"checks", "cpp_compiler", "errors", "fingerprint", "requirements", "stats", "storage"}
     assert ast.literal_eval(run.stdout) - passive == set(COMPUTING_ROOMS)
 
 
@@ -238,6 +255,55 @@ def test_triton_counts_on_a_gpu_alone() -> None:
     expected = importlib.metadata.version("triton") if find_spec("triton") else "missing"
     assert on_gpu == on_cpu | {"triton": expected}
     assert machine_content() == machine_content("cpu") == machine_content("mps")
+
+
+def network() -> nn.Module:
+    return nn.Linear(1, 1)
+
+
+def met_at_once(seed: int) -> int:
+    return 0
+
+
+@pytest.mark.parametrize(("compiled", "counts"), [(True, True), ("auto", True), (False, False)])
+def test_the_cpp_compiler_counts_where_something_may_be_compiled(compiled: Any, counts: bool) -> None:
+    config = ComputeConfig(compiled=compiled)
+    versions = key_content(report_condition(), 0, config)["versions"]
+    assert versions.get("c++") == (compiler_version() if counts else None)
+    of_a_module = replace(report_condition(), network=network)
+    assert ("c++" in key_content(of_a_module, 0, config)["versions"]) == counts
+    on_gpu = key_content(report_condition(), 0, replace(config, device="cuda"))["versions"]
+    assert on_gpu.keys() == {"torch", "numpy", "lightning", "triton"}
+
+
+def test_what_lossact_never_compiles_has_one_key() -> None:
+    """A user's LightningModule, a function and numbers: whatever is asked of training."""
+    subjects: list[Callable[[ComputeConfig], dict[str, Any]]] = [
+        lambda config: key_content(LightningCondition(module=network, metric="loss", at_most=0.1, budget=1), 0, config),
+        lambda config: key_content(FunctionCondition(train=met_at_once, budget=1), 0, config),
+        lambda config: numbers_content(normal_around(0.0), 0, config),
+    ]
+    for content in subjects:
+        contents = [content(ComputeConfig(compiled=compiled)) for compiled in (True, "auto", False)]
+        assert contents[0] == contents[1] == contents[2]
+        assert "c++" not in contents[0]["versions"]
+        assert contents[0]["setting"]["compiled"] is False
+
+
+def test_another_compiler_has_trials_trained_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def keys() -> list[str]:
+        return [
+            trial_key(report_condition(), 0, ComputeConfig(compiled=compiled)) for compiled in (True, "auto", False)
+        ]
+
+    before = keys()
+    file = tmp_path / "g++"
+    file.write_text("#!/bin/sh\necho g++ 0.1\n")
+    file.chmod(0o755)
+    monkeypatch.setenv("CXX", str(file))
+    after = keys()
+    assert len({*before, *after}) == 5
+    assert after[2] == before[2]
 
 
 def test_numpys_numbers_are_numbers() -> None:

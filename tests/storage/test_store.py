@@ -257,14 +257,6 @@ def test_damaged_curves_are_set_aside(tmp_path: Path) -> None:
         assert len(store.trials("k", 10)) == 128
 
 
-def test_without_a_compiler_replicas_train_eagerly_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert default_compute_config(compiled=True).compiled
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.delenv("CXX", raising=False)
-    with pytest.warns(UserWarning, match=r"no C\+\+ compiler on PATH: replicas train eagerly"):
-        assert not default_compute_config(compiled=True).compiled
-
-
 CHANGES = {
     "a number": "UPDATE trials SET steps_to_target = steps_to_target + 256 WHERE replica = 20",
     "an outcome": "UPDATE trials SET steps_to_target = NULL WHERE replica = 20",

@@ -34,10 +34,15 @@ static inline Real sum(Vector values) {
     return parts[0];
 }
 
-// exp(x) - 1 for x <= 0, to the last bits also near 0.
-static inline Vector exp_less_one(Vector x) {
-    const Vector lowest = all(IS_SINGLE ? -80 : -700);  // there exp(x) is far below the rounding of 1
-    x = x < lowest ? lowest : x;
+constexpr Real LEAST = IS_SINGLE ? -87 : -708;  // below, exp(x) is no normal number
+
+// exp(x) = power + power x less_one.
+struct Split {
+    Vector power, less_one;
+};
+
+// For LEAST <= x <= 0, to the last bits: `power` is a power of 2, and |less_one| < 1.
+static inline Split split_exp(Vector x) {
     // Adding 1.5 x 2^23, or 2^52, rounds to an integer, which is then in the low bits.
     const Real large = IS_SINGLE ? Real(12582912.0) : Real(6755399441055744.0);
     const Vector shifted = x * Real(1.4426950408889634) + large;
@@ -52,7 +57,6 @@ static inline Vector exp_less_one(Vector x) {
     for (int k = 1; k <= terms; ++k) factors[k] = 1 / (factorial *= k);
     Vector series = all(factors[terms]);
     for (int k = terms - 1; k >= 1; --k) series = series * r + factors[k];
-    series = series * r;
     // 2^n by its bits.
     constexpr int mantissa = IS_SINGLE ? 23 : 52;
     constexpr Integer bias = IS_SINGLE ? 127 : 1023;
@@ -61,11 +65,20 @@ static inline Vector exp_less_one(Vector x) {
     bits = (bits << mantissa) + (bias << mantissa);
     Vector power;
     std::memcpy(&power, &bits, sizeof power);
-    return power * series + (power - 1);
+    return {power, series * r};
 }
 
-// exp(-size) for size >= 0.
-static inline Vector exp_of_minus(Vector size) { return exp_less_one(-size) + 1; }
+// exp(x) - 1 for x <= 0, to the last bits also near 0.
+static inline Vector exp_less_one(Vector x) {
+    const Split exp = split_exp(x);
+    return x < LEAST ? all(-1) : exp.power * exp.less_one + (exp.power - 1);
+}
+
+// exp(-size) for size >= 0, to the last bits also far out.
+static inline Vector exp_of_minus(Vector size) {
+    const Split exp = split_exp(-size);
+    return size > -LEAST ? all(0) : exp.power * exp.less_one + exp.power;
+}
 
 // ln(1 + s) for 0 <= s <= 1, as 2 artanh(s / (2 + s)).
 static inline Vector log_one_more(Vector s) {
@@ -79,6 +92,16 @@ static inline Vector log_one_more(Vector s) {
 static inline Vector sigmoid(Vector z) {
     const Vector small = exp_of_minus(size_of(z));
     return (z < 0 ? small : all(1)) / (1 + small);
+}
+
+struct Sigmoids {
+    Vector of_plus, of_minus;
+};
+
+// sigmoid(z) and sigmoid(-z), given exp(-|z|).
+static inline Sigmoids sigmoids(Vector z, Vector small) {
+    const Vector large = 1 / (1 + small), tail = small * large;
+    return {z < 0 ? tail : large, z < 0 ? large : tail};
 }
 
 static inline Vector sigmoid_derivative(Vector z) {
@@ -124,7 +147,10 @@ static inline Vector pullback(Vector gradient, Vector z, Vector a) {
     if constexpr (A == LEAKY_RELU) return gradient * (z > 0 ? all(1) : z <= 0 ? all(Real(0.01)) : z);
     if constexpr (A == SOFTPLUS) return gradient * sigmoid(z);
     if constexpr (A == GELU) return gradient * (normal_distribution(z) + z * normal_density(z));
-    if constexpr (A == SILU) return gradient * (sigmoid(z) * (1 + z * sigmoid(-z)));
+    if constexpr (A == SILU) {
+        const Sigmoids at = sigmoids(z, exp_of_minus(size_of(z)));
+        return gradient * (at.of_plus * (1 + z * at.of_minus));
+    }
 }
 
 struct Lost {
@@ -134,8 +160,7 @@ struct Lost {
 template <Loss L>
 static inline Lost lost(Vector logit, Vector target) {
     const Vector small = exp_of_minus(size_of(logit));
-    const Vector large = 1 / (1 + small), tail = small * large;
-    const Vector of_one = logit < 0 ? tail : large, of_zero = logit < 0 ? large : tail;  // sigmoid of logit, -logit
+    const auto [of_one, of_zero] = sigmoids(logit, small);
     const Vector error = (1 - target) * of_one - target * of_zero, slope = of_one * of_zero;
     if constexpr (L == L2) return {error * error, 2 * error * slope};
     if constexpr (L == CROSS_ENTROPY) {
