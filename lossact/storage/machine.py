@@ -22,7 +22,7 @@ AVX512 = {"avx512f", "avx512vl", "avx512bw", "avx512dq", "fma"}
 
 
 def machine_content(device: str = "cpu", *, compiles: bool = False) -> dict[str, Any]:
-    """Return the versions, the default dtype, the CPU's capability and lossact's own source, ready for JSON.
+    """Return versions, the default dtype, how products are rounded, the CPU's capability and lossact's own source.
 
     Args:
         device: on which replicas train; on "cuda" triton's version, or that it is missing, is among the versions.
@@ -32,6 +32,7 @@ def machine_content(device: str = "cpu", *, compiles: bool = False) -> dict[str,
     return {
         # Modules draw their weights in it; no process that has not imported torch has changed it.
         "default dtype": "torch.float32" if torch is None else str(torch.get_default_dtype()),
+        "float32 products": "highest" if torch is None else float32_products(torch),
         "cpu": cpu_capability(),
         "versions": {package: installed_version(package) for package in PACKAGES} | _versions_for(device, compiles),
         "source": source_digest(),
@@ -53,6 +54,19 @@ def _versions_for(device: str, compiles: bool) -> dict[str, str]:
         return {"triton": installed_version("triton")}
     except ImportError:
         return {"triton": "missing"}
+
+
+def float32_products(torch: Any) -> str:
+    """Return how exactly torch multiplies matrices of float32: "highest", unless someone chose tf32 or bf16.
+
+    Args:
+        torch: the module.
+    """
+    try:
+        return str(torch.get_float32_matmul_precision())
+    except RuntimeError:  # chosen for one kind of device alone
+        backends = torch.backends
+        return f"cuda {backends.cuda.matmul.fp32_precision}, cpu {backends.mkldnn.matmul.fp32_precision}"
 
 
 def cpu_capability() -> str:

@@ -79,10 +79,29 @@ def trainer_environment(threads: int) -> Iterator[None]:
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with quiet(), interruptible(), terminable():
+        with quiet(), interruptible(), terminable(), convolutions_as_products():
             yield
     finally:
         torch.set_num_threads(threads_before)
+
+
+@contextmanager
+def convolutions_as_products() -> Iterator[None]:
+    """Have convolutions on a GPU round as products of matrices do: in float32, unless someone chose tf32.
+
+    torch lets convolutions use tf32 where nothing is said.
+    """
+    try:
+        is_exact = torch.get_float32_matmul_precision() == "highest"
+        before = torch.backends.cudnn.allow_tf32
+    except RuntimeError:  # said by torch's newer settings, which are the user's
+        yield
+        return
+    torch.backends.cudnn.allow_tf32 = before and not is_exact
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -134,6 +134,28 @@ def test_programs_in_cpp_are_in_the_key(name: str, copied_rooms: Path) -> None:
     assert source_digest.__wrapped__(copied_rooms) == before
 
 
+PRODUCTS = """
+import torch, sys
+from lossact.storage.machine import machine_content
+found = [machine_content()["float32 products"]]
+torch.set_float32_matmul_precision("high")
+found.append(machine_content()["float32 products"])
+torch.set_float32_matmul_precision("highest")
+found.append(machine_content()["float32 products"])
+if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    found.append(machine_content()["float32 products"])
+print(*found, sep=";")
+"""
+
+
+def test_how_products_are_rounded_is_in_the_key() -> None:
+    run = subprocess.run([sys.executable, "-c", PRODUCTS], capture_output=True, text=True, check=True, timeout=120)
+    found = run.stdout.strip().split(";")
+    assert found[:3] == ["highest", "high", "highest"]
+    assert all(each.startswith("cuda tf32, cpu ") for each in found[3:])
+
+
 def test_the_source_digest_is_in_the_key() -> None:
     content = key_content(report_condition(), 0, ComputeConfig())
     assert content["source"] == source_digest()

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from lossact import ComputeConfig, default_compute_config
 from lossact.errors import InputError
 from lossact.experiment import n_threads
+from lossact.training.quiet import trainer_environment
 
 
 @pytest.mark.parametrize("compiled", [True, False, "auto"])
@@ -85,3 +87,15 @@ def test_without_a_compiler_nothing_is_said_of_what_was_not_asked_for(
 @pytest.mark.parametrize("compiled", [True, False, "auto"])
 def test_a_gpu_needs_no_compiler_for_the_cpu(compiled: Any) -> None:
     assert default_compute_config(device="cuda", compiled=compiled, is_remote=True).compiled is compiled
+
+
+def test_convolutions_on_a_gpu_are_exact_unless_products_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    precision = ["highest"]
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: precision[0])
+    before = torch.backends.cudnn.allow_tf32
+    with trainer_environment(1):
+        assert not torch.backends.cudnn.allow_tf32
+    precision[0] = "high"
+    with trainer_environment(1):
+        assert torch.backends.cudnn.allow_tf32 == before
+    assert torch.backends.cudnn.allow_tf32 == before
