@@ -19,6 +19,7 @@ from lossact.replicas.engine import NEVER, Hyperparameters, ReplicaState, Stoppi
 from lossact.replicas.launch import Launch
 from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.mlp_triton import fits_in_registers, has_triton, train_on_gpu
+from lossact.replicas.native import BuildError
 from lossact.replicas.native_training import RULES, fits_in_cache, train_on_cpu
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.update_rules import SGDRule, UpdateRule
@@ -107,10 +108,12 @@ def is_right(launch: Launch, train: Train) -> bool:
     """Return whether the program can be built and agrees with the eager step; a warning says why not."""
     try:
         why = _difference(launch, train)
+    except BuildError as error:
+        why = f"it could not be built: {str(error).strip() or 'no reason was given'}"
     except RuntimeError as error:
         if ran_out_of_memory(error):
             raise  # says nothing about the program
-        why = f"it could not be built: {str(error).strip() or 'no reason was given'}"
+        why = f"it failed: {str(error).strip() or 'no reason was given'}"
     if why is not None:
         warnings.warn(f"{WITHOUT}: {why}", stacklevel=2)
     return why is None

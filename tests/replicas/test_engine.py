@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lossact import Accuracy, Condition, ImageFiles, MLPConfig, RandomImages
+from lossact import SGD, Accuracy, Adam, Condition, ImageFiles, MLPConfig, RandomImages
+from lossact.conditions.optimizers import Optimizer
 from lossact.replicas.objective import Objective
 from lossact.replicas.passes import PassContext, Stage
 from lossact.replicas.stacked_module import StackedModule
@@ -23,6 +24,7 @@ from tests.conftest import PAIRS, report_condition, train_blocks, with_sgd
 from tests.replicas.test_stacked_mlp import network_of, start_of
 
 SINGLE = ComputeConfig(threads=2)
+OPTIMIZERS = (SGD(learning_rate=0.1, momentum=0.99, weight_decay=5e-4), Adam(learning_rate=0.01))
 
 
 @pytest.fixture
@@ -206,9 +208,9 @@ def test_chunks_change_nothing(updates_per_step: int) -> None:
     np.testing.assert_array_equal(whole.outcome().steps_to_target, parts.outcome().steps_to_target)
 
 
-@pytest.mark.slow
-def test_compiled_blocks_agree_with_eager_ones_and_with_each_other() -> None:
-    condition = report_condition(budget=100)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: type(optimizer).__name__)
+def test_blocks_in_the_program_agree_with_eager_ones_and_with_each_other(optimizer: Optimizer) -> None:
+    condition = replace(report_condition(budget=100), optimizer=optimizer)
     compiled = ComputeConfig(threads=2, compiled=True)
     eager = by_block(list(train_blocks(condition, 0, range(3), SINGLE)))
     together = by_block(list(train_blocks(condition, 0, [2, 0, 1], compiled)))
@@ -219,30 +221,31 @@ def test_compiled_blocks_agree_with_eager_ones_and_with_each_other() -> None:
         np.testing.assert_array_equal(alone.trials.steps, together[block].trials.steps)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("replicas", [3, 130])
-def test_compiled_slices_equal_a_loop_of_eager_steps(replicas: int) -> None:
-    """Any number of replicas and of updates, more than one compiled loop takes, and replicas that rest on the way."""
+def test_the_program_equals_a_loop_of_eager_steps(replicas: int) -> None:
+    """Any number of replicas and of updates, and replicas that rest on the way."""
     condition = report_condition(budget=260)
     compute_config = ComputeConfig(precision="64-true", threads=2)
-    eager, sliced = (
+    eager, native = (
         stacked_training(
-            condition, 0, range(replicas), replace(compute_config, compiled=compiled), curves_of=replicas,
+            condition, 0, range(replicas), replace(compute_config, compiled=native), curves_of=replicas,
             updates_per_step=250,
         )
-        for compiled in (False, True)
+        for native in (False, True)
     )  # fmt: skip
-    for module in (eager, sliced):
+    for module in (eager, native):
         fit(module, compute_config)
     assert eager.outcome().reached.sum() > 0
-    np.testing.assert_array_equal(eager.outcome().steps_to_target, sliced.outcome().steps_to_target)
-    np.testing.assert_allclose(eager.outcome().loss, sliced.outcome().loss, rtol=1e-9)
+    np.testing.assert_array_equal(eager.outcome().steps_to_target, native.outcome().steps_to_target)
+    np.testing.assert_allclose(eager.outcome().loss, native.outcome().loss, rtol=1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: type(optimizer).__name__)
 @pytest.mark.parametrize("precision", ["32-true", "64-true"])
-def test_compiled_steps_on_shared_data_agree_with_eager_ones(precision: str, shared_images: ImageFiles) -> None:
-    condition = replace(report_condition("relu", "l2", budget=40), data=shared_images)
+def test_the_program_on_shared_data_agrees_with_eager_steps(
+    precision: str, optimizer: Optimizer, shared_images: ImageFiles
+) -> None:
+    condition = replace(report_condition("relu", "l2", budget=40), optimizer=optimizer, data=shared_images)
     eager, compiled = (
         next(iter(train_blocks(condition, 0, [0], ComputeConfig(threads=2, precision=precision, compiled=compiled))))
         for compiled in (False, True)

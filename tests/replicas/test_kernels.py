@@ -151,7 +151,7 @@ def test_a_program_that_agrees_trains(monkeypatch: pytest.MonkeyPatch) -> None:
         (wrong_parameters, r"\(parameters\)"),
         (still, r"\(parameters, velocities\)"),
         (failing(BuildError("no register left")), "could not be built: no register left"),
-        (failing(RuntimeError("no C compiler")), "could not be built: no C compiler"),
+        (failing(RuntimeError("no such place")), "it failed: no such place"),
         (failing(BuildError("")), "could not be built: no reason was given"),
     ],
 )

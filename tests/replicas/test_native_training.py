@@ -186,7 +186,8 @@ def test_units_and_logits_far_out(activation: str, loss: str, dtype: torch.dtype
     case.parameters[4:, :15] *= 1000
     curve, _ = train_on_cpu(case.launch(), 3)
     assert curve.isfinite().all()
-    assert case.difference(train_on_cpu, 3, in_double=True) < 10 * ROUNDING[dtype]
+    # Of 1000 and more, what is left after they nearly cancel is less exact.
+    assert case.difference(train_on_cpu, 3, in_double=True) < 2 * ROUNDING[dtype]
     assert not any(case.diverged)
 
 

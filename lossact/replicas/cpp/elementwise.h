@@ -14,6 +14,7 @@ using Real = REAL;
 using Integer = std::conditional_t<sizeof(Real) == 4, std::int32_t, std::int64_t>;
 typedef Real Vector __attribute__((vector_size(VECTOR_BYTES)));
 typedef Integer Mask __attribute__((vector_size(VECTOR_BYTES)));
+typedef std::make_unsigned_t<Integer> Bits __attribute__((vector_size(VECTOR_BYTES)));
 
 constexpr bool IS_SINGLE = sizeof(Real) == 4;
 constexpr int LANES = VECTOR_BYTES / sizeof(Real);
@@ -59,13 +60,8 @@ static inline Split split_exp(Vector x) {
     for (int k = terms - 1; k >= 1; --k) series = series * r + factors[k];
     // 2^n by its bits.
     constexpr int mantissa = IS_SINGLE ? 23 : 52;
-    constexpr Integer bias = IS_SINGLE ? 127 : 1023;
-    Mask bits;
-    std::memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits << mantissa) + (bias << mantissa);
-    Vector power;
-    std::memcpy(&power, &bits, sizeof power);
-    return {power, series * r};
+    constexpr std::make_unsigned_t<Integer> bias = IS_SINGLE ? 127 : 1023;
+    return {(Vector)(((Bits)shifted + bias) << mantissa), series * r};
 }
 
 // exp(x) - 1 for x <= 0, to the last bits also near 0.
