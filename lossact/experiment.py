@@ -256,7 +256,7 @@ def default_compute_config(
 ) -> ComputeConfig:
     """Return the default: single precision, compiled where that pays, two CPU threads where the machine has two.
 
-    Without a C++ compiler training stays eager, and where compiling was asked for a warning says so.
+    Without a C++ compiler training stays eager, and a warning says so where compiling was asked for.
 
     Eager torch splits an elementwise operation into one piece per thread, and computes the tail of a piece by other
     code than its full vectors. With two threads the pieces of a launch are always full vectors, so a block's bits do

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lossact.cpp_compiler import compiler_version, find_compiler
+from lossact.errors import InputError
 
 
 @pytest.fixture
@@ -53,14 +54,19 @@ def test_without_a_compiler_its_version_is_missing(tools: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "version"),
     [
-        ("echo 'g++ (Debian) 12.2.0'; echo Copyright", "g++ (Debian) 12.2.0"),
-        ("echo; echo later", ""),
-        ('echo "$@"', "-m64 --version"),
-        ("exit 3", "exit status 3"),
-        ("echo broken >&2; exit 1", "exit status 1"),
+        ("echo 'g++ (Debian) 12.2.0'; echo Copyright", "(Debian) 12.2.0 -m64"),
+        ("echo 'c++ (Debian) 12.2.0'", "(Debian) 12.2.0 -m64"),
+        ("echo 'x86_64-linux-gnu-g++-12 (Debian) 12.2.0'", "(Debian) 12.2.0 -m64"),
+        ("echo 'Debian clang version 14.0.6'", "Debian clang version 14.0.6 -m64"),
+        ("echo; echo later", "-m64"),
+        ('echo "$@"', "-m64 --version -m64"),
+        ("exit 3", "exit status 3 -m64"),
+        ("echo broken >&2; exit 1", "exit status 1 -m64"),
     ],
 )
-def test_the_version_is_the_first_line(script: str, version: str, tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_version_is_the_first_line_and_the_flags(
+    script: str, version: str, tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CXX", f"{put(tools, 'compiler', script)} -m64")
     assert compiler_version() == version
 
@@ -71,4 +77,18 @@ def test_the_version_of_this_machines_compiler() -> None:
     assert command is not None
     said = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
     assert compiler_version()
-    assert said.startswith(compiler_version())
+    assert compiler_version() in said
+
+
+def test_a_compiler_that_cannot_be_run_says_why(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tools / "compiler"
+    file.write_bytes(b"\x7fnothing that runs")
+    file.chmod(0o755)
+    monkeypatch.setenv("CXX", str(file))
+    assert compiler_version().startswith("cannot be run: ")
+
+
+def test_a_command_without_its_closing_quotation_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", '"g++')
+    with pytest.raises(InputError, match=r"CXX='\"g\+\+' is no command: No closing quotation"):
+        find_compiler()

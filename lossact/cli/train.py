@@ -73,7 +73,7 @@ def replica_training(
         replica: Index of the first replica, >= 0.
         replicas: Number of replicas, 1 to 1,000,000; 1 is a plain network that takes every flag of the Trainer, more
             are stacked.
-        compiled: Whether torch.compile compiles the step of stacked replicas; "auto" for where that pays.
+        compiled: Whether a compiler makes what trains stacked replicas; "auto" for where that pays.
         precision: Precision of the Trainer.
         **condition: Further arguments of the condition.
     """

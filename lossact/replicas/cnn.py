@@ -84,6 +84,22 @@ class StackedCNN:
         images = {"HEIGHT": height, "WIDTH": width, "GROUP": self._group(width - self.kernel + 1)}
         return {**images, "FIRST": first, "SECOND": second, "SIDE": self.kernel}
 
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """Shape of one example."""
+        return self.image_shape
+
+    @property
+    def fan_in(self) -> int:
+        """What a unit of the second layer sees."""
+        return self.channels[0] * self.kernel**2
+
+    def n_inputs(self, batch: int) -> int:
+        """Return how many numbers a set of so many examples is, arranged."""
+        (height, width), _ = self._sides()
+        group = self._group(width)
+        return batch * height * (width // group) * (self.kernel * (group + self.kernel - 1) + 1)
+
     def arrange_inputs(self, inputs: Tensor) -> Tensor:
         """Lay out (sets, batch, height, width) as (sets, batch x rows x groups, strip + 1), the first layer's strips.
 

@@ -173,4 +173,11 @@ class FlatPopulation(Population):
                 f"the checkpoint does not hold {len(parameters)} replicas of {parameters.shape[1]} parameters; give "
                 "the config that it was made with"
             )
+        for name, tensor in vars(self.state).items():
+            saved = state.get(name)
+            if not isinstance(saved, Tensor) or (saved.shape, saved.dtype) != (tensor.shape, tensor.dtype):
+                raise InputError(
+                    f"the checkpoint's {name} are those of another optimizer or precision; give the config that it was "
+                    "made with"
+                )
         self.state = ReplicaState(**state)

@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType
+from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -144,6 +144,37 @@ def _held_by_function(function: FunctionType) -> Iterator[Any]:
             yield cell.cell_contents
         except ValueError:  # not assigned yet
             yield None
+
+
+def globals_named(value: Any) -> dict[str, Any]:
+    """Return the contents of the global variables that functions name, less modules, classes and functions.
+
+    Args:
+        value: a function, a method, a partial, a module with all its parts, or an object that is called.
+    """
+    if isinstance(value, nn.Module):
+        own = [part for part in value.modules() if not type(part).__module__.startswith("torch.")]
+        return {name: content for part in own for name, content in globals_named(type(part).forward).items()}
+    if isinstance(value, partial):
+        return globals_named(value.func)
+    function = getattr(value, "__func__", value)
+    if not isinstance(function, FunctionType):
+        called = (vars(kind).get("__call__") for kind in type(value).__mro__)
+        function = next((each for each in called if each is not None), None)
+    if not isinstance(function, FunctionType):
+        return {}
+    found = {name: function.__globals__.get(name) for name in _names_in(function.__code__)}
+    kept = {
+        name: held for name, held in found.items() if not isinstance(held, (ModuleType, type)) and not callable(held)
+    }
+    return {f"{function.__module__}.{name}": snapshot(held) for name, held in kept.items()}
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)
 
 
 def _tensor_content(tensor: Tensor) -> Any:

@@ -34,6 +34,20 @@ class StackedMLP:
         """What the program in C++ is compiled for."""
         return {"FEATURES": self.features, "HIDDEN": self.hidden}
 
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """Shape of one example."""
+        return 1, self.features
+
+    @property
+    def fan_in(self) -> int:
+        """What a unit of the hidden layer sees."""
+        return self.features
+
+    def n_inputs(self, batch: int) -> int:
+        """Return how many numbers a set of so many examples is, arranged."""
+        return self.features * batch
+
     def arrange_inputs(self, inputs: Tensor) -> Tensor:
         """Lay out (sets, batch, height, width) as (sets, features, batch), which `loss_and_gradient` reads."""
         return inputs.flatten(2).transpose(1, 2).contiguous()

@@ -114,11 +114,12 @@ class NamedPopulation(Population):
         return None if code.failure else CompiledModule(networks, code, width)
 
     def _trace(self, device: torch.device) -> TracedModule | None:
-        """Return the networks' passes, traced, or None where they run one after the other or the metric does."""
+        """Return the networks' passes, traced, or None where these are not functions of their tensors alone."""
         networks = self.networks
         if self.kind is None or device.type != "cpu" or not isinstance(networks, StackedModule):
             return None
-        return TracedModule(networks, traces_of(self.kind)) if networks.metric_stacks else None
+        may_trace = networks.metric_stacks and networks.keeps_nothing
+        return TracedModule(networks, traces_of(self.kind)) if may_trace else None
 
     @property
     def is_compiled(self) -> bool:

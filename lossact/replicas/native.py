@@ -16,9 +16,14 @@ VECTORS = {
     "AVX2": (32, ("-mavx2", "-mfma")),
 }
 ANY_CPU: tuple[int, tuple[str, ...]] = (16, ())
-FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
+# After the flags in $CXX, of which -ffast-math would take away what is not a number.
+FLAGS = (
+    "-O3", "-std=c++17", "-shared", "-fPIC", "-fno-fast-math", "-fno-math-errno", "-fno-trapping-math",
+    "-ffp-contract=fast",
+)  # fmt: skip
 REAL = {torch.float32: "float", torch.float64: "double"}
 LONGEST = 300  # seconds
+MOST_TOLD = 500  # characters of what the compiler says
 
 
 class BuildError(RuntimeError):
@@ -44,13 +49,13 @@ def build(source: Path, **constants: str | int) -> ctypes.CDLL:
         raise BuildError("no C++ compiler on PATH")
     vector_bytes, features = VECTORS.get(torch.backends.cpu.get_cpu_capability(), ANY_CPU)
     macros = [f"-D{name}={value}" for name, value in {"VECTOR_BYTES": vector_bytes, **constants}.items()]
-    with tempfile.TemporaryDirectory(prefix="lossact-", ignore_cleanup_errors=True) as folder:
-        library = Path(folder) / f"{source.stem}.so"
-        command = [*compiler, *FLAGS, *features, *macros, str(source), "-o", str(library)]
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="lossact-", ignore_cleanup_errors=True) as folder:
+            library = Path(folder) / f"{source.stem}.so"
+            command = [*compiler, *FLAGS, *features, *macros, str(source), "-o", str(library)]
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=LONGEST)
             return ctypes.CDLL(str(library))
-        except subprocess.CalledProcessError as error:
-            raise BuildError(f"{compiler[0]}: {error.stderr.strip() or error}") from error
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise BuildError(str(error)) from error
+    except subprocess.CalledProcessError as error:
+        raise BuildError(f"{compiler[0]}: {error.stderr.strip()[:MOST_TOLD] or error}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildError(str(error)) from error

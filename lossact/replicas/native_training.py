@@ -25,7 +25,7 @@ SOURCES = Path(__file__).with_name("cpp")
 MOST_BYTES = 300_000
 MOST_WEIGHT_BYTES = 16_000_000  # features x hidden; each thread keeps some copies
 # Of a CNN's images, and of its units and parameters. Up to 400,000 were tried, and the program was faster.
-MOST_NUMBERS = 1_000_000
+MOST_NUMBERS = 400_000
 SHARES = 4  # of a thread: where replicas rest early, the others go on to the next share
 # As the program numbers them.
 ACTIVATIONS = ("gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus", "tanh")
@@ -77,6 +77,7 @@ def train_on_cpu(launch: Launch, n_updates: int) -> tuple[Tensor, Tensor]:
     train.argtypes, train.restype = ARGUMENTS, None
     after, tensors = launch.tensors(n_updates)
     replicas, state_size = after.parameters.shape[0], after.optimizer_state.shape[1]
+    _check(launch)
     sizes = replicas, n_updates, state_size, len(launch.hyperparameters.values), launch.values_stride
     settings = (
         ACTIVATIONS.index(network.activation), LOSSES.index(network.loss), RULES.index(launch.rule),
@@ -94,3 +95,23 @@ def train_on_cpu(launch: Launch, n_updates: int) -> tuple[Tensor, Tensor]:
         assert done is None
     vars(launch.state).update(vars(after))
     return tensors[-2], tensors[-1]
+
+
+def _check(launch: Launch) -> None:
+    """Raise ValueError where tensors are not as the program reads them, by their addresses."""
+    state, h, dtype = launch.state, launch.hyperparameters, launch.state.parameters.dtype
+    replicas, sets = len(state.parameters), len(launch.inputs)
+    expected = launch.rule.start(state.parameters)
+    like_parameters = (state.optimizer_state, launch.inputs, h.gradient_scale, *h.values)
+    is_right = (
+        state.parameters.shape[1] == launch.network.size
+        and state.optimizer_state.shape == expected.shape
+        and h.gradient_scale.shape == state.parameters.shape
+        and all(tensor.dtype == dtype for tensor in like_parameters)
+        and sets in (1, replicas)
+        and len(launch.targets) == sets
+        and launch.inputs[0].numel() == launch.network.n_inputs(launch.targets.shape[1])
+        and len(h.values) == len(launch.rule.hyperparameter_names)
+    )
+    if not is_right:
+        raise ValueError("the state, the examples or the hyperparameters are not those of the network and its rule")

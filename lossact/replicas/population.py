@@ -43,7 +43,7 @@ class Population(ABC):
 
         Args:
             device: where training runs.
-            compiled: whether the step may go through torch.compile.
+            compiled: whether passes and updates may go through torch.compile.
             native: whether a program in C++ may take the updates.
             mixed: whether torch's autocast is on.
             measures_apart: whether the criterion is measured apart from the updates.

@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from lossact.errors import InputError
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
-from lossact.replicas.held_values import HeldValues, differing, snapshot
+from lossact.replicas.held_values import HeldValues, differing, globals_named, snapshot
 from lossact.replicas.named_tensors import Inputs, call_with, map_tensors, shapes_of
 from lossact.replicas.objective import Objective, check_learnable
 from lossact.replicas.passes import PassContext, Stage
@@ -32,6 +32,7 @@ class StackabilityReport:
         changed: what the module holds beside buffers and the pass changed, by name, or None.
         changed_buffers: names of buffers that the pass wrote into or assigned anew, if only with the same values.
         unreached: names of parameters whose gradient is not zero but none.
+        changed_globals: whether it changed global variables that the network, loss or metric name.
     """
 
     draws: bool
@@ -39,6 +40,7 @@ class StackabilityReport:
     changed: str | None
     changed_buffers: Sequence[str]
     unreached: Sequence[str]
+    changed_globals: bool = False
 
 
 def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tensor) -> StackabilityReport:
@@ -54,6 +56,8 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
     """
     before, buffers_before = HeldValues.of(module), _states(module)
     objective_before = snapshot([objective.loss, objective.metric])
+    named = [module, objective.loss, objective.metric]
+    globals_before = [globals_named(each) for each in named]
     data_before, weights_before = snapshot([inputs, targets]), snapshot(list(module.parameters()))
     drawing = CountedDraws(Moment(0, Stage.TRAINING, 0), torch.tensor(0), module_paths(module), repeatable=False)
     with isolate_rng(), torch.enable_grad(), drawing.active():
@@ -100,6 +104,7 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
         changed=differing(before.attributes, after.attributes),
         changed_buffers=changed_buffers,
         unreached=unreached,
+        changed_globals=[globals_named(each) for each in named] != globals_before,
     )
 
 

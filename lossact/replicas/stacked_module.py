@@ -30,6 +30,7 @@ class StackedModule:
         replicas: their indices in the experiment.
         changing: names of buffers that a forward pass in training mode changes.
         metric_stacks: whether vmap can compute the metric; else it is computed replica by replica.
+        keeps_nothing: whether a pass changes nothing in Python that a later one may see.
         draws_by: the experiment's seed where passes draw random numbers; None where they draw none.
     """
 
@@ -41,11 +42,13 @@ class StackedModule:
         *,
         changing: Sequence[str] = (),
         metric_stacks: bool = True,
+        keeps_nothing: bool = True,
         draws_by: int | None = None,
     ) -> None:
         self.module, self.objective = modules[0], objective
         self.replicas = torch.tensor(list(replicas))
         self.changing, self.metric_stacks = tuple(changing), metric_stacks
+        self.keeps_nothing = keeps_nothing
         self.draws_by, self.paths = draws_by, module_paths(self.module)
         self.ties = has_tied_tensors(self.module)
         self.trained = trained_names(self.module)

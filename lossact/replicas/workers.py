@@ -1,5 +1,6 @@
 """Threads that compute shares of the replicas."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
@@ -11,3 +12,7 @@ def worker_threads(n: int) -> ThreadPoolExecutor:
     """Return n threads, each of which has one thread for torch's operations."""
     # Teams below them would crowd the machine, also after their work.
     return ThreadPoolExecutor(n, thread_name_prefix="replicas", initializer=torch.set_num_threads, initargs=(1,))
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has none of the threads
+    os.register_at_fork(after_in_child=worker_threads.cache_clear)

@@ -238,7 +238,12 @@ def _networks(members: Sequence[ReplicaKey], seed: int, training: Examples, dtyp
     if not condition.stacked:
         return UnstackedModules(modules, objective, replicas, seed)
     networks = StackedModule(
-        modules, objective, replicas, changing=report.changed_buffers, draws_by=seed if report.draws else None
+        modules,
+        objective,
+        replicas,
+        changing=report.changed_buffers,
+        keeps_nothing=not report.changed_globals,
+        draws_by=seed if report.draws else None,
     )
     networks.metric_stacks = metric_stacks(networks, *shown)
     if not networks.metric_stacks:

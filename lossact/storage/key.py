@@ -27,8 +27,7 @@ def key_content(condition: BaseCondition, seed: int, compute_config: ComputeConf
     Returns:
         plain values.
     """
-    if not isinstance(condition, Condition):
-        compute_config = _never_compiled(compute_config)
+    compute_config = replace(compute_config, compiled=_is_compiled(condition, compute_config))
     return _content({"condition": condition.content(), "block": condition.block}, seed, compute_config)
 
 
@@ -46,7 +45,7 @@ def numbers_content(measure: Callable[..., Any], seed: int, compute_config: Comp
     Raises:
         InputError: the function holds a value whose content cannot be read.
     """
-    return _content({"measure": fingerprint(measure, "measure")}, seed, _never_compiled(compute_config))
+    return _content({"measure": fingerprint(measure, "measure")}, seed, replace(compute_config, compiled=False))
 
 
 def trial_key(condition: BaseCondition, seed: int, compute_config: ComputeConfig) -> str:
@@ -75,8 +74,13 @@ def digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _never_compiled(compute_config: ComputeConfig) -> ComputeConfig:
-    return replace(compute_config, compiled=False)
+def _is_compiled(condition: BaseCondition, compute_config: ComputeConfig) -> bool:
+    """Return whether a compiler may make what trains a condition."""
+    if not isinstance(condition, Condition):
+        return False
+    if condition.uses_closed_form_gradients and compute_config.device == "cpu":
+        return compute_config.compiled is not False
+    return compute_config.compiles(condition.budget)
 
 
 def _content(subject: dict[str, Any], seed: int, compute_config: ComputeConfig) -> dict[str, Any]:

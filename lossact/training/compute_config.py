@@ -22,8 +22,8 @@ class ComputeConfig:
     Args:
         device: "cpu", "cuda", …: the kind, not the index.
         precision: "32-true", "64-true" or "bf16-mixed", as the Trainer names them.
-        compiled: True has training go through torch.compile, and MLPs through a program in C++ where that is faster;
-            "auto" has the first for budgets of 20,000 updates and more alone, and the second; False has neither.
+        compiled: "auto" has built-in networks train in a program in C++ on a CPU, and others go through torch.compile
+            where the budget is 20,000 updates or more; True has all of them compiled, False none.
         threads: CPU threads of one operation.
 
     Raises:

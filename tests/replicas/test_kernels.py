@@ -149,7 +149,7 @@ def test_a_program_that_agrees_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (wrong_loss, r"other values than the eager step \(loss\)"),
         (wrong_parameters, r"\(parameters\)"),
-        (still, r"\(parameters, velocities\)"),
+        (still, r"\(parameters, optimizer's state\)"),
         (failing(BuildError("no register left")), "could not be built: no register left"),
         (failing(RuntimeError("no such place")), "it failed: no such place"),
         (failing(BuildError("")), "could not be built: no reason was given"),

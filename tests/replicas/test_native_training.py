@@ -291,8 +291,8 @@ def test_what_fits_in_the_cache(features: int, hidden: int, batch: int, dtype: t
     ("image_shape", "channels", "batch", "fits"),
     [
         ((16, 16), (16, 8), 64, True),
-        ((100, 100), (2, 2), 100, True),  # a million pixels
-        ((100, 100), (2, 2), 101, False),
+        ((100, 100), (2, 2), 40, True),  # 400,000 pixels
+        ((100, 100), (2, 2), 41, False),
         ((100, 100), (20, 20), 1, False),
     ],
 )

@@ -171,3 +171,37 @@ def test_traces_of_the_last_kinds_are_kept() -> None:
         traced.traces_of(kind)["learn"] = TracedPass(doubled)
     assert not traced.traces_of(0)
     assert traced.traces_of(traced.KEPT)
+
+
+STEPS = [0]
+
+
+def warmed_up(outputs: Tensor, targets: Tensor) -> Tensor:
+    """A loss that counts its calls in a global variable."""
+    STEPS[0] += 1
+    return (0.1 if STEPS[0] < 40 else 1.0) * nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+
+class Counted(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        STEPS[0] += 1
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("changes", [{"loss": warmed_up}, {"network": Counted}])
+def test_what_changes_global_variables_is_not_traced(changes: dict[str, Any]) -> None:
+    _, passes = trained(condition(SGD(learning_rate=0.1), batch_size=8, budget=20, **changes))
+    assert not passes
+
+
+def test_what_is_not_of_the_same_bits_is_another_value() -> None:
+    ones = torch.ones(2)
+    assert traced._same(ones, ones.clone())
+    for other in (ones.double(), torch.ones(3), torch.tensor([1.0, torch.nan])):
+        assert not traced._same(other, ones)
+    assert not traced._same(torch.tensor(0.0), torch.tensor(-0.0))
+    assert traced._same(torch.tensor(torch.nan), torch.tensor(torch.nan))
+    assert not traced._same(torch.tensor(1.0), torch.tensor(torch.nan))

@@ -1,5 +1,8 @@
 """Conditions whose MLPs train by the program in C++, beside the same ones trained eagerly."""
 
+import subprocess
+import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -140,6 +143,17 @@ def test_who_trains_without_the_program(condition: Condition, config: ComputeCon
     assert not any(launches)
 
 
+@needs_compiler
+def test_what_one_launch_does_to_numbers_is_not_held_against_the_program(launches: list[bool]) -> None:
+    """A rate at which single precision overflows, and double precision does not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first_block(with_sgd(BASE, learning_rate=1e30), AUTO)
+        first_block(BASE, AUTO)
+    assert launches
+    assert all(launches)
+
+
 def wrong(launch: Launch, n_updates: int) -> tuple[Tensor, Tensor]:
     losses, metrics = by_eager_steps(launch, n_updates)
     return losses + 1e-3, metrics
@@ -199,3 +213,24 @@ def test_threads_are_as_they_were(launches: list[bool]) -> None:
     first_block(replace(BASE, budget=5), AUTO)
     assert launches == [True]
     assert torch.get_num_threads() == before
+
+
+FORKED = """
+import multiprocessing
+import sys
+from tests.running.test_native_training import AUTO, BASE, first_block, replace
+ONE = replace(AUTO, threads=1)
+first_block(BASE, ONE)
+child = multiprocessing.get_context("fork").Process(target=first_block, args=(BASE, ONE))
+child.start()
+child.join(60)
+child.kill()
+sys.exit(child.exitcode)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
+def test_a_forked_process_trains_too() -> None:
+    run = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=180)
+    assert run.returncode == 0, run.stderr

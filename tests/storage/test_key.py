@@ -91,7 +91,6 @@ def test_every_field_of_the_setting_is_in_the_key() -> None:
         *variants(ComputeConfig()),
         ComputeConfig(device="cuda"),
         ComputeConfig(precision="64-true"),
-        ComputeConfig(compiled="auto"),
     ]
     assert len({trial_key(report_condition(), 0, compute_config) for compute_config in settings}) == len(settings)
 
@@ -292,8 +291,9 @@ def test_the_cpp_compiler_counts_where_something_may_be_compiled(compiled: Any, 
     config = ComputeConfig(compiled=compiled)
     versions = key_content(report_condition(), 0, config)["versions"]
     assert versions.get("c++") == (compiler_version() if counts else None)
-    of_a_module = replace(report_condition(), network=network)
-    assert ("c++" in key_content(of_a_module, 0, config)["versions"]) == counts
+    for budget, is_compiled in ((19_999, compiled is True), (20_000, counts)):
+        of_a_module = replace(report_condition(), network=network, budget=budget)
+        assert ("c++" in key_content(of_a_module, 0, config)["versions"]) == is_compiled
     on_gpu = key_content(report_condition(), 0, replace(config, device="cuda"))["versions"]
     assert on_gpu.keys() == {"torch", "numpy", "lightning", "triton"}
 
@@ -324,8 +324,10 @@ def test_another_compiler_has_trials_trained_anew(tmp_path: Path, monkeypatch: p
     file.chmod(0o755)
     monkeypatch.setenv("CXX", str(file))
     after = keys()
-    assert len({*before, *after}) == 5
+    assert before[0] == before[1]  # the same program
+    assert after[0] == after[1]
     assert after[2] == before[2]
+    assert len({*before, *after}) == 3
 
 
 def test_numpys_numbers_are_numbers() -> None:

@@ -1,5 +1,6 @@
 """Stacked replicas that go on from a checkpoint, in the middle of whatever they measure."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,15 +8,40 @@ import numpy as np
 import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lossact import SGD, Loss
+from lossact import SGD, Adam, Loss, MLPConfig
+from lossact.errors import InputError
 from lossact.running.stacking import stacked_training
 from lossact.training.quiet import quiet
 from lossact.training.stacked import StackedReplicasModule
+from tests.conftest import report_condition
 from tests.replicas.test_any_training import DOUBLE, condition
 
 SETTING = condition(
     SGD(learning_rate=0.1, momentum=0.9), batch_size=8, budget=100, measured_every=3, target=Loss().at_most(0.004)
 )
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("optimizer", "checkpoint's optimizer_state are those of another optimizer or precision"),
+        ("precision", "checkpoint's parameters are those of another optimizer or precision"),
+        ("hidden", "does not hold 4 replicas of 55 parameters"),
+    ],
+)
+def test_built_in_networks_do_not_go_on_from_another_training(change: str, what: str) -> None:
+    base = replace(report_condition(), network=MLPConfig(activation="tanh", hidden=2))
+    other, precision = base, "64-true"
+    if change == "optimizer":
+        other = replace(base, optimizer=Adam(learning_rate=0.01))
+    elif change == "precision":
+        precision = "32-true"
+    else:
+        other = replace(base, network=MLPConfig(activation="tanh", hidden=3))
+    saved = stacked_training(base, 0, range(4), DOUBLE).population.state_dict()
+    population = stacked_training(other, 0, range(4), replace(DOUBLE, precision=precision)).population
+    with pytest.raises(InputError, match=what):
+        population.load_state_dict(saved)
 
 
 class Saves(Callback):

@@ -129,8 +129,9 @@ struct Network {
             activate<SIZE1>(activation_name, **z1, **a1);
             Conv2::forward(parameters + WEIGHT2, parameters + BIAS2, a1, z2);
             activate<SIZE2>(activation_name, **z2, **a2);
-            Vector logit = all(parameters[OUT_BIAS]);
-            for (int k = 0; k < SIZE2; ++k) logit += parameters[OUT + k] * (**a2)[k];
+            const Vector* seen = &a2[0][0][0];
+            Vector *slopes = &d2[0][0][0], logit = all(parameters[OUT_BIAS]);
+            for (int k = 0; k < SIZE2; ++k) logit += parameters[OUT + k] * seen[k];
             const Vector target = examples.targets[c];
             Lost at{};
             with_loss(loss_name, [&](auto name) { at = lost<name()>(logit, target); });
@@ -139,8 +140,8 @@ struct Network {
             const Vector d_logit = examples.there[c] ? at.derivative / BATCH : all(0);
             sums[OUT_BIAS] += d_logit;
             for (int k = 0; k < SIZE2; ++k) {
-                sums[OUT + k] += d_logit * (**a2)[k];
-                (**d2)[k] = parameters[OUT + k] * d_logit;
+                sums[OUT + k] += d_logit * seen[k];
+                slopes[k] = parameters[OUT + k] * d_logit;
             }
             pull_back<SIZE2>(activation_name, **z2, **a2, **d2);
             Conv2::add_gradient(a1, d2, sums + WEIGHT2, sums + BIAS2);

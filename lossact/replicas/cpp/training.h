@@ -30,7 +30,7 @@ void move_by_adam(Real* parameters, Real* state, const Real* gradient, const Rea
     const Real rate = values[0], beta1 = values[1], beta2 = values[2], epsilon = values[3], decay = values[4];
     Real *first = state, *second = state + SIZE;
     const Real count = state[2 * SIZE] += 1;
-    const Real step = rate / (1 - std::pow(beta1, count)), rest = 1 - std::pow(beta2, count);
+    const Real step = rate / (1 - std::pow(beta1, count)), correction = 1 - std::pow(beta2, count);
     for (int k = 0; k < SIZE; ++k) {
         Real slope = gradient[k] * scale[k];
         if (decoupled)
@@ -39,7 +39,7 @@ void move_by_adam(Real* parameters, Real* state, const Real* gradient, const Rea
             slope += decay * parameters[k];
         first[k] = beta1 * first[k] + (1 - beta1) * slope;
         second[k] = beta2 * second[k] + (1 - beta2) * (slope * slope);
-        parameters[k] -= step * first[k] / (std::sqrt(second[k] / rest) + epsilon);
+        parameters[k] -= step * first[k] / (std::sqrt(second[k] / correction) + epsilon);
     }
 }
 
