@@ -62,10 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confirm", choices=["best"], help="decide the most favourable cell once more, on fresh replicas"
     )
-    parser.add_argument(
+    compilers = parser.add_mutually_exclusive_group()
+    compilers.add_argument(
         "--compiled", action="store_true",
         help="compile your networks, whatever the budget: faster where much is trained; shares no trials with pytest",
     )  # fmt: skip
+    compilers.add_argument(
+        "--eager", action="store_true", help="train without a compiler, as pytest --claims-eager does"
+    )
     parser.add_argument(
         "--wandb",
         choices=["offline", "online", "disabled"],
@@ -118,7 +122,9 @@ def _make_map(parsed: argparse.Namespace, print_summary: Callable[[object], None
     ):
         levels = {"alpha": parsed.alpha, "delta": parsed.delta, "max_replicas": parsed.max_replicas}
         compute_config = default_compute_config(
-            device=parsed.accelerator, compiled=parsed.compiled or "auto", is_remote=executor.is_remote
+            device=parsed.accelerator,
+            compiled=not parsed.eager and (parsed.compiled or "auto"),
+            is_remote=executor.is_remote,
         )
 
         def experiment(seed: int) -> Experiment:

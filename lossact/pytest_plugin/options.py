@@ -33,6 +33,7 @@ class Options:
     executor: str = "local"
     accelerator: str = "cpu"
     compiled: bool = False
+    eager: bool = False
     strict: bool = False
     plan: bool = False
     max_seconds: float | None = None
@@ -52,8 +53,9 @@ class Options:
             value = getattr(self, name)
             if value != getattr(Options(), name) or value != getattr(of_project, name):
                 flags += ["--claims-" + name.replace("_", "-"), str(value)]
-        if self.compiled and not of_project.compiled:
-            flags.append("--claims-compiled")
+        for name in ("compiled", "eager"):
+            if getattr(self, name) and not getattr(of_project, name):
+                flags.append(f"--claims-{name}")
         return tuple(flags)
 
 
@@ -198,6 +200,7 @@ OPTIONS = (
         _flag,
         "compile your networks, whatever the budget: slower to begin, faster where much is trained",
     ),
+    _Option("eager", None, _flag, "train without a compiler: on a cluster whose machines have different ones"),
     _Option("plan", None, _flag, "train one block a claim and say how long a verdict would take; decide nothing"),
     _Option("max_seconds", "S", _seconds, "let no further look begin after S seconds of a claim; it goes on next time"),
     _Option("strict", None, _flag, "fail every claim that is not SUPPORTED"),
@@ -234,6 +237,10 @@ def read_options(config: pytest.Config) -> tuple[Options, Options]:
             in_force = replace(in_force, **{option.name: _parse(option.flag, text, option)})
     if in_force.json is not None and in_force.json == in_force.html:
         raise pytest.UsageError(f"--claims-json and --claims-html are both {in_force.json}; give each its own file")
+    if in_force.compiled and in_force.eager:
+        raise pytest.UsageError(
+            "claims cannot train both compiled and eager; leave out --claims-compiled or --claims-eager"
+        )
     return in_force, recorded
 
 

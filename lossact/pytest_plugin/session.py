@@ -127,7 +127,7 @@ class ClaimSession:
             store=self.store,
             compute_config=default_compute_config(
                 device=self.options.accelerator,
-                compiled=self.options.compiled or "auto",
+                compiled=not self.options.eager and (self.options.compiled or "auto"),
                 is_remote=self.executor.is_remote,
             ),
             retrain=self.options.retrain,

@@ -54,6 +54,13 @@ def test_two_outputs_to_one_file_are_refused(pytester: pytest.Pytester) -> None:
     run.stderr.fnmatch_lines(["ERROR: --claims-json and --claims-html are both *x.html; give each its own file"])
 
 
+def test_training_is_compiled_or_eager_not_both(claims: Claims) -> None:
+    claims.write()
+    run = claims.run("--claims-compiled", "--claims-eager")
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines(["ERROR: claims cannot train both compiled and eager; leave out *"])
+
+
 def test_a_second_run_trains_nothing_and_imports_no_lightning(claims: Claims) -> None:
     folder = claims.write()
     (folder / "conftest.py").write_text(
@@ -243,6 +250,8 @@ def test_compiled_training_is_asked_for_and_told(claims: Claims, monkeypatch: py
     claims.write()
     claims.run()
     claims.run("--claims-compiled")
-    assert asked == ["auto", True]
+    claims.run("--claims-eager")
+    assert asked == ["auto", True, False]
+    assert Options(eager=True).flags(Options()) == ("--claims-eager",)
     assert Options(compiled=True).flags(Options()) == ("--claims-compiled",)
     assert Options(compiled=True).flags(Options(compiled=True)) == ()
