@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lossact import ImageFiles, Store
@@ -151,6 +151,7 @@ def said_of_files(folder: Path) -> str:
 
 
 @FEW
+@example(at=3925, junk=b"0", cut=False, name="")
 @given(
     at=st.integers(0, 20_000),
     junk=st.binary(min_size=1, max_size=400),

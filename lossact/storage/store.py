@@ -199,8 +199,7 @@ class Store:
         text = self._content(key)
         if text is None:
             raise StoreError(f"store {self.directory}: holds nothing under key {key}")
-        content: dict[str, Any] = json.loads(text)
-        return content
+        return dict(json.loads(text))
 
     def _content(self, key: str) -> str | None:
         with self._explain_read_errors():
@@ -210,8 +209,7 @@ class Store:
     def count(self) -> int:
         """Return the number of stored trials."""
         with self._explain_read_errors():
-            (count,) = self._database.execute("SELECT count(*) FROM trials").fetchone()
-        return int(count)
+            return int(self._database.execute("SELECT count(*) FROM trials").fetchone()[0])
 
     def stored_blocks(self, key: str, block: int) -> set[int]:
         """Return the indices of the stored blocks.
@@ -304,8 +302,10 @@ class Store:
         self._database.execute(
             "INSERT OR IGNORE INTO experiments (key, content) VALUES (?, ?)", (key, json.dumps(content, sort_keys=True))
         )
-        (experiment,) = self._database.execute("SELECT id FROM experiments WHERE key = ?", (key,)).fetchone()
-        return int(experiment)
+        (found,) = self._database.execute("SELECT id FROM experiments WHERE key = ?", (key,)).fetchone() or (None,)
+        if not isinstance(found, int):
+            raise _damage("an experiment has no number")
+        return found
 
     def numbers(self, key: str, *, first: int) -> NDArray[np.float64]:
         """Return the first stored numbers, NaN where a replica has none.
