@@ -62,12 +62,14 @@ class FlatPopulation(Population):
     def layer_names(self) -> tuple[str, ...]:
         return tuple(self.network.layers)
 
-    def prepare(self, device: torch.device, *, compiled: bool, native: bool, mixed: bool, measures_apart: bool) -> None:
+    def prepare(
+        self, device: torch.device, *, compiled: bool | str, native: bool, mixed: bool, measures_apart: bool
+    ) -> None:
         self.state.to(device)
         self.gradient_scale = self.gradient_scale.to(device)
         self.scheduled = tuple(each.to(device) for each in self.scheduled)
         self.hyperparameters = self._hyperparameters_at(0)
-        self.compiled = compiled and not measures_apart and device.type != "cpu"
+        self.compiled = bool(compiled) and not measures_apart and device.type != "cpu"
         self._in_kernel = not mixed and (device.type == "cuda" or (native and device.type == "cpu"))
 
     def _hyperparameters_at(self, update: int | Tensor) -> Hyperparameters:

@@ -68,6 +68,7 @@ class NamedPopulation(Population):
         self.average = None if average is None else WeightAverage(average, self._averaged)
         self.accumulate, self.kind, self.block = accumulate, kind, block
         self._compiled: CompiledModule | None = None
+        self._was_asked = False  # to compile
         self._traced: TracedModule | None = None
         self.reached = torch.zeros(self.n_replicas, dtype=torch.bool)
         self.diverged = torch.zeros(self.n_replicas, dtype=torch.bool)
@@ -89,7 +90,10 @@ class NamedPopulation(Population):
     def layer_names(self) -> tuple[str, ...]:
         return tuple(self.networks.layers)
 
-    def prepare(self, device: torch.device, *, compiled: bool, native: bool, mixed: bool, measures_apart: bool) -> None:
+    def prepare(
+        self, device: torch.device, *, compiled: bool | str, native: bool, mixed: bool, measures_apart: bool
+    ) -> None:
+        self._was_asked = compiled is True
         self._compiled = self._compile(device) if compiled and device.type in ("cpu", "cuda") and not mixed else None
         self._traced = self._trace(device) if not mixed else None
         if device == self.reached.device:
@@ -143,8 +147,9 @@ class NamedPopulation(Population):
             assert self._compiled is not None
             self._compiled.code.failure = str(error)
             self._compiled = None
-            message = f"torch.compile does not take the network ({first_line(error)}); it trains eagerly"
-            warnings.warn(message, stacklevel=2)
+            if self._was_asked:
+                message = f"torch.compile does not take the network ({first_line(error)}); it trains eagerly"
+                warnings.warn(message, stacklevel=2)
 
     @property
     def can_be_recorded(self) -> bool:

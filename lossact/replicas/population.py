@@ -38,12 +38,15 @@ class Population(ABC):
         return bool((self.reached | self.diverged).all())
 
     @abstractmethod
-    def prepare(self, device: torch.device, *, compiled: bool, native: bool, mixed: bool, measures_apart: bool) -> None:
+    def prepare(
+        self, device: torch.device, *, compiled: bool | str, native: bool, mixed: bool, measures_apart: bool
+    ) -> None:
         """Move to a device and choose how updates are computed, before the first.
 
         Args:
             device: where training runs.
-            compiled: whether passes and updates may go through torch.compile.
+            compiled: whether passes and updates may go through torch.compile; "auto" where nobody asked for it, and
+                nobody need know that it cannot be.
             native: whether a program in C++ may take the updates.
             mixed: whether torch's autocast is on.
             measures_apart: whether the criterion is measured apart from the updates.

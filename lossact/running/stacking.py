@@ -128,7 +128,7 @@ def stack_replicas(
         ),
         batches=batches,
         budget=condition.budget,
-        compiled=compute_config.compiles(condition.budget),
+        compiled=compute_config.compiles(condition.budget) and compute_config.compiled,
         native=compute_config.compiled is not False,
         updates_per_step=updates_per_step or condition.network_config.updates_per_step,
         description=RunDescription(

@@ -17,6 +17,7 @@ from lossact.replicas.population import Population
 from lossact.replicas.recorded import LENGTH as RECORDED_LENGTH
 from lossact.replicas.recorded import CudaGraphs, RecordedUpdates, Updates
 from lossact.training.base import ExampleSets, MeasurementPlan, ReplicasModule, RunDescription
+from lossact.training.compute_config import Compiled
 from lossact.training.flags import check_flags
 from lossact.training.loaders import Examples
 from lossact.training.metrics import Latest, StepsToTarget
@@ -61,7 +62,7 @@ class StackedReplicasModule(ReplicasModule):
         plan: what is measured, when, and when a replica rests.
         batches: which examples each update learns from; None for all.
         budget: updates at most, >= 1.
-        compiled: whether the step may go through torch.compile.
+        compiled: whether passes and updates may go through torch.compile; "auto" for silently, where it can be.
         native: whether a program in C++ may take the updates.
         updates_per_step: updates in one training_step.
         description: which replicas these are, and of what.
@@ -75,7 +76,7 @@ class StackedReplicasModule(ReplicasModule):
         *,
         batches: Minibatches | None = None,
         budget: int,
-        compiled: bool = False,
+        compiled: Compiled = False,
         native: bool = False,
         updates_per_step: int = 50,
         description: RunDescription,

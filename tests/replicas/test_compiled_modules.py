@@ -1,5 +1,6 @@
 """Compiled passes and updates of users' networks beside eager ones: to rounding, by slices, or not at all."""
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -185,13 +186,16 @@ def test_launches_of_a_condition_share_what_is_compiled(monkeypatch: pytest.Monk
     assert len(made) == 3 * first
 
 
+def refuse(function: Any, **_: Any) -> Any:
+    """Stands for torch.compile, and takes nothing."""
+
+    def call(*_: Any) -> Any:
+        raise TorchDynamoException("no rule for this operation")
+
+    return call
+
+
 def test_a_network_that_cannot_be_compiled_trains_eagerly_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(function: Any, **_: Any) -> Any:
-        def call(*_: Any) -> Any:
-            raise TorchDynamoException("no rule for this operation")
-
-        return call
-
     monkeypatch.setattr(torch, "compile", refuse)
     of_its_own = condition(budget=9)
     with pytest.warns(UserWarning, match=r"torch\.compile does not take the network \(no rule for this operation\)"):
@@ -199,6 +203,25 @@ def test_a_network_that_cannot_be_compiled_trains_eagerly_and_says_so(monkeypatc
     assert not population(refused).is_compiled
     np.testing.assert_array_equal(refused.outcome().loss, trained(of_its_own, EAGER).outcome().loss)
     trained(of_its_own, COMPILED)  # is not tried, nor warned of, again
+
+
+@pytest.mark.parametrize(("long_budget", "tried"), [(9, True), (10, False)])
+def test_nobody_is_told_of_compiling_that_nobody_asked_for(
+    long_budget: int, tried: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def noted(function: Any, **arguments: Any) -> Any:
+        asked.append(function)
+        return refuse(function, **arguments)
+
+    monkeypatch.setattr(torch, "compile", noted)
+    monkeypatch.setattr("lossact.training.compute_config.LONG_BUDGET", long_budget)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        refused = trained(condition(budget=9), replace(EAGER, compiled="auto"))
+    assert bool(asked) == tried
+    np.testing.assert_array_equal(refused.outcome().loss, trained(condition(budget=9), EAGER).outcome().loss)
 
 
 def test_a_network_that_draws_trains_eagerly() -> None:
