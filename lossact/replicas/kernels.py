@@ -70,7 +70,7 @@ def advance_in_kernel(
 ) -> tuple[Tensor, Tensor] | None:
     """Take `n_updates` steps in one program; what `advance` does with an eager step, to rounding.
 
-    Only the velocities of replicas that rest may differ: nothing reads them any more.
+    Only the optimiser's state of replicas that rest may differ: nothing reads them any more.
 
     Args:
         network: the stacked network.
@@ -133,8 +133,7 @@ def _difference(launch: Launch, train: Train) -> str | None:
     kernel, eager = _trial(launch, launch.state.parameters.dtype), _trial(launch, torch.float64)
     losses, metrics = train(kernel, UPDATES_COMPARED)
     step = make_step(eager.network, eager.rule, eager.criterion, compiled=False)
-    data = eager.inputs, eager.targets
-    expected = advance(step, eager.state, *data, eager.hyperparameters, UPDATES_COMPARED)
+    expected = advance(step, eager.state, eager.inputs, eager.targets, eager.hyperparameters, UPDATES_COMPARED)
 
     tolerance = TOLERANCE[launch.state.parameters.dtype]
     ours, theirs = kernel.state, eager.state

@@ -40,7 +40,7 @@ struct Examples {
     }
 };
 
-// A convolution of IN channels to OUT, OF ROWS x COLUMNS pixels.
+// A convolution of IN channels to OUT, whose outputs are of ROWS x COLUMNS pixels.
 template <int IN, int OUT, int ROWS, int COLUMNS>
 struct Convolution {
     static constexpr int WIDTH_SEEN = COLUMNS + SIDE - 1, HEIGHT_SEEN = ROWS + SIDE - 1;
