@@ -1,7 +1,4 @@
-"""Passes and updates of users' networks, compiled: a slice of replicas a thread.
-
-Slices are computed by themselves, so that a replica's bits depend neither on other slices nor on the number of threads.
-"""
+"""Passes and updates of users' networks, compiled: a slice of replicas a thread."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -15,10 +12,10 @@ from lossact.replicas.modules import eval_mode
 from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, move, n_sets, per_replica, rows_of, tensors_in
 from lossact.replicas.optimizers import Clipping, RuleOptimizer
 from lossact.replicas.passes import LearningPass, PassContext, Stage
+from lossact.replicas.slices import slices_of
 from lossact.replicas.stacked_module import StackedModule
 from lossact.replicas.workers import worker_threads
 
-WIDEST = 16  # replicas of a slice: a call from Python costs as much as some six replicas of a small network
 KEPT = 16  # kinds of networks whose compiled code is kept
 WITHOUT_DRAWS = PassContext(Stage.TRAINING, 0)  # when a pass runs matters to what it draws alone
 
@@ -29,11 +26,6 @@ OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {
 
 Compiled = Callable[..., Any]
 Examples = tuple[Inputs, Tensor]
-
-
-def slice_width(block: int) -> int:
-    """Return how many replicas are compiled together: the largest divisor of a block's size up to WIDEST."""
-    return max(width for width in range(1, WIDEST + 1) if block % width == 0)
 
 
 class CompiledCode:
@@ -86,11 +78,12 @@ class CompiledModule:
     Args:
         networks: the module; it draws nothing, and vmap takes its metric.
         code: of its kind.
-        width: replicas of a slice that one thread computes; None for all at once, as on a GPU.
+        width: replicas of a slice; None for all at once, as on a GPU.
+        n_threads: slices that are computed side by side.
     """
 
-    def __init__(self, networks: StackedModule, code: CompiledCode, width: int | None) -> None:
-        self.networks, self.code, self.width = networks, code, width
+    def __init__(self, networks: StackedModule, code: CompiledCode, width: int | None, n_threads: int) -> None:
+        self.networks, self.code, self.width, self.n_threads = networks, code, width, n_threads
 
     def learn(self, inputs: Inputs, targets: Tensor) -> LearningPass:
         """Run a forward and backward pass of all replicas, as `StackedModule.learn`."""
@@ -169,10 +162,9 @@ class CompiledModule:
             if width is None:
                 function, _ = function_for(slice(0, n))
                 return [call(function, slice(0, n))]
-            threads = worker_threads(torch.get_num_threads())
+            threads = worker_threads(self.n_threads)
             runs = []
-            for at in range(0, n, width):
-                rows = slice(at, min(at + width, n))
+            for rows in slices_of(n, width):
                 function, is_new = function_for(rows)
                 runs.append(threads.submit(call, function, rows))
                 if is_new:  # one thread compiles, the others wait

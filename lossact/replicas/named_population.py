@@ -21,7 +21,6 @@ from lossact.replicas.compiled_modules import (
     advance_compiled,
     code_of,
     shape_gradients,
-    slice_width,
 )
 from lossact.replicas.engine import StoppingCriterion, flags_after
 from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, map_tensors, move, rows_of
@@ -29,8 +28,10 @@ from lossact.replicas.optimizers import Clipping, RuleOptimizer, StackedOptimize
 from lossact.replicas.passes import LearningPass, Networks, PassContext, Stage
 from lossact.replicas.population import Population
 from lossact.replicas.probe import first_line
+from lossact.replicas.slices import COMPILED_NUMBERS, EAGER_NUMBERS, LARGE, slice_width
 from lossact.replicas.stacked_module import StackedModule
 from lossact.replicas.traced import TracedModule, traces_of
+from lossact.replicas.workers import torch_threads
 
 
 class NamedPopulation(Population):
@@ -114,16 +115,29 @@ class NamedPopulation(Population):
         if self.kind is None or not isinstance(networks, StackedModule) or not networks.can_be_compiled:
             return None
         code = code_of(self.kind, networks)
-        width = slice_width(self.block) if device.type == "cpu" else None
-        return None if code.failure else CompiledModule(networks, code, width)
+        width = slice_width(self.block, networks.pass_size, COMPILED_NUMBERS) if device.type == "cpu" else None
+        return None if code.failure else CompiledModule(networks, code, width, torch.get_num_threads())
 
     def _trace(self, device: torch.device) -> TracedModule | None:
         """Return the networks' passes, traced, or None where these are not functions of their tensors alone."""
         networks = self.networks
         if self.kind is None or device.type != "cpu" or not isinstance(networks, StackedModule):
             return None
-        may_trace = networks.metric_stacks and networks.keeps_nothing
-        return TracedModule(networks, traces_of(self.kind)) if may_trace else None
+        if not (networks.metric_stacks and networks.keeps_nothing):
+            return None
+        is_large = networks.pass_size >= LARGE
+        width = slice_width(self.block, networks.pass_size, EAGER_NUMBERS) if is_large else None
+        return TracedModule(networks, traces_of(self.kind), width, torch.get_num_threads())
+
+    @property
+    def _eager(self) -> Networks | TracedModule:
+        """What runs passes that are not compiled."""
+        return self.networks if self._traced is None else self._traced
+
+    def _threads(self) -> AbstractContextManager[None]:
+        """Have each operation take one thread, but in networks neither small nor large."""
+        takes_one = self._traced is not None and self._traced.takes_one_thread
+        return torch_threads(1) if takes_one else nullcontext()
 
     @property
     def is_compiled(self) -> bool:
@@ -174,6 +188,12 @@ class NamedPopulation(Population):
         first: int | Tensor,
         criterion: StoppingCriterion | None,
     ) -> tuple[Tensor, Tensor]:
+        with self._threads():
+            return self._advance(inputs, targets, n_updates, first, criterion)
+
+    def _advance(
+        self, inputs: Inputs, targets: Tensor, n_updates: int, first: int | Tensor, criterion: StoppingCriterion | None
+    ) -> tuple[Tensor, Tensor]:
         rule = self._only_optimizer
         if self._compiled is not None and rule is not None:
             with self._or_eagerly():
@@ -214,9 +234,7 @@ class NamedPopulation(Population):
         if self._compiled is not None:
             with self._or_eagerly():
                 return self._compiled.learn(inputs, targets)
-        if self._traced is not None:
-            return self._traced.learn(inputs, targets, context)
-        return self.networks.learn(inputs, targets, context)
+        return self._eager.learn(inputs, targets, context)
 
     def _keep_buffers(self, buffers: Tensors, rests: Tensor) -> None:
         for name, changed in buffers.items():
@@ -241,19 +259,16 @@ class NamedPopulation(Population):
         shape_gradients(gradients, None if scale is None else scale[rows], self.clipping)
 
     def measure(self, inputs: Inputs, targets: Tensor, *, update: int | Tensor) -> tuple[Tensor, Tensor]:
-        with torch.no_grad(), self._measured_weights():
+        with torch.no_grad(), self._threads(), self._measured_weights():
             if self._compiled is not None:
                 with self._or_eagerly():
                     return self._compiled.measure(inputs, targets)
-            context = PassContext(Stage.MEASUREMENT, update)
-            networks = self.networks if self._traced is None else self._traced
-            return networks.measure(inputs, targets, context)
+            return self._eager.measure(inputs, targets, PassContext(Stage.MEASUREMENT, update))
 
     def measure_in_training(self, inputs: Inputs, targets: Tensor, *, update: int | Tensor) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
+        with torch.no_grad(), self._threads():
             # Once in a training: not worth compiling where the update is one function.
-            compiled = self._only_optimizer is None
-            learn = self._pass if compiled else self.networks.learn
+            learn = self._pass if self._only_optimizer is None else self._eager.learn
             learned = learn(inputs, targets, PassContext(Stage.TRAINING, update))
         return learned.loss, learned.metric
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from lossact.errors import InputError
@@ -106,6 +107,26 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
         unreached=unreached,
         changed_globals=[globals_named(each) for each in named] != globals_before,
     )
+
+
+def pass_size(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tensor) -> int:
+    """Return how many numbers a pass of a module keeps for its gradient; it runs one.
+
+    Args:
+        module: a network of its own, for the pass may leave traces in it.
+        objective: the loss.
+        inputs, targets: one replica's batch.
+    """
+    size = 0
+
+    def keep(tensor: Tensor) -> Tensor:
+        nonlocal size
+        size += tensor.numel()
+        return tensor
+
+    with isolate_rng(), torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
+        objective.mean_loss(call_with(module, inputs), targets)
+    return size
 
 
 def _states(module: nn.Module) -> dict[str, tuple[Tensor, int]]:

@@ -32,6 +32,7 @@ class StackedModule:
         metric_stacks: whether vmap can compute the metric; else it is computed replica by replica.
         keeps_nothing: whether a pass changes nothing in Python that a later one may see.
         draws_by: the experiment's seed where passes draw random numbers; None where they draw none.
+        pass_size: numbers that one replica's pass keeps for its gradient.
     """
 
     def __init__(
@@ -44,11 +45,12 @@ class StackedModule:
         metric_stacks: bool = True,
         keeps_nothing: bool = True,
         draws_by: int | None = None,
+        pass_size: int = 0,
     ) -> None:
         self.module, self.objective = modules[0], objective
         self.replicas = torch.tensor(list(replicas))
         self.changing, self.metric_stacks = tuple(changing), metric_stacks
-        self.keeps_nothing = keeps_nothing
+        self.keeps_nothing, self.pass_size = keeps_nothing, pass_size
         self.draws_by, self.paths = draws_by, module_paths(self.module)
         self.ties = has_tied_tensors(self.module)
         self.trained = trained_names(self.module)

@@ -1,7 +1,8 @@
 """Passes of stacked modules as lists of operations: what `torch.func` finds out in each pass is found out once.
 
-A trace runs the operations that the pass runs, in the same order, so that the bits are the same. It is worth making for
-small networks, whose operations take less time than finding out which to run.
+A trace runs the operations that the pass runs, in the same order, so that the bits are the same. For small networks
+finding out takes longer than the operations. Of large ones several slices can be computed side by side: a trace asks
+nothing of Python's modules, which threads would share.
 """
 
 import time
@@ -17,12 +18,14 @@ from torch.utils import _pytree as pytree
 
 from lossact.checks import ran_out_of_memory
 from lossact.replicas.modules import eval_mode
-from lossact.replicas.named_tensors import Inputs, python_may_look, tensors_in
+from lossact.replicas.named_tensors import Inputs, python_may_look, rows_of, tensors_in
 from lossact.replicas.passes import LearningPass, PassContext
-from lossact.replicas.stacked_module import ALL, StackedModule
+from lossact.replicas.slices import SMALL, slices_of
+from lossact.replicas.stacked_module import StackedModule
+from lossact.replicas.workers import worker_threads
 
-TRACED_FROM = 60  # calls: a trace takes as long as some 40 passes and spares a third of each
-LONGEST = 0.05  # seconds of a pass; of longer ones, the operations themselves are most
+TRACED_FROM = 60  # calls: a trace of a small network takes as long as some 40 passes and spares a third of each
+TRACED_AFTER = 0.5  # seconds in calls: no longer does a trace take that spares a large network waiting
 CHECKED = 2
 CPU = torch.device("cpu")
 KEPT = 16  # kinds of networks whose traces are kept
@@ -43,17 +46,24 @@ class TracedPass:
         self.trace: Pass | None = None
         self.may_trace = True
         self.calls = self.n_checked = 0
+        self.seconds = 0.0  # in calls
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the trace is there and was compared with the function."""
+        return self.n_checked == CHECKED and self.may_trace
 
     def __call__(self, *arguments: Any) -> Any:
         self.calls += 1
-        if self.n_checked == CHECKED and self.trace is not None:
+        if self.is_trusted and self.trace is not None:
             return self.trace(*arguments)
-        if not self.may_trace or self.calls < TRACED_FROM or not python_may_look(CPU):
-            return self.function(*arguments)
+        is_due = self.calls >= TRACED_FROM or self.seconds > TRACED_AFTER
         begin = time.perf_counter()
-        expected = self.function(*arguments)
-        self.may_trace = time.perf_counter() - begin < LONGEST and self._agrees(arguments, expected)
-        return expected
+        result = self.function(*arguments)
+        self.seconds += time.perf_counter() - begin
+        if self.may_trace and is_due and python_may_look(CPU):
+            self.may_trace = self._agrees(arguments, result)
+        return result
 
     def _agrees(self, arguments: Sequence[Any], expected: Any) -> bool:
         """Make the trace where there is none, and compare what it gives."""
@@ -102,10 +112,19 @@ class TracedModule:
     Args:
         networks: the module, whose metric vmap takes.
         traces: of its kind; added to.
+        width: replicas of a slice; None for all at once.
+        n_threads: slices that are computed side by side.
     """
 
-    def __init__(self, networks: StackedModule, traces: dict[Hashable, TracedPass]) -> None:
-        self.networks, self.traces = networks, traces
+    def __init__(
+        self, networks: StackedModule, traces: dict[Hashable, TracedPass], width: int | None, n_threads: int
+    ) -> None:
+        self.networks, self.traces, self.width, self.n_threads = networks, traces, width, n_threads
+
+    @property
+    def takes_one_thread(self) -> bool:
+        """Whether one thread is to compute each operation."""
+        return self.width is not None or self.networks.pass_size < SMALL
 
     def learn(self, inputs: Inputs, targets: Tensor, context: PassContext) -> LearningPass:
         """Run a forward and backward pass of all replicas, as `StackedModule.learn`."""
@@ -117,8 +136,23 @@ class TracedModule:
         return loss, metric
 
     def _run(self, what: str, inputs: Inputs, targets: Tensor, context: PassContext) -> Any:
+        calls = [
+            self._call(what, inputs, targets, context, rows)
+            for rows in slices_of(len(self.networks.replicas), self.width)
+        ]
+        if len(calls) > 1 and all(compute.is_trusted for compute, _ in calls):
+            parts = list(worker_threads(self.n_threads).map(_without_gradient, calls))
+        else:
+            parts = [compute(*arguments) for compute, arguments in calls]
+        return parts[0] if len(parts) == 1 else pytree.tree_map(lambda *slices: torch.cat(slices), *parts)
+
+    def _call(
+        self, what: str, inputs: Inputs, targets: Tensor, context: PassContext, rows: slice
+    ) -> tuple[TracedPass, tuple[Any, ...]]:
+        """Return what computes the pass of a slice, and its arguments."""
         networks = self.networks
-        trained, rest = networks.tensors(ALL)
+        trained, rest = networks.tensors(rows)
+        inputs, targets = rows_of((inputs, targets), rows)
         tensors = [*trained.values(), *rest.values(), *tensors_in((inputs, targets))]
         key = (
             what,
@@ -128,8 +162,14 @@ class TracedModule:
         )
         if key not in self.traces:
             self.traces[key] = TracedPass(_function(what, networks.without_tensors(), context))
-        batch_index = torch.as_tensor(context.batch_index)
-        return self.traces[key](trained, rest, inputs, targets, networks.replicas, batch_index)
+        arguments = trained, rest, inputs, targets, networks.replicas[rows], torch.as_tensor(context.batch_index)
+        return self.traces[key], arguments
+
+
+def _without_gradient(call: tuple[TracedPass, tuple[Any, ...]]) -> Any:
+    compute, arguments = call
+    with torch.no_grad():  # which each thread says for itself
+        return compute(*arguments)
 
 
 def _function(what: str, networks: StackedModule, context: PassContext) -> Pass:

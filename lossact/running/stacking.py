@@ -31,7 +31,7 @@ from lossact.replicas.objective import Objective, OfOneBatch
 from lossact.replicas.optimizers import Clipping
 from lossact.replicas.passes import Networks
 from lossact.replicas.population import Population
-from lossact.replicas.probe import check_alike, check_stackable, metric_stacks, probe
+from lossact.replicas.probe import check_alike, check_stackable, metric_stacks, pass_size, probe
 from lossact.replicas.random_streams import (
     ORDER,
     WEIGHTS,
@@ -225,7 +225,8 @@ def _networks(members: Sequence[ReplicaKey], seed: int, training: Examples, dtyp
     input_shape = tuple(first_tensor(shown[0]).shape[1:])
     modules = [cast_module(module, dtype) for module in plain_networks(members, seed, input_shape)]
     (one_more,) = plain_networks(members[:1], seed, input_shape)  # the pass may leave traces in it
-    report = probe(cast_module(one_more, dtype), objective, *shown)
+    cast_module(one_more, dtype)
+    report = probe(one_more, objective, *shown)
     replicas = [replica for _, replica in members]
     if condition.stacked:
         check_stackable(report)
@@ -244,6 +245,7 @@ def _networks(members: Sequence[ReplicaKey], seed: int, training: Examples, dtyp
         changing=report.changed_buffers,
         keeps_nothing=not report.changed_globals,
         draws_by=seed if report.draws else None,
+        pass_size=pass_size(one_more, objective, *shown),
     )
     networks.metric_stacks = metric_stacks(networks, *shown)
     if not networks.metric_stacks:

@@ -12,6 +12,8 @@ from types import FrameType
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 
+from lossact.replicas.workers import torch_threads
+
 IGNORED_WARNINGS = (  # what Lightning, or torch's compiler, runs into itself
     ".*LeafSpec.*",
     ".*torch.jit.script.*",
@@ -76,13 +78,8 @@ def terminable() -> Iterator[None]:
 @contextmanager
 def trainer_environment(threads: int) -> Iterator[None]:
     """Run a Trainer without banners and with its number of threads, and leave signal handlers as they were."""
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with quiet(), interruptible(), terminable(), convolutions_as_products():
-            yield
-    finally:
-        torch.set_num_threads(threads_before)
+    with torch_threads(threads), quiet(), interruptible(), terminable(), convolutions_as_products():
+        yield
 
 
 @contextmanager

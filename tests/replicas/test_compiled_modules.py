@@ -15,7 +15,6 @@ from torch.nn import functional as f
 
 from lossact import EMA, SGD, Accuracy, Adam, Arrays, Condition, Loss, TorchOptimizer, cosine
 from lossact.replicas import compiled_modules
-from lossact.replicas.compiled_modules import slice_width
 from lossact.replicas.named_population import NamedPopulation
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
@@ -82,10 +81,6 @@ def nothing_compiled_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled_modules, "_codes", OrderedDict())
 
 
-def test_slices_divide_a_block() -> None:
-    assert [slice_width(block) for block in (1, 2, 6, 8, 12, 16, 11, 34)] == [1, 2, 6, 8, 12, 16, 11, 2]
-
-
 class Counting(nn.Module):
     """Counts its passes, in evaluation mode too, and divides by their number."""
 
@@ -146,7 +141,7 @@ def test_compiled_training_is_eager_training_to_rounding(name: str) -> None:
 @pytest.mark.slow
 def test_all_replicas_in_one_piece_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     eager = trained(condition(batch_size=8), EAGER)
-    monkeypatch.setattr("lossact.replicas.named_population.slice_width", lambda block: None)
+    monkeypatch.setattr("lossact.replicas.named_population.slice_width", lambda *_: None)
     compiled = trained(condition(batch_size=8), COMPILED)
     assert population(compiled).is_compiled
     check_equal(compiled, eager)

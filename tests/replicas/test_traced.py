@@ -56,7 +56,7 @@ OF_NETWORKS |= {
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tracing from the third call on, however slow the machine is."""
     monkeypatch.setattr(traced, "TRACED_FROM", 3)
-    monkeypatch.setattr(traced, "LONGEST", float("inf"))
+    monkeypatch.setattr(traced, "TRACED_AFTER", float("inf"))
     monkeypatch.setattr(traced, "_kinds", OrderedDict())
 
 
@@ -140,10 +140,14 @@ def test_not_a_number_equals_itself() -> None:
     assert compute.may_trace
 
 
-def test_long_passes_are_not_traced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traced, "LONGEST", 0.0)
-    _, passes = trained(OF_NETWORKS["minibatches"])
-    assert all(each.trace is None for each in passes)
+def test_long_passes_are_traced_from_the_second_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traced, "TRACED_FROM", NEVER)
+    monkeypatch.setattr(traced, "TRACED_AFTER", 0.0)
+    compute = TracedPass(doubled)
+    for calls in range(1, 4):
+        compute(torch.ones(2))
+        assert (compute.trace is not None) == (calls > 1)
+    assert compute.is_trusted
 
 
 def test_memory_that_runs_out_is_for_the_launch_to_know(monkeypatch: pytest.MonkeyPatch) -> None:

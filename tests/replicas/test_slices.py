@@ -1,0 +1,145 @@
+"""Slices of replicas on cores of their own give what replicas give that are computed all at once."""
+
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lossact import SGD, Condition
+from lossact.replicas import slices, traced, workers
+from lossact.replicas.named_population import NamedPopulation
+from lossact.replicas.objective import Objective
+from lossact.replicas.probe import pass_size
+from lossact.replicas.slices import COMPILED_NUMBERS, EAGER_NUMBERS, LARGE, SMALL, WIDEST, slice_width, slices_of
+from lossact.running.runner import fit
+from lossact.running.stacking import stacked_training
+from lossact.training.compute_config import ComputeConfig
+from lossact.training.stacked import StackedReplicasModule
+from tests.replicas.test_any_training import condition
+from tests.replicas.test_recorded import assert_same
+from tests.replicas.test_traced import NEVER, OF_NETWORKS
+
+DOUBLE = ComputeConfig(precision="64-true", threads=2)
+BLOCK = 16
+
+
+@pytest.fixture(autouse=True)
+def in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every network counts as large, and four replicas are a slice; traces are made soon."""
+    monkeypatch.setattr("lossact.replicas.named_population.LARGE", 0)
+    monkeypatch.setattr("lossact.replicas.named_population.slice_width", lambda *_: 4)
+    monkeypatch.setattr(traced, "TRACED_FROM", 3)
+    monkeypatch.setattr(traced, "TRACED_AFTER", NEVER)
+    monkeypatch.setattr(traced, "_kinds", OrderedDict())
+
+
+def trained(
+    given: Condition, config: ComputeConfig = DOUBLE, replicas: range = range(BLOCK)
+) -> tuple[StackedReplicasModule, NamedPopulation]:
+    module = stacked_training(given, 0, replicas, config, curves_of=BLOCK)
+    fit(module, config)
+    assert isinstance(module.population, NamedPopulation)
+    return module, module.population
+
+
+@pytest.mark.parametrize("name", OF_NETWORKS)
+def test_slices_side_by_side_train_as_one_after_the_other(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+
+    def threads(n: int) -> object:
+        taken.append(n)
+        return workers.worker_threads(n)
+
+    monkeypatch.setattr(traced, "worker_threads", threads)
+    together, _ = trained(OF_NETWORKS[name])
+    assert set(taken) == {2}
+    taken.clear()
+    monkeypatch.setattr(traced, "TRACED_FROM", NEVER)
+    monkeypatch.setattr(traced, "_kinds", OrderedDict())
+    in_turn, _ = trained(OF_NETWORKS[name])
+    assert not taken
+    assert_same(together.outcome(), in_turn.outcome())
+
+
+@pytest.mark.parametrize("name", OF_NETWORKS)
+def test_slices_train_as_all_replicas_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = replace(OF_NETWORKS[name], budget=41)
+    module, population = trained(given)
+    monkeypatch.setattr("lossact.replicas.named_population.LARGE", NEVER)
+    monkeypatch.setattr(traced, "TRACED_FROM", NEVER)
+    monkeypatch.setattr(traced, "_kinds", OrderedDict())
+    whole, others = trained(given)
+    outcome, expected = module.outcome(), whole.outcome()
+    np.testing.assert_allclose(outcome.loss, expected.loss, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(outcome.steps_to_target, expected.steps_to_target)
+    for held, other in zip(population.state_tensors, others.state_tensors, strict=True):
+        torch.testing.assert_close(held, other, rtol=1e-8, atol=1e-11, equal_nan=True)
+
+
+def test_a_replicas_bits_depend_neither_on_companions_nor_on_threads() -> None:
+    given = condition(SGD(learning_rate=0.1, momentum=0.9), batch_size=8, budget=40)
+    alone, _ = trained(given, DOUBLE)
+    among, _ = trained(given, replace(DOUBLE, threads=1), range(3 * BLOCK))
+    np.testing.assert_array_equal(among.outcome().loss[:BLOCK], alone.outcome().loss)
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "one_thread"), [(SMALL - 1, None, True), (SMALL, None, False), (LARGE, 4, True)]
+)
+def test_how_a_network_uses_cores_follows_from_its_size(
+    size: int, width: int | None, one_thread: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lossact.replicas.named_population.LARGE", LARGE)
+    monkeypatch.setattr("lossact.running.stacking.pass_size", lambda *_: size)
+    seen: list[int] = []
+    update = NamedPopulation._update
+
+    def watched(*arguments: Any) -> None:
+        seen.append(torch.get_num_threads())
+        update(*arguments)
+
+    monkeypatch.setattr(NamedPopulation, "_update", watched)
+    before = torch.get_num_threads()
+    _, population = trained(condition(SGD(learning_rate=0.1), budget=5))
+    assert population._traced is not None
+    assert population._traced.width == width
+    assert set(seen) == {1 if one_thread else 2}
+    assert torch.get_num_threads() == before
+
+
+def test_slices_divide_a_block() -> None:
+    widths = [slice_width(block, 0, EAGER_NUMBERS) for block in (1, 2, 6, 8, 12, 16, 11, 34)]
+    assert widths == [1, 2, 6, 8, 12, 16, 11, 2]
+    assert WIDEST == 16
+
+
+def test_a_slice_keeps_so_many_numbers_or_is_one_replica() -> None:
+    for numbers in (COMPILED_NUMBERS, EAGER_NUMBERS):
+        for size in (1, 10_000, 100_000, 300_000, 1_000_000, 30_000_000):
+            width = slice_width(BLOCK, size, numbers)
+            assert width == 1 or width * size <= numbers
+            assert width == WIDEST or 2 * width * size > numbers
+
+
+def test_slices_hold_each_replica_once() -> None:
+    for width, expected in ((None, 1), (1, 10), (4, 3), (10, 1), (16, 1)):
+        rows = [row for each in slices_of(10, width) for row in range(10)[each]]
+        assert rows == list(range(10))
+        assert len(list(slices_of(10, width))) == expected
+    assert slices.LARGE > slices.SMALL
+
+
+def squares(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return ((outputs - targets) ** 2).sum(1)
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_a_pass_keeps_inputs_errors_and_what_lies_between(batch: int) -> None:
+    """Counted by hand: the input, tanh's output twice (its own, the next layer's), the second weight, the errors."""
+    network = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
+    size = pass_size(network, Objective(squares, None), torch.randn(batch, 3), torch.randn(batch, 2))
+    assert size == batch * 3 + batch * 5 + batch * 5 + 2 * 5 + batch * 2
