@@ -279,8 +279,7 @@ def default_compute_config(
         if compiled is True and not is_remote:
             warnings.warn("no C++ compiler on PATH: replicas train eagerly, which is slower", stacklevel=2)
         compiled = compiled is True and is_remote
-    threads = n_threads() if compiled is True else min(2, n_threads())
-    return ComputeConfig(device=device, precision=precision, threads=threads, compiled=compiled)
+    return ComputeConfig(device=device, precision=precision, threads=min(2, n_threads()), compiled=compiled)
 
 
 def n_threads() -> int:

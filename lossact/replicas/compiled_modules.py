@@ -14,7 +14,7 @@ from lossact.replicas.optimizers import Clipping, RuleOptimizer
 from lossact.replicas.passes import LearningPass, PassContext, Stage
 from lossact.replicas.slices import slices_of
 from lossact.replicas.stacked_module import StackedModule
-from lossact.replicas.workers import worker_threads
+from lossact.replicas.workers import n_workers, worker_threads
 
 KEPT = 16  # kinds of networks whose compiled code is kept
 WITHOUT_DRAWS = PassContext(Stage.TRAINING, 0)  # when a pass runs matters to what it draws alone
@@ -79,11 +79,10 @@ class CompiledModule:
         networks: the module; it draws nothing, and vmap takes its metric.
         code: of its kind.
         width: replicas of a slice; None for all at once, as on a GPU.
-        n_threads: slices that are computed side by side.
     """
 
-    def __init__(self, networks: StackedModule, code: CompiledCode, width: int | None, n_threads: int) -> None:
-        self.networks, self.code, self.width, self.n_threads = networks, code, width, n_threads
+    def __init__(self, networks: StackedModule, code: CompiledCode, width: int | None) -> None:
+        self.networks, self.code, self.width = networks, code, width
 
     def learn(self, inputs: Inputs, targets: Tensor) -> LearningPass:
         """Run a forward and backward pass of all replicas, as `StackedModule.learn`."""
@@ -162,7 +161,7 @@ class CompiledModule:
             if width is None:
                 function, _ = function_for(slice(0, n))
                 return [call(function, slice(0, n))]
-            threads = worker_threads(self.n_threads)
+            threads = worker_threads(n_workers())
             runs = []
             for rows in slices_of(n, width):
                 function, is_new = function_for(rows)

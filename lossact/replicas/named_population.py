@@ -116,7 +116,7 @@ class NamedPopulation(Population):
             return None
         code = code_of(self.kind, networks)
         width = slice_width(self.block, networks.pass_size, COMPILED_NUMBERS) if device.type == "cpu" else None
-        return None if code.failure else CompiledModule(networks, code, width, torch.get_num_threads())
+        return None if code.failure else CompiledModule(networks, code, width)
 
     def _trace(self, device: torch.device) -> TracedModule | None:
         """Return the networks' passes, traced, or None where these are not functions of their tensors alone."""
@@ -127,7 +127,7 @@ class NamedPopulation(Population):
             return None
         is_large = networks.pass_size >= LARGE
         width = slice_width(self.block, networks.pass_size, EAGER_NUMBERS) if is_large else None
-        return TracedModule(networks, traces_of(self.kind), width, torch.get_num_threads())
+        return TracedModule(networks, traces_of(self.kind), width)
 
     @property
     def _eager(self) -> Networks | TracedModule:

@@ -17,7 +17,7 @@ from lossact.replicas.launch import Launch
 from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.native import REAL, build
 from lossact.replicas.update_rules import AdamRule, SGDRule, UpdateRule
-from lossact.replicas.workers import worker_threads
+from lossact.replicas.workers import n_workers, worker_threads
 
 SOURCES = Path(__file__).with_name("cpp")
 # Of an MLP's images and units, (features + hidden) x batch: up to here they stay in the second cache, and the program
@@ -83,15 +83,14 @@ def train_on_cpu(launch: Launch, n_updates: int) -> tuple[Tensor, Tensor]:
         ACTIVATIONS.index(network.activation), LOSSES.index(network.loss), RULES.index(launch.rule),
         criterion.of_loss, criterion.at_most, launch.shares_data, criterion.lowest_score,
     )  # fmt: skip
-    n_threads = torch.get_num_threads()
-    share = -(-replicas // (SHARES * n_threads))
+    share = -(-replicas // (SHARES * n_workers()))
 
     def train_share(first: int) -> None:
         # Whoever interrupts this leaves threads at work, which hold on to the tensors.
         pointers = [tensor.data_ptr() for tensor in tensors]
         train(*pointers, first, min(first + share, replicas), *sizes, *settings)
 
-    for done in worker_threads(n_threads).map(train_share, range(0, replicas, share)):
+    for done in worker_threads(n_workers()).map(train_share, range(0, replicas, share)):
         assert done is None
     vars(launch.state).update(vars(after))
     return tensors[-2], tensors[-1]

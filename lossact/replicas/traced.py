@@ -22,7 +22,7 @@ from lossact.replicas.named_tensors import Inputs, python_may_look, rows_of, ten
 from lossact.replicas.passes import LearningPass, PassContext
 from lossact.replicas.slices import SMALL, slices_of
 from lossact.replicas.stacked_module import StackedModule
-from lossact.replicas.workers import worker_threads
+from lossact.replicas.workers import n_workers, worker_threads
 
 TRACED_FROM = 60  # calls: a trace of a small network takes as long as some 40 passes and spares a third of each
 TRACED_AFTER = 0.5  # seconds in calls: no longer does a trace take that spares a large network waiting
@@ -113,13 +113,10 @@ class TracedModule:
         networks: the module, whose metric vmap takes.
         traces: of its kind; added to.
         width: replicas of a slice; None for all at once.
-        n_threads: slices that are computed side by side.
     """
 
-    def __init__(
-        self, networks: StackedModule, traces: dict[Hashable, TracedPass], width: int | None, n_threads: int
-    ) -> None:
-        self.networks, self.traces, self.width, self.n_threads = networks, traces, width, n_threads
+    def __init__(self, networks: StackedModule, traces: dict[Hashable, TracedPass], width: int | None) -> None:
+        self.networks, self.traces, self.width = networks, traces, width
 
     @property
     def takes_one_thread(self) -> bool:
@@ -141,7 +138,7 @@ class TracedModule:
             for rows in slices_of(len(self.networks.replicas), self.width)
         ]
         if len(calls) > 1 and all(compute.is_trusted for compute, _ in calls):
-            parts = list(worker_threads(self.n_threads).map(_without_gradient, calls))
+            parts = list(worker_threads(n_workers()).map(_without_gradient, calls))
         else:
             parts = [compute(*arguments) for compute, arguments in calls]
         return parts[0] if len(parts) == 1 else pytree.tree_map(lambda *slices: torch.cat(slices), *parts)

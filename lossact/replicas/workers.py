@@ -1,12 +1,24 @@
-"""Threads that compute shares of the replicas."""
+"""Threads: how many each of torch's operations takes, and those that compute shares of the replicas side by side.
+
+An operation's bits may depend on how many threads it takes, so that their number is set, and in the key. Workers take
+one thread an operation, and how many there are decides about nothing but speed.
+"""
 
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 
 import torch
+
+_outside: ContextVar[int] = ContextVar("_outside", default=0)  # threads before any were set here
+
+
+def n_workers() -> int:
+    """Return how many shares are computed side by side: as many as torch has threads outside of training."""
+    return _outside.get() or torch.get_num_threads()
 
 
 @lru_cache(maxsize=1)
@@ -20,11 +32,13 @@ def worker_threads(n: int) -> ThreadPoolExecutor:
 def torch_threads(n: int) -> Iterator[None]:
     """Have each of torch's operations take n threads."""
     before = torch.get_num_threads()
+    token = _outside.set(n_workers())
     torch.set_num_threads(n)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        _outside.reset(token)
 
 
 if hasattr(os, "register_at_fork"):  # a forked process has none of the threads

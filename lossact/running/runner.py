@@ -13,6 +13,7 @@ from lossact.conditions.condition import Condition
 from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
 from lossact.models.config import MLPConfig
+from lossact.replicas.workers import n_workers
 from lossact.running.fitting_width import FittingWidth
 from lossact.running.jobs import BlockJob, Progress, ProgressCallback, TrainedBlock, describe, replicas_of
 from lossact.running.measure_check import check_measures
@@ -179,7 +180,8 @@ def _trials(runs: Sequence[ReplicaOutcome], budget: int) -> Trials:
 def _width(condition: Condition, compute_config: ComputeConfig) -> int:
     """Return how many blocks train fastest together."""
     at_once = condition.network_config.blocks_at_once
-    return max(at_once, compute_config.threads) if compute_config.compiled is True else at_once
+    by_workers = compute_config.device == "cpu" and compute_config.compiled is not False
+    return max(at_once, n_workers()) if by_workers else at_once
 
 
 def _train_stacked(

@@ -25,7 +25,6 @@ RNG = np.random.default_rng(0)
 INPUTS, TARGETS = RNG.standard_normal((24, 4)), RNG.integers(0, 3, 24)
 EAGER = ComputeConfig(precision="64-true", threads=2)
 COMPILED = replace(EAGER, compiled=True)
-IN_ONE_THREAD = replace(COMPILED, threads=1)  # what is not compiled puts each slice's weights into one module
 
 
 def network() -> nn.Module:
@@ -75,6 +74,12 @@ def check_equal(compiled: StackedReplicasModule, eager: StackedReplicasModule) -
             np.testing.assert_allclose(tensor.numpy(), expected[name].numpy(), rtol=1e-9, atol=1e-10, err_msg=name)
 
 
+@pytest.fixture
+def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices one after the other: what is not compiled puts each slice's weights into one module."""
+    monkeypatch.setattr(compiled_modules, "n_workers", lambda: 1)
+
+
 @pytest.fixture(autouse=True)
 def nothing_compiled_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what one test puts in place of compiled code from the next."""
@@ -113,6 +118,7 @@ CASES = {
 }
 
 
+@pytest.mark.usefixtures("one_worker")
 @pytest.mark.parametrize("name", CASES)
 def test_steps_are_those_of_eager_training(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is compiled, run as it stands: slices, threads, resting replicas, state, buffers."""
@@ -123,7 +129,7 @@ def test_steps_are_those_of_eager_training(name: str, monkeypatch: pytest.Monkey
         return function
 
     monkeypatch.setattr(torch, "compile", as_it_stands)
-    compiled = trained(CASES[name], IN_ONE_THREAD)
+    compiled = trained(CASES[name], COMPILED)
     assert taken
     check_equal(compiled, trained(CASES[name], EAGER))
 
@@ -148,17 +154,19 @@ def test_all_replicas_in_one_piece_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.slow
-def test_bits_depend_neither_on_companions_nor_on_threads() -> None:
+def test_bits_depend_neither_on_companions_nor_on_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     plain_condition = condition(plain)
     block = plain_condition.block
     alone = trained(plain_condition, COMPILED, block)
-    among = trained(plain_condition, replace(COMPILED, threads=1), 3 * block)
+    monkeypatch.setattr(compiled_modules, "n_workers", lambda: 3)
+    among = trained(plain_condition, COMPILED, 3 * block)
     assert population(alone).is_compiled
     np.testing.assert_array_equal(among.outcome().loss[:block], alone.outcome().loss)
     for name, tensor in population(alone).networks.parameters.items():
         assert torch.equal(population(among).networks.parameters[name][:block], tensor)
 
 
+@pytest.mark.usefixtures("one_worker")
 def test_launches_of_a_condition_share_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
 
@@ -168,16 +176,16 @@ def test_launches_of_a_condition_share_what_is_compiled(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(torch, "compile", counted)
     of_its_own = condition(plain, budget=13)
-    trained(of_its_own, IN_ONE_THREAD)
+    trained(of_its_own, COMPILED)
     first = len(made)
-    trained(of_its_own, IN_ONE_THREAD)
+    trained(of_its_own, COMPILED)
     assert len(made) == first > 0
     faster = SGD(learning_rate=0.4, momentum=0.9, weight_decay=0.01, bias_gradient_scale=2.0)
-    trained(replace(of_its_own, optimizer=faster), IN_ONE_THREAD)  # numbers are arguments
+    trained(replace(of_its_own, optimizer=faster), COMPILED)  # numbers are arguments
     assert len(made) == first
-    trained(of_its_own, replace(IN_ONE_THREAD, precision="32-true"))
+    trained(of_its_own, replace(COMPILED, precision="32-true"))
     assert len(made) == 2 * first
-    trained(replace(of_its_own, optimizer=Adam(learning_rate=0.1)), IN_ONE_THREAD)
+    trained(replace(of_its_own, optimizer=Adam(learning_rate=0.1)), COMPILED)
     assert len(made) == 3 * first
 
 

@@ -55,8 +55,9 @@ def test_slices_side_by_side_train_as_one_after_the_other(name: str, monkeypatch
         return workers.worker_threads(n)
 
     monkeypatch.setattr(traced, "worker_threads", threads)
+    monkeypatch.setattr(traced, "n_workers", lambda: 3)
     together, _ = trained(OF_NETWORKS[name])
-    assert set(taken) == {2}
+    assert set(taken) == {3}
     taken.clear()
     monkeypatch.setattr(traced, "TRACED_FROM", NEVER)
     monkeypatch.setattr(traced, "_kinds", OrderedDict())
@@ -80,9 +81,10 @@ def test_slices_train_as_all_replicas_at_once(name: str, monkeypatch: pytest.Mon
         torch.testing.assert_close(held, other, rtol=1e-8, atol=1e-11, equal_nan=True)
 
 
-def test_a_replicas_bits_depend_neither_on_companions_nor_on_threads() -> None:
+def test_a_replicas_bits_depend_neither_on_companions_nor_on_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     given = condition(SGD(learning_rate=0.1, momentum=0.9), batch_size=8, budget=40)
     alone, _ = trained(given, DOUBLE)
+    monkeypatch.setattr(traced, "n_workers", lambda: 3)
     among, _ = trained(given, replace(DOUBLE, threads=1), range(3 * BLOCK))
     np.testing.assert_array_equal(among.outcome().loss[:BLOCK], alone.outcome().loss)
 
@@ -109,6 +111,21 @@ def test_how_a_network_uses_cores_follows_from_its_size(
     assert population._traced.width == width
     assert set(seen) == {1 if one_thread else 2}
     assert torch.get_num_threads() == before
+
+
+def test_there_are_as_many_workers_as_torch_has_threads_outside_of_training() -> None:
+    before = torch.get_num_threads()
+    with workers.torch_threads(1), workers.torch_threads(7):
+        assert torch.get_num_threads() == 7
+        assert workers.n_workers() == before
+    assert torch.get_num_threads() == workers.n_workers() == before
+
+
+def test_an_error_leaves_the_number_of_threads_as_it_was() -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError), workers.torch_threads(7):
+        1 / 0  # noqa: B018
+    assert torch.get_num_threads() == workers.n_workers() == before
 
 
 def test_slices_divide_a_block() -> None:

@@ -30,7 +30,7 @@ from lossact import (
 )
 from lossact.cpp_compiler import find_compiler
 from lossact.experiment import default_compute_config
-from lossact.replicas import flat_population, kernels
+from lossact.replicas import flat_population, kernels, native_training
 from lossact.replicas.kernels import advance_in_kernel
 from lossact.replicas.launch import Launch
 from lossact.replicas.native import build
@@ -118,11 +118,12 @@ def test_the_same_trials_to_rounding(name: str, launches: list[bool], tmp_path: 
 
 
 @needs_compiler
-def test_a_blocks_bits_do_not_depend_on_its_companions_or_threads() -> None:
+def test_a_blocks_bits_do_not_depend_on_its_companions_or_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     condition = report_condition(budget=200)
     together = {block.first_replica: block for block in train_blocks(condition, 0, [3, 0, 1, 2], AUTO)}
-    for block, threads in ((0, 1), (2, 3)):
-        alone = next(train_blocks(condition, 0, [block], replace(AUTO, threads=threads)))
+    for block, n in ((0, 1), (2, 3)):
+        monkeypatch.setattr(native_training, "n_workers", lambda n=n: n)
+        alone = next(train_blocks(condition, 0, [block], AUTO))
         other = together[64 * block]
         np.testing.assert_array_equal(alone.curves.loss, other.curves.loss)
         np.testing.assert_array_equal(alone.curves.metric, other.curves.metric)

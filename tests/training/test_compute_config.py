@@ -54,8 +54,7 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("is_remote", [False, True])
 def test_with_a_compiler_the_default_is_what_is_asked_for(compiled: Any, is_remote: bool) -> None:
     config = default_compute_config(compiled=compiled, is_remote=is_remote)
-    threads = n_threads() if compiled is True else min(2, n_threads())
-    assert config == ComputeConfig(compiled=compiled, threads=threads)
+    assert config == ComputeConfig(compiled=compiled, threads=min(2, n_threads()))
 
 
 @pytest.mark.usefixtures("compiler")

@@ -55,6 +55,8 @@ def run_task(payload: TaskPayload, digests: Sequence[str], *arrays: Any) -> "lis
     """
     with _delay_interrupts():
         sys.path += [folder for folder in payload.path if folder not in sys.path]
+        import torch
+
         from lossact.errors import LossactError, TrainingError
         from lossact.executors.ray.serialization import deserialize
         from lossact.running.jobs import describe
@@ -62,6 +64,7 @@ def run_task(payload: TaskPayload, digests: Sequence[str], *arrays: Any) -> "lis
         from lossact.storage.machine import machine_content
 
         config = payload.compute_config
+        torch.set_num_threads(config.threads)  # as many as cores are reserved for the task
         here = machine_content(config.device, compiles=config.compiled is not False)
         _check_same_machine(here, payload.machine)
         by_digest = dict(zip(digests, arrays, strict=True))
