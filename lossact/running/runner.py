@@ -180,7 +180,7 @@ def _trials(runs: Sequence[ReplicaOutcome], budget: int) -> Trials:
 def _width(condition: Condition, compute_config: ComputeConfig) -> int:
     """Return how many blocks train fastest together."""
     at_once = condition.network_config.blocks_at_once
-    by_workers = compute_config.device == "cpu" and compute_config.compiled is not False
+    by_workers = compute_config.device == "cpu" and compute_config.may_compile
     return max(at_once, n_workers()) if by_workers else at_once
 
 

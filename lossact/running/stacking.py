@@ -129,7 +129,7 @@ def stack_replicas(
         batches=batches,
         budget=condition.budget,
         compiled=compute_config.compiles(condition.budget) and compute_config.compiled,
-        native=compute_config.compiled is not False,
+        native=compute_config.may_compile,
         updates_per_step=updates_per_step or condition.network_config.updates_per_step,
         description=RunDescription(
             replicas=[replica for _, replica in members], metric_name=condition.metric_name, metadata=metadata

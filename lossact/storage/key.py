@@ -79,13 +79,13 @@ def _is_compiled(condition: BaseCondition, compute_config: ComputeConfig) -> boo
     if not isinstance(condition, Condition):
         return False
     if condition.uses_closed_form_gradients and compute_config.device == "cpu":
-        return compute_config.compiled is not False
+        return compute_config.may_compile
     return compute_config.compiles(condition.budget)
 
 
 def _content(subject: dict[str, Any], seed: int, compute_config: ComputeConfig) -> dict[str, Any]:
     setting = {"seed": seed, "setting": asdict(compute_config), "form": KEY_FORM}
-    content = subject | setting | machine_content(compute_config.device, compiles=compute_config.compiled is not False)
+    content = subject | setting | machine_content(compute_config.device, compiles=compute_config.may_compile)
     # numpy's numbers become Python's, by way of their item().
     ready: dict[str, Any] = json.loads(json.dumps(content, default=lambda number: number.item(), allow_nan=False))
     return ready

@@ -43,6 +43,11 @@ class ComputeConfig:
             raise InputError(f"compiled={self.compiled!r} must be True, False or 'auto'")
         check_count("threads", self.threads)
 
+    @property
+    def may_compile(self) -> bool:
+        """Whether a compiler may make what trains some conditions."""
+        return self.compiled is not False
+
     def compiles(self, budget: int) -> bool:
         """Return whether training of so many updates goes through torch.compile.
 

@@ -29,7 +29,7 @@ class TaskSubmitter:
         self.seed, self.compute_config, self.known = seed, compute_config, known
         self.arrays: dict[str, Any] = {}
         self._serialized: dict[BaseCondition, tuple[bytes, list[str]]] = {}
-        self._machine = machine_content(compute_config.device, compiles=compute_config.compiled is not False)
+        self._machine = machine_content(compute_config.device, compiles=compute_config.may_compile)
         gpus = {"num_gpus": 1} if compute_config.device == "cuda" else {}
         # Ray's own retries do not distinguish a lost node from a block that ends its process.
         self._task = ray.remote(num_cpus=compute_config.threads, max_retries=0, **gpus)(run_task)

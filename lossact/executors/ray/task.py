@@ -65,7 +65,7 @@ def run_task(payload: TaskPayload, digests: Sequence[str], *arrays: Any) -> "lis
 
         config = payload.compute_config
         torch.set_num_threads(config.threads)  # as many as cores are reserved for the task
-        here = machine_content(config.device, compiles=config.compiled is not False)
+        here = machine_content(config.device, compiles=config.may_compile)
         _check_same_machine(here, payload.machine)
         by_digest = dict(zip(digests, arrays, strict=True))
         conditions = [deserialize(content, by_digest) for content in payload.conditions]
