@@ -28,7 +28,7 @@ from lossact.replicas.optimizers import Clipping, RuleOptimizer, StackedOptimize
 from lossact.replicas.passes import LearningPass, Networks, PassContext, Stage
 from lossact.replicas.population import Population
 from lossact.replicas.probe import first_line
-from lossact.replicas.slices import COMPILED_NUMBERS, EAGER_NUMBERS, LARGE, slice_width
+from lossact.replicas.slices import COMPILED_NUMBERS, EAGER_NUMBERS, LARGE, SMALL, slice_width
 from lossact.replicas.stacked_module import StackedModule
 from lossact.replicas.traced import TracedModule, traces_of
 from lossact.replicas.workers import torch_threads
@@ -127,7 +127,9 @@ class NamedPopulation(Population):
             return None
         is_large = networks.pass_size >= LARGE
         width = slice_width(self.block, networks.pass_size, EAGER_NUMBERS) if is_large else None
-        return TracedModule(networks, traces_of(self.kind), width)
+        # A single network may hold constants of its own, which a trace would keep for the next.
+        traces = traces_of(self.kind) if self.n_replicas > 1 else {}
+        return TracedModule(networks, traces, width)
 
     @property
     def _eager(self) -> Networks | TracedModule:
@@ -135,9 +137,9 @@ class NamedPopulation(Population):
         return self.networks if self._traced is None else self._traced
 
     def _threads(self) -> AbstractContextManager[None]:
-        """Have each operation take one thread, but in networks neither small nor large."""
-        takes_one = self._traced is not None and self._traced.takes_one_thread
-        return torch_threads(1) if takes_one else nullcontext()
+        """Have each operation of a small network take one thread."""
+        is_small = self._traced is not None and self._traced.networks.pass_size < SMALL
+        return torch_threads(1) if is_small else nullcontext()
 
     @property
     def is_compiled(self) -> bool:

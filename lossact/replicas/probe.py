@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lossact.errors import InputError
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
@@ -17,6 +19,7 @@ from lossact.replicas.named_tensors import Inputs, call_with, map_tensors, shape
 from lossact.replicas.objective import Objective, check_learnable
 from lossact.replicas.passes import PassContext, Stage
 from lossact.replicas.random_streams import isolate_rng, rng_state
+from lossact.replicas.slices import SMALL
 from lossact.replicas.stacked_module import StackedModule
 
 ONE_AT_A_TIME = "train it one at a time with Condition(stacked=False)"
@@ -110,23 +113,40 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
 
 
 def pass_size(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tensor) -> int:
-    """Return how many numbers a pass of a module keeps for its gradient; it runs one.
+    """Return how many numbers a forward pass and loss compute; it runs one.
 
     Args:
-        module: a network of its own, for the pass may leave traces in it.
+        module: a network of its own, for the pass may change what it holds.
         objective: the loss.
         inputs, targets: one replica's batch.
+
+    Returns:
+        the sum of the sizes of what each operation gives; a middling number where operations cannot be counted.
     """
-    size = 0
+    counted = _Counted()
+    # Stacked networks on a CPU take attention apart into operations, too.
+    with isolate_rng(), sdpa_kernel(SDPBackend.MATH), torch.enable_grad(), counted:
+        try:
+            objective.mean_loss(call_with(module, inputs), targets)
+        except FAILURES:  # without counting, the pass has run before
+            return SMALL
+    return counted.size
 
-    def keep(tensor: Tensor) -> Tensor:
-        nonlocal size
-        size += tensor.numel()
-        return tensor
 
-    with isolate_rng(), torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
-        objective.mean_loss(call_with(module, inputs), targets)
-    return size
+class _Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the numbers that operations compute."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.size = 0
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        outputs = operation(*args, **(kwargs or {}))
+        is_view = any(each.alias_info for each in operation._schema.returns)
+        tensors = [each for each in pytree.tree_leaves(outputs) if isinstance(each, Tensor)]
+        if not is_view:  # and no kernel's workspace of bytes
+            self.size += sum(each.numel() for each in tensors if each.is_floating_point() or each.is_complex())
+        return outputs
 
 
 def _states(module: nn.Module) -> dict[str, tuple[Tensor, int]]:

@@ -1,29 +1,34 @@
 """How the replicas of a user's network share the cores of a CPU.
 
-Of a small network, one thread computes all replicas. Of a larger one, torch's threads share each operation. The
-replicas of a large one are cut into slices, each of which one thread computes while others compute others. Compiled
-code is always cut. A slice is computed by itself, so that a replica's bits depend neither on other slices nor on the
-number of threads.
+A network's size is how many numbers one replica's forward pass computes.
 
-A network's size is how many numbers one replica's pass keeps for its gradient.
+- Small: one thread computes all replicas.
+- Of a size between: torch's threads share each operation.
+- Large: the replicas are cut into slices. Each slice is computed by one thread, several of them side by side.
+
+Compiled code for a CPU is always cut. A slice is computed by itself, so that its bits depend neither on other slices
+nor on how many threads there are.
 """
 
 from collections.abc import Iterator
 
-SMALL = 40_000  # below it, a second thread costs more than it spares
-LARGE = 400_000  # from it on, calls from Python take little of a slice's time
-WIDEST = 16  # replicas: a call of compiled code costs as much as some six replicas of a small network
-COMPILED_NUMBERS = 800_000  # that the passes of a slice keep: more of them leave a core's caches
-EAGER_NUMBERS = 5_000_000  # where each operation is a call
+SMALL = 30_000  # of smaller networks, a second thread costs more than it spares
+LARGE = 1_500_000  # smaller ones are better not cut, for then calls from Python take much of the time
+WIDEST = 16  # replicas; wide slices need fewer calls
+COMPILED_NUMBERS = 800_000  # most numbers of a slice that is compiled: more do not fit a core's caches
+EAGER_NUMBERS = 10_000_000  # most numbers of a slice that is not, whose calls are many
 
 
 def slice_width(block: int, pass_size: int, numbers: int) -> int:
-    """Return how many replicas are computed together: a divisor of a block's size, up to WIDEST.
+    """Return how many replicas are a slice: the largest divisor of a block that is not too wide.
 
     Args:
         block: replicas, >= 1.
         pass_size: the network's size, >= 0.
-        numbers: that the passes of a slice should keep at most; a single one may keep more.
+        numbers: most numbers of a slice; a single replica may have more.
+
+    Returns:
+        replicas, in [1, WIDEST].
     """
     most = min(WIDEST, max(1, numbers // max(1, pass_size)))
     return max(width for width in range(1, most + 1) if block % width == 0)

@@ -32,7 +32,7 @@ class StackedModule:
         metric_stacks: whether vmap can compute the metric; else it is computed replica by replica.
         keeps_nothing: whether a pass changes nothing in Python that a later one may see.
         draws_by: the experiment's seed where passes draw random numbers; None where they draw none.
-        pass_size: numbers that one replica's pass keeps for its gradient.
+        pass_size: numbers that one replica's forward pass computes, about.
     """
 
     def __init__(

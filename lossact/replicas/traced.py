@@ -1,13 +1,14 @@
 """Passes of stacked modules as lists of operations: what `torch.func` finds out in each pass is found out once.
 
-A trace runs the operations that the pass runs, in the same order, so that the bits are the same. For small networks
-finding out takes longer than the operations. Of large ones several slices can be computed side by side: a trace asks
-nothing of Python's modules, which threads would share.
+A trace runs the operations that the pass runs, in the same order, so that the bits are the same. In small networks it
+spares what takes longer than the operations. Slices of large networks can be computed side by side once there is a
+trace: it does not use the module, which threads cannot share.
 """
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -20,12 +21,12 @@ from lossact.checks import ran_out_of_memory
 from lossact.replicas.modules import eval_mode
 from lossact.replicas.named_tensors import Inputs, python_may_look, rows_of, tensors_in
 from lossact.replicas.passes import LearningPass, PassContext
-from lossact.replicas.slices import SMALL, slices_of
+from lossact.replicas.slices import slices_of
 from lossact.replicas.stacked_module import StackedModule
-from lossact.replicas.workers import n_workers, worker_threads
+from lossact.replicas.workers import n_workers, torch_threads, worker_threads
 
 TRACED_FROM = 60  # calls: a trace of a small network takes as long as some 40 passes and spares a third of each
-TRACED_AFTER = 0.5  # seconds in calls: no longer does a trace take that spares a large network waiting
+TRACED_AFTER = 0.5  # seconds in calls: about what a trace of a large network takes
 CHECKED = 2
 CPU = torch.device("cpu")
 KEPT = 16  # kinds of networks whose traces are kept
@@ -118,11 +119,6 @@ class TracedModule:
     def __init__(self, networks: StackedModule, traces: dict[Hashable, TracedPass], width: int | None) -> None:
         self.networks, self.traces, self.width = networks, traces, width
 
-    @property
-    def takes_one_thread(self) -> bool:
-        """Whether one thread is to compute each operation."""
-        return self.width is not None or self.networks.pass_size < SMALL
-
     def learn(self, inputs: Inputs, targets: Tensor, context: PassContext) -> LearningPass:
         """Run a forward and backward pass of all replicas, as `StackedModule.learn`."""
         return LearningPass(*self._run("learn", inputs, targets, context))
@@ -140,7 +136,8 @@ class TracedModule:
         if len(calls) > 1 and all(compute.is_trusted for compute, _ in calls):
             parts = list(worker_threads(n_workers()).map(_without_gradient, calls))
         else:
-            parts = [compute(*arguments) for compute, arguments in calls]
+            with nullcontext() if self.width is None else torch_threads(1):
+                parts = [compute(*arguments) for compute, arguments in calls]
         return parts[0] if len(parts) == 1 else pytree.tree_map(lambda *slices: torch.cat(slices), *parts)
 
     def _call(
@@ -165,7 +162,7 @@ class TracedModule:
 
 def _without_gradient(call: tuple[TracedPass, tuple[Any, ...]]) -> Any:
     compute, arguments = call
-    with torch.no_grad():  # which each thread says for itself
+    with torch.no_grad():  # the mode is each thread's own
         return compute(*arguments)
 
 

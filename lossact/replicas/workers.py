@@ -33,8 +33,8 @@ def torch_threads(n: int) -> Iterator[None]:
     """Have each of torch's operations take n threads."""
     before = torch.get_num_threads()
     token = _outside.set(n_workers())
-    torch.set_num_threads(n)
     try:
+        torch.set_num_threads(n)
         yield
     finally:
         torch.set_num_threads(before)

@@ -238,6 +238,7 @@ def _networks(members: Sequence[ReplicaKey], seed: int, training: Examples, dtyp
             freeze(module, report.unreached)
     if not condition.stacked:
         return UnstackedModules(modules, objective, replicas, seed)
+    part = map_tensors(lambda tensor: tensor[: max(1, len(tensor) // condition.accumulate)], shown)
     networks = StackedModule(
         modules,
         objective,
@@ -245,7 +246,7 @@ def _networks(members: Sequence[ReplicaKey], seed: int, training: Examples, dtyp
         changing=report.changed_buffers,
         keeps_nothing=not report.changed_globals,
         draws_by=seed if report.draws else None,
-        pass_size=pass_size(one_more, objective, *shown),
+        pass_size=0 if report.changed_globals else pass_size(one_more, objective, *part),
     )
     networks.metric_stacks = metric_stacks(networks, *shown)
     if not networks.metric_stacks:

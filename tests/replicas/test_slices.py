@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lossact import SGD, Condition
 from lossact.replicas import slices, traced, workers
@@ -40,7 +40,7 @@ def in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(
     given: Condition, config: ComputeConfig = DOUBLE, replicas: range = range(BLOCK)
 ) -> tuple[StackedReplicasModule, NamedPopulation]:
-    module = stacked_training(given, 0, replicas, config, curves_of=BLOCK)
+    module = stacked_training(given, 0, replicas, config, curves_of=3 * BLOCK)
     fit(module, config)
     assert isinstance(module.population, NamedPopulation)
     return module, module.population
@@ -84,13 +84,16 @@ def test_slices_train_as_all_replicas_at_once(name: str, monkeypatch: pytest.Mon
 def test_a_replicas_bits_depend_neither_on_companions_nor_on_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     given = condition(SGD(learning_rate=0.1, momentum=0.9), batch_size=8, budget=40)
     alone, _ = trained(given, DOUBLE)
+    second, _ = trained(given, DOUBLE, range(BLOCK, 2 * BLOCK))
     monkeypatch.setattr(traced, "n_workers", lambda: 3)
     among, _ = trained(given, replace(DOUBLE, threads=1), range(3 * BLOCK))
-    np.testing.assert_array_equal(among.outcome().loss[:BLOCK], alone.outcome().loss)
+    losses = [module.outcome().loss for module in (alone, second, among)]
+    np.testing.assert_array_equal(losses[2][:BLOCK], losses[0])
+    np.testing.assert_array_equal(losses[2][BLOCK : 2 * BLOCK], losses[1])
 
 
 @pytest.mark.parametrize(
-    ("size", "width", "one_thread"), [(SMALL - 1, None, True), (SMALL, None, False), (LARGE, 4, True)]
+    ("size", "width", "one_thread"), [(SMALL - 1, None, True), (SMALL, None, False), (LARGE, 4, False)]
 )
 def test_how_a_network_uses_cores_follows_from_its_size(
     size: int, width: int | None, one_thread: bool, monkeypatch: pytest.MonkeyPatch
@@ -150,13 +153,75 @@ def test_slices_hold_each_replica_once() -> None:
     assert slices.LARGE > slices.SMALL
 
 
-def squares(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def squares(outputs: Tensor, targets: Tensor) -> Tensor:
     return ((outputs - targets) ** 2).sum(1)
 
 
 @pytest.mark.parametrize("batch", [1, 7])
-def test_a_pass_keeps_inputs_errors_and_what_lies_between(batch: int) -> None:
-    """Counted by hand: the input, tanh's output twice (its own, the next layer's), the second weight, the errors."""
+def test_a_pass_computes_what_each_operation_gives(batch: int) -> None:
+    """Counted by hand: two sums, tanh, errors, their squares, the examples' losses, the mean."""
     network = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
     size = pass_size(network, Objective(squares, None), torch.randn(batch, 3), torch.randn(batch, 2))
-    assert size == batch * 3 + batch * 5 + batch * 5 + 2 * 5 + batch * 2
+    assert size == batch * 5 + batch * 5 + batch * 2 + batch * 2 + batch * 2 + batch + 1
+
+
+class Slope(nn.Module):
+    """The slope of a network, as physics-informed networks take it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        def total(x: Tensor) -> Tensor:
+            out: Tensor = self.body(x).sum()
+            return out
+
+        slope: Tensor = torch.func.grad(total)(x)
+        return self.body(x) + slope.sum(1, keepdim=True)
+
+
+class NotCounted(nn.Linear):
+    """Takes no operation but its own where somebody counts them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch._C._len_torch_dispatch_stack():
+            raise RuntimeError("not here")
+        return super().forward(x)
+
+
+def size_of(network: nn.Module, *shape: int) -> int:
+    return pass_size(network, Objective(squares, None), torch.randn(*shape), torch.randn(shape[0], 3))
+
+
+def test_sizes_of_networks_that_take_gradients_attend_or_do_not_let_operations_be_counted() -> None:
+    assert 0 < size_of(Slope(), 5, 2) < SMALL
+    attention = nn.TransformerEncoderLayer(8, 2, 8, dropout=0.0, batch_first=True)
+    lengths = [size_of(nn.Sequential(attention, nn.Flatten(), nn.Linear(8 * n, 3)), 5, n, 8) for n in (10, 100)]
+    assert lengths[1] > 5 * 2 * 100**2  # each of two heads has n x n numbers, which fused kernels do not hold
+    assert lengths[0] < SMALL
+    assert size_of(NotCounted(2, 3), 5, 2) == SMALL
+
+
+def test_networks_that_take_gradients_train() -> None:
+    module, _ = trained(condition(SGD(learning_rate=0.1), network=Slope, budget=10))
+    assert np.isfinite(module.outcome().loss).all()
+
+
+class Constants(nn.Linear):
+    """A layer times numbers of its own that are neither parameters nor buffers."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 3)
+        self.constants = torch.randn(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = super().forward(x) * self.constants.to(x.dtype)
+        return out
+
+
+def test_a_single_replica_does_not_take_the_constants_of_another() -> None:
+    given = condition(SGD(learning_rate=0.1), network=Constants, batch_size=8, budget=10)
+    expected = trained(given, DOUBLE, range(1, 2))[0].outcome().loss
+    trained(given, DOUBLE, range(1))
+    np.testing.assert_array_equal(trained(given, DOUBLE, range(1, 2))[0].outcome().loss, expected)
