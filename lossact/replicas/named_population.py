@@ -28,7 +28,7 @@ from lossact.replicas.optimizers import Clipping, RuleOptimizer, StackedOptimize
 from lossact.replicas.passes import LearningPass, Networks, PassContext, Stage
 from lossact.replicas.population import Population
 from lossact.replicas.probe import first_line
-from lossact.replicas.slices import COMPILED_NUMBERS, EAGER_NUMBERS, LARGE, SMALL, slice_width
+from lossact.replicas.slices import COMPILED_NUMBERS, EAGER_NUMBERS, SMALL, slice_width
 from lossact.replicas.stacked_module import StackedModule
 from lossact.replicas.traced import TracedModule, traces_of
 from lossact.replicas.workers import torch_threads
@@ -125,8 +125,8 @@ class NamedPopulation(Population):
             return None
         if not (networks.metric_stacks and networks.keeps_nothing):
             return None
-        is_large = networks.pass_size >= LARGE
-        width = slice_width(self.block, networks.pass_size, EAGER_NUMBERS) if is_large else None
+        is_small = networks.pass_size < SMALL
+        width = None if is_small else slice_width(self.block, networks.pass_size, EAGER_NUMBERS)
         # A single network may hold constants of its own, which a trace would keep for the next.
         traces = traces_of(self.kind) if self.n_replicas > 1 else {}
         return TracedModule(networks, traces, width)
@@ -138,7 +138,7 @@ class NamedPopulation(Population):
 
     def _threads(self) -> AbstractContextManager[None]:
         """Have each operation of a small network take one thread."""
-        is_small = self._traced is not None and self._traced.networks.pass_size < SMALL
+        is_small = self._traced is not None and self._traced.width is None
         return torch_threads(1) if is_small else nullcontext()
 
     @property

@@ -121,7 +121,7 @@ def pass_size(module: nn.Module, objective: Objective, inputs: Inputs, targets: 
         inputs, targets: one replica's batch.
 
     Returns:
-        the sum of the sizes of what each operation gives; a middling number where operations cannot be counted.
+        the sum of the sizes of what each operation gives; that of no small network where they cannot be counted.
     """
     counted = _Counted()
     # Stacked networks on a CPU take attention apart into operations, too.

@@ -3,8 +3,7 @@
 A network's size is how many numbers one replica's forward pass computes.
 
 - Small: one thread computes all replicas.
-- Of a size between: torch's threads share each operation.
-- Large: the replicas are cut into slices. Each slice is computed by one thread, several of them side by side.
+- Larger: the replicas are cut into slices. Each slice is computed by one thread, several of them side by side.
 
 Compiled code for a CPU is always cut. A slice is computed by itself, so that its bits depend neither on other slices
 nor on how many threads there are.
@@ -13,10 +12,9 @@ nor on how many threads there are.
 from collections.abc import Iterator
 
 SMALL = 30_000  # of smaller networks, a second thread costs more than it spares
-LARGE = 1_500_000  # smaller ones are better not cut, for then calls from Python take much of the time
 WIDEST = 16  # replicas; wide slices need fewer calls
 COMPILED_NUMBERS = 800_000  # most numbers of a slice that is compiled: more do not fit a core's caches
-EAGER_NUMBERS = 10_000_000  # most numbers of a slice that is not, whose calls are many
+EAGER_NUMBERS = 9_000_000  # most numbers of a slice that is not, whose calls are many
 
 
 def slice_width(block: int, pass_size: int, numbers: int) -> int:

@@ -1,7 +1,7 @@
 """Passes of stacked modules as lists of operations: what `torch.func` finds out in each pass is found out once.
 
 A trace runs the operations that the pass runs, in the same order, so that the bits are the same. In small networks it
-spares what takes longer than the operations. Slices of large networks can be computed side by side once there is a
+spares what takes longer than the operations. Slices of larger networks can be computed side by side once there is a
 trace: it does not use the module, which threads cannot share.
 """
 
@@ -113,7 +113,7 @@ class TracedModule:
     Args:
         networks: the module, whose metric vmap takes.
         traces: of its kind; added to.
-        width: replicas of a slice; None for all at once.
+        width: replicas of a slice; None for all at once, of a small network.
     """
 
     def __init__(self, networks: StackedModule, traces: dict[Hashable, TracedPass], width: int | None) -> None:

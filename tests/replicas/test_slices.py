@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from lossact import SGD, Condition
-from lossact.replicas import slices, traced, workers
+from lossact.replicas import traced, workers
 from lossact.replicas.named_population import NamedPopulation
 from lossact.replicas.objective import Objective
 from lossact.replicas.probe import pass_size
-from lossact.replicas.slices import COMPILED_NUMBERS, EAGER_NUMBERS, LARGE, SMALL, WIDEST, slice_width, slices_of
+from lossact.replicas.slices import COMPILED_NUMBERS, EAGER_NUMBERS, SMALL, WIDEST, slice_width, slices_of
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
@@ -29,8 +29,8 @@ BLOCK = 16
 
 @pytest.fixture(autouse=True)
 def in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every network counts as large, and four replicas are a slice; traces are made soon."""
-    monkeypatch.setattr("lossact.replicas.named_population.LARGE", 0)
+    """No network counts as small, and four replicas are a slice; traces are made soon."""
+    monkeypatch.setattr("lossact.replicas.named_population.SMALL", 0)
     monkeypatch.setattr("lossact.replicas.named_population.slice_width", lambda *_: 4)
     monkeypatch.setattr(traced, "TRACED_FROM", 3)
     monkeypatch.setattr(traced, "TRACED_AFTER", NEVER)
@@ -70,7 +70,7 @@ def test_slices_side_by_side_train_as_one_after_the_other(name: str, monkeypatch
 def test_slices_train_as_all_replicas_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given = replace(OF_NETWORKS[name], budget=41)
     module, population = trained(given)
-    monkeypatch.setattr("lossact.replicas.named_population.LARGE", NEVER)
+    monkeypatch.setattr("lossact.replicas.named_population.SMALL", NEVER)
     monkeypatch.setattr(traced, "TRACED_FROM", NEVER)
     monkeypatch.setattr(traced, "_kinds", OrderedDict())
     whole, others = trained(given)
@@ -92,13 +92,11 @@ def test_a_replicas_bits_depend_neither_on_companions_nor_on_workers(monkeypatch
     np.testing.assert_array_equal(losses[2][BLOCK : 2 * BLOCK], losses[1])
 
 
-@pytest.mark.parametrize(
-    ("size", "width", "one_thread"), [(SMALL - 1, None, True), (SMALL, None, False), (LARGE, 4, False)]
-)
+@pytest.mark.parametrize(("size", "width", "one_thread"), [(SMALL - 1, None, True), (SMALL, 4, False)])
 def test_how_a_network_uses_cores_follows_from_its_size(
     size: int, width: int | None, one_thread: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lossact.replicas.named_population.LARGE", LARGE)
+    monkeypatch.setattr("lossact.replicas.named_population.SMALL", SMALL)
     monkeypatch.setattr("lossact.running.stacking.pass_size", lambda *_: size)
     seen: list[int] = []
     update = NamedPopulation._update
@@ -150,7 +148,6 @@ def test_slices_hold_each_replica_once() -> None:
         rows = [row for each in slices_of(10, width) for row in range(10)[each]]
         assert rows == list(range(10))
         assert len(list(slices_of(10, width))) == expected
-    assert slices.LARGE > slices.SMALL
 
 
 def squares(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -178,7 +175,8 @@ class Slope(nn.Module):
             return out
 
         slope: Tensor = torch.func.grad(total)(x)
-        return self.body(x) + slope.sum(1, keepdim=True)
+        out: Tensor = self.body(x) + slope.sum(1, keepdim=True)
+        return out
 
 
 class NotCounted(nn.Linear):
