@@ -1,11 +1,12 @@
 """Users' modules: made by their factory, cast, and what of them trains."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import is_lazy
 
 from lossact.errors import InputError
@@ -115,6 +116,16 @@ def cast_module(module: nn.Module, dtype: torch.dtype) -> nn.Module:
 
     module._apply(cast)  # type: ignore[no-untyped-call]  # module.to(dtype) would drop imaginary parts
     return module
+
+
+def vmap_attention(device: torch.device) -> AbstractContextManager[None]:
+    """Have attention computed by operations that vmap has rules for, where torch has another way.
+
+    Args:
+        device: where it is computed. On a CPU torch's fused attention has no such rule: vmap would call it replica by
+            replica.
+    """
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def unwrap_compiled(module: nn.Module) -> nn.Module:

@@ -16,6 +16,7 @@ from lossact.replicas.cnn import StackedCNN
 from lossact.replicas.launch import Launch
 from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.native import REAL, build
+from lossact.replicas.slices import slices_of
 from lossact.replicas.update_rules import AdamRule, SGDRule, UpdateRule
 from lossact.replicas.workers import n_workers, worker_threads
 
@@ -83,14 +84,14 @@ def train_on_cpu(launch: Launch, n_updates: int) -> tuple[Tensor, Tensor]:
         ACTIVATIONS.index(network.activation), LOSSES.index(network.loss), RULES.index(launch.rule),
         criterion.of_loss, criterion.at_most, launch.shares_data, criterion.lowest_score,
     )  # fmt: skip
-    share = -(-replicas // (SHARES * n_workers()))
+    share = -(-replicas // (SHARES * n_workers()))  # rounded up
 
-    def train_share(first: int) -> None:
+    def train_share(rows: slice) -> None:
         # Whoever interrupts this leaves threads at work, which hold on to the tensors.
         pointers = [tensor.data_ptr() for tensor in tensors]
-        train(*pointers, first, min(first + share, replicas), *sizes, *settings)
+        train(*pointers, rows.start, rows.stop, *sizes, *settings)
 
-    for done in worker_threads(n_workers()).map(train_share, range(0, replicas, share)):
+    for done in worker_threads(n_workers()).map(train_share, slices_of(replicas, share)):
         assert done is None
     vars(launch.state).update(vars(after))
     return tensors[-2], tensors[-1]

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -15,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lossact.errors import InputError
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.held_values import HeldValues, differing, globals_named, snapshot
+from lossact.replicas.modules import vmap_attention
 from lossact.replicas.named_tensors import Inputs, call_with, map_tensors, shapes_of
 from lossact.replicas.objective import Objective, check_learnable
 from lossact.replicas.passes import PassContext, Stage
@@ -124,8 +124,7 @@ def pass_size(module: nn.Module, objective: Objective, inputs: Inputs, targets: 
         the sum of the sizes of what each operation gives; that of no small network where they cannot be counted.
     """
     counted = _Counted()
-    # Stacked networks on a CPU take attention apart into operations, too.
-    with isolate_rng(), sdpa_kernel(SDPBackend.MATH), torch.enable_grad(), counted:
+    with isolate_rng(), vmap_attention(targets.device), torch.enable_grad(), counted:
         try:
             objective.mean_loss(call_with(module, inputs), targets)
         except FAILURES:  # without counting, the pass has run before

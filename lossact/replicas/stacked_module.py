@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
-from lossact.replicas.modules import eval_mode, has_tied_tensors, layers_of, trained_names
+from lossact.replicas.modules import eval_mode, has_tied_tensors, layers_of, trained_names, vmap_attention
 from lossact.replicas.named_tensors import Inputs, Tensors, map_tensors, n_sets, row_of
 from lossact.replicas.objective import Objective
 from lossact.replicas.passes import LearningPass, PassContext, Stage, run_pass
@@ -192,9 +191,8 @@ class StackedModule:
         return trained, {name: tensor[rows] for name, tensor in rest.items() if name not in trained}
 
     def as_vmap_needs(self) -> AbstractContextManager[None]:
-        """Have attention computed by operations that vmap has rules for, where torch has another way on a CPU."""
-        # torch's fused attention on a CPU has no rule for vmap, which would call it replica by replica.
-        return sdpa_kernel(SDPBackend.MATH) if self.replicas.device.type == "cpu" else nullcontext()
+        """Have attention computed by operations that vmap has rules for."""
+        return vmap_attention(self.replicas.device)
 
     def _metric(self, metric: Tensor, outputs: Any, targets: Tensor) -> Tensor:
         if self.metric_stacks:

@@ -224,7 +224,7 @@ def _networks(members: Sequence[ReplicaKey], seed: int, training: Examples, dtyp
     shown = map_tensors(lambda tensor: tensor[0][: condition.batch_size], training)
     input_shape = tuple(first_tensor(shown[0]).shape[1:])
     modules = [cast_module(module, dtype) for module in plain_networks(members, seed, input_shape)]
-    (one_more,) = plain_networks(members[:1], seed, input_shape)  # the pass may leave traces in it
+    (one_more,) = plain_networks(members[:1], seed, input_shape)  # its passes may change what it holds
     cast_module(one_more, dtype)
     report = probe(one_more, objective, *shown)
     replicas = [replica for _, replica in members]

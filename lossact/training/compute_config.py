@@ -24,8 +24,8 @@ class ComputeConfig:
         precision: "32-true", "64-true" or "bf16-mixed", as the Trainer names them.
         compiled: "auto" has built-in networks train in a program in C++ on a CPU, and others go through torch.compile
             where the budget is 20,000 updates or more; True has all of them compiled, False none.
-        threads: CPU threads of one of torch's operations. Compiled code and slices of large networks take one each, on
-            as many cores as torch may use.
+        threads: CPU threads of one of torch's operations. Programs in C++, compiled code and slices of replicas take
+            one thread each, side by side on as many cores as torch may use.
 
     Raises:
         InputError: a value breaks its rule.

@@ -9,10 +9,9 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
-from lossact.replicas.modules import has_tied_tensors
+from lossact.replicas.modules import has_tied_tensors, vmap_attention
 from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.optimizers import Clipping, keep_resting
 from lossact.replicas.passes import Stage
@@ -257,8 +256,7 @@ class StackedLightningModule(LightningModule):
 
     def attention(self) -> AbstractContextManager[Any]:
         """Return attention that vmap knows."""
-        # torch's fused attention on a CPU has no rule for vmap, which would call it replica by replica.
-        return sdpa_kernel(SDPBackend.MATH) if self.device.type == "cpu" else nullcontext()
+        return vmap_attention(self.device)
 
     def step_arguments(self, method: str, batch_idx: int) -> dict[str, Any]:
         """Return arguments beside the batch that a step of the template takes."""
