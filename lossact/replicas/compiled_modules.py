@@ -6,18 +6,28 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from lossact.replicas.engine import StoppingCriterion, flags_after
-from lossact.replicas.modules import eval_mode
-from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, move, n_sets, per_replica, rows_of, tensors_in
+from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, is_close, move, n_sets, per_replica, tensors_in
 from lossact.replicas.optimizers import Clipping, RuleOptimizer
 from lossact.replicas.passes import LearningPass, PassContext, Stage
+from lossact.replicas.pure_passes import (
+    Pass,
+    PassArguments,
+    TraceError,
+    What,
+    pass_arguments,
+    pass_function,
+    results_of,
+    trace,
+)
 from lossact.replicas.slices import slices_of
 from lossact.replicas.stacked_module import StackedModule
 from lossact.replicas.workers import n_workers, worker_threads
 
 KEPT = 16  # kinds of networks whose compiled code is kept
-WITHOUT_DRAWS = PassContext(Stage.TRAINING, 0)  # when a pass runs matters to what it draws alone
+COMPARED = 2  # times a trace is compared with what it was made of
 
 OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {
     "cpp_wrapper": True,  # a whole pass is C++ and leaves the interpreter to the other threads
@@ -25,18 +35,12 @@ OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {
 }
 
 Compiled = Callable[..., Any]
-Examples = tuple[Inputs, Tensor]
 
 
 class CompiledCode:
-    """What has been compiled for one kind of network: functions of one slice's tensors.
+    """What has been compiled for one kind of network: functions of one slice's tensors."""
 
-    Args:
-        networks: of the kind; without its tensors, which are arguments, it stands for all of them.
-    """
-
-    def __init__(self, networks: StackedModule) -> None:
-        self.networks = networks.without_tensors()
+    def __init__(self) -> None:
         self.functions: dict[Hashable, Compiled] = {}
         self.failure: str | None = None
 
@@ -57,15 +61,14 @@ class CompiledCode:
 _codes: OrderedDict[Hashable, CompiledCode] = OrderedDict()
 
 
-def code_of(kind: Hashable, networks: StackedModule) -> CompiledCode:
+def code_of(kind: Hashable) -> CompiledCode:
     """Return the compiled code of a kind of network, the same for all launches of it.
 
     Args:
         kind: equal for networks that differ in parameters and buffers alone.
-        networks: some of that kind.
     """
     if kind not in _codes:
-        _codes[kind] = CompiledCode(networks)
+        _codes[kind] = CompiledCode()
         if len(_codes) > KEPT:
             _codes.popitem(last=False)
     _codes.move_to_end(kind)
@@ -73,10 +76,10 @@ def code_of(kind: Hashable, networks: StackedModule) -> CompiledCode:
 
 
 class CompiledModule:
-    """The passes of a stacked module, compiled.
+    """The passes of a stacked module, compiled: what is compiled is their trace.
 
     Args:
-        networks: the module; it draws nothing, and vmap takes its metric.
+        networks: the module, whose metric vmap takes.
         code: of its kind.
         width: replicas of a slice; None for all at once, as on a GPU.
     """
@@ -84,91 +87,112 @@ class CompiledModule:
     def __init__(self, networks: StackedModule, code: CompiledCode, width: int | None) -> None:
         self.networks, self.code, self.width = networks, code, width
 
-    def learn(self, inputs: Inputs, targets: Tensor) -> LearningPass:
-        """Run a forward and backward pass of all replicas, as `StackedModule.learn`."""
+    def learn(self, inputs: Inputs, targets: Tensor, context: PassContext) -> LearningPass:
+        """Run a forward and backward pass of all replicas, as `StackedModule.learn`.
+
+        Raises:
+            TraceError, TorchDynamoException: it cannot be compiled.
+        """
         networks = self.networks
-        trained, rest = networks.tensors(slice(None))
+        trained, _ = networks.tensors(slice(None))
         gradients = {name: torch.empty_like(tensor) for name, tensor in trained.items()}
         buffers = {name: torch.empty_like(networks.buffers[name]) for name in networks.changing}
-        kind = self.code.networks
-
-        def make() -> Compiled:
-            def learn(trained: Tensors, rest: Tensors, data: Examples, replicas: Tensor) -> LearningPass:
-                return kind.learn_with(trained, rest, *data, replicas, WITHOUT_DRAWS)
-
-            return learn
 
         def run(function: Compiled, rows: slice) -> tuple[Tensor, Tensor]:
-            data = rows_of((inputs, targets), rows)
-            learned = function(_rows(trained, rows), _rows(rest, rows), data, networks.replicas[rows])
+            learned = LearningPass(*function(*pass_arguments(networks, inputs, targets, context, rows)))
             for whole, part in ((gradients, learned.gradients), (buffers, learned.buffers)):
                 for name, tensor in whole.items():
                     tensor[rows] = part[name]
             return learned.loss, learned.metric
 
-        loss, metric = self._scores(("learn", _shapes((inputs, targets))), make, run)
+        loss, metric = self._scores("learn", inputs, targets, context, run)
         return LearningPass(loss, metric, gradients, buffers)
 
-    def measure(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss (replicas,) and metric (replicas,), as `StackedModule.measure`."""
-        networks, kind = self.networks, self.code.networks
-        trained, rest = networks.tensors(slice(None))
+    def measure(self, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:
+        """Return the loss (replicas,) and metric (replicas,), as `StackedModule.measure`.
 
-        def make() -> Compiled:
-            def measure(tensors: Tensors, data: Examples, replicas: Tensor) -> tuple[Tensor, Tensor]:
-                return kind.measure_with(tensors, *data, replicas, WITHOUT_DRAWS)
-
-            return measure
+        Raises:
+            TraceError, TorchDynamoException: it cannot be compiled.
+        """
 
         def run(function: Compiled, rows: slice) -> tuple[Tensor, Tensor]:
-            data = rows_of((inputs, targets), rows)
-            scores: tuple[Tensor, Tensor] = function(_rows({**trained, **rest}, rows), data, networks.replicas[rows])
+            scores: tuple[Tensor, Tensor] = function(*pass_arguments(self.networks, inputs, targets, context, rows))
             return scores
 
-        with eval_mode(kind.module):
-            return self._scores(("measure", _shapes((inputs, targets))), make, run)
+        return self._scores("measure", inputs, targets, context, run)
 
     def _scores(
-        self, key: Hashable, make: Callable[[], Compiled], run: Callable[[Compiled, slice], tuple[Tensor, Tensor]]
+        self,
+        what: What,
+        inputs: Inputs,
+        targets: Tensor,
+        context: PassContext,
+        run: Callable[[Compiled, slice], tuple[Tensor, Tensor]],
     ) -> tuple[Tensor, Tensor]:
+        def make(rows: slice) -> Compiled:
+            traced = self.trace(what, inputs, targets, context, rows)
+
+            def computed(*arguments: Any) -> Any:
+                return traced(*arguments)
+
+            return computed
+
+        key = (what, context.stage, _shapes((inputs, targets)))
         losses, metrics = zip(*self.in_slices(key, make, run), strict=True)
         return torch.cat(losses), torch.cat(metrics)
 
+    def trace(self, what: What, inputs: Inputs, targets: Tensor, context: PassContext, rows: slice) -> Pass:
+        """Return the trace of some replicas' pass, compared with the pass.
+
+        Raises:
+            TraceError: it gives other numbers, or cannot be made.
+        """
+        function = pass_function(what, self.networks, context.stage)
+        arguments = pass_arguments(self.networks, inputs, targets, context, rows)
+        with torch.no_grad():
+            traced = trace(function, arguments)
+            for _ in range(COMPARED):
+                expected = pytree.tree_leaves(function(*arguments))
+                if not all(map(is_close, results_of(traced, arguments), expected)):
+                    raise TraceError("it gives other numbers when it is traced")
+        return traced
+
     def in_slices(
-        self, key: Hashable, make: Callable[[], Compiled], run: Callable[[Compiled, slice], Any]
+        self, key: Hashable, make: Callable[[slice], Compiled], run: Callable[[Compiled, slice], Any]
     ) -> list[Any]:
         """Run a compiled function on every slice, a slice a thread.
 
         Args:
             key: of the function.
-            make: returns it, not compiled yet.
+            make: returns it, not compiled yet, for the rows of a slice.
             run: calls it on the rows of one slice.
 
         Returns:
             what `run` returned, in the order of the slices.
         """
-        n, width = len(self.networks.replicas), self.width
-        dtypes = tuple(tensor.dtype for tensor in self.networks.parameters.values())
+        networks, width = self.networks, self.width
+        n, device = len(networks.replicas), networks.replicas.device
+        dtypes = tuple(tensor.dtype for tensor in networks.parameters.values())
 
         def function_for(rows: slice) -> tuple[Compiled, bool]:
-            return self.code.function((key, dtypes, rows.stop - rows.start), make, self.networks.replicas.device)
+            kind = (key, networks.draws_by, dtypes, rows.stop - rows.start)
+            return self.code.function(kind, lambda: make(rows), device)
 
         def call(function: Compiled, rows: slice) -> Any:
             with torch.no_grad():
                 return run(function, rows)
 
-        with self.networks.as_vmap_needs():
-            if width is None:
-                function, _ = function_for(slice(0, n))
-                return [call(function, slice(0, n))]
-            threads = worker_threads(n_workers())
-            runs = []
-            for rows in slices_of(n, width):
-                function, is_new = function_for(rows)
-                runs.append(threads.submit(call, function, rows))
-                if is_new:  # one thread compiles, the others wait
-                    runs[-1].result()
-            return [each.result() for each in runs]
+        if width is None:
+            function, _ = function_for(slice(0, n))
+            return [call(function, slice(0, n))]
+        threads = worker_threads(n_workers())
+        runs = []
+        for rows in slices_of(n, width):
+            function, is_new = function_for(rows)
+            runs.append(threads.submit(call, function, rows))
+            if is_new:  # one thread compiles, the others wait
+                runs[-1].result()
+        return [each.result() for each in runs]
 
 
 def advance_compiled(
@@ -200,23 +224,21 @@ def advance_compiled(
     Returns:
         loss and metric before each update, (n_updates, replicas).
     """
-    networks, kind = module.networks, module.code.networks
-    trained, rest = networks.tensors(slice(None))
+    networks, began = module.networks, PassContext(Stage.TRAINING, first)
     curves = [optimizer.hyperparameters_at(first + k) for k in range(n_updates)]
 
-    def make() -> Compiled:
-        return _step(kind, optimizer, clipping, criterion)
+    def make(rows: slice) -> Compiled:
+        return _step(module.trace("learn", inputs, targets, began, rows), optimizer, clipping, criterion)
 
     def run(function: Compiled, rows: slice) -> tuple[Tensor, Tensor]:
-        tensors = _rows(trained, rows), _rows(rest, rows)
+        *of_pass, index = pass_arguments(networks, inputs, targets, began, rows)
         state = {name: [tensor[rows] for tensor in tensors] for name, tensors in optimizer.state.items()}
         scale = None if bias_gradient_scale is None else bias_gradient_scale[rows]
         reached, diverged = (flag[rows] for flag in flags)
-        data, replicas = rows_of((inputs, targets), rows), networks.replicas[rows]
         scores = []
-        for values in curves:
+        for k, values in enumerate(curves):
             now = [None if value is None else value[rows].clone() for value in values]
-            scores.append(function(*tensors, state, reached, diverged, data, replicas, scale, now))
+            scores.append(function((*of_pass, index + k), state, reached, diverged, scale, now))
         losses, metrics = zip(*scores, strict=True)
         return torch.stack(losses), torch.stack(metrics)
 
@@ -226,21 +248,17 @@ def advance_compiled(
     return torch.cat(losses, dim=1), torch.cat(metrics, dim=1)
 
 
-def _step(
-    networks: StackedModule, optimizer: RuleOptimizer, clipping: Clipping, criterion: StoppingCriterion | None
-) -> Compiled:
+def _step(learn: Pass, optimizer: RuleOptimizer, clipping: Clipping, criterion: StoppingCriterion | None) -> Compiled:
     def step(
-        trained: Tensors,
-        rest: Tensors,
+        of_pass: PassArguments,
         state: dict[str, list[Tensor]],
         reached: Tensor,
         diverged: Tensor,
-        data: Examples,
-        replicas: Tensor,
         scale: Tensor | None,
         values: Sequence[Tensor | None],
     ) -> tuple[Tensor, Tensor]:
-        learned = networks.learn_with(trained, rest, *data, replicas, WITHOUT_DRAWS)
+        trained, rest, _, _, replicas, _ = of_pass
+        learned = LearningPass(*learn(*of_pass))
         finite = learned.loss.isfinite() & all_finite(trained, len(replicas), replicas.device)
         met, lost = flags_after(criterion, learned.loss, learned.metric, finite, reached, diverged)
         shape_gradients(learned.gradients, scale, clipping)
@@ -267,10 +285,6 @@ def shape_gradients(gradients: Tensors, bias_scale: Tensor | None, clipping: Cli
             if name.rpartition(".")[2] == "bias":
                 gradient.mul_(per_replica(bias_scale, gradient))
     clipping.clip(gradients)
-
-
-def _rows(tensors: Tensors, rows: slice) -> Tensors:
-    return {name: tensor[rows] for name, tensor in tensors.items()}
 
 
 def _shapes(data: Inputs) -> Hashable:

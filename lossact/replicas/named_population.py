@@ -17,6 +17,7 @@ from lossact.checks import ran_out_of_memory
 from lossact.errors import InputError
 from lossact.replicas.averages import AverageRule, WeightAverage
 from lossact.replicas.compiled_modules import (
+    CompiledCode,
     CompiledModule,
     advance_compiled,
     code_of,
@@ -28,6 +29,7 @@ from lossact.replicas.optimizers import Clipping, RuleOptimizer, StackedOptimize
 from lossact.replicas.passes import LearningPass, Networks, PassContext, Stage
 from lossact.replicas.population import Population
 from lossact.replicas.probe import first_line
+from lossact.replicas.pure_passes import TraceError
 from lossact.replicas.slices import COMPILED_NUMBERS, EAGER_NUMBERS, SMALL, slice_width
 from lossact.replicas.stacked_module import StackedModule
 from lossact.replicas.traced import TracedModule, traces_of
@@ -109,25 +111,32 @@ class NamedPopulation(Population):
         self.optimizer = self.make_optimizer(self.trained)
         self.optimizer.load_state_dict(state)
 
-    def _compile(self, device: torch.device) -> CompiledModule | None:
-        """Return the networks' passes, compiled, or None where they run one after the other or draw numbers."""
+    @property
+    def _pure(self) -> StackedModule | None:
+        """The networks, where their passes are functions of tensors alone, or None."""
         networks = self.networks
-        if self.kind is None or not isinstance(networks, StackedModule) or not networks.can_be_compiled:
+        if self.kind is None or not isinstance(networks, StackedModule):
             return None
-        code = code_of(self.kind, networks)
+        return networks if networks.metric_stacks and networks.keeps_nothing else None
+
+    # A single network may hold constants of its own, which what is made of its pass would keep for the next launch.
+
+    def _compile(self, device: torch.device) -> CompiledModule | None:
+        """Return the networks' passes, compiled, or None where they cannot be."""
+        networks = self._pure
+        if networks is None:
+            return None
+        code = code_of(self.kind) if self.n_replicas > 1 else CompiledCode()
         width = slice_width(self.block, networks.pass_size, COMPILED_NUMBERS) if device.type == "cpu" else None
         return None if code.failure else CompiledModule(networks, code, width)
 
     def _trace(self, device: torch.device) -> TracedModule | None:
-        """Return the networks' passes, traced, or None where these are not functions of their tensors alone."""
-        networks = self.networks
-        if self.kind is None or device.type != "cpu" or not isinstance(networks, StackedModule):
-            return None
-        if not (networks.metric_stacks and networks.keeps_nothing):
+        """Return the networks' passes, traced, or None where they cannot be or need not."""
+        networks = self._pure
+        if networks is None or device.type != "cpu":
             return None
         is_small = networks.pass_size < SMALL
         width = None if is_small else slice_width(self.block, networks.pass_size, EAGER_NUMBERS)
-        # A single network may hold constants of its own, which a trace would keep for the next.
         traces = traces_of(self.kind) if self.n_replicas > 1 else {}
         return TracedModule(networks, traces, width)
 
@@ -157,7 +166,7 @@ class NamedPopulation(Population):
         """Go on without compiled code where torch cannot make what runs within."""
         try:
             yield
-        except TorchDynamoException as error:
+        except (TorchDynamoException, TraceError) as error:
             if ran_out_of_memory(RuntimeError(str(error))):
                 raise torch.OutOfMemoryError(str(error)) from error
             assert self._compiled is not None
@@ -235,7 +244,7 @@ class NamedPopulation(Population):
         """Run a forward and backward pass of all replicas, compiled where that is asked for and can be."""
         if self._compiled is not None:
             with self._or_eagerly():
-                return self._compiled.learn(inputs, targets)
+                return self._compiled.learn(inputs, targets, context)
         return self._eager.learn(inputs, targets, context)
 
     def _keep_buffers(self, buffers: Tensors, rests: Tensor) -> None:
@@ -261,11 +270,12 @@ class NamedPopulation(Population):
         shape_gradients(gradients, None if scale is None else scale[rows], self.clipping)
 
     def measure(self, inputs: Inputs, targets: Tensor, *, update: int | Tensor) -> tuple[Tensor, Tensor]:
+        context = PassContext(Stage.MEASUREMENT, update)
         with torch.no_grad(), self._threads(), self._measured_weights():
             if self._compiled is not None:
                 with self._or_eagerly():
-                    return self._compiled.measure(inputs, targets)
-            return self._eager.measure(inputs, targets, PassContext(Stage.MEASUREMENT, update))
+                    return self._compiled.measure(inputs, targets, context)
+            return self._eager.measure(inputs, targets, context)
 
     def measure_in_training(self, inputs: Inputs, targets: Tensor, *, update: int | Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad(), self._threads():

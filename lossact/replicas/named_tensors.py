@@ -11,6 +11,8 @@ from torch import Tensor
 Tensors = dict[str, Tensor]  # by name, each (replicas, ...)
 Inputs = Any  # a tensor, or a tuple or dict of tensors
 
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}  # relative to the largest number of a tensor
+
 _recording = ContextVar("_recording", default=False)
 
 
@@ -119,3 +121,14 @@ def all_finite(tensors: Tensors, n_replicas: int, device: torch.device) -> Tenso
         # 0 x number is NaN where the number is not finite.
         finite &= (tensor.reshape(n_replicas, -1) * 0).sum(1) == 0
     return finite
+
+
+def is_close(tensor: Tensor, expected: Tensor) -> bool:
+    """Return whether numbers are equal to rounding; those that are not finite count as equal to each other."""
+    if not tensor.numel() or not (tensor.is_floating_point() or tensor.is_complex()):
+        return torch.equal(tensor, expected)
+    finite = expected.isfinite()
+    size = torch.where(finite, expected, 0).abs().amax()
+    tolerance = TOLERANCE.get(expected.dtype, TOLERANCE[torch.float32])
+    far = torch.where(finite, (tensor - expected).abs() > tolerance * size, tensor.isfinite())
+    return not bool(far.any())

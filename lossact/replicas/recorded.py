@@ -15,13 +15,12 @@ import torch
 from torch import Tensor
 
 from lossact.checks import ran_out_of_memory
-from lossact.replicas.named_tensors import recording
+from lossact.replicas.named_tensors import is_close, recording
 from lossact.replicas.population import Population
 
 LENGTH = 5  # updates of a recording
 MOST_KINDS = 8  # recordings kept
 CHECKED_REPLAYS = 2
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}  # relative to the largest number of a tensor
 
 Replay = Callable[[], None]
 Record = Callable[[Callable[[], None]], Replay]
@@ -176,7 +175,7 @@ class RecordedUpdates:
                 raise
             self._go_on_plainly(f"cannot be recorded as a CUDA graph ({str(error).splitlines()[0]})")
             return self.take(updates)
-        if all(map(_close, (losses, metrics, *self.held), (*expected, *state))):
+        if all(map(is_close, (losses, metrics, *self.held), (*expected, *state))):
             return losses, metrics
         self._go_back_to(start)
         self._go_on_plainly("give other numbers when they are recorded as a CUDA graph")
@@ -213,14 +212,3 @@ class RecordedUpdates:
             "Python (.item(), a branch on a value) or makes tensors on the CPU is the usual reason",
             stacklevel=2,
         )
-
-
-def _close(tensor: Tensor, expected: Tensor) -> bool:
-    """Return whether numbers are equal to rounding; those that are not finite count as equal to each other."""
-    if not tensor.numel() or not (tensor.is_floating_point() or tensor.is_complex()):
-        return torch.equal(tensor, expected)
-    finite = expected.isfinite()
-    size = torch.where(finite, expected, 0).abs().amax()
-    tolerance = TOLERANCE.get(expected.dtype, TOLERANCE[torch.float32])
-    far = torch.where(finite, (tensor - expected).abs() > tolerance * size, tensor.isfinite())
-    return not bool(far.any())

@@ -179,11 +179,6 @@ class StackedModule:
         moment = Moment(self.draws_by, context.stage, context.batch_index)
         return CountedDraws(moment, replica, self.paths).active()
 
-    @property
-    def can_be_compiled(self) -> bool:
-        """Whether a pass is a function of its tensors alone: it draws nothing, and vmap computes its metric."""
-        return self.draws_by is None and self.metric_stacks
-
     def tensors(self, rows: slice) -> tuple[Tensors, Tensors]:
         """Return the tensors of some replicas that a gradient is taken of, and all others, by name."""
         trained = {name: self.parameters[name][rows] for name in self.trained}

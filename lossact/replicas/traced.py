@@ -7,20 +7,17 @@ trace: it does not use the module, which threads cannot share.
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
-from lossact.checks import ran_out_of_memory
-from lossact.replicas.modules import eval_mode
-from lossact.replicas.named_tensors import Inputs, python_may_look, rows_of, tensors_in
+from lossact.replicas.named_tensors import Inputs, python_may_look
 from lossact.replicas.passes import LearningPass, PassContext
+from lossact.replicas.pure_passes import Pass, TraceError, What, pass_arguments, pass_function, results_of, trace
 from lossact.replicas.slices import slices_of
 from lossact.replicas.stacked_module import StackedModule
 from lossact.replicas.workers import n_workers, torch_threads, worker_threads
@@ -30,9 +27,6 @@ TRACED_AFTER = 0.5  # seconds in calls: about what a trace of a large network ta
 CHECKED = 2
 CPU = torch.device("cpu")
 KEPT = 16  # kinds of networks whose traces are kept
-FAILURES = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
-
-Pass = Callable[..., Any]
 
 
 class TracedPass:
@@ -70,14 +64,12 @@ class TracedPass:
         """Make the trace where there is none, and compare what it gives."""
         try:
             if self.trace is None:
-                self.trace = make_fx(self.function)(*arguments)
-            found = self.trace(*arguments)
-        except FAILURES as error:  # what the function itself does wrong has been raised before
-            if isinstance(error, RuntimeError) and ran_out_of_memory(error):
-                raise
+                self.trace = trace(self.function, arguments)
+            leaves = results_of(self.trace, arguments)
+        except TraceError:  # what the function itself does wrong has been raised before
             return False
         self.n_checked += 1
-        leaves, others = pytree.tree_leaves(found), pytree.tree_leaves(expected)
+        others = pytree.tree_leaves(expected)
         return len(leaves) == len(others) and all(map(_same, leaves, others))
 
 
@@ -128,7 +120,7 @@ class TracedModule:
         loss, metric = self._run("measure", inputs, targets, context)
         return loss, metric
 
-    def _run(self, what: str, inputs: Inputs, targets: Tensor, context: PassContext) -> Any:
+    def _run(self, what: What, inputs: Inputs, targets: Tensor, context: PassContext) -> Any:
         calls = [
             self._call(what, inputs, targets, context, rows)
             for rows in slices_of(len(self.networks.replicas), self.width)
@@ -141,22 +133,16 @@ class TracedModule:
         return parts[0] if len(parts) == 1 else pytree.tree_map(lambda *slices: torch.cat(slices), *parts)
 
     def _call(
-        self, what: str, inputs: Inputs, targets: Tensor, context: PassContext, rows: slice
+        self, what: What, inputs: Inputs, targets: Tensor, context: PassContext, rows: slice
     ) -> tuple[TracedPass, tuple[Any, ...]]:
         """Return what computes the pass of a slice, and its arguments."""
         networks = self.networks
-        trained, rest = networks.tensors(rows)
-        inputs, targets = rows_of((inputs, targets), rows)
-        tensors = [*trained.values(), *rest.values(), *tensors_in((inputs, targets))]
-        key = (
-            what,
-            context.stage,
-            networks.draws_by,
-            tuple((each.shape, each.stride(), each.dtype) for each in tensors),
-        )
+        arguments = pass_arguments(networks, inputs, targets, context, rows)
+        tensors = (each for each in pytree.tree_leaves(arguments) if isinstance(each, Tensor))
+        shapes = tuple((each.shape, each.stride(), each.dtype) for each in tensors)
+        key = (what, context.stage, networks.draws_by, shapes)
         if key not in self.traces:
-            self.traces[key] = TracedPass(_function(what, networks.without_tensors(), context))
-        arguments = trained, rest, inputs, targets, networks.replicas[rows], torch.as_tensor(context.batch_index)
+            self.traces[key] = TracedPass(pass_function(what, networks, context.stage))
         return self.traces[key], arguments
 
 
@@ -164,19 +150,3 @@ def _without_gradient(call: tuple[TracedPass, tuple[Any, ...]]) -> Any:
     compute, arguments = call
     with torch.no_grad():  # the mode is each thread's own
         return compute(*arguments)
-
-
-def _function(what: str, networks: StackedModule, context: PassContext) -> Pass:
-    def learn(*arguments: Any) -> tuple[Any, ...]:
-        trained, rest, inputs, targets, replicas, batch_index = arguments
-        now = replace(context, batch_index=batch_index)
-        with networks.as_vmap_needs():
-            return tuple(networks.learn_with(trained, rest, inputs, targets, replicas, now))
-
-    def measure(*arguments: Any) -> tuple[Tensor, Tensor]:
-        trained, rest, inputs, targets, replicas, batch_index = arguments
-        now = replace(context, batch_index=batch_index)
-        with eval_mode(networks.module), networks.as_vmap_needs():
-            return networks.measure_with({**trained, **rest}, inputs, targets, replicas, now)
-
-    return learn if what == "learn" else measure

@@ -33,6 +33,16 @@ class Small(nn.Sequential):
         super().__init__(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 10))
 
 
+class Dropping(nn.Sequential):
+    """Small, with dropout."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Linear(64, 32), nn.Tanh(), nn.Dropout(0.2), nn.Linear(32, 32), nn.Tanh(), nn.Dropout(0.2),
+            nn.Linear(32, 10),
+        )  # fmt: skip
+
+
 class Tiny(nn.Module):
     """A transformer block, width 64, 16 tokens."""
 
@@ -89,6 +99,7 @@ class ResNetish(nn.Module):
 
 NETWORKS: dict[str, tuple[type[nn.Module], tuple[int, ...], dict[str, tuple[int, ...]]]] = {
     "Small": (Small, (32, 64), {"cpu": (64,), "cuda": (64, 512)}),
+    "Dropping": (Dropping, (32, 64), {"cpu": (64,), "cuda": (64, 512)}),
     "Digits": (Digits, (BATCH, 64), {"cpu": (64,), "cuda": (64, 512)}),
     "Tiny": (Tiny, (BATCH, 16), {"cpu": (16,), "cuda": (16, 128)}),
     "ResNetish": (ResNetish, (BATCH, 3, 32, 32), {"cpu": (8,), "cuda": (16, 64)}),
@@ -138,7 +149,7 @@ def by_vmap(
     def loss(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return cross_entropy(functional_call(base, parameters, (x,)), y)
 
-    gradients_of = vmap(grad_and_value(loss), (0, None, None))
+    gradients_of = vmap(grad_and_value(loss), (0, None, None), randomness="different")
 
     def step() -> None:
         gradients, _ = gradients_of(parameters, x, y)

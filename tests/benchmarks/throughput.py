@@ -38,8 +38,8 @@ from tests.benchmarks import networks, peers
 
 # Enough that starting a Trainer does not count, few enough for five repeats.
 UPDATES = {
-    "cpu": {"Small": 400, "Digits": 60, "Tiny": 20, "ResNetish": 10},
-    "cuda": {"Small": 1000, "Digits": 1000, "Tiny": 300, "ResNetish": 60},
+    "cpu": {"Small": 400, "Dropping": 400, "Digits": 60, "Tiny": 20, "ResNetish": 10},
+    "cuda": {"Small": 1000, "Dropping": 1000, "Digits": 1000, "Tiny": 300, "ResNetish": 60},
 }
 NEVER = Loss().at_most(-1.0)  # nobody rests
 THREADS = torch.get_num_threads()

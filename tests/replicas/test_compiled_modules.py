@@ -14,7 +14,7 @@ from torch._dynamo.exc import TorchDynamoException
 from torch.nn import functional as f
 
 from lossact import EMA, SGD, Accuracy, Adam, Arrays, Condition, Loss, TorchOptimizer, cosine
-from lossact.replicas import compiled_modules
+from lossact.replicas import compiled_modules, pure_passes
 from lossact.replicas.named_population import NamedPopulation
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
@@ -114,6 +114,8 @@ CASES = {
     "an optimiser of torch's": condition(plain, optimizer=TorchOptimizer(torch.optim.NAdam, lr=0.05)),
     "an average of weights": condition(average=EMA(0.7)),
     "accumulated gradients": condition(batch_size=6, accumulate=2),
+    "dropout": condition(dropping, optimizer=Adam(learning_rate=0.05), batch_size=8),
+    "dropout, accumulated gradients": condition(dropping, batch_size=6, accumulate=2),
     "a network that diverges": condition(plain, optimizer=SGD(learning_rate=1e38, momentum=0.99)),
 }
 
@@ -136,7 +138,7 @@ def test_steps_are_those_of_eager_training(name: str, monkeypatch: pytest.Monkey
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["SGD, resting, running statistics", "minibatches, validation", "a network that diverges"]
+    "name", ["SGD, resting, running statistics", "minibatches, validation", "dropout", "a network that diverges"]
 )
 def test_compiled_training_is_eager_training_to_rounding(name: str) -> None:
     compiled = trained(CASES[name], COMPILED)
@@ -227,8 +229,65 @@ def test_nobody_is_told_of_compiling_that_nobody_asked_for(
     np.testing.assert_array_equal(refused.outcome().loss, trained(condition(budget=9), EAGER).outcome().loss)
 
 
-def test_a_network_that_draws_trains_eagerly() -> None:
-    drawing = condition(dropping, optimizer=Adam(learning_rate=0.05))
-    compiled, eager = trained(drawing, COMPILED), trained(drawing, EAGER)
-    assert not population(compiled).is_compiled
-    np.testing.assert_array_equal(compiled.outcome().loss, eager.outcome().loss)
+def test_a_network_that_cannot_be_traced_trains_eagerly_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise NotImplementedError("no such operation")
+
+    monkeypatch.setattr(pure_passes, "make_fx", broken)
+    of_its_own = condition(budget=9)
+    with pytest.warns(UserWarning, match=r"torch\.compile does not take the network \(no such operation\)"):
+        refused = trained(of_its_own, COMPILED)
+    assert not population(refused).is_compiled
+    np.testing.assert_array_equal(refused.outcome().loss, trained(of_its_own, EAGER).outcome().loss)
+
+
+def test_a_trace_that_gives_other_numbers_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(function: Any, arguments: Any) -> Any:
+        def traced(*given: Any) -> Any:
+            loss, *others = function(*given)
+            return loss * 1.001, *others
+
+        return traced
+
+    monkeypatch.setattr(compiled_modules, "trace", wrong)
+    of_its_own = condition(plain, budget=9)
+    with pytest.warns(UserWarning, match="it gives other numbers when it is traced"):
+        refused = trained(of_its_own, COMPILED)
+    np.testing.assert_array_equal(refused.outcome().loss, trained(of_its_own, EAGER).outcome().loss)
+
+
+class Shifting(nn.Linear):
+    """Adds a constant that each network draws for itself."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+        self.shift = torch.randn(3, dtype=torch.float64)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(inputs) + self.shift
+
+
+@pytest.mark.usefixtures("one_worker")
+def test_single_networks_keep_constants_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    shifting = condition(Shifting, budget=9)
+    for replica in range(2):
+        losses = []
+        for config in (COMPILED, EAGER):
+            module = stacked_training(shifting, 0, [replica], config, curves_of=1)
+            fit(module, config)
+            losses.append(module.outcome().loss)
+        np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)
+
+
+@pytest.mark.usefixtures("one_worker")
+def test_experiments_of_other_seeds_draw_other_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    drawing = condition(dropping, budget=9)
+    for seed in range(2):
+        losses = []
+        for config in (COMPILED, EAGER):
+            module = stacked_training(drawing, seed, range(12), config, curves_of=12)
+            fit(module, config)
+            losses.append(module.outcome().loss)
+        np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)

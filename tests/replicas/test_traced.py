@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lossact import SGD, Condition
-from lossact.replicas import traced
+from lossact.replicas import pure_passes, traced
 from lossact.replicas.named_population import NamedPopulation
 from lossact.replicas.traced import TracedPass
 from lossact.running.runner import fit
@@ -154,7 +154,7 @@ def test_memory_that_runs_out_is_for_the_launch_to_know(monkeypatch: pytest.Monk
     def full(*_: Any) -> Any:
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(traced, "make_fx", full)
+    monkeypatch.setattr(pure_passes, "make_fx", full)
     with pytest.raises(torch.OutOfMemoryError):
         trained(OF_NETWORKS["minibatches"])
 
@@ -163,7 +163,7 @@ def test_an_error_of_the_tracer_costs_only_time(monkeypatch: pytest.MonkeyPatch)
     def broken(*_: Any) -> Any:
         raise NotImplementedError("no such operation")
 
-    monkeypatch.setattr(traced, "make_fx", broken)
+    monkeypatch.setattr(pure_passes, "make_fx", broken)
     module, passes = trained(OF_NETWORKS["minibatches"])
     assert not any(each.may_trace for each in passes if each.calls >= traced.TRACED_FROM)
     monkeypatch.setattr(traced, "TRACED_FROM", NEVER)
