@@ -7,12 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossact.replicas.draws_philox import numpy_draw, tensor_draw
-
-NUMPY_TYPES: dict[torch.dtype, type[np.float32] | type[np.float64]] = {
-    torch.float32: np.float32,
-    torch.float64: np.float64,
-}
+from lossact.replicas.draws_native import CPU_DRAWS
+from lossact.replicas.draws_philox import tensor_draw
 
 
 @torch.library.custom_op("lossact::draw", mutates_args=())
@@ -44,9 +40,7 @@ def draw(
     key_words = (key[0] % 2**64, key[1] % 2**64)
     if replica.device.type == "cpu":
         stream_words = (stream[0] % 2**64, (stream[1] + (0 if batch is None else int(batch))) % 2**64)
-        rows = torch.from_numpy(
-            numpy_draw(replicas.tolist(), key_words, stream_words, n, kind, number=number, dtype=NUMPY_TYPES[dtype])
-        )
+        rows = CPU_DRAWS.draw(replicas, key_words, stream_words, n, kind, number=number, dtype=dtype)
     else:
         place = (stream[0], stream[1] if batch is None else batch + stream[1])
         rows = tensor_draw(replicas, key_words, place, n, kind, number=number, dtype=dtype)

@@ -10,6 +10,7 @@ import torch
 
 from lossact.cpp_compiler import find_compiler
 
+SOURCES = Path(__file__).with_name("cpp")
 # By torch's name of the CPU's vectors, which is part of the store's key: their bytes, and what compilers call them.
 VECTORS = {
     "AVX512": (64, ("-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma")),

@@ -6,7 +6,6 @@ depend neither on others nor on the number of threads.
 
 import ctypes
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,12 +14,11 @@ from torch import Tensor
 from lossact.replicas.cnn import StackedCNN
 from lossact.replicas.launch import Launch
 from lossact.replicas.mlp import StackedMLP
-from lossact.replicas.native import REAL, build
+from lossact.replicas.native import REAL, SOURCES, build
 from lossact.replicas.slices import slices_of
 from lossact.replicas.update_rules import AdamRule, SGDRule, UpdateRule
 from lossact.replicas.workers import n_workers, worker_threads
 
-SOURCES = Path(__file__).with_name("cpp")
 # Of an MLP's images and units, (features + hidden) x batch: up to here they stay in the second cache, and the program
 # is faster than products of whole matrices.
 MOST_BYTES = 300_000
