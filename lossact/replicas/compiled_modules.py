@@ -81,10 +81,10 @@ class CompiledModule:
     Args:
         networks: the module, whose metric vmap takes.
         code: of its kind.
-        width: replicas of a slice; None for all at once, as on a GPU.
+        width: replicas of a slice.
     """
 
-    def __init__(self, networks: StackedModule, code: CompiledCode, width: int | None) -> None:
+    def __init__(self, networks: StackedModule, code: CompiledCode, width: int) -> None:
         self.networks, self.code, self.width = networks, code, width
 
     def learn(self, inputs: Inputs, targets: Tensor, context: PassContext) -> LearningPass:
@@ -160,7 +160,7 @@ class CompiledModule:
     def in_slices(
         self, key: Hashable, make: Callable[[slice], Compiled], run: Callable[[Compiled, slice], Any]
     ) -> list[Any]:
-        """Run a compiled function on every slice, a slice a thread.
+        """Run a compiled function on every slice: a slice a thread, or on a GPU one after the other.
 
         Args:
             key: of the function.
@@ -182,9 +182,8 @@ class CompiledModule:
             with torch.no_grad():
                 return run(function, rows)
 
-        if width is None:
-            function, _ = function_for(slice(0, n))
-            return [call(function, slice(0, n))]
+        if device.type != "cpu":
+            return [call(function_for(rows)[0], rows) for rows in slices_of(n, width)]
         threads = worker_threads(n_workers())
         runs = []
         for rows in slices_of(n, width):

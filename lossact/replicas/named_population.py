@@ -30,9 +30,9 @@ from lossact.replicas.passes import LearningPass, Networks, PassContext, Stage
 from lossact.replicas.population import Population
 from lossact.replicas.probe import first_line
 from lossact.replicas.pure_passes import TraceError
-from lossact.replicas.slices import COMPILED_NUMBERS, EAGER_NUMBERS, SMALL, slice_width
+from lossact.replicas.slices import COMPILED_NUMBERS, EAGER_NUMBERS, SMALL, blocks_of_slice, slice_width
 from lossact.replicas.stacked_module import StackedModule
-from lossact.replicas.traced import TracedModule, traces_of
+from lossact.replicas.traced import SlicedModule, traces_of
 from lossact.replicas.workers import torch_threads
 
 
@@ -72,7 +72,7 @@ class NamedPopulation(Population):
         self.accumulate, self.kind, self.block = accumulate, kind, block
         self._compiled: CompiledModule | None = None
         self._was_asked = False  # to compile
-        self._traced: TracedModule | None = None
+        self._sliced: SlicedModule | None = None
         self.reached = torch.zeros(self.n_replicas, dtype=torch.bool)
         self.diverged = torch.zeros(self.n_replicas, dtype=torch.bool)
 
@@ -98,7 +98,7 @@ class NamedPopulation(Population):
     ) -> None:
         self._was_asked = compiled is True
         self._compiled = self._compile(device) if compiled and device.type in ("cpu", "cuda") and not mixed else None
-        self._traced = self._trace(device) if not mixed else None
+        self._sliced = self._slice(device) if not mixed else None
         if device == self.reached.device:
             return
         state = self.optimizer.state_dict()
@@ -127,27 +127,40 @@ class NamedPopulation(Population):
         if networks is None:
             return None
         code = code_of(self.kind) if self.n_replicas > 1 else CompiledCode()
-        width = slice_width(self.block, networks.pass_size, COMPILED_NUMBERS) if device.type == "cpu" else None
+        on_cpu = device.type == "cpu"
+        width = slice_width(self.block, networks.pass_size, COMPILED_NUMBERS) if on_cpu else self._gpu_width
         return None if code.failure else CompiledModule(networks, code, width)
 
-    def _trace(self, device: torch.device) -> TracedModule | None:
-        """Return the networks' passes, traced, or None where they cannot be or need not."""
+    def _slice(self, device: torch.device) -> SlicedModule | None:
+        """Return the networks' passes in slices, traced on a CPU, or None where they cannot be cut."""
         networks = self._pure
-        if networks is None or device.type != "cpu":
+        if networks is None:
             return None
+        if device.type != "cpu":
+            return SlicedModule(networks, {}, self._gpu_width, may_trace=False)
         is_small = networks.pass_size < SMALL
         width = None if is_small else slice_width(self.block, networks.pass_size, EAGER_NUMBERS)
         traces = traces_of(self.kind) if self.n_replicas > 1 else {}
-        return TracedModule(networks, traces, width)
+        return SlicedModule(networks, traces, width)
 
     @property
-    def _eager(self) -> Networks | TracedModule:
+    def blocks_of_a_pass(self) -> int:
+        """How many blocks a pass on a GPU computes together, at most."""
+        networks = self._pure
+        return 1 if networks is None else blocks_of_slice(self.block, networks.pass_size)
+
+    @property
+    def _gpu_width(self) -> int:
+        return self.block * self.blocks_of_a_pass
+
+    @property
+    def _eager(self) -> Networks | SlicedModule:
         """What runs passes that are not compiled."""
-        return self.networks if self._traced is None else self._traced
+        return self.networks if self._sliced is None else self._sliced
 
     def _threads(self) -> AbstractContextManager[None]:
         """Have each operation of a small network take one thread."""
-        is_small = self._traced is not None and self._traced.width is None
+        is_small = self._sliced is not None and self._sliced.width is None
         return torch_threads(1) if is_small else nullcontext()
 
     @property
@@ -323,7 +336,7 @@ class NamedPopulation(Population):
         kept.networks.to(torch.device("cpu"))
         for name, average in (self.average.average if self.average else {}).items():
             kept._averaged[name].copy_(average)
-        kept.average = kept._compiled = kept._traced = kept._shown = None
+        kept.average = kept._compiled = kept._sliced = kept._shown = None
         return kept
 
     def state_dict(self) -> dict[str, Any]:

@@ -17,7 +17,16 @@ from torch.utils import _pytree as pytree
 
 from lossact.replicas.named_tensors import Inputs, python_may_look
 from lossact.replicas.passes import LearningPass, PassContext
-from lossact.replicas.pure_passes import Pass, TraceError, What, pass_arguments, pass_function, results_of, trace
+from lossact.replicas.pure_passes import (
+    Pass,
+    PassArguments,
+    TraceError,
+    What,
+    pass_arguments,
+    pass_function,
+    results_of,
+    trace,
+)
 from lossact.replicas.slices import slices_of
 from lossact.replicas.stacked_module import StackedModule
 from lossact.replicas.workers import n_workers, torch_threads, worker_threads
@@ -34,12 +43,13 @@ class TracedPass:
 
     Args:
         function: what it computes depends on its arguments alone, and it changes none of them.
+        may_trace: whether it is ever traced.
     """
 
-    def __init__(self, function: Pass) -> None:
+    def __init__(self, function: Pass, *, may_trace: bool = True) -> None:
         self.function = function
         self.trace: Pass | None = None
-        self.may_trace = True
+        self.may_trace = may_trace
         self.calls = self.n_checked = 0
         self.seconds = 0.0  # in calls
 
@@ -99,17 +109,25 @@ def traces_of(kind: Hashable) -> dict[Hashable, TracedPass]:
     return traces
 
 
-class TracedModule:
-    """The passes of a stacked module, traced.
+class SlicedModule:
+    """The passes of a stacked module, cut into slices of replicas, and on a CPU traced.
 
     Args:
         networks: the module, whose metric vmap takes.
         traces: of its kind; added to.
-        width: replicas of a slice; None for all at once, of a small network.
+        width: replicas of a slice; None for all at once, of a small network on a CPU.
+        may_trace: whether passes are traced.
     """
 
-    def __init__(self, networks: StackedModule, traces: dict[Hashable, TracedPass], width: int | None) -> None:
-        self.networks, self.traces, self.width = networks, traces, width
+    def __init__(
+        self,
+        networks: StackedModule,
+        traces: dict[Hashable, TracedPass],
+        width: int | None,
+        *,
+        may_trace: bool = True,
+    ) -> None:
+        self.networks, self.traces, self.width, self.may_trace = networks, traces, width, may_trace
 
     def learn(self, inputs: Inputs, targets: Tensor, context: PassContext) -> LearningPass:
         """Run a forward and backward pass of all replicas, as `StackedModule.learn`."""
@@ -134,7 +152,7 @@ class TracedModule:
 
     def _call(
         self, what: What, inputs: Inputs, targets: Tensor, context: PassContext, rows: slice
-    ) -> tuple[TracedPass, tuple[Any, ...]]:
+    ) -> tuple[TracedPass, PassArguments]:
         """Return what computes the pass of a slice, and its arguments."""
         networks = self.networks
         arguments = pass_arguments(networks, inputs, targets, context, rows)
@@ -142,11 +160,11 @@ class TracedModule:
         shapes = tuple((each.shape, each.stride(), each.dtype) for each in tensors)
         key = (what, context.stage, networks.draws_by, shapes)
         if key not in self.traces:
-            self.traces[key] = TracedPass(pass_function(what, networks, context.stage))
+            self.traces[key] = TracedPass(pass_function(what, networks, context.stage), may_trace=self.may_trace)
         return self.traces[key], arguments
 
 
-def _without_gradient(call: tuple[TracedPass, tuple[Any, ...]]) -> Any:
+def _without_gradient(call: tuple[TracedPass, PassArguments]) -> Any:
     compute, arguments = call
     with torch.no_grad():  # the mode is each thread's own
         return compute(*arguments)

@@ -19,11 +19,15 @@ class FittingWidth:
 
     Attributes:
         blocks: as many at most.
-        smallest: they are not halved below it.
+        multiple: copies of the last block fill them up to a multiple of it, for their pass has a fixed width.
     """
 
     blocks: int
-    smallest: int = 1
+    multiple: int = 1
+
+    def filled(self, blocks: int) -> int:
+        """Return how many blocks are computed where so many are trained."""
+        return blocks + -blocks % self.multiple
 
     def train_first(self, jobs: Sequence[Job], train: Callable[[Sequence[Job]], Trained]) -> tuple[int, Trained]:
         """Train the first of some blocks together.
@@ -40,10 +44,12 @@ class FittingWidth:
             try:
                 return len(first), train(first)
             except (MemoryError, RuntimeError) as error:
-                if len(first) <= self.smallest or not ran_out_of_memory(error):
+                computed = self.filled(len(first))
+                if computed == 1 or not ran_out_of_memory(error):
                     raise
             # Only here, where the error no longer holds them, can tensors go.
-            self.blocks = max(self.smallest, -(-len(first) // 2))
+            self.blocks = -(-computed // 2)
+            self.multiple = min(self.multiple, self.blocks)
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

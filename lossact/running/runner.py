@@ -13,6 +13,7 @@ from lossact.conditions.condition import Condition
 from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
 from lossact.models.config import MLPConfig
+from lossact.replicas.named_population import NamedPopulation
 from lossact.replicas.workers import n_workers
 from lossact.running.fitting_width import FittingWidth
 from lossact.running.jobs import BlockJob, Progress, ProgressCallback, TrainedBlock, describe, replicas_of
@@ -192,12 +193,16 @@ def _train_stacked(
     widths: dict[str, FittingWidth],
 ) -> Iterator[TrainedBlock]:
     first, _ = launch[0]
-    multiple = _compiled_blocks(first, compute_config)
-    width = widths.setdefault(launched_with(first), FittingWidth(len(launch), smallest=multiple))
+    kind = launched_with(first)
+    if kind not in widths:
+        multiple = _blocks_of_a_pass(first, seed, compute_config)
+        widths[kind] = FittingWidth(max(multiple, len(launch)), multiple)
+    width = widths[kind]
 
     def train(jobs: Sequence[tuple[Condition, int]]) -> list[TrainedBlock]:
-        with explain_out_of_memory(describe(jobs)) if len(jobs) <= multiple else nullcontext():
-            return _train_at_once(jobs, multiple, seed, compute_config, progress)
+        computed = width.filled(len(jobs))
+        with explain_out_of_memory(describe(jobs)) if computed == 1 else nullcontext():
+            return _train_at_once(jobs, computed, seed, compute_config, progress)
 
     while launch:
         n_trained, blocks = width.train_first(launch, train)
@@ -205,22 +210,30 @@ def _train_stacked(
         launch = launch[n_trained:]
 
 
-def _compiled_blocks(condition: Condition, compute_config: ComputeConfig) -> int:
-    """Return of how many blocks a launch is a multiple, for a step is compiled for one width."""
-    compiles_a_step = compute_config.compiles(condition.budget) and compute_config.device != "cpu"
-    return _width(condition, compute_config) if compiles_a_step and isinstance(condition.network, MLPConfig) else 1
+def _blocks_of_a_pass(condition: Condition, seed: int, compute_config: ComputeConfig) -> int:
+    """Return how many blocks a pass on a GPU always computes, so that bits do not depend on how many are trained."""
+    if compute_config.device == "cpu":
+        return 1
+    if isinstance(condition.network, MLPConfig) and compute_config.compiles(condition.budget):
+        return _width(condition, compute_config)
+    if condition.uses_closed_form_gradients or not condition.stacked:
+        return 1
+    with quiet():
+        module = stack_replicas([(condition, 0)], seed, compute_config, curves_of=0)
+    assert isinstance(module.population, NamedPopulation)
+    return min(module.population.blocks_of_a_pass, _width(condition, compute_config))
 
 
 def _train_at_once(
     jobs: Sequence[tuple[Condition, int]],
-    multiple: int,
+    n_blocks: int,
     seed: int,
     compute_config: ComputeConfig,
     progress: ProgressCallback | None,
 ) -> list[TrainedBlock]:
     first, _ = jobs[0]
-    # Copies of the last job fill up what is compiled, and only its first copy counts.
-    filled = [*jobs, *[jobs[-1]] * (-len(jobs) % multiple)]
+    # Copies of the last job fill up what a pass computes, and only its first copy counts.
+    filled = [*jobs, *[jobs[-1]] * (n_blocks - len(jobs))]
     members = [(condition, block * first.block + k) for condition, block in filled for k in range(first.block)]
     kept = sum(replica < CURVES_KEPT for _, replica in members[: len(jobs) * first.block])
     with quiet():

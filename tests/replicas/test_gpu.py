@@ -83,6 +83,22 @@ def test_replicas_in_a_cuda_graph_do_not_see_their_companions() -> None:
     np.testing.assert_allclose(together[:16], few, rtol=1e-9)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_bits_on_a_gpu_do_not_depend_on_how_many_replicas_train(compiled: bool) -> None:
+    compute_config = ComputeConfig(device="cuda", compiled=compiled)
+    alone, *_ = train_blocks(CONDITIONS["dropout"], 0, [0], compute_config)
+    among, *_ = train_blocks(CONDITIONS["dropout"], 0, range(6), compute_config)
+    np.testing.assert_array_equal(among.curves.loss, alone.curves.loss)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_slices_on_a_gpu_equal_the_cpu_in_double_precision(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lossact.replicas.named_population.blocks_of_slice", lambda *_: 1)
+    losses = losses_of("batch norm", ComputeConfig(device="cuda", precision="64-true", compiled=compiled), range(40))
+    expected = losses_of("batch norm", ComputeConfig(precision="64-true"), range(40))
+    np.testing.assert_allclose(losses, expected, rtol=1e-8)
+
+
 def test_a_recording_that_waits_for_the_gpu_leaves_the_process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CudaGraphs, "may_record", True)
     numbers, stream = torch.zeros(3, device="cuda"), torch.cuda.current_stream()

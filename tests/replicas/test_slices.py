@@ -13,8 +13,20 @@ from lossact import SGD, Condition
 from lossact.replicas import traced, workers
 from lossact.replicas.named_population import NamedPopulation
 from lossact.replicas.objective import Objective
+from lossact.replicas.passes import PassContext, Stage
 from lossact.replicas.probe import pass_size
-from lossact.replicas.slices import COMPILED_NUMBERS, EAGER_NUMBERS, SMALL, WIDEST, slice_width, slices_of
+from lossact.replicas.slices import (
+    COMPILED_NUMBERS,
+    EAGER_NUMBERS,
+    GPU_BLOCKS,
+    GPU_NUMBERS,
+    SMALL,
+    WIDEST,
+    blocks_of_slice,
+    slice_width,
+    slices_of,
+)
+from lossact.replicas.stacked_module import StackedModule
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
@@ -108,8 +120,8 @@ def test_how_a_network_uses_cores_follows_from_its_size(
     monkeypatch.setattr(NamedPopulation, "_update", watched)
     before = torch.get_num_threads()
     _, population = trained(condition(SGD(learning_rate=0.1), budget=5))
-    assert population._traced is not None
-    assert population._traced.width == width
+    assert population._sliced is not None
+    assert population._sliced.width == width
     assert set(seen) == {1 if one_thread else 2}
     assert torch.get_num_threads() == before
 
@@ -223,3 +235,43 @@ def test_a_single_replica_does_not_take_the_constants_of_another() -> None:
     expected = trained(given, DOUBLE, range(1, 2))[0].outcome().loss
     trained(given, DOUBLE, range(1))
     np.testing.assert_array_equal(trained(given, DOUBLE, range(1, 2))[0].outcome().loss, expected)
+
+
+def test_slices_on_a_gpu_hold_as_many_blocks_as_are_fastest() -> None:
+    sizes = [0, 1, SMALL, 4_350_082, 30_950_018, GPU_NUMBERS, 10**12]
+    blocks = [blocks_of_slice(BLOCK, size) for size in sizes]
+    assert blocks == sorted(blocks, reverse=True)
+    assert blocks[0] == GPU_BLOCKS
+    assert blocks[-1] == 1
+    assert blocks[3:5] == [8, 1]  # the transformer block and the residual network of the benchmark
+    for size, n in zip(sizes, blocks, strict=True):
+        assert n.bit_count() == 1
+        assert n == 1 or n * BLOCK * size <= GPU_NUMBERS
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_slices_that_are_not_traced_learn_and_measure_as_all_replicas_at_once(draws: bool) -> None:
+    """As on a GPU."""
+
+    def network() -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Dropout(0.5 if draws else 0.0), nn.Linear(4, 3))
+
+    objective = Objective(nn.functional.cross_entropy)
+    statistics = [f"1.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")]
+    networks = StackedModule(
+        [network().double() for _ in range(10)],
+        objective,
+        range(3, 13),
+        changing=statistics,
+        draws_by=7 if draws else None,
+    )
+    sliced = traced.SlicedModule(networks, {}, 4, may_trace=False)
+    inputs, targets = torch.randn(10, 6, 2, dtype=torch.float64), torch.arange(6).remainder(3).expand(10, 6)
+    for update in range(traced.TRACED_FROM + traced.CHECKED + 1):
+        context = PassContext(Stage.TRAINING, update)
+        with torch.no_grad():
+            found, expected = (each.learn(inputs, targets, context) for each in (sliced, networks))
+            measured = [each.measure(inputs, targets, context) for each in (sliced, networks)]
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(*measured)
+    assert all(each.trace is None for each in sliced.traces.values())

@@ -64,7 +64,7 @@ def trained(condition: Condition) -> tuple[StackedReplicasModule, list[TracedPas
     module = stacked_training(condition, 0, REPLICAS, DOUBLE, curves_of=len(REPLICAS))
     fit(module, DOUBLE)
     assert isinstance(module.population, NamedPopulation)
-    passes = module.population._traced
+    passes = module.population._sliced
     return module, [] if passes is None else list(passes.traces.values())
 
 

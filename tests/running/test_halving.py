@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from lossact import LightningCondition
+from lossact import SGD, Condition, LightningCondition
 from lossact.errors import InputError, TrainingError
 from lossact.running import runner, stacked_fit
 from lossact.running.jobs import BlockJob, Progress, TrainedBlock
 from lossact.running.module_stack import ModuleStack
 from lossact.running.runner import train_jobs
 from lossact.running.stacking import stack_replicas
+from lossact.training.compute_config import ComputeConfig
 from tests.conftest import report_condition
+from tests.replicas.test_any_training import condition as users_condition
 from tests.running import posted_modules as posted
 from tests.running.stacked_and_alone import DOUBLE, condition
 
@@ -130,6 +132,45 @@ def test_a_block_that_does_not_fit_says_the_way_out(monkeypatch: pytest.MonkeyPa
         trained([(tuned(0.1, stacked=True), 0), (tuned(0.2, stacked=True), 0)])
     (block,) = trained([(tuned(0.1), 0)])
     assert block.one_at_a_time == "16 at once need more memory than there is"
+
+
+def test_a_pass_of_a_fixed_width_is_filled_up_and_halved_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU."""
+    of_a_user = users_condition(SGD(learning_rate=0.1), budget=5)
+    jobs: list[BlockJob] = [(of_a_user, block) for block in range(5)]
+    whole = trained(jobs)
+    monkeypatch.setattr(runner, "_blocks_of_a_pass", lambda *_: 4)
+    memory = Memory(monkeypatch, 64, ON_A_CPU)
+    assert_same(trained(jobs), whole)
+    assert memory.tried == [64, 64]
+    memory = Memory(monkeypatch, 32, ON_A_CPU)
+    assert_same(trained(jobs), whole)
+    assert memory.tried == [64, 32, 32, 32]
+    memory = Memory(monkeypatch, 1, ON_A_CPU)
+    with pytest.raises(TrainingError, match="replicas 0 to 15: out of memory"):
+        trained(jobs)
+    assert memory.tried == [64, 32, 16]
+
+
+@pytest.mark.parametrize(
+    ("given", "blocks"),
+    [
+        (users_condition(SGD(learning_rate=0.1)), 4),
+        (users_condition(SGD(learning_rate=0.1), stacked=False), 1),
+        (report_condition("sigmoid"), 1),
+    ],
+)
+def test_how_many_blocks_a_pass_computes(given: Condition, blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_gpu = ComputeConfig(device="cuda")
+    assert runner._blocks_of_a_pass(given, 0, on_a_gpu) == blocks
+    assert runner._blocks_of_a_pass(given, 0, ComputeConfig()) == 1
+    monkeypatch.setattr("lossact.running.stacking.pass_size", lambda *_: 25_000_000)
+    assert runner._blocks_of_a_pass(given, 0, on_a_gpu) == 1
+
+
+def test_a_compiled_mlp_is_of_one_width_on_a_gpu() -> None:
+    on_a_gpu = ComputeConfig(device="cuda", compiled=True)
+    assert runner._blocks_of_a_pass(report_condition("sigmoid"), 0, on_a_gpu) == 8
 
 
 def test_other_errors_are_not_for_halving(monkeypatch: pytest.MonkeyPatch) -> None:
