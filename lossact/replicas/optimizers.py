@@ -18,6 +18,9 @@ from lossact.replicas.update_rules import UpdateRule
 
 # Each number of a parameter is updated from its own gradient and state alone, by arithmetic that does not see shapes.
 ELEMENTWISE = ("SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta", "Adamax", "ASGD", "Rprop")
+CAPTURING = ("cuda",)  # kinds of devices
+# Those whose rate may be a tensor, by torch's documentation.
+TENSOR_RATES = (torch.optim.Adam, torch.optim.AdamW)
 Closure = Callable[[int], tuple[Tensor, Tensors]]
 
 
@@ -164,18 +167,29 @@ class TorchRecipe:
         closure = inspect.signature(self.kind.step).parameters.get("closure")
         return closure is not None and closure.default is inspect.Parameter.empty
 
-    def make(self, tensors: Tensors) -> torch.optim.Optimizer:
-        """Make the optimiser of tensors by name."""
+    @property
+    def can_be_captured(self) -> bool:
+        """Whether steps may be part of a CUDA graph: torch says so, and what changes can be a tensor."""
+        changing = {name for _, name in self.schedules}
+        may_change = {"lr"} if self.kind in TENSOR_RATES else set()
+        return is_elementwise(self.kind) and "capturable" in _arguments_of(self.kind) and changing <= may_change
+
+    def make(self, tensors: Tensors, **more: Any) -> torch.optim.Optimizer:
+        """Make the optimiser of tensors by name, with more arguments than its own."""
         groups: list[Any] = [
             {"params": [tensors[name] for name in names], **arguments} for names, arguments in self.groups
         ]
         make: Callable[..., torch.optim.Optimizer] = self.kind
-        return make(groups or list(tensors.values()), **self.arguments)
+        return make(groups or list(tensors.values()), **self.arguments, **more)
 
-    def set_scheduled(self, optimizer: Any, update: int | Tensor) -> None:
+    def set_scheduled(self, optimizer: Any, update: int) -> None:
         """Set what follows a schedule to its value at an update."""
         for (group, name), values in self.schedules.items():
-            optimizer.param_groups[group][name] = float(values[int(update)])
+            optimizer.param_groups[group][name] = float(values[update])
+
+
+def _arguments_of(kind: type[torch.optim.Optimizer]) -> Iterable[str]:
+    return inspect.signature(kind).parameters
 
 
 def is_elementwise(kind: type) -> bool:
@@ -184,15 +198,26 @@ def is_elementwise(kind: type) -> bool:
 
 
 class TorchStackedOptimizer(StackedOptimizer):
-    """One optimiser of torch's kind for all replicas: it does to each what it would do to it alone."""
+    """One optimiser of torch's kind for all replicas: it does to each what it would do to it alone.
+
+    On a GPU its counters and rates are tensors where torch can have them so, and steps can be recorded.
+    """
 
     def __init__(self, recipe: TorchRecipe, parameters: Tensors) -> None:
         self.recipe, self.parameters = recipe, parameters
+        self.device = next(iter(parameters.values())).device
+        self.is_captured = self.device.type in CAPTURING and recipe.can_be_captured
         self._make()
 
     def _make(self) -> None:
         self.leaves = {name: tensor.detach().requires_grad_() for name, tensor in self.parameters.items()}
-        self.optimizer = self.recipe.make(self.leaves)
+        self.optimizer = self.recipe.make(self.leaves, **{"capturable": True} if self.is_captured else {})
+        self.rates: dict[int, Tensor] = {}  # of each update, by group
+        if self.is_captured:
+            dtype = torch.promote_types(next(iter(self.leaves.values())).real.dtype, torch.float32)
+            for (group, _), values in self.recipe.schedules.items():
+                self.rates[group] = torch.from_numpy(values).to(self.device, dtype)
+                self.optimizer.param_groups[group]["lr"] = self.rates[group][0].clone()
         moving = {id(tensor) for group in self.optimizer.param_groups for tensor in group["params"]}
         self.moving = {name: leaf for name, leaf in self.leaves.items() if id(leaf) in moving}
 
@@ -204,15 +229,37 @@ class TorchStackedOptimizer(StackedOptimizer):
         put_back = keep_resting(tensors, rests)
         for name, leaf in self.moving.items():
             leaf.grad = gradients[name]
-        self.recipe.set_scheduled(self.optimizer, update)
+        if self.is_captured:
+            for group, rates in self.rates.items():
+                at = update if isinstance(update, Tensor) else torch.full((), update, device=self.device)
+                self.optimizer.param_groups[group]["lr"].copy_(rates.index_select(0, at.view(1)).squeeze(0))
+        else:
+            self.recipe.set_scheduled(self.optimizer, int(update))
         self.optimizer.step()
         put_back()
+
+    @property
+    def can_be_recorded(self) -> bool:
+        return self.is_captured
+
+    @property
+    def state_tensors(self) -> list[Tensor]:
+        states = (self.optimizer.state[leaf] for leaf in self.moving.values() if leaf in self.optimizer.state)
+        return [value for state in states for value in state.values() if isinstance(value, Tensor)]
 
     def state_dict(self) -> dict[str, Any]:
         return self.optimizer.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        groups = self.optimizer.param_groups
+        names = ("capturable", "lr")
+        own: list[dict[str, Any]] = [{name: group[name] for name in names if name in group} for group in groups]
         _load_bit_for_bit(self.optimizer, state)
+        for group, numbers in zip(self.optimizer.param_groups, own, strict=True):  # of the device, not of the state
+            group.update(numbers)
+        if self.is_captured:
+            for of_leaf in self.optimizer.state.values():
+                of_leaf |= {name: value.to(self.device) for name, value in of_leaf.items() if isinstance(value, Tensor)}
 
 
 class TorchUnstackedOptimizers(StackedOptimizer):
@@ -235,7 +282,7 @@ class TorchUnstackedOptimizers(StackedOptimizer):
             if rest:
                 continue
             optimizer: Any = self.optimizers[row]
-            self.recipe.set_scheduled(optimizer, update)
+            self.recipe.set_scheduled(optimizer, int(update))
             self._give(row, {name: gradient[row] for name, gradient in gradients.items()})
             if self.recipe.needs_closure:
                 optimizer.step(self._closure(row, closure))

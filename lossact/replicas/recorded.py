@@ -118,14 +118,15 @@ class RecordedUpdates:
         record: records what a function does, without doing it.
 
     Attributes:
-        held: the population's tensors, where recordings find and leave them.
+        held: the population's tensors, where recordings find and leave them; none before the first recording, for an
+            optimiser may make its state in its first step.
         recordings: by kind.
         works: whether updates are still recorded.
     """
 
     def __init__(self, population: Population, take: Take, record: Record) -> None:
         self.population, self.take, self.record = population, take, record
-        self.held = population.state_tensors
+        self.held: tuple[Tensor, ...] = ()
         self.recordings: dict[Hashable, _Recording] = {}
         self.works = True
         self._seen: Counter[Hashable] = Counter()
@@ -148,6 +149,7 @@ class RecordedUpdates:
 
     def _settle(self) -> None:
         """Write the population's tensors to where recordings find them."""
+        self.held = self.held or self.population.state_tensors
         for held, moved in zip(self.held, self.population.state_tensors, strict=True):
             if moved is not held:
                 held.copy_(moved)

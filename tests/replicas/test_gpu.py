@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from lossact import TorchOptimizer
 from lossact.replicas.recorded import CudaGraphs
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
 from tests.conftest import PAIRS, report_condition, train_blocks
-from tests.replicas.test_recorded import CONDITIONS
+from tests.replicas.test_any_training import condition
+from tests.replicas.test_recorded import CAPTURABLE, CONDITIONS
 from tests.replicas.test_stacked_cnn import cnn_condition
 
 pytestmark = [
@@ -69,6 +71,20 @@ def test_updates_in_a_cuda_graph_equal_the_cpu_in_double_precision(name: str, co
     finite = np.isfinite(expected)
     np.testing.assert_array_equal(np.isfinite(losses), finite)
     np.testing.assert_allclose(losses[finite], expected[finite], rtol=1e-8)
+
+
+@pytest.mark.filterwarnings("error::UserWarning:lossact")
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("name", CAPTURABLE)
+def test_torchs_optimisers_in_a_cuda_graph_equal_the_cpu_in_double_precision(name: str, compiled: bool) -> None:
+    given = condition(TorchOptimizer(getattr(torch.optim, name), lr=0.02), batch_size=8, budget=40)
+    losses = []
+    for device in ("cuda", "cpu"):
+        config = ComputeConfig(device=device, precision="64-true", compiled=compiled and device == "cuda")
+        module = stacked_training(given, 0, range(16), config, curves_of=16)
+        fit(module, config)
+        losses.append(module.outcome().loss)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["minibatches", "dropout", "some diverge"])

@@ -1,5 +1,6 @@
 """Updates that are recorded and replayed do what plain ones do; on a CPU, with a recorder in place of a CUDA graph."""
 
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lossact import EMA, SGD, SWA, Accuracy, Adam, Condition, Loss, Metric, Partition, TorchOptimizer, cosine
+from lossact.replicas import optimizers
 from lossact.replicas.draws_operator import draw
 from lossact.replicas.draws_philox import MASK, NORMAL, UNIFORM, tensor_draw
 from lossact.replicas.population import Population
@@ -183,13 +185,87 @@ def counted(outputs: Tensor, targets: Tensor) -> Tensor:
     "changes",
     [
         {"stacked": False},
-        {"optimizer": TorchOptimizer(torch.optim.NAdam, lr=0.01)},
+        {"optimizer": TorchOptimizer(torch.optim.SGD, lr=0.01)},
         {"target": Metric(counted).at_least(0.95)},
     ],
 )
 def test_what_python_decides_between_updates_is_not_recorded(changes: dict[str, Any]) -> None:
     module = stacked_training(condition(**{"optimizer": SMALL, **changes}), 0, REPLICAS, DOUBLE)
     assert not module.population.can_be_recorded
+
+
+CAPTURABLE = ("Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "Adadelta", "Adamax", "ASGD", "Rprop")
+
+
+@pytest.fixture
+def capturing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have torch's optimisers take a CPU for a device whose steps can be captured."""
+    monkeypatch.setattr(optimizers, "CAPTURING", ("cpu",))
+    for name in {name.lower() for name in CAPTURABLE}:
+        module = sys.modules[f"torch.optim.{name}"]
+        if hasattr(module, "_get_capturable_supported_devices"):
+            monkeypatch.setattr(module, "_get_capturable_supported_devices", lambda *_, **__: ["cpu"])
+
+
+@pytest.mark.usefixtures("capturing")
+@pytest.mark.parametrize("name", CAPTURABLE)
+def test_steps_of_torchs_optimisers_are_recorded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = getattr(torch.optim, name)
+    lr = cosine(0.02, warmup=5) if kind in optimizers.TENSOR_RATES else 0.02
+    given = condition(TorchOptimizer(kind, lr=lr), batch_size=8, budget=40, target=Loss().at_most(0.5))
+    made: list[RecordedUpdates] = []
+
+    def noted(module: StackedReplicasModule) -> RecordedUpdates:
+        made.append(recorded(module))
+        return made[-1]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        module, outcome = trained(given, noted)
+    (only,) = made
+    assert only.works
+    assert only.recordings
+    plain, expected = trained(given, lambda _: None)
+    assert_same(outcome, expected)
+    for held, other in zip(module.population.state_tensors, plain.population.state_tensors, strict=True):
+        assert torch.equal(held, other)
+    monkeypatch.setattr(optimizers, "CAPTURING", ())
+    _, ordinary = trained(given, lambda _: None)
+    np.testing.assert_allclose(outcome.loss, ordinary.loss, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("capturing")
+def test_a_checkpoint_goes_on_where_steps_are_captured_and_where_they_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = condition(TorchOptimizer(torch.optim.Adam, lr=cosine(0.02)), batch_size=8, budget=6)
+    states, losses = {}, {}
+    for captures in (True, False):
+        monkeypatch.setattr(optimizers, "CAPTURING", ("cpu",) if captures else ())
+        module, outcome = trained(given, lambda _: None)
+        states[captures], losses[captures] = module.population.state_dict(), outcome.loss
+    for captures in (True, False):
+        monkeypatch.setattr(optimizers, "CAPTURING", ("cpu",) if captures else ())
+        module = stacked_training(given, 0, REPLICAS, DOUBLE)
+        module.population.load_state_dict(states[not captures])
+        (group,) = module.population.optimizer.optimizer.param_groups  # type: ignore[attr-defined]
+        assert group["capturable"] == captures
+        assert isinstance(group["lr"], Tensor) == captures
+        loss, _ = module.population.advance(module.inputs, module.targets, 1, first=5, criterion=None)
+        assert loss.isfinite().all()
+
+
+@pytest.mark.usefixtures("capturing")
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        TorchOptimizer(torch.optim.SGD, lr=0.1),
+        TorchOptimizer(torch.optim.Adagrad, lr=0.1),
+        TorchOptimizer(torch.optim.NAdam, lr=cosine(0.1)),
+        TorchOptimizer(torch.optim.Adam, lr=0.1, weight_decay=cosine(0.1)),
+        TorchOptimizer(torch.optim.Adafactor, lr=0.1),
+    ],
+)
+def test_steps_that_torch_cannot_capture_are_not_recorded(optimizer: TorchOptimizer) -> None:
+    assert not stacked_training(condition(optimizer), 0, REPLICAS, DOUBLE).population.can_be_recorded
 
 
 @pytest.mark.parametrize(("device", "precision", "records"), [
