@@ -4,6 +4,7 @@ import ctypes
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,42 @@ ARGUMENTS: tuple[Any, ...] = (
 )
 
 
+@dataclass(frozen=True)
+class DrawRequest:
+    """Numbers to draw for each of some replicas.
+
+    Attributes:
+        key, stream, n, kind, number: as `numpy_draw` takes them.
+        dtype: float32 or float64.
+    """
+
+    key: tuple[int, int]
+    stream: tuple[int, int]
+    n: int
+    kind: str
+    number: float
+    dtype: torch.dtype
+
+    def by_numpy(self, replicas: Tensor) -> Tensor:
+        """Draw (replicas, n) numbers by numpy."""
+        dtype = NUMPY_TYPES[self.dtype]
+        rows = numpy_draw(
+            replicas.tolist(), self.key, self.stream, self.n, self.kind, number=self.number, dtype=dtype
+        )  # fmt: skip
+        return torch.from_numpy(rows)
+
+    def by_program(self, replicas: Tensor, program: Callable[..., None]) -> Tensor:
+        """Draw (replicas, n) numbers by the program in C++."""
+        replicas = replicas.contiguous()
+        rows = torch.empty((len(replicas), self.n), dtype=self.dtype)
+        is_mask = self.kind == MASK
+        program(
+            replicas.data_ptr(), len(replicas), self.n, *self.key, *self.stream, is_mask, self.dtype == torch.float64,
+            self.number, scale_of_kept(self.number) if is_mask else 0.0, rows.data_ptr(),
+        )  # fmt: skip
+        return rows
+
+
 class CPUDraws:
     """Numbers of replicas on a CPU: numpy's, until so many are drawn that a program in C++ is worth building."""
 
@@ -37,37 +74,26 @@ class CPUDraws:
         self.seconds = 0.0  # in what the program could draw
         self._lock = threading.Lock()
 
-    def draw(
-        self,
-        replicas: Tensor,
-        key: tuple[int, int],
-        stream: tuple[int, int],
-        n: int,
-        kind: str,
-        *,
-        number: float,
-        dtype: torch.dtype,
-    ) -> Tensor:
-        """Return numbers of each replica's stream, (replicas, n), as `numpy_draw`.
+    def draw(self, replicas: Tensor, request: DrawRequest) -> Tensor:
+        """Return numbers of each replica's stream, (replicas, n).
 
         Args:
             replicas: (replicas,) int64 on the CPU.
-            key, stream, n, kind, number: as `numpy_draw` takes them.
-            dtype: float32 or float64.
+            request: what to draw.
         """
-        arguments = replicas, key, stream, n, kind, number, dtype
-        if self.program is not None and kind in (UNIFORM, MASK):
-            return _by_program(self.program, *arguments)
+        if request.kind not in (UNIFORM, MASK):
+            return request.by_numpy(replicas)
+        if self.program is not None:
+            return request.by_program(replicas, self.program)
         begin = time.perf_counter()
-        rows = _by_numpy(*arguments)
-        if self.may_build and kind in (UNIFORM, MASK):
-            self.seconds += time.perf_counter() - begin
-            if self.seconds > BUILT_AFTER:
-                with self._lock:
-                    self._build(arguments, rows)
+        rows = request.by_numpy(replicas)
+        self.seconds += time.perf_counter() - begin
+        if self.may_build and self.seconds > BUILT_AFTER:
+            with self._lock:
+                self._build(replicas, request, rows)
         return rows
 
-    def _build(self, arguments: Any, expected: Tensor) -> None:
+    def _build(self, replicas: Tensor, request: DrawRequest, expected: Tensor) -> None:
         """Take the program where it can be built and gives what numpy gave."""
         if not self.may_build:
             return
@@ -77,41 +103,8 @@ class CPUDraws:
         except BuildError:
             return
         program.argtypes, program.restype = ARGUMENTS, None
-        if torch.equal(_by_program(program, *arguments), expected):
+        if torch.equal(request.by_program(replicas, program), expected):
             self.program = program
-
-
-def _by_numpy(
-    replicas: Tensor,
-    key: tuple[int, int],
-    stream: tuple[int, int],
-    n: int,
-    kind: str,
-    number: float,
-    dtype: torch.dtype,
-) -> Tensor:
-    rows = numpy_draw(replicas.tolist(), key, stream, n, kind, number=number, dtype=NUMPY_TYPES[dtype])
-    return torch.from_numpy(rows)
-
-
-def _by_program(
-    program: Callable[..., None],
-    replicas: Tensor,
-    key: tuple[int, int],
-    stream: tuple[int, int],
-    n: int,
-    kind: str,
-    number: float,
-    dtype: torch.dtype,
-) -> Tensor:
-    replicas = replicas.contiguous()
-    rows = torch.empty((len(replicas), n), dtype=dtype)
-    probability, kept = (number, scale_of_kept(number)) if kind == MASK else (0.0, 0.0)
-    program(
-        replicas.data_ptr(), len(replicas), n, *key, *stream, kind == MASK, dtype == torch.float64, probability, kept,
-        rows.data_ptr(),
-    )  # fmt: skip
-    return rows
 
 
 CPU_DRAWS = CPUDraws()  # of the process

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossact.replicas.draws_native import CPU_DRAWS
+from lossact.replicas.draws_native import CPU_DRAWS, DrawRequest
 from lossact.replicas.draws_philox import tensor_draw
 
 
@@ -40,7 +40,7 @@ def draw(
     key_words = (key[0] % 2**64, key[1] % 2**64)
     if replica.device.type == "cpu":
         stream_words = (stream[0] % 2**64, (stream[1] + (0 if batch is None else int(batch))) % 2**64)
-        rows = CPU_DRAWS.draw(replicas, key_words, stream_words, n, kind, number=number, dtype=dtype)
+        rows = CPU_DRAWS.draw(replicas, DrawRequest(key_words, stream_words, n, kind, number, dtype))
     else:
         place = (stream[0], stream[1] if batch is None else batch + stream[1])
         rows = tensor_draw(replicas, key_words, place, n, kind, number=number, dtype=dtype)

@@ -9,7 +9,7 @@ import torch
 
 from lossact.cpp_compiler import find_compiler
 from lossact.replicas import draws_native
-from lossact.replicas.draws_native import CPUDraws
+from lossact.replicas.draws_native import CPUDraws, DrawRequest
 from lossact.replicas.draws_philox import EXPONENTIAL, MASK, NORMAL, UNIFORM
 from lossact.replicas.native import BuildError
 
@@ -27,7 +27,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def draw(draws: CPUDraws, n: int = 5, kind: str = MASK, **named: Any) -> torch.Tensor:
     given: dict[str, Any] = {"number": 0.3, "dtype": torch.float32}
-    return draws.draw(REPLICAS, KEY, STREAM, n, kind, **given | named)
+    return draws.draw(REPLICAS, DrawRequest(KEY, STREAM, n, kind, **given | named))
 
 
 def by_numpy(*given: Any, **named: Any) -> torch.Tensor:
@@ -50,14 +50,12 @@ def test_the_program_gives_the_bits_of_numpy() -> None:
 
 
 @needs_compiler
-def test_a_row_of_every_second_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_second_replica() -> None:
     draws = CPUDraws()
     draw(draws)
     some = torch.arange(8)[::2]
-    found = draws.draw(some, KEY, STREAM, 5, UNIFORM, number=0.0, dtype=torch.float32)
-    monkeypatch.setattr(draws, "program", None)
-    monkeypatch.setattr(draws, "may_build", False)
-    assert torch.equal(found, draws.draw(some, KEY, STREAM, 5, UNIFORM, number=0.0, dtype=torch.float32))
+    request = DrawRequest(KEY, STREAM, 5, UNIFORM, 0.0, torch.float32)
+    assert torch.equal(draws.draw(some, request), request.by_numpy(some))
 
 
 @pytest.mark.parametrize("kind", [NORMAL, EXPONENTIAL])

@@ -99,8 +99,8 @@ def assert_same(outcome: Any, expected: Any) -> None:
         np.testing.assert_array_equal(outcome.values[name], values, err_msg=name)
 
 
-@pytest.mark.parametrize("name", CONDITIONS)
-def test_recorded_updates_equal_plain_ones_bit_for_bit(name: str) -> None:
+def recorded_as_plain(given: Condition) -> Any:
+    """Compare training that is recorded with training that is not, bit for bit; return its outcome."""
     made: list[RecordedUpdates] = []
 
     def noted(module: StackedReplicasModule) -> RecordedUpdates:
@@ -109,14 +109,20 @@ def test_recorded_updates_equal_plain_ones_bit_for_bit(name: str) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        module, outcome = trained(CONDITIONS[name], noted)
+        module, outcome = trained(given, noted)
     (only,) = made
     assert only.works
     assert only.recordings
-    plain, expected = trained(CONDITIONS[name], lambda _: None)
+    plain, expected = trained(given, lambda _: None)
     assert_same(outcome, expected)
     for held, other in zip(module.population.state_tensors, plain.population.state_tensors, strict=True):
         assert torch.equal(held.nan_to_num(), other.nan_to_num())
+    return outcome
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_recorded_updates_equal_plain_ones_bit_for_bit(name: str) -> None:
+    expected = recorded_as_plain(CONDITIONS[name])
     if name == "some diverge":
         assert expected.diverged.any()
 
@@ -213,22 +219,7 @@ def test_steps_of_torchs_optimisers_are_recorded(name: str, monkeypatch: pytest.
     kind = getattr(torch.optim, name)
     lr = cosine(0.02, warmup=5) if kind in optimizers.TENSOR_RATES else 0.02
     given = condition(TorchOptimizer(kind, lr=lr), batch_size=8, budget=40, target=Loss().at_most(0.5))
-    made: list[RecordedUpdates] = []
-
-    def noted(module: StackedReplicasModule) -> RecordedUpdates:
-        made.append(recorded(module))
-        return made[-1]
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        module, outcome = trained(given, noted)
-    (only,) = made
-    assert only.works
-    assert only.recordings
-    plain, expected = trained(given, lambda _: None)
-    assert_same(outcome, expected)
-    for held, other in zip(module.population.state_tensors, plain.population.state_tensors, strict=True):
-        assert torch.equal(held, other)
+    outcome = recorded_as_plain(given)
     monkeypatch.setattr(optimizers, "CAPTURING", ())
     _, ordinary = trained(given, lambda _: None)
     np.testing.assert_allclose(outcome.loss, ordinary.loss, rtol=1e-6)
