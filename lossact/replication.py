@@ -64,7 +64,7 @@ def replicate(
 
     Args:
         condition: what to train.
-        replicas: how many, >= 1; replica r is the one that claims with this seed train.
+        replicas: how many, >= 1; replica r is the one that claims with this seed train, on a GPU to rounding.
         seed: what the replicas draw from, >= 0.
         compute_config: how to compute; by default as default_compute_config has it.
 

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import wait
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from lossact.replicas.engine import StoppingCriterion, flags_after
 from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, is_close, move, n_sets, per_replica, tensors_in
-from lossact.replicas.optimizers import Clipping, RuleOptimizer
+from lossact.replicas.optimizers import Clipping, RuleOptimizer, update_by_rule
 from lossact.replicas.passes import LearningPass, PassContext, Stage
 from lossact.replicas.pure_passes import (
     Pass,
@@ -24,9 +25,11 @@ from lossact.replicas.pure_passes import (
 )
 from lossact.replicas.slices import slices_of
 from lossact.replicas.stacked_module import StackedModule
+from lossact.replicas.update_rules import UpdateRule
 from lossact.replicas.workers import n_workers, worker_threads
 
 KEPT = 16  # kinds of networks whose compiled code is kept
+FUNCTIONS_KEPT = 64  # of each kind
 COMPARED = 2  # times a trace is compared with what it was made of
 
 OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {
@@ -41,13 +44,14 @@ class CompiledCode:
     """What has been compiled for one kind of network: functions of one slice's tensors."""
 
     def __init__(self) -> None:
-        self.functions: dict[Hashable, Compiled] = {}
+        self.functions: OrderedDict[Hashable, Compiled] = OrderedDict()
         self.failure: str | None = None
 
     def function(self, key: Hashable, make: Callable[[], Compiled], device: torch.device) -> tuple[Compiled, bool]:
         """Return the function of a key on a kind of device, and whether it is new."""
         key = (key, device.type)
         if key in self.functions:
+            self.functions.move_to_end(key)
             return self.functions[key], False
         function: Any = make()
         # What torch.compile keeps it keeps with a function's code, and for a handful of signatures only.
@@ -55,6 +59,8 @@ class CompiledCode:
         options = OPTIONS if device.type == "cpu" else None
         compiled = torch.compile(function, dynamic=False, fullgraph=True, options=options)
         self.functions[key] = compiled
+        if len(self.functions) > FUNCTIONS_KEPT:
+            self.functions.popitem(last=False)
         return compiled, True
 
 
@@ -148,17 +154,22 @@ class CompiledModule:
             TraceError: it gives other numbers, or cannot be made.
         """
         function = pass_function(what, self.networks, context.stage)
-        arguments = pass_arguments(self.networks, inputs, targets, context, rows)
+        *tensors, index = pass_arguments(self.networks, inputs, targets, context, rows)
         with torch.no_grad():
-            traced = trace(function, arguments)
-            for _ in range(COMPARED):
-                expected = pytree.tree_leaves(function(*arguments))
-                if not all(map(is_close, results_of(traced, arguments), expected)):
+            traced = trace(function, (*tensors, index))
+            for k in range(COMPARED):
+                arguments = *tensors, index + k
+                found, expected = results_of(traced, arguments), pytree.tree_leaves(function(*arguments))
+                if len(found) != len(expected) or not all(map(is_close, found, expected)):
                     raise TraceError("it gives other numbers when it is traced")
         return traced
 
     def in_slices(
-        self, key: Hashable, make: Callable[[slice], Compiled], run: Callable[[Compiled, slice], Any]
+        self,
+        key: Hashable,
+        make: Callable[[slice], Compiled],
+        run: Callable[[Compiled, slice], Any],
+        changing: Sequence[Tensor] = (),
     ) -> list[Any]:
         """Run a compiled function on every slice: a slice a thread, or on a GPU one after the other.
 
@@ -166,6 +177,7 @@ class CompiledModule:
             key: of the function.
             make: returns it, not compiled yet, for the rows of a slice.
             run: calls it on the rows of one slice.
+            changing: tensors that it writes into. They are put back where one slice cannot be compiled.
 
         Returns:
             what `run` returned, in the order of the slices.
@@ -182,16 +194,30 @@ class CompiledModule:
             with torch.no_grad():
                 return run(function, rows)
 
-        if device.type != "cpu":
-            return [call(function_for(rows)[0], rows) for rows in slices_of(n, width)]
-        threads = worker_threads(n_workers())
-        runs = []
-        for rows in slices_of(n, width):
-            function, is_new = function_for(rows)
-            runs.append(threads.submit(call, function, rows))
-            if is_new:  # one thread compiles, the others wait
-                runs[-1].result()
-        return [each.result() for each in runs]
+        functions = [(rows, *function_for(rows)) for rows in slices_of(n, width)]
+        before = [tensor.clone() for tensor in changing] if any(is_new for _, _, is_new in functions) else []
+        try:
+            return self._run(functions, call)
+        except BaseException:
+            for tensor, kept in zip(changing, before, strict=False):
+                tensor.copy_(kept)
+            raise
+
+    def _run(
+        self, functions: Sequence[tuple[slice, Compiled, bool]], call: Callable[[Compiled, slice], Any]
+    ) -> list[Any]:
+        """Call each function on its rows, and have none run any more where one fails."""
+        if self.networks.replicas.device.type != "cpu":
+            return [call(function, rows) for rows, function, _ in functions]
+        threads, runs = worker_threads(n_workers()), []
+        try:
+            for rows, function, is_new in functions:
+                runs.append(threads.submit(call, function, rows))
+                if is_new:  # one thread compiles, the others wait
+                    runs[-1].result()
+            return [each.result() for each in runs]
+        finally:
+            wait(runs)
 
 
 def advance_compiled(
@@ -227,7 +253,7 @@ def advance_compiled(
     curves = [optimizer.hyperparameters_at(first + k) for k in range(n_updates)]
 
     def make(rows: slice) -> Compiled:
-        return _step(module.trace("learn", inputs, targets, began, rows), optimizer, clipping, criterion)
+        return _step(module.trace("learn", inputs, targets, began, rows), optimizer.rule, clipping, criterion)
 
     def run(function: Compiled, rows: slice) -> tuple[Tensor, Tensor]:
         *of_pass, index = pass_arguments(networks, inputs, targets, began, rows)
@@ -243,11 +269,13 @@ def advance_compiled(
 
     zero = tuple(value is None for value in curves[0])
     key = ("step", optimizer.rule, zero, clipping, bias_gradient_scale is None, criterion, _shapes((inputs, targets)))
-    losses, metrics = zip(*module.in_slices(key, make, run), strict=True)
+    trained, rest = networks.tensors(slice(None))
+    changing = [*trained.values(), *(rest[name] for name in networks.changing), *optimizer.state_tensors, *flags]
+    losses, metrics = zip(*module.in_slices(key, make, run, changing), strict=True)
     return torch.cat(losses, dim=1), torch.cat(metrics, dim=1)
 
 
-def _step(learn: Pass, optimizer: RuleOptimizer, clipping: Clipping, criterion: StoppingCriterion | None) -> Compiled:
+def _step(learn: Pass, rule: UpdateRule, clipping: Clipping, criterion: StoppingCriterion | None) -> Compiled:
     def step(
         of_pass: PassArguments,
         state: dict[str, list[Tensor]],
@@ -267,7 +295,7 @@ def _step(learn: Pass, optimizer: RuleOptimizer, clipping: Clipping, criterion: 
         for name, gradient in learned.gradients.items():
             before = [trained[name], *state[name]]
             after = [tensor.clone() for tensor in before]
-            optimizer.update(after[0], tuple(after[1:]), gradient, values)
+            update_by_rule(rule, after[0], tuple(after[1:]), gradient, values)
             for held, moved in zip(before, after, strict=True):
                 move(held, moved, rests)
         reached.copy_(met)

@@ -71,6 +71,7 @@ class NamedPopulation(Population):
         self.average = None if average is None else WeightAverage(average, self._averaged)
         self.accumulate, self.kind, self.block = accumulate, kind, block
         self._compiled: CompiledModule | None = None
+        self._own_code = CompiledCode()  # of a single network
         self._was_asked = False  # to compile
         self._sliced: SlicedModule | None = None
         self.reached = torch.zeros(self.n_replicas, dtype=torch.bool)
@@ -126,7 +127,7 @@ class NamedPopulation(Population):
         networks = self._pure
         if networks is None:
             return None
-        code = code_of(self.kind) if self.n_replicas > 1 else CompiledCode()
+        code = code_of(self.kind) if self.n_replicas > 1 else self._own_code
         on_cpu = device.type == "cpu"
         width = slice_width(self.block, networks.pass_size, COMPILED_NUMBERS) if on_cpu else self._gpu_width
         return None if code.failure else CompiledModule(networks, code, width)

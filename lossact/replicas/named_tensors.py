@@ -127,6 +127,8 @@ def is_close(tensor: Tensor, expected: Tensor) -> bool:
     """Return whether numbers are equal to rounding; those that are not finite count as equal to each other."""
     if not tensor.numel() or not (tensor.is_floating_point() or tensor.is_complex()):
         return torch.equal(tensor, expected)
+    if (tensor.shape, tensor.dtype) != (expected.shape, expected.dtype):
+        return False
     finite = expected.isfinite()
     size = torch.where(finite, expected, 0).abs().amax()
     tolerance = TOLERANCE.get(expected.dtype, TOLERANCE[torch.float32])

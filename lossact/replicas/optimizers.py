@@ -114,20 +114,12 @@ class RuleOptimizer(StackedOptimizer):
         put_back = keep_resting(moved, rests)
         now = self.hyperparameters_at(update)
         for name, gradient in gradients.items():
-            self.update(self.parameters[name], self.state[name], gradient, now)
+            update_by_rule(self.rule, self.parameters[name], self.state[name], gradient, now)
         put_back()
 
     def hyperparameters_at(self, update: int | Tensor) -> list[Tensor | None]:
         """Return (replicas,) values of each hyperparameter at an update; None for what is 0 for all."""
         return [None if each is None else each.at(update) for each in self.hyperparameters]
-
-    def update(
-        self, parameter: Tensor, state: tuple[Tensor, ...], gradient: Tensor, values: Sequence[Tensor | None]
-    ) -> None:
-        """Take one update of a parameter (replicas, ...) and its state, with (replicas,) hyperparameters, in place."""
-        real = _real(parameter)
-        broadcast = [None if value is None else per_replica(value, real) for value in values]
-        self.rule.update_in_place(real, state, _real(gradient), broadcast)
 
     def state_dict(self) -> dict[str, Any]:
         return {name: list(tensors) for name, tensors in self.state.items()}
@@ -136,6 +128,27 @@ class RuleOptimizer(StackedOptimizer):
         for name, tensors in self.state.items():
             for tensor, saved in zip(tensors, state[name], strict=True):
                 tensor.copy_(saved)
+
+
+def update_by_rule(
+    rule: UpdateRule,
+    parameter: Tensor,
+    state: tuple[Tensor, ...],
+    gradient: Tensor,
+    values: Sequence[Tensor | None],
+) -> None:
+    """Take one update in place.
+
+    Args:
+        rule: how it moves.
+        parameter: (replicas, ...).
+        state: the rule's, of the parameter.
+        gradient: (replicas, ...).
+        values: (replicas,) of each hyperparameter; None for what is 0 for all.
+    """
+    real = _real(parameter)
+    broadcast = [None if value is None else per_replica(value, real) for value in values]
+    rule.update_in_place(real, state, _real(gradient), broadcast)
 
 
 def _real(tensor: Tensor) -> Tensor:
@@ -175,12 +188,12 @@ class TorchRecipe:
         return is_elementwise(self.kind) and "capturable" in _arguments_of(self.kind) and changing <= may_change
 
     def make(self, tensors: Tensors, **more: Any) -> torch.optim.Optimizer:
-        """Make the optimiser of tensors by name, with more arguments than its own."""
+        """Make the optimiser of tensors by name, with more arguments in place of its own."""
         groups: list[Any] = [
-            {"params": [tensors[name] for name in names], **arguments} for names, arguments in self.groups
+            {"params": [tensors[name] for name in names], **arguments, **more} for names, arguments in self.groups
         ]
         make: Callable[..., torch.optim.Optimizer] = self.kind
-        return make(groups or list(tensors.values()), **self.arguments, **more)
+        return make(groups or list(tensors.values()), **{**self.arguments, **more})
 
     def set_scheduled(self, optimizer: Any, update: int) -> None:
         """Set what follows a schedule to its value at an update."""

@@ -21,15 +21,21 @@ DTYPES = {"32-true": torch.float32, "64-true": torch.float64, "bf16-mixed": torc
 def data_sets(members: Sequence[ReplicaKey], seed: int) -> list[Dataset]:
     """Draw each replica's data, or return the one set that all share."""
     drawn = members if members[0][0].data.per_replica else members[:1]
-    return [_drawn(condition.data, condition.data.sample, seed, replica, DATA) for condition, replica in drawn]
+    sets = {
+        (condition, replica): _drawn(condition.data, condition.data.sample, seed, replica, DATA)
+        for condition, replica in dict.fromkeys(drawn)
+    }
+    return [sets[member] for member in drawn]
 
 
 def held_out_test_sets(members: Sequence[ReplicaKey], seed: int, sets: Sequence[Dataset]) -> list[Dataset] | None:
     """Return test examples: those of the data, or one more draw for each replica; None where there are neither."""
     if members[0][0].data.draws_test:
-        return [
-            _drawn(condition.data, condition.data.sample_test, seed, replica, TEST) for condition, replica in members
-        ]
+        tests = {
+            (condition, replica): _drawn(condition.data, condition.data.sample_test, seed, replica, TEST)
+            for condition, replica in dict.fromkeys(members)
+        }
+        return [tests[member] for member in members]
     held_out = [dataset.test for dataset in sets if dataset.test is not None]
     return held_out if len(held_out) == len(sets) else None
 

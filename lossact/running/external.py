@@ -5,6 +5,7 @@ from lightning.fabric.utilities.seed import seed_everything
 
 from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
+from lossact.replicas.draws_native import CPU_DRAWS
 from lossact.replicas.random_streams import isolate_rng
 from lossact.running.function_call import call_function
 from lossact.running.lightning_fit import fit_module
@@ -34,6 +35,7 @@ def train_one(
     Raises:
         InputError: the module, its logged metrics or the function's result are not what the condition describes.
     """
+    CPU_DRAWS.is_allowed = compute_config.may_compile
     with torch.random.fork_rng(), isolate_rng():  # on GPUs, and on the CPU
         seed_everything(replica_seed, verbose=False)
         if isinstance(condition, LightningCondition):

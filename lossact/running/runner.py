@@ -1,5 +1,6 @@
 """Train blocks of replicas under the Lightning Trainer, in this process."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -29,6 +30,7 @@ from lossact.training.stacked import StackedOutcome, StackedReplicasModule
 
 # Calls bound a stacked fit, so that four blocks take little longer than one.
 BLOCKS_FITTED_TOGETHER = 4
+_blocks_of_kinds: dict[tuple[str, str], int] = {}  # of a pass, by what a network is launched with and its precision
 
 
 def train_jobs(
@@ -218,10 +220,14 @@ def _blocks_of_a_pass(condition: Condition, seed: int, compute_config: ComputeCo
         return _width(condition, compute_config)
     if condition.uses_closed_form_gradients or not condition.stacked:
         return 1
-    with quiet():
-        module = stack_replicas([(condition, 0)], seed, compute_config, curves_of=0)
-    assert isinstance(module.population, NamedPopulation)
-    return min(module.population.blocks_of_a_pass, _width(condition, compute_config))
+    kind = launched_with(condition), compute_config.precision
+    if kind not in _blocks_of_kinds:
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # said again where it is trained
+            module = stack_replicas([(condition, 0)], seed, compute_config, curves_of=0)
+        assert isinstance(module.population, NamedPopulation)
+        _blocks_of_kinds[kind] = module.population.blocks_of_a_pass
+    return min(_blocks_of_kinds[kind], _width(condition, compute_config))
 
 
 def _train_at_once(

@@ -11,6 +11,7 @@ from lossact.checks import ran_out_of_memory
 from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
 from lossact.replicas.draws import SharedDrawError
+from lossact.replicas.draws_native import CPU_DRAWS
 from lossact.replicas.random_streams import isolate_rng, rng_state, start_replica
 from lossact.running.differing_attributes import hide_what_differs
 from lossact.running.lightning_data import ReplicaStreams, StackedLoader
@@ -70,6 +71,7 @@ def fit_stacked(members: Sequence[Member], seed: int, compute_config: ComputeCon
     """
     condition, _ = members[0]
     check_options(condition, compute_config)
+    CPU_DRAWS.is_allowed = compute_config.may_compile
     with torch.random.fork_rng(), isolate_rng():
         try:
             return _fit(members, seed, compute_config)

@@ -20,6 +20,7 @@ from lossact.functional import is_correct
 from lossact.models import plain_network
 from lossact.models.config import CNNConfig
 from lossact.models.factory import ModuleFactory
+from lossact.replicas.draws_native import CPU_DRAWS
 from lossact.replicas.engine import NEVER, StoppingCriterion
 from lossact.replicas.flat_population import FlatPopulation
 from lossact.replicas.minibatches import Minibatches
@@ -93,6 +94,7 @@ def stack_replicas(
         fresh_test_data: whether Trainer.test measures on test examples: a fresh draw where data are drawn.
         metadata: what is trained, for logs and checkpoints, ready for JSON.
     """
+    CPU_DRAWS.is_allowed = compute_config.may_compile
     dtype = DTYPES[compute_config.precision]
     condition, _ = members[0]
     sets = data_sets(members, seed)

@@ -1,6 +1,8 @@
 """Compiled passes and updates of users' networks beside eager ones: to rounding, by slices, or not at all."""
 
+import gc
 import warnings
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -291,3 +293,39 @@ def test_experiments_of_other_seeds_draw_other_numbers(monkeypatch: pytest.Monke
             fit(module, config)
             losses.append(module.outcome().loss)
         np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)
+
+
+@pytest.mark.usefixtures("one_worker")
+def test_slices_that_have_moved_are_put_back_where_another_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled_so_far: list[Any] = []
+
+    def all_but_the_second(function: Any, **_: Any) -> Any:
+        compiled_so_far.append(function)
+        return function if len(compiled_so_far) == 1 else refuse(function)
+
+    monkeypatch.setattr(torch, "compile", all_but_the_second)
+    monkeypatch.setattr("lossact.replicas.named_population.slice_width", lambda *_: 16)
+    of_its_own = condition(budget=9, optimizer=Adam(learning_rate=0.05))
+    with pytest.warns(UserWarning, match=r"torch\.compile does not take the network"):
+        refused = trained(of_its_own, COMPILED, 20)
+    assert len(compiled_so_far) == 2
+    check_equal(refused, trained(of_its_own, EAGER, 20))
+
+
+@pytest.mark.usefixtures("one_worker")
+def test_compiled_code_holds_no_launchs_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    module = trained(condition(optimizer=Adam(learning_rate=0.05), budget=5), COMPILED)
+    held = [weakref.ref(tensor) for tensor in population(module).state_tensors]
+    del module
+    gc.collect()
+    assert not any(tensor() is not None for tensor in held)
+
+
+@pytest.mark.usefixtures("one_worker")
+def test_functions_that_ran_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    monkeypatch.setattr(compiled_modules, "FUNCTIONS_KEPT", 2)
+    code = compiled_modules.CompiledCode()
+    found = [code.function(key, lambda: lambda: None, torch.device("cpu"))[1] for key in "abacab"]
+    assert found == [True, True, False, True, False, True]

@@ -4,6 +4,7 @@ import ctypes
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,10 @@ from lossact.replicas import draws_native
 from lossact.replicas.draws_native import CPUDraws, DrawRequest
 from lossact.replicas.draws_philox import EXPONENTIAL, MASK, NORMAL, UNIFORM
 from lossact.replicas.native import BuildError
+from lossact.running.runner import fit
+from lossact.running.stacking import stacked_training
+from lossact.training.compute_config import ComputeConfig
+from tests.replicas.test_recorded import CONDITIONS
 
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler on PATH")
 
@@ -88,3 +93,18 @@ def test_a_program_that_gives_other_numbers_is_not_used(monkeypatch: pytest.Monk
     draws = CPUDraws()
     assert all(torch.equal(draw(draws, 2000), by_numpy(2000)) for _ in range(3))
     assert draws.program is None
+
+
+def test_training_without_a_compiler_draws_by_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = CPUDraws()
+    monkeypatch.setattr("lossact.replicas.draws_operator.CPU_DRAWS", draws)
+    monkeypatch.setattr("lossact.running.stacking.CPU_DRAWS", draws)
+    drawing = CONDITIONS["dropout"]
+    losses = []
+    for compiled in (False, "auto"):
+        config = ComputeConfig(precision="64-true", compiled=compiled)
+        module = stacked_training(drawing, 0, range(4), config, curves_of=4)
+        fit(module, config)
+        losses.append(module.outcome().loss)
+        assert (draws.program is not None) == (compiled == "auto" and find_compiler() is not None)
+    np.testing.assert_array_equal(losses[0], losses[1])

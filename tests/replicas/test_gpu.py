@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from lossact import TorchOptimizer
-from lossact.replicas.recorded import CudaGraphs
+from lossact import Loss, TorchOptimizer, cosine
+from lossact.replicas.optimizers import TENSOR_RATES
+from lossact.replicas.recorded import CudaGraphs, RecordedUpdates
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
+from lossact.training.stacked import StackedReplicasModule
 from tests.conftest import PAIRS, report_condition, train_blocks
 from tests.replicas.test_any_training import condition
 from tests.replicas.test_recorded import CAPTURABLE, CONDITIONS
@@ -76,14 +78,31 @@ def test_updates_in_a_cuda_graph_equal_the_cpu_in_double_precision(name: str, co
 @pytest.mark.filterwarnings("error::UserWarning:lossact")
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("name", CAPTURABLE)
-def test_torchs_optimisers_in_a_cuda_graph_equal_the_cpu_in_double_precision(name: str, compiled: bool) -> None:
-    given = condition(TorchOptimizer(getattr(torch.optim, name), lr=0.02), batch_size=8, budget=40)
+def test_torchs_optimisers_in_a_cuda_graph_equal_the_cpu_in_double_precision(
+    name: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = getattr(torch.optim, name)
+    lr = cosine(0.02, warmup=5) if kind in TENSOR_RATES else 0.02
+    given = condition(TorchOptimizer(kind, lr=lr), batch_size=8, budget=40, target=Loss().at_most(0.5))
+    made: list[RecordedUpdates] = []
+    make = StackedReplicasModule._recorded_updates
+
+    def noted(module: StackedReplicasModule) -> RecordedUpdates | None:
+        recorded = make(module)
+        if recorded is not None:
+            made.append(recorded)
+        return recorded
+
+    monkeypatch.setattr(StackedReplicasModule, "_recorded_updates", noted)
     losses = []
     for device in ("cuda", "cpu"):
         config = ComputeConfig(device=device, precision="64-true", compiled=compiled and device == "cuda")
         module = stacked_training(given, 0, range(16), config, curves_of=16)
         fit(module, config)
         losses.append(module.outcome().loss)
+    (only,) = made
+    assert only.works
+    assert only.recordings
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
 
 

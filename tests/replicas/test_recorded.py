@@ -226,6 +226,22 @@ def test_steps_of_torchs_optimisers_are_recorded(name: str, monkeypatch: pytest.
 
 
 @pytest.mark.usefixtures("capturing")
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        TorchOptimizer(torch.optim.Adam, lr=0.02, capturable=False),
+        TorchOptimizer(torch.optim.Adam, lr=0.02, capturable=True),
+        TorchOptimizer(
+            torch.optim.Adam, lr=0.02, groups=lambda net: [{"params": list(net.parameters()), "capturable": False}]
+        ),
+        Partition(is_matrix, TorchOptimizer(torch.optim.NAdam, lr=0.02), SMALL),
+    ],
+)
+def test_whoever_says_capturable_is_recorded_too(optimizer: Any) -> None:
+    recorded_as_plain(condition(optimizer, batch_size=8, budget=40, target=Loss().at_most(0.5)))
+
+
+@pytest.mark.usefixtures("capturing")
 def test_a_checkpoint_goes_on_where_steps_are_captured_and_where_they_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     given = condition(TorchOptimizer(torch.optim.Adam, lr=cosine(0.02)), batch_size=8, budget=6)
     states, losses = {}, {}

@@ -164,6 +164,7 @@ def test_how_many_blocks_a_pass_computes(given: Condition, blocks: int, monkeypa
     on_a_gpu = ComputeConfig(device="cuda")
     assert runner._blocks_of_a_pass(given, 0, on_a_gpu) == blocks
     assert runner._blocks_of_a_pass(given, 0, ComputeConfig()) == 1
+    monkeypatch.setattr(runner, "_blocks_of_kinds", {})
     monkeypatch.setattr("lossact.running.stacking.pass_size", lambda *_: 25_000_000)
     assert runner._blocks_of_a_pass(given, 0, on_a_gpu) == 1
 
