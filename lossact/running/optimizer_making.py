@@ -21,16 +21,14 @@ from lossact.errors import InputError
 from lossact.replicas.averages import AverageRule
 from lossact.replicas.hyperparameters import Hyperparameter
 from lossact.replicas.named_tensors import Tensors
-from lossact.replicas.optimizers import (
-    PartitionedOptimizer,
-    RuleOptimizer,
-    StackedOptimizer,
+from lossact.replicas.optimizers import PartitionedOptimizer, RuleOptimizer, StackedOptimizer
+from lossact.replicas.random_streams import isolate_rng
+from lossact.replicas.torch_optimizers import (
     TorchRecipe,
     TorchStackedOptimizer,
     TorchUnstackedOptimizers,
     is_elementwise,
 )
-from lossact.replicas.random_streams import isolate_rng
 from lossact.replicas.update_rules import UPDATE_RULES, UpdateRule
 
 

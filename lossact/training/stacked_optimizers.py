@@ -10,8 +10,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lossact.replicas.held_values import snapshot
 from lossact.replicas.named_tensors import Tensors
-from lossact.replicas.optimizers import is_elementwise
 from lossact.replicas.random_streams import isolate_rng
+from lossact.replicas.torch_optimizers import is_elementwise
 from lossact.training.replica_optimizers import ReplicaOptimizer, ReplicaPlateaus, ReplicaSchedulers
 from lossact.training.stackable import NotStackableError, drawing_nothing
 

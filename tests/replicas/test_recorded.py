@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lossact import EMA, SGD, SWA, Accuracy, Adam, Condition, Loss, Metric, Partition, TorchOptimizer, cosine
-from lossact.replicas import optimizers
+from lossact.replicas import torch_optimizers
 from lossact.replicas.draws_operator import draw
 from lossact.replicas.draws_philox import MASK, NORMAL, UNIFORM, tensor_draw
 from lossact.replicas.population import Population
@@ -206,7 +206,7 @@ CAPTURABLE = ("Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "Adadelta", "Adamax"
 @pytest.fixture
 def capturing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have torch's optimisers take a CPU for a device whose steps can be captured."""
-    monkeypatch.setattr(optimizers, "CAPTURING", ("cpu",))
+    monkeypatch.setattr(torch_optimizers, "CAPTURING", ("cpu",))
     for name in {name.lower() for name in CAPTURABLE}:
         module = sys.modules[f"torch.optim.{name}"]
         if hasattr(module, "_get_capturable_supported_devices"):
@@ -217,10 +217,10 @@ def capturing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", CAPTURABLE)
 def test_steps_of_torchs_optimisers_are_recorded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = getattr(torch.optim, name)
-    lr = cosine(0.02, warmup=5) if kind in optimizers.TENSOR_RATES else 0.02
+    lr = cosine(0.02, warmup=5) if kind in torch_optimizers.TENSOR_RATES else 0.02
     given = condition(TorchOptimizer(kind, lr=lr), batch_size=8, budget=40, target=Loss().at_most(0.5))
     outcome = recorded_as_plain(given)
-    monkeypatch.setattr(optimizers, "CAPTURING", ())
+    monkeypatch.setattr(torch_optimizers, "CAPTURING", ())
     _, ordinary = trained(given, lambda _: None)
     np.testing.assert_allclose(outcome.loss, ordinary.loss, rtol=1e-6)
 
@@ -246,11 +246,11 @@ def test_a_checkpoint_goes_on_where_steps_are_captured_and_where_they_are_not(mo
     given = condition(TorchOptimizer(torch.optim.Adam, lr=cosine(0.02)), batch_size=8, budget=6)
     states, losses = {}, {}
     for captures in (True, False):
-        monkeypatch.setattr(optimizers, "CAPTURING", ("cpu",) if captures else ())
+        monkeypatch.setattr(torch_optimizers, "CAPTURING", ("cpu",) if captures else ())
         module, outcome = trained(given, lambda _: None)
         states[captures], losses[captures] = module.population.state_dict(), outcome.loss
     for captures in (True, False):
-        monkeypatch.setattr(optimizers, "CAPTURING", ("cpu",) if captures else ())
+        monkeypatch.setattr(torch_optimizers, "CAPTURING", ("cpu",) if captures else ())
         module = stacked_training(given, 0, REPLICAS, DOUBLE)
         module.population.load_state_dict(states[not captures])
         (group,) = module.population.optimizer.optimizer.param_groups  # type: ignore[attr-defined]

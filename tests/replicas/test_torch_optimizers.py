@@ -14,7 +14,7 @@ from claims.literature.muon import Muon
 from lossact import SGD, Adam, AdamW, TorchOptimizer
 from lossact.errors import InputError
 from lossact.replicas.engine import StoppingCriterion
-from lossact.replicas.optimizers import TorchStackedOptimizer
+from lossact.replicas.torch_optimizers import TorchStackedOptimizer
 from tests.replicas.against_alone import REPLICAS, check_equal_to_alone, make_condition, population_of
 
 RNG = np.random.default_rng(1)

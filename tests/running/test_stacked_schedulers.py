@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
 from lossact import LightningCondition
 from lossact.errors import InputError
-from lossact.replicas.optimizers import ELEMENTWISE
+from lossact.replicas.torch_optimizers import ELEMENTWISE
 from lossact.running.runner import train_jobs
 from lossact.running.stacked_fit import fit_stacked
 from lossact.training.stackable import NotStackableError
