@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch.utils.data import (
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    Subset,
     SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
@@ -115,7 +116,8 @@ class StackedLoader:
                             generator=loader.generator
                         )  # the seed of its workers
                     if row < len(self.loaders) or not self.shares_order:
-                        drawn.append(list(loader.batch_sampler))
+                        # A Trainer stops at the last batch, before a sampler that is asked for more draws again.
+                        drawn.append(list(islice(loader.batch_sampler, len(loader))))
         sizes = [len(batch) for batch in drawn[0]]
         if any([len(batch) for batch in batches] != sizes for batches in drawn):
             raise NotStackableError("its batches differ in size between replicas")
@@ -123,11 +125,47 @@ class StackedLoader:
         return list(torch.split(orders[0] if self.shares_order else orders, sizes, dim=-1))
 
 
+def loaders_alike(loaders: Sequence[Any], others: Sequence[Any], *, read: bool) -> bool:
+    """Return whether loaders give the same examples and draw their orders from generators in the same state.
+
+    Args:
+        loaders, others: of two replicas. What StackedLoader refuses counts as alike.
+        read: whether examples are read and compared, beside what the data sets hold.
+    """
+    return len(loaders) == len(others) and all(_alike(*pair, read=read) for pair in zip(loaders, others, strict=True))
+
+
+def _alike(loader: Any, other: Any, *, read: bool) -> bool:
+    if loader is other or type(loader) is not DataLoader or type(other) is not DataLoader:
+        return type(loader) is type(other)
+    data: Any = loader.dataset
+    other_data: Any = other.dataset
+    if isinstance(data, IterableDataset) or not hasattr(data, "__len__"):
+        return True
+    if _held_by(loader) != _held_by(other) or len(data) != len(other_data):
+        return False
+    if data is other_data or not read:
+        return True
+    with isolate_rng(), drawing_nothing("reading its data draws random numbers"):
+        examples, others = _examples(data), _examples(other_data)
+    if examples is None or others is None:
+        return True
+    return len(_leaves(examples)) == len(_leaves(others)) and _equal(examples, others)
+
+
+def _held_by(loader: Any) -> Any:
+    """Return what a loader's data set, sampler and generators hold, to be compared."""
+    sampler = {name: value for name, value in vars(loader.sampler).items() if name != "data_source"}
+    return snapshot([loader.dataset, sampler, loader.generator])
+
+
 def _check_loader(loader: Any) -> None:
     if type(loader) is not DataLoader:
         raise NotStackableError(f"its data come from a {type(loader).__name__}, not a DataLoader")
     if isinstance(loader.dataset, IterableDataset) or not hasattr(loader.dataset, "__len__"):
         raise NotStackableError("its data set can only be iterated")
+    if hasattr(loader.dataset, "__getitems__") and type(loader.dataset) is not Subset:
+        raise NotStackableError("its data set reads several examples at once, by __getitems__")
     if type(loader.batch_sampler) is not BatchSampler or type(loader.sampler) not in SAMPLERS:
         kind = type(loader.batch_sampler if type(loader.batch_sampler) is not BatchSampler else loader.sampler)
         raise NotStackableError(f"its DataLoader draws by a {kind.__name__}")

@@ -14,7 +14,7 @@ from lossact.replicas.draws import SharedDrawError
 from lossact.replicas.draws_native import CPU_DRAWS
 from lossact.replicas.random_streams import isolate_rng, rng_state, start_replica
 from lossact.running.differing_attributes import hide_what_differs
-from lossact.running.lightning_data import ReplicaStreams, StackedLoader
+from lossact.running.lightning_data import ReplicaStreams, StackedLoader, loaders_alike
 from lossact.running.lightning_fit import (
     EARLY_STOPPING,
     make_module,
@@ -32,6 +32,8 @@ from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_lightning import StackedLightningModule
 
 Member = tuple[LightningCondition, int]  # a condition and the index of a replica
+
+TRIED = 4  # replicas whose data are made, to see whether all can share those of the first
 
 # What a module's own code may raise when its tensors are those of all replicas.
 FAILURES = (
@@ -127,16 +129,21 @@ class PreparedReplicas:
         self.validation_loaders: list[list[Any]] = []
         firsts: dict[LightningCondition, LightningModule] = {}
         stack: ModuleStack | None = None
-        self.shares_data = False
-        for condition, replica in members:
+        shares = self.condition.data is not None  # data are the same for all, as far as is known
+        for row, (condition, replica) in enumerate(members):
             start_replica(replica_seed(seed, replica))
             module = make_module(condition)
             stack = stack or ModuleStack(module, len(members))
             stack.write(module, like=firsts.setdefault(condition, module))
-            source = None if self.shares_data else self._make_source(module)
+            if shares and row >= TRIED:
+                self.streams.begin()
+                continue
+            before = rng_state() if shares else None
+            source = self._make_source(module)
+            shares = before is not None and before.equals(rng_state())
             self.streams.begin()
-            if source is not None:
-                self._add_loaders(source, module)
+            self._add_loaders(source, module)
+            shares = shares and (row == 0 or self._forget_latest_if_alike(row))
         assert stack is not None
         self.training = StackedLoader(self.training_loaders, self.streams)
         self.validation = [
@@ -169,14 +176,26 @@ class PreparedReplicas:
         """Return what has a replica's loaders: a data module that is set up, a DataLoader, or the replica's module."""
         if self.condition.data is None:
             return module
-        before = rng_state()
         data = self.condition.data()
         if isinstance(data, LightningDataModule):
             check_data_module(data)
             data.prepare_data()
             data.setup("fit")
-        self.shares_data = before.equals(rng_state())
         return data
+
+    def _forget_latest_if_alike(self, row: int) -> bool:
+        """Drop the latest replica's loaders where they are as the first's; return whether they are.
+
+        Data that were made without drawing may still follow from the seed.
+        """
+        first, *_, latest = zip(self.training_loaders, self.validation_loaders, strict=True)
+        if loaders_alike([first[0], *first[1]], [latest[0], *latest[1]], read=row == 1):
+            self.training_loaders.pop()
+            self.validation_loaders.pop()
+            return True
+        if row > 1:
+            raise NotStackableError("its data differ between some replicas, though making them draws nothing")
+        return False
 
     def _add_loaders(self, source: Any, module: LightningModule) -> None:
         if not isinstance(source, (LightningModule, LightningDataModule)):
