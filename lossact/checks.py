@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 FLOAT32_LIMIT = 1e38  # a number beyond it is infinite in single precision
+LONGEST_VALUE = 100  # characters of a value in an error
 OUT_OF_MEMORY = "allocate memory", "out of memory"  # what torch says on a CPU and on a GPU
 
 
@@ -156,6 +157,18 @@ def checked_arguments(cls: type[T]) -> type[T]:
 
     cls.__init__ = checked  # type: ignore[assignment]
     return cls
+
+
+def check_name(name: Any) -> None:
+    """Raise InputError unless the name of a condition is a string."""
+    if not isinstance(name, str):
+        raise InputError(f"name={name!r} must be a string; try name={str(name)!r}")
+
+
+def shortened(value: Any) -> str:
+    """Return the beginning of a value's repr on one line, for an error."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 def check_signature(name: str, function: Any, *, like: str, values: int = 0, named: Mapping[str, Any] = EMPTY) -> None:

@@ -58,6 +58,8 @@ class Experiment:
         executor: Executor | None = None,
     ) -> None:
         check_count("seed", seed, at_least=0, hint=0)
+        if store is not None and not isinstance(store, Store):
+            raise InputError(f"store={store!r} must be a Store; try store=Store('.lossact')")
         self.seed = seed
         self.store = Store(None) if store is None else store
         self.compute_config = default_compute_config() if compute_config is None else compute_config
@@ -92,7 +94,12 @@ class Experiment:
 
         Returns:
             trials of each condition, in the same order.
+
+        Raises:
+            InputError: `conditions` is a single one.
         """
+        if isinstance(conditions, BaseCondition):
+            raise InputError(f"conditions={conditions} must be a sequence of conditions; try [{conditions}]")
         trials: list[Trials] = []
         for at in range(0, len(conditions), LOCKED_AT_ONCE):
             with closing(self.looks(conditions[at : at + LOCKED_AT_ONCE], [replicas])) as look:

@@ -11,8 +11,8 @@ from lossact.claims.pairs import equivalent, faster, not_worse
 from lossact.claims.plan import Plan, plan
 from lossact.claims.reaches import reaches
 from lossact.claims.theorem import exact
+from lossact.claims.value_claims import at_least, at_most, equivalent_in, higher, lower
 from lossact.claims.value_orders import decreases, highest, increases, lowest
-from lossact.claims.values import at_least, at_most, equivalent_in, higher, lower
 from lossact.claims.verdict import Verdict
 
 __all__ = [

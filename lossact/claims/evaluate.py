@@ -282,7 +282,14 @@ def experiment_or_temporary(experiment: Experiment | None) -> Iterator[Experimen
 
     Yields:
         an experiment; a temporary one loses its trials afterwards.
+
+    Raises:
+        InputError: it is something else.
     """
+    if experiment is not None and not isinstance(experiment, Experiment):
+        raise InputError(
+            f"experiment={experiment!r} must be an Experiment; try Experiment(store=Store('.lossact'), seed=0)"
+        )
     if experiment is not None:
         yield experiment
         return

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from lossact.claims.recorded_measures import check_recorded_measure
 from lossact.claims.verdict_summary import Estimate
 from lossact.conditions import BaseCondition, RecordedRuns
-from lossact.errors import ClaimError
+from lossact.errors import ClaimError, InputError
 from lossact.stats import Comparison, Outcome
 from lossact.stats.values import compare_values, differences, median_sequence, rank_boundary, rounding_of
 from lossact.storage import FEWEST_EQUAL_RUNS, Trials
@@ -36,6 +36,28 @@ def check_measured(measure: str, conditions: Sequence[BaseCondition]) -> None:
         if measure not in names:
             has = f"it has {', '.join(names)}" if names else "it has none; give it measures="
             raise ClaimError(f"measure={measure!r} is not a measure of {condition}; {has}")
+
+
+def check_threshold(name: str, value: float, measure: str, conditions: Sequence[BaseCondition], *, hint: float) -> None:
+    """Raise InputError where a threshold or a margin of an accuracy lies outside of [0, 1].
+
+    Args:
+        name: what errors call it.
+        value: the threshold.
+        measure: its name, which all conditions have.
+        conditions: of the claim.
+        hint: an accuracy that works.
+
+    Raises:
+        InputError: an accuracy cannot have it.
+    """
+    trained = [condition for condition in conditions if not isinstance(condition, RecordedRuns)]
+    is_share = bool(trained) and len(trained) == len(conditions)
+    if is_share and all(condition.is_share(measure) for condition in trained) and not 0 <= value <= 1:
+        raise InputError(
+            f"{name}={value:g} is no accuracy: {measure} lies in [0, 1]; for {value:g} percent say {value / 100:g}, as "
+            f"in {name}={hint:g}"
+        )
 
 
 def measured_values(

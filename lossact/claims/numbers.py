@@ -11,9 +11,9 @@ from lossact.checks import check_number
 from lossact.claims.hypotheses import Hypothesis, as_numbers, check_comparable, check_sequence
 from lossact.claims.recorded_measures import check_trained
 from lossact.conditions import BaseCondition
-from lossact.errors import ClaimError
+from lossact.errors import ClaimError, InputError
 from lossact.experiment import Experiment
-from lossact.replicas.random_streams import SAMPLE, isolate_rng, sample_for_replica
+from lossact.replicas.random_streams import SAMPLE, isolate_rng, rng_state, sample_for_replica
 from lossact.stats import Comparison, Decision, Margins, compare_numbers
 from lossact.storage import Trials
 
@@ -173,9 +173,30 @@ class Sampled(Measured):
 
     def _find(self, seed: int, known: NDArray[np.float64], replicas: int) -> NDArray[np.float64]:
         last = min(replicas, len(known) + max(AT_ONCE, len(known) // 8))
+        measure = self.measure if len(known) else _Watched(self.measure)
         with isolate_rng():
-            drawn: Any = [sample_for_replica(self.measure, seed, r, SAMPLE) for r in range(len(known), last)]
-        return np.concatenate([known, self._numbers(drawn, last - len(known))])
+            drawn: Any = [sample_for_replica(measure, seed, r, SAMPLE) for r in range(len(known), last)]
+        numbers = self._numbers(drawn, last - len(known))
+        if isinstance(measure, _Watched) and not measure.drew and len(set(numbers.tolist())) == 1:
+            raise InputError(
+                f"{self.name}: draw takes nothing from the generator that it gets and returns {numbers[0]:g} for every "
+                "replica, which is one number; draw from it, as in lambda generator: generator.normal()"
+            )
+        return np.concatenate([known, numbers])
+
+
+class _Watched:
+    """A user's draw, and whether it drew from its generator or from the process's."""
+
+    def __init__(self, draw: Callable[[np.random.Generator], Any]) -> None:
+        self.draw, self.drew = draw, False
+
+    def __call__(self, generator: np.random.Generator) -> Any:
+        before, of_process = str(generator.bit_generator.state), rng_state()
+        number = self.draw(generator)
+        spawned = getattr(generator.bit_generator.seed_seq, "n_children_spawned", 0)
+        self.drew |= bool(spawned) or str(generator.bit_generator.state) != before or not of_process.equals(rng_state())
+        return number
 
 
 def exceeds(
@@ -235,7 +256,7 @@ def sampled(draw: Callable[[np.random.Generator], float], margin: float, *, name
 
     Args:
         draw: takes the replica's own generator, returns a number; NaN where it has none. Numbers are stored as they
-            are drawn.
+            are drawn. It is an error, told by `evaluate`, if it draws nothing and returns the same each time.
         margin: what the numbers are held against.
         name: of the number, for tables; by default the function's.
 

@@ -4,7 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lossact.checks import check_choice, check_count, check_number, check_signature, checked_arguments
+from lossact.checks import (
+    check_choice,
+    check_count,
+    check_name,
+    check_number,
+    check_signature,
+    checked_arguments,
+    shortened,
+)
 from lossact.conditions.averages import SWA, Average
 from lossact.conditions.base import BaseCondition
 from lossact.conditions.measures import Accuracy, Loss, Measure, Metric, Target
@@ -36,6 +44,11 @@ from lossact.models.factory import ModuleFactory
 
 LOSS_NAMES = ("cross_entropy", "hinge", "huber", "l2")
 FULL_ACCURACY = Accuracy().at_least(1.0)
+HINTS = {
+    "optimizer": "; one of torch's goes into TorchOptimizer(torch.optim.Adam, lr=0.01)",
+    "data": "; arrays and tensors go into Arrays(inputs, targets), a data set of torch's into Arrays.from_dataset",
+    "target": "; try Accuracy().at_least(0.9)",
+}
 DATA = (RandomImages, LineImages, ImageFiles, Arrays, SavedArrays, GeneratedData, NoisyLabels, Subset)
 
 
@@ -144,9 +157,8 @@ class Condition(BaseCondition):
                 )
             if type(value) not in kinds:  # of a subclass, methods of its own would not be used, nor be in the key
                 names = ", ".join(kind.__name__ for kind in kinds)
-                torchs = "; one of torch's goes into TorchOptimizer(torch.optim.Adam, lr=0.01)"
-                hint = torchs if field_name == "optimizer" else ""
-                raise InputError(f"{field_name}={value!r} must be one of {names}{hint}")
+                hint = HINTS.get(field_name, "")
+                raise InputError(f"{field_name}={shortened(value)} must be one of {names}{hint}")
         self.optimizer.check_schedules(self.budget)
         if isinstance(self.average, SWA) and self.average.start + self.average.every > self.budget:
             raise InputError(f"average={self.average} begins after the budget of {self.budget} updates; begin earlier")
@@ -156,6 +168,7 @@ class Condition(BaseCondition):
             activation = getattr(self.network, "activation", self.network)
             loss = self.loss if isinstance(self.loss, str) else getattr(self.loss, "__name__", "loss")
             object.__setattr__(self, "name", f"{activation}/{loss}")
+        check_name(self.name)
 
     @property
     def network_config(self) -> MLPConfig | CNNConfig | ModuleFactory:

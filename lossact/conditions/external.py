@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lossact.checks import check_count, check_signature
+from lossact.checks import check_count, check_name, check_signature
 from lossact.conditions.base import BaseCondition
 from lossact.conditions.frozen_mapping import FrozenMapping
 from lossact.conditions.measures import check_one_side
@@ -38,6 +38,7 @@ class ExternalCondition(BaseCondition):
         if self.at_least is not None or self.at_most is not None:
             check_one_side(self.at_least, self.at_most)
         check_count("budget", self.budget, hint=BUDGET_HINT)
+        check_name(self.name)
         object.__setattr__(self, "measures", checked_value_names(self.measures))
 
     @property

@@ -79,6 +79,11 @@ class LightningCondition(ExternalCondition):
     }
 
     def __post_init__(self) -> None:
+        if callable(getattr(self.module, "state_dict", None)) and not isinstance(self.module, type):
+            raise InputError(
+                f"module is a {type(self.module).__name__} that is made already; give the class, or a function that "
+                "makes one, so that each replica starts from weights of its own"
+            )
         config = checked_config(self.config, "module", self.module, hint="{'learning_rate': 0.01}")
         object.__setattr__(self, "config", config)
         if self.data is not None:

@@ -98,6 +98,8 @@ def augment_inputs(module: nn.Module, augment: Callable[..., Any]) -> None:
         if not module.training:
             return None
         inputs = augment(*args, **kwargs)
+        if inputs is None:
+            raise InputError("augment returned None; have it return the inputs that the network is to take")
         if isinstance(inputs, Mapping):
             return (), dict(inputs)
         return (inputs if isinstance(inputs, tuple) else (inputs,)), {}

@@ -68,6 +68,8 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
         states = rng_state()
         try:
             outputs = call_with(module, inputs)
+        except InputError:
+            raise
         except FAILURES as error:
             raise InputError(f"network does not take inputs of {shapes_of(inputs)}: {first_line(error)}") from None
         if snapshot([inputs, targets]) != data_before:

@@ -3,14 +3,39 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
+from lightning.pytorch import LightningModule
+from torch import nn
 
-from lossact import BaseCondition, Experiment, Hypothesis, equivalent, evaluate, exceeds, faster, ordering
+from lossact import (
+    SGD,
+    Accuracy,
+    Arrays,
+    BaseCondition,
+    Condition,
+    Experiment,
+    FunctionCondition,
+    Hypothesis,
+    LightningCondition,
+    Loss,
+    at_least,
+    at_most,
+    equivalent,
+    equivalent_in,
+    evaluate,
+    exceeds,
+    faster,
+    higher,
+    ordering,
+    replicate,
+    sampled,
+)
 from lossact.errors import ClaimError, LossactError
 from lossact.stats import Comparison, Margins, Outcome, compare_steps, decide
-from lossact.storage import Trials
+from lossact.storage import Store, Trials
 from tests.conftest import report_condition
 
 A = replace(report_condition("relu", "l2", budget=20), name="A")
@@ -108,3 +133,71 @@ class Odd(Hypothesis):
 def test_a_custom_hypothesis_gives_one_outcome_per_replica(says: object, message: str, experiment: Experiment) -> None:
     with pytest.raises(ClaimError, match=message):
         evaluate(Odd(says), max_replicas=64, experiment=experiment)
+
+
+class Classifier(LightningModule):
+    pass
+
+
+def network() -> nn.Module:
+    return nn.Linear(2, 2)
+
+
+def of_network(**changes: Any) -> Condition:
+    given: dict[str, Any] = {
+        "network": network, "loss": nn.functional.cross_entropy, "optimizer": SGD(learning_rate=0.1),
+        "data": Arrays(np.eye(2), [0, 1]), "measures": {"accuracy": Accuracy(), "loss": Loss()}, "budget": 4,
+    }  # fmt: skip
+    return Condition(**given | changes)
+
+
+C, D = of_network(name="C"), of_network(optimizer=SGD(learning_rate=0.2), name="D")
+FOLDER: Any = ".lossact"
+NUMBER: Any = 3
+ONE: Any = A
+LOGGED: dict[str, Any] = {"metric": "loss", "at_most": 0.1, "budget": 5}
+
+
+def trials_of_one() -> None:
+    with Store(None) as store:
+        Experiment(store=store).trials(ONE, 4)
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda: higher("accuracy", C, than=D, by=5), "by=5 is no accuracy.*for 5 percent say 0.05"),
+        (lambda: at_least("accuracy", C, 90), "value=90 is no accuracy.*for 90 percent say 0.9"),
+        (lambda: at_most("accuracy", C, -1), "value=-1 is no accuracy"),
+        (lambda: equivalent_in("accuracy", C, D, within=2), "within=2 is no accuracy.*say 0.02"),
+        (lambda: evaluate(sampled(lambda _: 1.0, 0.5)), "draw takes nothing from the generator.*returns 1 for every"),
+        (
+            lambda: evaluate(sampled(lambda _: np.random.default_rng(0).normal(), 0.5)),
+            "draw takes nothing from the generator",
+        ),
+        (lambda: evaluate(faster(A, than=B), experiment=FOLDER), "experiment='.lossact' must be an Experiment"),
+        (lambda: Experiment(store=FOLDER), r"store='.lossact' must be a Store; try store=Store\('.lossact'\)"),
+        (trials_of_one, r"conditions=A must be a sequence of conditions; try \[A\]"),
+        (lambda: of_network(name=3), "name=3 must be a string; try name='3'"),
+        (lambda: FunctionCondition(train=abs, budget=3, measures=["m"], name=NUMBER), "name=3 must be a string"),
+        (lambda: of_network(data=(np.eye(2), [0, 1])), r"data=\(array.*arrays and tensors go into Arrays"),
+        (lambda: of_network(target=0.9), r"target=0.9 must be one of Target; try Accuracy\(\).at_least\(0.9\)"),
+        (lambda: of_network(data=np.zeros(10**5)), "^.{,300}$"),
+        (lambda: replicate(of_network(augment=lambda x: None), replicas=2), "^augment returned None; have it return"),
+        (
+            lambda: LightningCondition(module=Classifier(), **LOGGED),
+            "module is a Classifier that is made already; give the class",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_told_before_anything_is_trained(ask: Callable[[], object], message: str) -> None:
+    with pytest.raises(LossactError, match=message):
+        ask()
+
+
+def test_thresholds_that_a_measure_can_have_are_taken() -> None:
+    higher("loss", C, than=D, by=5)
+    at_least("loss", C, 90)
+    higher("accuracy", C, than=D, by=0.05)
+    at_least("accuracy", C, 1)
+    evaluate(sampled(lambda generator: float(generator.random() < 2), 0.5), max_replicas=16)  # draws, to no effect
