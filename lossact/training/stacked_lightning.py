@@ -18,7 +18,7 @@ from lossact.replicas.passes import Stage
 from lossact.training.epoch_ends import EpochEnd, is_equal
 from lossact.training.lightning_pass import PassLog, Probe
 from lossact.training.logged_values import EpochLog, LoggedStep, StepLog, step_values
-from lossact.training.stackable import NotStackableError, drawing_nothing
+from lossact.training.stackable import NotStackableError, drawing_nothing, reading_no_tensors
 from lossact.training.stacked_metrics import MetricCalls, ReplicaMetrics, replace_metrics
 from lossact.training.stacked_optimizers import stacked_configuration
 
@@ -319,6 +319,11 @@ class StackedLightningModule(LightningModule):
         put_back = keep_resting([parameter.detach() for parameter in self.stacked], self.rests)
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         put_back()
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
+        draws, reads = "its scheduler draws random numbers", "its scheduler reads parameters or buffers"
+        with drawing_nothing(draws), reading_no_tensors(self.configured, reads):
+            super().lr_scheduler_step(scheduler, metric)
 
     def configure_gradient_clipping(
         self,

@@ -100,6 +100,8 @@ def _configured(module: LightningModule) -> Any:
         configuration = module.configure_optimizers()
     if _tensors_of(module) != tensors:
         raise NotStackableError("configure_optimizers changes parameters or buffers")
+    if any(tensor._backward_hooks or tensor._post_accumulate_grad_hooks for tensor in module.parameters()):
+        raise NotStackableError("configure_optimizers puts hooks on gradients")
     return configuration
 
 
@@ -124,6 +126,10 @@ def _take_over(optimizer: torch.optim.Optimizer, stacked: dict[int, Tensor]) -> 
         raise NotStackableError(f"its optimizer {type(optimizer).__name__} does not treat each number by itself")
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         raise NotStackableError("its optimizer has hooks")
+    step, of_class = vars(optimizer).get("step"), type(optimizer).step
+    by_scheduler = hasattr(step, "_wrapped_by_lr_sched") and getattr(step, "__wrapped__", None) is of_class
+    if step is not None and not by_scheduler:
+        raise NotStackableError("its optimizer has a step of its own")
     for group in optimizer.param_groups:
         if any(id(tensor) not in stacked for tensor in group["params"]):
             raise NotStackableError("its optimizer moves tensors that are not its parameters")
