@@ -10,14 +10,16 @@ import sys
 from argparse import Namespace
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from functools import lru_cache, partial, update_wrapper, wraps
+from functools import lru_cache, partial, partialmethod, update_wrapper, wraps
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -234,3 +236,75 @@ def test_what_cannot_be_read_is_named(unreadable: Any) -> None:
     for function in (partial(scaled, unreadable), holding(unreadable), holding([{"a": unreadable}])):
         with pytest.raises(InputError, match=r"network holds <.*whose content cannot be read for the store's key; use"):
             fingerprint(function, "network")
+
+
+SETTINGS: Any = None
+
+
+def reads_settings() -> Any:
+    return SETTINGS
+
+
+def linear_with_a_lock(number: float) -> nn.Module:
+    module = nn.Linear(1, 1)
+    nn.init.constant_(module.weight, number)
+    nn.init.zeros_(module.bias)
+    vars(module)["lock"] = Lock()
+    return module
+
+
+def in_a_context(number: float) -> ContextVar[float]:
+    variable: ContextVar[float] = ContextVar("variable")
+    variable.set(number)
+    return variable
+
+
+def of_this_thread(number: float) -> local:
+    held = local()
+    held.number = number
+    return held
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: Namespace(number=number, lock=Lock()),
+        lambda number: SimpleNamespace(number=number, lock=Lock()),
+        lambda number: OrderedDict(number=number, lock=Lock()),
+        lambda number: defaultdict(list, number=number, lock=Lock()),
+        lambda number: deque([number, Lock()]),
+        lambda number: Namespace(inner=SimpleNamespace(number=number), lock=Lock()),
+        linear_with_a_lock,
+        in_a_context,
+        of_this_thread,
+    ],
+)
+def test_what_can_be_read_of_a_global_counts_though_a_part_cannot(
+    make: Callable[[float], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = []
+    for number in (1.0, 1.0, 7.0):
+        monkeypatch.setattr(sys.modules[__name__], "SETTINGS", make(number))
+        contents.append(fingerprint(reads_settings, "f"))
+    assert contents[0] == contents[1]
+    assert contents[0] != contents[2]
+
+
+def test_a_namespace_that_holds_itself_and_a_lock_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Namespace(lock=Lock())
+    held.itself = held
+    monkeypatch.setattr(sys.modules[__name__], "SETTINGS", held)
+    assert fingerprint(reads_settings, "f") == fingerprint(reads_settings, "f")
+
+
+def test_arguments_of_a_partial_method_count() -> None:
+    def of(number: float) -> Any:
+        class Scaled:
+            def scale(self, by: float) -> float:
+                return by
+
+            scaled = partialmethod(scale, number)
+
+        return fingerprint(lambda: Scaled().scaled(), "f")
+
+    assert of(1.0) == of(1.0) != of(7.0)

@@ -6,11 +6,20 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from lossact.fingerprint.files import file_of_import, file_of_module, import_name, module_of_file
+from lossact.errors import InputError
+from lossact.fingerprint.files import (
+    file_of_import,
+    file_of_module,
+    import_name,
+    module_of_file,
+    python_files_below,
+)
 from lossact.fingerprint.pinned import pinned_source
 from lossact.fingerprint.reader import Reader
-from lossact.fingerprint.reflection import possible_imports, reflective_targets
+from lossact.fingerprint.reflection import computed_imports, possible_imports, reflective_targets
 from lossact.fingerprint.source_file import Statement, digest_of
+
+MOST_COMPUTED = 500  # files that an import by a computed name may mean
 
 
 class Dependencies:
@@ -69,6 +78,8 @@ class Dependencies:
             top = isinstance(node, (ast.Import, ast.ImportFrom))
             for name in possible_imports(node, package):
                 self._add_import(name, whole=file in self.whole or not top)
+            for written in computed_imports(node):
+                self._add_all_below(file, written)
         if module is None:
             return
         for statement in kept:
@@ -82,6 +93,31 @@ class Dependencies:
             self.files.setdefault(file, name)
             if whole or name not in sys.modules:
                 self.whole.add(file)
+
+    def _add_all_below(self, file: Path, package: str) -> None:
+        """Add all modules that a file may import by a computed name.
+
+        Args:
+            file: whose code imports.
+            package: what is written of the name; "" for nothing.
+        """
+        root = file.parents[self.files[file].count(".") + (file.name == "__init__.py")]  # where absolute imports begin
+        folder = root.joinpath(*package.split("."))
+        if not folder.is_dir():
+            home = file_of_import(package)
+            if home is None:
+                return  # of an installed package
+            root = home.parents[package.count(".") + (home.name == "__init__.py")]
+            folder = home.parent
+        found = python_files_below(folder)
+        if len(found) > MOST_COMPUTED:
+            raise InputError(
+                f"{file} imports a module by a computed name, which may be any of {len(found)} files in {folder}; "
+                "import it by a name that is written there, or hand over the function itself"
+            )
+        for each in found:
+            self.files.setdefault(each, ".".join(each.relative_to(root).with_suffix("").parts))
+            self.whole.add(each)
 
     def _read(self, file: Path, statement: Statement, module: ModuleType) -> None:
         """Read the user's functions and classes that a statement names."""

@@ -100,6 +100,27 @@ def file_of_import(name: str) -> Path | None:
     return None if spec is None or spec.origin is None else users_file(spec.origin)
 
 
+def python_files_below(folder: Path) -> list[Path]:
+    """Return the user's Python files in a folder and the folders below it, but for hidden ones and environments.
+
+    Args:
+        folder: any folder.
+
+    Returns:
+        resolved paths, sorted.
+    """
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith((".", "__")) and not os.path.isfile(os.path.join(parent, name, "pyvenv.cfg"))
+        ]
+        files = (users_file(os.path.join(parent, name)) for name in names)
+        found += [file for file in files if file is not None]
+    return sorted(found)
+
+
 _modules: dict[Path, ModuleType] = {}
 
 

@@ -1,16 +1,20 @@
 """The content of functions, classes and values: everything that they hold and use."""
 
+import argparse
 import copyreg
 import inspect
 import pickle
 import random
 import sys
+import threading
 import weakref
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import partial
+from functools import partial, partialmethod
 from pathlib import Path
 from types import (
     BuiltinFunctionType,
@@ -21,6 +25,7 @@ from types import (
     MethodDescriptorType,
     MethodWrapperType,
     ModuleType,
+    SimpleNamespace,
     WrapperDescriptorType,
 )
 from typing import Any
@@ -98,16 +103,21 @@ class Reader:
         return self._callable(value) if callable(value) else self._object(value)
 
     def used(self, value: Any) -> Any:
-        """Return the content of a value that code works with, or its class where the content cannot be read."""
+        """Return the content of a value that code works with; of what cannot be read of it the class."""
         was_lenient, n_kept = self._lenient, len(self._kept)
         self._lenient = True
         try:
             return self.value(value)
-        except (InputError, RecursionError):
+        except (InputError, RecursionError) as error:
             for forgotten in self._kept[n_kept:]:
                 del self._seen[id(forgotten)]
             del self._kept[n_kept:]
-            return {"unread": type(value).__qualname__}
+            parts = None if isinstance(error, RecursionError) else _parts_of(value)
+            if parts is None:
+                return {"unread": type(value).__qualname__}
+            self._seen[id(value)] = len(self._seen)
+            self._kept.append(value)
+            return {"kind": type(value).__qualname__, "parts": self._container(parts)}
         finally:
             self._lenient = was_lenient
 
@@ -173,8 +183,9 @@ class Reader:
             }
         if isinstance(value, Mapping):
             return {"kind": name, "values": self.mapping(value)}
-        if callable(getattr(value, "content", None)):
-            return {"kind": name, "content": value.content()}
+        content = getattr(value, "content", None)
+        if callable(content) and not inspect.signature(content).parameters:
+            return {"kind": name, "content": content()}
         raise self._unreadable(value)
 
     def _attributes_of(self, value: Any) -> dict[str, Any]:
@@ -221,7 +232,9 @@ class Reader:
         for name, member in sorted(vars(kind).items()):
             parts = (getattr(member, half, None) for half in ("__func__", "fget", "fset", "fdel", "func"))
             functions = [part for part in (member, *parts) if isinstance(part, FunctionType)]
-            if functions:
+            if isinstance(member, partialmethod):
+                content[f"function {name}"] = self.value([member.func, member.args, member.keywords])
+            elif functions:
                 content[f"function {name}"] = self.value(functions)
             elif not name.startswith(("__", "_abc_")) or isinstance(member, partial):
                 content[f"value {name}"] = self.used(member)
@@ -298,6 +311,22 @@ class Reader:
             yield
         finally:
             self._lenient = was_lenient
+
+
+def _parts_of(value: Any) -> dict[Any, Any] | list[Any] | None:
+    """Return what a value holds that holds others and does nothing itself; None for values of other kinds."""
+    torch = sys.modules.get("torch")
+    of_modules = (torch.nn.Module,) if torch is not None else ()
+    if isinstance(value, (argparse.Namespace, SimpleNamespace, threading.local, *of_modules)):
+        return dict(vars(value))
+    if isinstance(value, ContextVar):
+        try:
+            return [value.get()]
+        except LookupError:  # neither set nor with a default
+            return []
+    if isinstance(value, dict):
+        return dict(value)
+    return list(value) if isinstance(value, (list, tuple, set, frozenset, deque)) else None
 
 
 def _is_typed(function: FunctionType) -> bool:

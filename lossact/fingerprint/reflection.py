@@ -16,6 +16,7 @@ REFLECTIVE_ATTRIBUTES = {
     "getmembers",
     "import_module",
 }
+IMPORTERS = {"import_module", "__import__", "locate", "resolve_name"}
 REFLECTIVE_MODULES = {"importlib", "runpy", "pkgutil"}
 QUERIES = ("importlib.metadata", "importlib.resources")  # which only read
 
@@ -84,6 +85,32 @@ def _constant_imports(node: ast.AST) -> Iterator[str]:
             argument = part.args[0]
             if name in ("import_module", "__import__") and isinstance(argument, ast.Constant):
                 yield from _with_parents(str(argument.value))
+
+
+def computed_imports(node: ast.AST) -> tuple[str, ...]:
+    """Return what is written of the names of modules that code imports by computed names.
+
+    Args:
+        node: the syntax tree.
+
+    Returns:
+        of each the packages that it begins with: "models" for f"models.{name}", "" where nothing is known.
+    """
+    found = []
+    for part in ast.walk(node):
+        if isinstance(part, ast.Call) and part.args:
+            name = part.func.attr if isinstance(part.func, ast.Attribute) else getattr(part.func, "id", "")
+            if name in IMPORTERS and not isinstance(part.args[0], ast.Constant):
+                found.append(_written_packages(part.args[0]))
+    return tuple(found)
+
+
+def _written_packages(name: ast.expr) -> str:
+    first = name.values[0] if isinstance(name, ast.JoinedStr) and name.values else name
+    while isinstance(first, ast.BinOp):  # "models." + name, "models.%s" % name
+        first = first.left
+    text = str(first.value) if isinstance(first, ast.Constant) else ""
+    return text.partition("%")[0].rpartition(".")[0]
 
 
 def _with_parents(name: str) -> list[str]:
