@@ -351,3 +351,9 @@ def test_which_pairs_of_the_race_differ_at_step_3000(race: dict[str, lossact.Rec
         frozenset(("newton_muon", "tuned_muon")),
         frozenset(("muloco_normuonh", "tuned_muon")),
     }
+
+
+def test_spacings_of_the_race_hide_which_came_first(race: dict[str, lossact.RecordedRuns]) -> None:
+    comparison = race_pairs(race, target=3.28)
+    assert sum(pair.is_decided for pair in comparison.pairs) == 24
+    assert any("not all runs were recorded at the same steps" in note for note in comparison.notes)

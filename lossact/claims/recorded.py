@@ -195,10 +195,7 @@ def _decide_reaches(hypothesis: Reaches, condition: RecordedRuns, steps: Recorde
 
 def _align(conditions: Sequence[RecordedRuns], steps: Sequence[RecordedSteps]) -> list[RecordedSteps]:
     """Put each condition's runs in the order of the first condition's pairs."""
-    return [
-        RecordedSteps(each.steps[order], each.reached[order], each.ends[order])
-        for each, order in zip(steps, orders_of_pairs(conditions), strict=True)
-    ]
+    return [each.in_order(order) for each, order in zip(steps, orders_of_pairs(conditions), strict=True)]
 
 
 def _trials(condition: RecordedRuns, steps: RecordedSteps) -> Trials:
