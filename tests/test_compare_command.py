@@ -172,6 +172,7 @@ def test_pairs_and_one_against_the_rest(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--value", "acc"], "no column value='acc'"),
+        (["--finished-only"], "does not say how runs ended; leave it out"),
         (["--at", "soon"], "at='soon' must be a step"),
         (["--at", "7"], "at=7: 0 of 3 conditions recorded that step; all recorded step 20"),
         (["--against", "lion"], "against='lion' is no condition; choose one of slow, fast, middle"),
