@@ -172,6 +172,7 @@ def test_pairs_and_one_against_the_rest(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--value", "acc"], "no column value='acc'"),
+        (["--finished-only"], "does not say how runs ended; leave it out"),
         (["--at", "soon"], "at='soon' must be a step"),
         (["--at", "7"], "at=7: 0 of 3 conditions recorded that step; all recorded step 20"),
         (["--against", "lion"], "against='lion' is no condition; choose one of slow, fast, middle"),
@@ -351,3 +352,9 @@ def test_which_pairs_of_the_race_differ_at_step_3000(race: dict[str, lossact.Rec
         frozenset(("newton_muon", "tuned_muon")),
         frozenset(("muloco_normuonh", "tuned_muon")),
     }
+
+
+def test_spacings_of_the_race_hide_which_came_first(race: dict[str, lossact.RecordedRuns]) -> None:
+    comparison = race_pairs(race, target=3.28)
+    assert sum(pair.is_decided for pair in comparison.pairs) == 24
+    assert any("not all runs were recorded at the same steps" in note for note in comparison.notes)

@@ -11,6 +11,7 @@ from lossact.claims.pairs import Equivalent, Faster, NotWorse
 from lossact.claims.reaches import Reaches
 from lossact.claims.recorded_evidence import RecordedEvidence, as_decision, orders_of_pairs, unit_of
 from lossact.claims.recorded_measures import check_trained
+from lossact.claims.recorded_order import check_order
 from lossact.claims.recorded_values import decide_recorded_values
 from lossact.claims.value_hypothesis import ValueHypothesis
 from lossact.conditions import BaseCondition
@@ -82,6 +83,7 @@ def decide_recorded(hypothesis: Hypothesis, *, alpha: float, delta: float) -> Re
 
     Raises:
         ClaimError: the hypothesis, or the runs, cannot be decided so.
+        InputError: more runs may follow, and those of a condition are sorted by their steps.
     """
     conditions = [condition for condition in hypothesis.conditions if isinstance(condition, RecordedRuns)]
     if isinstance(hypothesis, ValueHypothesis):
@@ -99,6 +101,10 @@ def decide_recorded(hypothesis: Hypothesis, *, alpha: float, delta: float) -> Re
             )
     if conditions[0].is_paired:
         steps = _align(conditions, steps)
+    if conditions[0].extendable:
+        for condition, each in zip(conditions, steps, strict=True):
+            met = each.steps if not isinstance(hypothesis, Reaches) else 0
+            check_order(str(condition), np.where(each.reached, met, np.inf))
     several, names = _decide(hypothesis, conditions, steps, alpha=alpha, delta=delta)
     margins = hypothesis.margins(delta)
     labels = ("not equal", "not equal") if isinstance(hypothesis, Equivalent) else margins.refutation_labels
@@ -195,10 +201,7 @@ def _decide_reaches(hypothesis: Reaches, condition: RecordedRuns, steps: Recorde
 
 def _align(conditions: Sequence[RecordedRuns], steps: Sequence[RecordedSteps]) -> list[RecordedSteps]:
     """Put each condition's runs in the order of the first condition's pairs."""
-    return [
-        RecordedSteps(each.steps[order], each.reached[order], each.ends[order])
-        for each, order in zip(steps, orders_of_pairs(conditions), strict=True)
-    ]
+    return [each.in_order(order) for each, order in zip(steps, orders_of_pairs(conditions), strict=True)]
 
 
 def _trials(condition: RecordedRuns, steps: RecordedSteps) -> Trials:

@@ -127,5 +127,5 @@ def _reason(
         return f"too few runs to show it: {least}; {fixed.fewest_runs} {unit} could"
     total = fixed.wins + fixed.ties + fixed.losses + fixed.undetermined
     if 2 * fixed.undetermined > total:
-        return f"ends of runs hide {fixed.undetermined} of {total} orders"
+        return f"ends of runs, or steps between records, hide {fixed.undetermined} of {total} orders"
     return f"these runs do not decide it (p {fixed.p_support:.2g}, and {fixed.alpha:.2g} is needed)"

@@ -11,6 +11,7 @@ from lossact.claims.mean_values import MeanAtLeast
 from lossact.claims.recorded_evidence import RecordedEvidence, as_decision, orders_of_pairs, unit_of
 from lossact.claims.recorded_means import decide_recorded_mean
 from lossact.claims.recorded_measures import recorded_values
+from lossact.claims.recorded_order import check_order
 from lossact.claims.value_hypothesis import ValueHypothesis
 from lossact.claims.value_orders import Highest
 from lossact.claims.values import AtLeast, EquivalentIn, Higher
@@ -53,9 +54,13 @@ def decide_recorded_values(
 
     Raises:
         ClaimError: the hypothesis, or the runs, cannot be decided so.
+        InputError: more runs may follow, and those of a condition are sorted by their values.
     """
     values = [recorded_values(hypothesis.measure, condition) for condition in conditions]
     trials = [_trials(hypothesis.measure, *each) for each in zip(conditions, values, strict=True)]
+    if conditions[0].extendable:
+        for condition, each in zip(conditions, _aligned(conditions, values), strict=True):
+            check_order(str(condition), each)
     match hypothesis:
         case MeanAtLeast():
             return decide_recorded_mean(hypothesis, conditions[0], values[0], trials, alpha=alpha)

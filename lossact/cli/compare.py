@@ -21,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--value", metavar="COLUMN", help="the recorded number; without it the only column left")
     parser.add_argument("--step", metavar="COLUMN", help="steps, where a run is a curve")
     parser.add_argument("--pair", metavar="COLUMN", help="pairs runs of different conditions, such as a seed")
+    parser.add_argument(
+        "--finished-only",
+        action="store_true",
+        help="leave out runs of a W&B project that crashed, failed or were killed",
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--at", metavar="STEP|last-common", help="compare values at this step")
     where.add_argument("--target", type=float, metavar="VALUE", help="compare the steps until this value is met")
@@ -42,7 +47,13 @@ def run(parsed: argparse.Namespace) -> None:
 
     check_outputs(json=parsed.json, html=parsed.html, markdown=parsed.markdown)
     conditions = read_runs(
-        parsed.runs, condition=parsed.by, run=parsed.run_column, value=parsed.value, step=parsed.step, pair=parsed.pair
+        parsed.runs,
+        condition=parsed.by,
+        run=parsed.run_column,
+        value=parsed.value,
+        step=parsed.step,
+        pair=parsed.pair,
+        finished_only=parsed.finished_only,
     )
     question = Question(
         at=_step(parsed.at), target=parsed.target, against=parsed.against, lower=parsed.lower, alpha=parsed.alpha

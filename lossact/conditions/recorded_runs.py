@@ -15,6 +15,7 @@ from lossact.errors import InputError
 from lossact.stats.recorded.steps import RecordedSteps
 
 SHOWN = 5
+PARTS = "these look like parts of one resumed run; join the parts, or give the rows without them"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,11 @@ class RecordedRun:
     steps: NDArray[np.int64] | None
     values: NDArray[np.float64]
     pair: str | None = None
+
+    @property
+    def start(self) -> int:
+        """The first recorded step; 0 without steps."""
+        return 0 if self.steps is None else int(self.steps[0])
 
     @property
     def end(self) -> int:
@@ -149,18 +155,50 @@ class RecordedRuns(BaseCondition):
         """Return the first recorded step of each run that meets the target.
 
         Raises:
-            InputError: there are no steps, or no target.
+            InputError: there are no steps, or no target, or a run looks like the second part of a resumed one.
         """
         if not self.has_steps:
             raise InputError(f"{self.name}: the table has no steps; give read_runs(..., step=...)")
         if not self.has_target:
             raise InputError(f"{self.name}: no target is given; try read_runs(..., at_most=...) or at_least=...")
-        threshold = threshold_of(self.at_least, self.at_most)
-        met = [run.values >= threshold if self.at_most is None else run.values <= threshold for run in self.runs]
+        self.check_starts()
+        met = self._met()
+        grids = [run.steps for run in self.runs if run.steps is not None]
         reached = np.array([each.any() for each in met])
-        steps = [run.steps[int(each.argmax())] for run, each in zip(self.runs, met, strict=True)]  # type: ignore[index]
+        places = [int(each.argmax()) for each in met]
+        steps = [grid[k] for grid, k in zip(grids, places, strict=True)]
+        before = [grid[k - 1] if k else -1 for grid, k in zip(grids, places, strict=True)]
         ends = np.array([run.end for run in self.runs], dtype=np.int64)
-        return RecordedSteps(np.where(reached, steps, 0).astype(np.int64), reached, ends)
+        return RecordedSteps(
+            np.where(reached, steps, 0).astype(np.int64), reached, ends, np.array(before, dtype=np.int64), grids
+        )
+
+    def check_starts(self) -> None:
+        """Raise InputError where a run meets the target at once, but begins later than one that does not.
+
+        Without steps or a target nothing is checked.
+
+        Raises:
+            InputError: a run looks like the second part of a resumed one.
+        """
+        if not (self.has_steps and self.has_target):
+            return
+        at_once = [bool(met[0]) for met in self._met()]
+        late = [run for run, met in zip(self.runs, at_once, strict=True) if met]
+        early = [run for run, met in zip(self.runs, at_once, strict=True) if not met]
+        if not late or not early:
+            return
+        last, first = max(late, key=lambda run: run.start), min(early, key=lambda run: run.start)
+        if last.start > first.start:
+            raise InputError(
+                f"{self.name}: run {last.name!r} meets the target at step {last.start}, the first that it recorded, "
+                f"and run {first.name!r} begins at step {first.start}: {PARTS}"
+            )
+
+    def _met(self) -> list[NDArray[np.bool_]]:
+        """Whether each recorded step of each run meets the target."""
+        threshold = threshold_of(self.at_least, self.at_most)
+        return [run.values >= threshold if self.at_most is None else run.values <= threshold for run in self.runs]
 
     def common_steps(self) -> NDArray[np.int64]:
         """Return the steps that every run recorded, ascending."""

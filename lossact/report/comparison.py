@@ -18,6 +18,7 @@ from lossact.stats.recorded import (
     ValueSamples,
     compare_pairs,
     describe,
+    on_one_grid,
 )
 
 LAST_COMMON = "last-common"
@@ -231,10 +232,20 @@ def _steps(
             f"a step to the target is the first recorded step that meets it; {coarsest} was recorded every "
             f"{spacings[coarsest]} steps near its end, so its steps are known to that"
         )
+    if not _on_one_grid(list(steps.values())):
+        notes.append(
+            "not all runs were recorded at the same steps: where two met the target between records that do not tell "
+            "which was first, the pair counts for neither"
+        )
     if not all(each.reached.any() for each in steps.values()):
         never = [name for name, each in steps.items() if not each.reached.any()]
         notes.append(f"no run reached the target: {', '.join(never)}")
     return rows, notes, steps
+
+
+def _on_one_grid(steps: Sequence[RecordedSteps]) -> bool:
+    longest = max(steps, key=lambda each: max(map(len, each.grids)))
+    return all(on_one_grid(longest, each) for each in steps)
 
 
 def _spacing(condition: RecordedRuns) -> int:
@@ -273,8 +284,7 @@ def _aligned(condition: RecordedRuns, values: NDArray[np.float64], paired: bool)
 def _aligned_steps(condition: RecordedRuns, steps: RecordedSteps, paired: bool) -> RecordedSteps:
     if not paired:
         return steps
-    order = _order_of_pairs(condition)
-    return RecordedSteps(steps.steps[order], steps.reached[order], steps.ends[order])
+    return steps.in_order(_order_of_pairs(condition))
 
 
 def decimals_for(samples: Sequence[NDArray[np.float64]]) -> int:

@@ -75,7 +75,7 @@ def plan(pair: PairResult, comparison: RunComparison) -> str:
     kind = "pairs" if comparison.paired else "runs of each"
     needs = "more than 1,000" if pair.runs_to_decide is None else f"about {pair.runs_to_decide}"
     hidden = pair.superiority.undetermined
-    lost = f"; ends of runs hide {hidden} of {_n_pairs(pair)} orders" if hidden else ""
+    lost = f"; ends of runs or steps between records hide {hidden} of {_n_pairs(pair)} orders" if hidden else ""
     able = "" if pair.can_decide else "; too few to decide"
     return f"needs {needs} {kind}{able}{lost}"
 

@@ -89,7 +89,7 @@ def recorded_api(monkeypatch: pytest.MonkeyPatch) -> list[RecordedRun]:
     """wandb with recorded answers, and no network."""
     runs = [RecordedRun(f"{opt}{seed}", {"opt": opt, "seed": seed}, [0.5 + seed / 97, 0.25 + seed / 91])
             for opt in ("adam", "sgd") for seed in range(2)]  # fmt: skip
-    runs.append(RecordedRun("crashed", {"opt": "sgd"}, [1.0], state="crashed"))
+    runs.append(RecordedRun("running", {"opt": "sgd"}, [1.0], state="running"))
     module: Any = types.ModuleType("wandb")
     module.errors = types.SimpleNamespace(Error=ConnectionError)
 
@@ -114,6 +114,27 @@ def test_runs_of_a_wandb_project_are_read(recorded_api: list[RecordedRun]) -> No
     recorded_api[0].values = [0.5, "NaN"]
     with pytest.raises(InputError, match=r"run adam0: val_loss='NaN' must be a finite number"):
         read_runs("wandb:us/race", value="val_loss")
+
+
+def test_runs_of_a_wandb_project_that_did_not_finish_are_an_error(recorded_api: list[RecordedRun]) -> None:
+    for state, opt in (("crashed", "adam"), ("crashed", "adam"), ("failed", "sgd"), ("killed", "sgd")):
+        recorded_api.append(RecordedRun(f"{state}{len(recorded_api)}", {"opt": opt}, [9.0], state=state))
+    message = (
+        r"wandb:us/race: 4 of its runs did not finish \(2 of adam crashed, 1 of sgd failed, 1 of sgd killed\), and a "
+        r"run that diverged and crashed is a result: .*; give a table .* finished_only=True \(--finished-only\)"
+    )
+    for condition in ("opt", None):
+        with pytest.raises(InputError, match=message):
+            read_runs("wandb:us/race", value="val_loss", condition=condition)
+    runs = read_runs("wandb:us/race", value="val_loss", condition="opt", finished_only=True)
+    assert {name: len(condition) for name, condition in runs.items()} == {"adam": 2, "sgd": 2}
+    with pytest.raises(InputError, match="2 of no rate crashed, 1 of no rate failed"):
+        read_runs("wandb:us/race", value="val_loss", condition="rate")
+
+
+def test_only_wandb_says_how_runs_ended(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"finished_only=True .* is for wandb:ENTITY/PROJECT, and .*; leave it out"):
+        read_runs(tmp_path / "runs.csv", value="loss", finished_only=True)
 
 
 @pytest.mark.slow

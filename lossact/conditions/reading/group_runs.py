@@ -6,13 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lossact.conditions.reading.copies import check_copies, check_multiples
 from lossact.conditions.reading.row_buffer import RowBuffer
-from lossact.conditions.recorded_runs import RecordedRun, RecordedRuns
+from lossact.conditions.recorded_runs import PARTS, RecordedRun, RecordedRuns
 from lossact.errors import InputError
 
-FINE_DIGITS = 5  # significant digits from which on two runs do not agree by chance
-LONG_CURVE = 10
-REPEATED = 8
 MOST_RUNS = 5_000  # all pairs of two conditions are compared
 
 
@@ -60,8 +58,9 @@ def group_runs(buffer: RowBuffer, measure: str, options: RunOptions, *, place: s
     _check_names(runs, place)
     for name, members in runs.items():
         _check_runs(name, members, place)
+    check_multiples(runs, place)
     budget = int(steps.max()) if buffer.has_steps else 0
-    return {
+    conditions = {
         name: RecordedRuns(
             runs=tuple(members),
             measure=measure,
@@ -73,6 +72,9 @@ def group_runs(buffer: RowBuffer, measure: str, options: RunOptions, *, place: s
         )
         for name, members in runs.items()
     }
+    for each in conditions.values():
+        each.check_starts()
+    return conditions
 
 
 def _check_no_repetition(
@@ -122,41 +124,19 @@ def _check_runs(name: str, members: list[RecordedRun], place: str) -> None:
     repeated_pairs = [pair for pair, count in Counter(pairs).items() if count > 1]
     if repeated_pairs:
         raise InputError(f"{place}: {name!r} has two runs of pair {repeated_pairs[0]!r}; a pair holds one of each")
-    _check_copies(name, members, place)
+    check_copies(name, members, place)
+    _check_parts(name, members, place)
 
 
-def _check_copies(name: str, members: list[RecordedRun], place: str) -> None:
-    """Refuse runs that are copies of others, as tables padded to a length hold them."""
-    way_out = "a copy is no run: drop the copies, and if the training ignores its seed, let it use it"
-    first_with: dict[bytes, str] = {}
-    for run in members:
-        if _is_unmistakable(run.values):
-            other = first_with.setdefault(run.values.tobytes(), run.name)
-            if other != run.name:
-                raise InputError(
-                    f"{place}: runs {other!r} and {run.name!r} of {name!r} agree in every number; {way_out}"
-                )
-    last = np.array([run.values[-1] for run in members])
-    distinct, counts = np.unique(last, return_counts=True)
-    if not 3 <= len(distinct) <= len(last) // 2:
+def _check_parts(name: str, members: list[RecordedRun], place: str) -> None:
+    """Refuse a run that begins where another one ends, as a resumed run does that was logged into two folders."""
+    curves = [run for run in members if run.steps is not None and len(run.steps) > 1]
+    if not curves:
         return
-    if counts.min() > 1 and _has_many_digits(distinct):
+    first = min(curves, key=lambda run: run.end)
+    last = max(members, key=lambda run: (run.start, len(run.values)))
+    if last.start > first.end or (last.start == first.end and len(last.values) > 1):
         raise InputError(
-            f"{place}: {len(members)} runs of {name!r} hold {len(distinct)} different numbers, each more than once; "
-            f"{way_out}"
+            f"{place}: run {last.name!r} of {name!r} begins at step {last.start} and run {first.name!r} ends at step "
+            f"{first.end}: {PARTS}"
         )
-    for period in range(3, len(last) // 2 + 1):
-        if len(last) - period >= REPEATED and (last[period:] == last[:-period]).all():
-            raise InputError(
-                f"{place}: the numbers of {name!r} repeat after {period} of {len(members)} runs; {way_out}"
-            )
-
-
-def _is_unmistakable(values: NDArray[np.float64]) -> bool:
-    """Return whether a curve has so many points, or digits, that two runs do not agree on it by chance."""
-    return len(np.unique(values)) >= 3 and (len(values) >= LONG_CURVE or _has_many_digits(values))
-
-
-def _has_many_digits(values: NDArray[np.float64]) -> bool:
-    digits = [len(f"{abs(value):.12g}".replace(".", "").strip("0")) for value in values[:LONG_CURVE]]
-    return float(np.median(digits)) >= FINE_DIGITS

@@ -29,6 +29,7 @@ def read_runs(
     at_least: float | None = None,
     at_most: float | None = None,
     extendable: bool = False,
+    finished_only: bool = False,
 ) -> dict[str, RecordedRuns]:
     """Read recorded runs, and return the conditions by name.
 
@@ -44,29 +45,37 @@ def read_runs(
         at_least, at_most: the threshold of a target, for claims about steps; at most one of the two.
         extendable: whether more runs may be added later. Claims then use anytime-valid evidence over the runs in the
             order of the table; otherwise the number of runs is fixed, and the statistics are exact for it.
+        finished_only: of a W&B project, leave out the runs that crashed, failed or were killed. Without it they are an
+            error, for a run that diverged and crashed is a result. Runs that still go on are always left out.
 
     Returns:
         conditions by name, in the order in which they come.
 
     Raises:
-        InputError: the table breaks a rule; the message names the place and the way out.
+        InputError: the table breaks a rule, runs are copies of others or look like parts of one resumed run, or runs
+            of a W&B project did not finish; the message names the place and the way out.
     """
     if at_least is not None or at_most is not None:
         check_one_side(at_least, at_most)
     options = RunOptions(at_least, at_most, extendable)
-    buffer, measure, place = _read(source, Columns(condition, run, value, step, pair))
+    columns = Columns(condition, run, value, step, pair)
+    if isinstance(source, str) and source.startswith(WANDB):
+        project = read_project(source.removeprefix(WANDB), columns, finished_only=finished_only)
+        return group_runs(*_read_logs(project, columns, source), options, place=source)
+    if finished_only:
+        raise InputError(
+            f"finished_only=True (--finished-only) is for {WANDB}ENTITY/PROJECT, and {source} does not say how runs "
+            "ended; leave it out"
+        )
+    buffer, measure, place = _read(Path(source), columns)
     return group_runs(buffer, measure, options, place=place)
 
 
-def _read(source: str | PathLike[str], columns: Columns) -> tuple[RowBuffer, str, str]:
-    if isinstance(source, str) and source.startswith(WANDB):
-        project = source.removeprefix(WANDB)
-        return *_read_logs(read_project(project, columns), columns, source), source
-    path = Path(source)
+def _read(path: Path, columns: Columns) -> tuple[RowBuffer, str, str]:
     if path.is_dir():
         return *_read_logs(read_log_folder(path, columns), columns, path.name), path.name
     if not path.is_file():
-        raise InputError(f"{source}: no such file or folder; give a table of runs or a folder of logs")
+        raise InputError(f"{path}: no such file or folder; give a table of runs or a folder of logs")
     read = read_json_lines if path.suffix in JSON_SUFFIXES else read_csv
     return *read(path, columns), path.name
 

@@ -13,7 +13,7 @@ from lossact.stats.recorded.ranks import rank_sum_p
 from lossact.stats.recorded.samples import Samples, StepSamples, ValueSamples
 from lossact.stats.recorded.several import SeveralDecisions, decide_all
 from lossact.stats.recorded.shift import Shift, hodges_lehmann
-from lossact.stats.recorded.steps import RecordedSteps, compare_recorded_steps, scores
+from lossact.stats.recorded.steps import RecordedSteps, compare_recorded_steps, on_one_grid, scores
 from lossact.stats.recorded.unpaired import decide_larger, decide_unpaired, outcomes_of_values, unlike
 from lossact.stats.recorded.values import decide_value_pair, difference_interval, median_of_growing, value_differences
 from lossact.stats.recorded.within import decide_within
@@ -48,6 +48,7 @@ __all__ = [
     "interquartile_mean",
     "median_interval",
     "median_of_growing",
+    "on_one_grid",
     "outcomes_of_values",
     "performance_profile",
     "rank_sum_p",

@@ -13,7 +13,13 @@ from lossact.stats.recorded.one_sample import median_interval
 from lossact.stats.recorded.outcome_counts import OutcomeCounts
 from lossact.stats.recorded.paired import decide_paired
 from lossact.stats.recorded.shift import Shift, hodges_lehmann
-from lossact.stats.recorded.steps import RecordedSteps, compare_recorded_steps, scores
+from lossact.stats.recorded.steps import (
+    RecordedSteps,
+    compare_recorded_steps,
+    hidden_by_spacing,
+    on_one_grid,
+    scores,
+)
 from lossact.stats.recorded.unpaired import decide_unpaired, outcomes_of_values, unlike
 
 
@@ -104,6 +110,10 @@ class ValueSamples(Samples):
 class StepSamples(Samples):
     """Steps to a target; sooner is better.
 
+    Where runs were recorded at different steps, an advantage takes each to have met the target in the middle between
+    the recorded step and the one before, and pairs whose order the spacing hides to have met it at once. Its interval
+    allows for any step between.
+
     Attributes:
         steps: of each condition.
     """
@@ -122,7 +132,16 @@ class StepSamples(Samples):
         a, b = self.steps[first], self.steps[second]
         if not (a.reached.all() and b.reached.all()):
             return None
-        return _shift(-a.steps.astype(np.float64), -b.steps.astype(np.float64), alpha=alpha, paired=self.paired)
+        last_a, last_b = -a.steps.astype(np.float64), -b.steps.astype(np.float64)
+        if on_one_grid(a, b):
+            return _shift(last_a, last_b, alpha=alpha, paired=self.paired)
+        first_a, first_b = (-(each.before + 1).astype(np.float64) for each in (a, b))
+        least = _shift(last_a, first_b, alpha=alpha, paired=self.paired)
+        most = _shift(first_a, last_b, alpha=alpha, paired=self.paired)
+        middle_a, middle_b = (first_a + last_a) / 2, (first_b + last_b) / 2
+        differences = middle_a - middle_b if self.paired else np.subtract.outer(middle_a, middle_b)
+        known = np.where(hidden_by_spacing(a, b, paired=self.paired), 0.0, differences)
+        return Shift(float(np.median(known)), least.low, most.high)
 
     def warning(self, first: int, second: int) -> str:
         if self.paired:
