@@ -167,7 +167,10 @@ class RecordedRuns(BaseCondition):
         reached = np.array([each.any() for each in met])
         places = [int(each.argmax()) for each in met]
         steps = [grid[k] for grid, k in zip(grids, places, strict=True)]
-        before = [grid[k - 1] if k else -1 for grid, k in zip(grids, places, strict=True)]
+        # A run of one record is taken at its word: its step is when it met the target.
+        before = [
+            grid[k - 1] if k else grid[0] - 1 if len(grid) == 1 else -1 for grid, k in zip(grids, places, strict=True)
+        ]
         ends = np.array([run.end for run in self.runs], dtype=np.int64)
         return RecordedSteps(
             np.where(reached, steps, 0).astype(np.int64), reached, ends, np.array(before, dtype=np.int64), grids

@@ -87,10 +87,13 @@ def _n_pairs(pair: PairResult) -> int:
 
 def reading(comparison: RunComparison) -> list[str]:
     """How the tables are to be read."""
+    probability = "that a run of the first condition is better than one of the second, ties one half"
+    advantage = "Hodges-Lehmann shift"
+    if comparison.paired:
+        probability = "that the first condition is better in a pair that is not tied"
+        advantage = "median difference"
     lines = [
-        "P is the probability that a run of the first condition is better than one of the second, ties one half; "
-        f"the advantage is the {'median difference' if comparison.paired else 'Hodges-Lehmann shift'} in "
-        f"{comparison.unit}.",
+        f"P is the probability {probability}; the advantage is the {advantage} in {comparison.unit}.",
         "Describing, not deciding: the interquartile mean (without the lowest and highest quarter of the runs), the "
         "standard deviation, and each median's own 95% interval.",
     ]

@@ -34,7 +34,10 @@ def decide_paired(counts: OutcomeCounts, *, alpha: float, margins: Margins) -> F
     """
     n, hidden = counts.n, counts.undetermined
     not_lost = counts.wins + counts.censored + hidden
+    left_out = ""
     if margins.support == 0.5:
+        tied = counts.ties + counts.censored
+        left_out = f", {tied} of them tied and left out" if tied else ""
         decisive = counts.wins + counts.losses + hidden
         value = (counts.wins + hidden / 2) / decisive if decisive else 0.5
         p_support = upper_tail(counts.wins, decisive, 0.5)
@@ -57,7 +60,7 @@ def decide_paired(counts: OutcomeCounts, *, alpha: float, margins: Margins) -> F
         p_refute=p_refute,
         smallest_p=margins.support**n,
         fewest_runs=fewest_by_power(margins.support, alpha),
-        sample=f"{n} pairs of recorded runs; a fixed number",
+        sample=f"{n} pairs of recorded runs{left_out}; a fixed number",
         wins=counts.wins,
         ties=counts.ties + counts.censored,
         losses=counts.losses,
