@@ -58,7 +58,7 @@ class Experiment:
         executor: Executor | None = None,
     ) -> None:
         check_count("seed", seed, at_least=0, hint=0)
-        if store is not None and not isinstance(store, Store):
+        if store is not None and not hasattr(store, "trials"):
             raise InputError(f"store={store!r} must be a Store; try store=Store('.lossact')")
         self.seed = seed
         self.store = Store(None) if store is None else store

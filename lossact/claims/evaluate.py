@@ -286,7 +286,7 @@ def experiment_or_temporary(experiment: Experiment | None) -> Iterator[Experimen
     Raises:
         InputError: it is something else.
     """
-    if experiment is not None and not isinstance(experiment, Experiment):
+    if experiment is not None and not hasattr(experiment, "looks"):
         raise InputError(
             f"experiment={experiment!r} must be an Experiment; try Experiment(store=Store('.lossact'), seed=0)"
         )

@@ -187,7 +187,7 @@ class EquivalentIn(ValueHypothesis):
     def __post_init__(self) -> None:
         check_comparable(self.conditions)
         check_measured(self.measure, self.conditions)
-        check_number("within", self.within, hint=0.01)
+        check_number("within", self.within, above=0, hint=0.01)
         check_threshold("within", self.within, self.measure, self.conditions, hint=0.01)
 
     @property

@@ -16,6 +16,7 @@ from lossact.claims.theorem import Theorem
 from lossact.claims.value_samples import ValueSamples, value_samples
 from lossact.claims.verdict_summary import Estimate, EvidenceValues, SingleRunAgreement, VerdictSummary
 from lossact.stats import Decision, Effect, Proportion, compare_steps, proportion
+from lossact.stats.margins import BUDGET_TOO_SHORT
 from lossact.stats.means import mean_difference, unpaired_improvement
 from lossact.stats.outcomes import Outcomes
 from lossact.storage import Trials
@@ -72,7 +73,7 @@ class Verdict:
             the verdict.
         """
         summaries = tuple(map(ConditionSummary.of, hypothesis.conditions, trials))
-        decision = _with_unreached(decision, summaries)
+        decision = _with_diverged(_with_unreached(decision, summaries), summaries)
         return cls(
             hypothesis=hypothesis,
             decision=decision,
@@ -83,6 +84,7 @@ class Verdict:
             warnings=(
                 *_zone_warning(decision),
                 *_drift_warning(decision),
+                *_divergence_warning(summaries),
                 *([] if decision.sample else hypothesis.warnings(decision, trials)),
                 *notes,
             ),
@@ -226,6 +228,9 @@ class Verdict:
         )
 
     def __str__(self) -> str:
+        return "\n".join([self._sentence(), *(f"note: {warning}" for warning in self.warnings)])
+
+    def _sentence(self) -> str:
         d = self.decision
         reason = f" ({d.reason})" if d.reason else ""
         if self.is_exact:
@@ -258,6 +263,24 @@ def _with_unreached(decision: Decision, conditions: Sequence[ConditionSummary]) 
     if decision.verdict != "supported" or not never:
         return decision
     return replace(decision, reason="; ".join(filter(None, [*never, decision.reason])))
+
+
+def _with_diverged(decision: Decision, conditions: Sequence[ConditionSummary]) -> Decision:
+    """Say that all replicas of a condition diverged where a larger budget is said to help."""
+    lost = [condition for condition in conditions if condition.replicas and condition.diverged == condition.replicas]
+    if decision.reason != BUDGET_TOO_SHORT or not lost:
+        return decision
+    names = " and ".join(dict.fromkeys(condition.name for condition in lost))
+    return replace(decision, reason=f"all {lost[0].replicas} replicas of {names} diverged")
+
+
+def _divergence_warning(conditions: Sequence[ConditionSummary]) -> list[str]:
+    """Name the conditions of which half of the replicas diverged, or more."""
+    return [
+        f"{condition.name}: {condition.diverged} of {condition.replicas} replicas diverged"
+        for condition in dict.fromkeys(conditions)
+        if condition.diverged and 2 * condition.diverged >= condition.replicas
+    ]
 
 
 def _zone_warning(decision: Decision) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 from lossact.checks import check_number
 from lossact.stats.betting import Counts, Floats, LowerBound, log_evidence
 from lossact.stats.claim_evidence import Bounds, ClaimEvidence, Effect, Totals, observed_win_probability
+from lossact.stats.margins import BUDGET_TOO_SHORT
 from lossact.stats.outcomes import refutation_counts, support_counts
 
 
@@ -22,7 +23,7 @@ class EquivalenceEvidence(ClaimEvidence):
         delta: the smallest margin that matters, in (0, 1/2).
     """
 
-    censoring_reason = "budget too short"
+    censoring_reason = BUDGET_TOO_SHORT
 
     def __init__(self, delta: float) -> None:
         check_number("delta", delta, above=0, below=0.5, hint=0.1)

@@ -6,6 +6,7 @@ import numpy as np
 
 from lossact.stats.betting import Floats, log_average
 from lossact.stats.claim_evidence import Bounds, ClaimEvidence, Effect, Totals
+from lossact.stats.margins import BUDGET_TOO_SHORT
 
 
 class JointEvidence(ClaimEvidence):
@@ -16,7 +17,7 @@ class JointEvidence(ClaimEvidence):
         of: which member each comparison belongs to, ascending.
     """
 
-    censoring_reason = "budget too short"
+    censoring_reason = BUDGET_TOO_SHORT
 
     def __init__(self, members: Sequence[ClaimEvidence], of: Sequence[int]) -> None:
         self._members, self._of = tuple(members), tuple(of)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from lossact.checks import check_number
 from lossact.stats.betting import MIXTURE, Bets
 
+BUDGET_TOO_SHORT = "budget too short"  # too many replicas never reach their targets
+
 
 @dataclass(frozen=True)
 class Margins:
@@ -26,7 +28,7 @@ class Margins:
     refute: float
     bets: Bets = MIXTURE
     refutation_labels: tuple[str, str] = ("reversed", "at most negligibly faster")
-    censoring_reason: str = "budget too short"
+    censoring_reason: str = BUDGET_TOO_SHORT
     without_undetermined: bool = False
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ import sqlite3
 import warnings
 import zlib
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,9 @@ class Database:
     Args:
         file: in the store's directory; created if missing. A damaged one is set aside with a warning.
 
+    Attributes:
+        execute: runs a statement, within `reading` or `writing`.
+
     Raises:
         StoreError: it was written by another version of lossact.
     """
@@ -45,6 +48,7 @@ class Database:
     def __init__(self, file: Path) -> None:
         self.file, self.store = file, file.parent
         self._connection = self._open()
+        self.execute = self._connection.execute
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -109,10 +113,6 @@ class Database:
                 if self._connection.in_transaction:
                     self.execute("ROLLBACK")
                 raise
-
-    def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Run a statement, within `reading` or `writing`."""
-        return self._connection.execute(statement, values)
 
     def insert(self, table: Table, experiment: int, rows: Rows) -> None:
         """Insert the rows of consecutive replicas, within `writing`, and their checksum.

@@ -260,3 +260,27 @@ def test_what_is_shown_beside_a_verdict_agrees_with_plain_numpy() -> None:
     assert content["mean_difference"]["unit"] == "updates"
     assert content["effect_at_decision"].keys() == {"name", "value", "low", "high", "level"}
     assert decide(ordering(FAST, SLOW)).to_json()["unpaired_effect"] is None
+
+
+class Diverging(Scripted):
+    """All replicas of NEVER diverge."""
+
+    def looks(self, conditions: Any, sizes: Any) -> Any:
+        for trials in super().looks(conditions, sizes):
+            lost = [np.full(len(each), condition == NEVER) for condition, each in zip(conditions, trials, strict=True)]
+            yield [replace(each, diverged=of) for each, of in zip(trials, lost, strict=True)]
+
+
+def test_that_replicas_diverged_is_said() -> None:
+    nobody = evaluate(reaches(NEVER), experiment=Diverging(), max_replicas=64)  # type: ignore[arg-type]
+    n = nobody.decision.replicas
+    assert f"never: {n} of {n} replicas diverged" in str(nobody)
+    faster_than_it = evaluate(faster(FAST, than=NEVER), experiment=Diverging())  # type: ignore[arg-type]
+    assert faster_than_it.name == "supported"
+    assert "never: " in str(faster_than_it)
+    assert "diverged" not in str(evaluate(faster(FAST, than=SLOW), experiment=Diverging()))  # type: ignore[arg-type]
+    script = Diverging()
+    other = replace(NEVER, version="never ", name="never either")
+    script.steps[other] = script.steps[NEVER]
+    both = evaluate(faster(NEVER, than=other), experiment=script)  # type: ignore[arg-type]
+    assert both.decision.reason == f"all {both.decision.replicas} replicas of never diverged"
