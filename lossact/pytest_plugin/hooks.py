@@ -120,6 +120,7 @@ class ClaimHooks:
         self.config = config
         self.seen_claims = False
         self.ended_by: BaseException | None = None
+        self.of_pytest: pytest.Session | None = None
 
     @cached_property
     def session(self) -> "ClaimSession":
@@ -210,13 +211,22 @@ class ClaimHooks:
             self.session.interrupt()
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.seen_claims:
             self.session.finish()
+            self._end(session)
+        self.of_pytest = session
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.seen_claims:
             self.session.summarise(terminalreporter)
+            if self.of_pytest is not None:
+                self._end(self.of_pytest)
+
+    def _end(self, session: pytest.Session) -> None:
+        """Have pytest end with status 1 where a file that was asked for could not be written."""
+        if not self.session.has_written and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_unconfigure(self) -> None:
         if self.seen_claims:

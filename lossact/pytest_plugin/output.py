@@ -26,27 +26,27 @@ Conditions = Callable[[], Mapping[str, StoredCondition]]  # reads the store, whe
 
 def write_out(
     results: Sequence[ClaimResult], conditions: Conditions, options: Options, store: Callable[[], Store], run: RunInfo
-) -> list[str]:
+) -> tuple[list[str], bool]:
     """Write the files that the options ask for.
 
     Returns:
-        a line for each: where it was written, or why it could not be.
+        a line for each: where it was written, or why it could not be; and whether all files were written.
     """
-    notes = []
+    notes, written = [], []
     if options.json == STANDARD_OUTPUT:
         sys.stdout.write(verdicts_json(results, run))
         sys.stdout.flush()
     elif options.json is not None:
-        notes.append(_written("verdicts as JSON", options.json, partial(write_json, results=results, run=run)))
+        written.append(_written("verdicts as JSON", options.json, partial(write_json, results=results, run=run)))
     if options.html is not None and results:
-        notes.append(
+        written.append(
             _written("report", options.html, partial(_write_report, results=results, conditions=conditions, run=run))
         )
     if options.wandb != "disabled" and results:
         from lossact.report.wandb_runs import log_claims
 
         notes.append(log_claims(results, conditions, store(), options.wandb, seed=run.seed, delta=run.delta))
-    return notes
+    return [*(note for note, _ in written), *notes], all(done for _, done in written)
 
 
 def show_plans(plans: Sequence[str], reporter: pytest.TerminalReporter) -> None:
@@ -101,12 +101,12 @@ def collect_warnings(notes: list[str]) -> Iterator[None]:
     notes += [str(warning.message) for warning in caught if warning.category is UserWarning]
 
 
-def _written(what: str, path: Path, write: Callable[[Path], None]) -> str:
+def _written(what: str, path: Path, write: Callable[[Path], None]) -> tuple[str, bool]:
     try:
         write(path)
     except (OSError, LossactError, UnicodeError) as error:
-        return f"{what}: not written to {path} ({error})"
-    return f"{what}: {path}"
+        return f"{what}: not written to {path} ({error})", False
+    return f"{what}: {path}", True
 
 
 def _can_write(text: str, reporter: pytest.TerminalReporter) -> bool:

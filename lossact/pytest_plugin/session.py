@@ -58,6 +58,7 @@ class ClaimSession:
         self.undecided: dict[str, UndecidedClaim] = {}
         self.plans: list[str] = []
         self.notes: list[str] = []
+        self.has_written = True  # all files that were asked for, as far as they were tried
         self.interrupted = False
         atexit.register(gc.freeze)  # else the last garbage collection, through all of torch, takes a second
         self.is_worker = hasattr(config, "workerinput")
@@ -316,7 +317,8 @@ class ClaimSession:
         )
         with collect_warnings(self.notes):
             results = list(self.results.values())
-            self.notes += write_out(results, lambda: self.conditions, options, lambda: self.store, run)
+            notes, self.has_written = write_out(results, lambda: self.conditions, options, lambda: self.store, run)
+            self.notes += notes
 
     def close(self) -> None:
         """Release the store and the executor."""

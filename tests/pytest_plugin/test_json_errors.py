@@ -177,3 +177,22 @@ def test_an_error_that_cannot_be_written_is_said_beside_why(claims: Claims, monk
     monkeypatch.setattr("lossact.report.files.write_whole", fail)
     run = claims.run("--claims-alpha=0.7")
     run.stderr.fnmatch_lines(["verdicts as JSON: not written to *verdicts.json (disk full)", "ERROR: --claims-alpha=*"])
+
+
+@pytest.mark.parametrize("option", ["--claims-json", "--claims-html"])
+@pytest.mark.parametrize("workers", [(), ("-n", "2"), ("-p", "no:terminal")])
+def test_a_file_that_could_not_be_written_is_no_success(option: str, workers: tuple[str, ...], claims: Claims) -> None:
+    claims.write(size=3)
+    assert claims.run("-k", "true", *workers).ret == pytest.ExitCode.OK
+    blocked = claims.pytester.path / "blocked"
+    claims.pytester.makeconftest(
+        f"""
+        import pathlib
+        def pytest_sessionfinish():
+            pathlib.Path({str(blocked)!r}).write_text("")  # a file where a folder must be
+        """
+    )
+    run = claims.run("-k", "true", *workers, option, str(blocked / "out" / "file.html"))
+    assert run.ret == pytest.ExitCode.TESTS_FAILED
+    if "no:terminal" not in workers:
+        run.stdout.fnmatch_lines(["*: not written to *"])
