@@ -150,3 +150,16 @@ def test_a_run_that_meets_the_target_where_it_begins_late_is_a_part(tmp_path: Pa
     with pytest.raises(InputError, match=message):
         without["adam"].to_target(at_most=0.0).steps_to_target()
     assert without["adam"].to_target(at_most=-20.0).steps_to_target().reached.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("name", ["seed", "Seed", "run", "step", ""])
+def test_a_column_that_counts_runs_is_no_condition(name: str, tmp_path: Path) -> None:
+    table = tmp_path / "wide.csv"
+    rows = [f"{k},{0.9 + k / 100},{0.8 + k / 100}" for k in range(6)]
+    table.write_text("\n".join([f"{name},adam,sgd", *rows]))
+    with pytest.raises(
+        InputError, match=f"each column is one condition, and '{name}' is none; say what it is by --run"
+    ):
+        read_runs(table)
+    if name:
+        assert list(read_runs(table, run=name)) == ["adam", "sgd"]

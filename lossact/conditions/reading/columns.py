@@ -6,6 +6,9 @@ from difflib import get_close_matches
 
 from lossact.errors import InputError
 
+# What columns are called that count rows and are no conditions.
+COUNTERS = {"", "unnamed: 0", "index", "id", "run", "seed", "replica", "trial", "repeat", "step", "epoch", "iteration"}
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -61,6 +64,12 @@ class Columns:
             raise InputError(
                 f"{place}: without --by (condition= in Python) each column is one condition, and there are "
                 f"{len(values)}; name the column that holds the conditions"
+            )
+        counters = [name for name in values if name.lower() in COUNTERS]
+        if counters:
+            raise InputError(
+                f"{place}: without --by (condition= in Python) each column is one condition, and {counters[0]!r} is none; "
+                "say what it is by --run (run=), --step (step=) or --pair (pair=), or take it out of the table"
             )
         return Layout(None, self.run, values, self.step, self.pair)
 
