@@ -68,8 +68,8 @@ class Columns:
         counters = [name for name in values if name.lower() in COUNTERS]
         if counters:
             raise InputError(
-                f"{place}: without --by (condition= in Python) each column is one condition, and {counters[0]!r} is none; "
-                "say what it is by --run (run=), --step (step=) or --pair (pair=), or take it out of the table"
+                f"{place}: without --by (condition= in Python) each column is one condition, and {counters[0]!r} is "
+                "none; name it by --run (run=), --step (step=) or --pair (pair=), or take it out of the table"
             )
         return Layout(None, self.run, values, self.step, self.pair)
 
