@@ -51,9 +51,9 @@ def check_threshold(name: str, value: float, measure: str, conditions: Sequence[
     Raises:
         InputError: an accuracy cannot have it.
     """
-    trained = [condition for condition in conditions if not isinstance(condition, RecordedRuns)]
-    is_share = bool(trained) and len(trained) == len(conditions)
-    if is_share and all(condition.is_share(measure) for condition in trained) and not 0 <= value <= 1:
+    if any(isinstance(condition, RecordedRuns) for condition in conditions):
+        return  # whose numbers may be of any unit
+    if all(condition.is_share(measure) for condition in conditions) and not 0 <= value <= 1:
         raise InputError(
             f"{name}={value:g} is no accuracy: {measure} lies in [0, 1]; for {value:g} percent say {value / 100:g}, as "
             f"in {name}={hint:g}"

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import wait
+from itertools import count
 from typing import Any
 
 import torch
@@ -45,6 +46,7 @@ class CompiledCode:
 
     def __init__(self) -> None:
         self.functions: OrderedDict[Hashable, Compiled] = OrderedDict()
+        self._numbers = count()
         self.failure: str | None = None
 
     def function(self, key: Hashable, make: Callable[[], Compiled], device: torch.device) -> tuple[Compiled, bool]:
@@ -55,7 +57,7 @@ class CompiledCode:
             return self.functions[key], False
         function: Any = make()
         # What torch.compile keeps it keeps with a function's code, and for a handful of signatures only.
-        function.__code__ = function.__code__.replace(co_name=f"{function.__name__}_{len(self.functions)}")
+        function.__code__ = function.__code__.replace(co_name=f"{function.__name__}_{next(self._numbers)}")
         options = OPTIONS if device.type == "cpu" else None
         compiled = torch.compile(function, dynamic=False, fullgraph=True, options=options)
         self.functions[key] = compiled

@@ -71,7 +71,8 @@ class NamedPopulation(Population):
         self.average = None if average is None else WeightAverage(average, self._averaged)
         self.accumulate, self.kind, self.block = accumulate, kind, block
         self._compiled: CompiledModule | None = None
-        self._own_code = CompiledCode()  # of a single network
+        # A single network may hold constants of its own, which code and traces of its pass keep: they are for no other.
+        self._own_code = CompiledCode()
         self._was_asked = False  # to compile
         self._sliced: SlicedModule | None = None
         self.reached = torch.zeros(self.n_replicas, dtype=torch.bool)
@@ -119,8 +120,6 @@ class NamedPopulation(Population):
         if self.kind is None or not isinstance(networks, StackedModule):
             return None
         return networks if networks.metric_stacks and networks.keeps_nothing else None
-
-    # A single network may hold constants of its own, which what is made of its pass would keep for the next launch.
 
     def _compile(self, device: torch.device) -> CompiledModule | None:
         """Return the networks' passes, compiled, or None where they cannot be."""

@@ -1,6 +1,7 @@
 """The examples of replicas: drawn or shared, checked against the condition, stacked as tensors."""
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -21,23 +22,29 @@ DTYPES = {"32-true": torch.float32, "64-true": torch.float64, "bf16-mixed": torc
 def data_sets(members: Sequence[ReplicaKey], seed: int) -> list[Dataset]:
     """Draw each replica's data, or return the one set that all share."""
     drawn = members if members[0][0].data.per_replica else members[:1]
-    sets = {
-        (condition, replica): _drawn(condition.data, condition.data.sample, seed, replica, DATA)
-        for condition, replica in dict.fromkeys(drawn)
-    }
-    return [sets[member] for member in drawn]
+    return _drawn_for(drawn, attrgetter("sample"), seed, DATA)
 
 
 def held_out_test_sets(members: Sequence[ReplicaKey], seed: int, sets: Sequence[Dataset]) -> list[Dataset] | None:
     """Return test examples: those of the data, or one more draw for each replica; None where there are neither."""
     if members[0][0].data.draws_test:
-        tests = {
-            (condition, replica): _drawn(condition.data, condition.data.sample_test, seed, replica, TEST)
-            for condition, replica in dict.fromkeys(members)
-        }
-        return [tests[member] for member in members]
+        return _drawn_for(members, attrgetter("sample_test"), seed, TEST)
     held_out = [dataset.test for dataset in sets if dataset.test is not None]
     return held_out if len(held_out) == len(sets) else None
+
+
+def _drawn_for(
+    members: Sequence[ReplicaKey],
+    sample_of: Callable[[DataSource], Callable[[np.random.Generator], Dataset]],
+    seed: int,
+    stream: int,
+) -> list[Dataset]:
+    """Draw examples for each member, once for members that are equal."""
+    drawn = {
+        (condition, replica): _drawn(condition.data, sample_of(condition.data), seed, replica, stream)
+        for condition, replica in dict.fromkeys(members)
+    }
+    return [drawn[member] for member in members]
 
 
 def _drawn(

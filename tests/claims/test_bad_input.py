@@ -196,8 +196,9 @@ def test_what_cannot_be_meant_is_told_before_anything_is_trained(ask: Callable[[
 
 
 def test_thresholds_that_a_measure_can_have_are_taken() -> None:
-    higher("loss", C, than=D, by=5)
-    at_least("loss", C, 90)
-    higher("accuracy", C, than=D, by=0.05)
-    at_least("accuracy", C, 1)
-    evaluate(sampled(lambda generator: float(generator.random() < 2), 0.5), max_replicas=16)  # draws, to no effect
+    assert higher("loss", C, than=D, by=5).conditions == (C, D)
+    assert at_least("loss", C, 90).conditions == (C,)
+    assert higher("accuracy", C, than=D, by=0.05).conditions == (C, D)
+    assert at_least("accuracy", C, 1).conditions == (C,)
+    to_no_effect = evaluate(sampled(lambda generator: float(generator.random() < 2), 0.5), max_replicas=16)
+    assert to_no_effect.name == "supported"

@@ -238,7 +238,8 @@ def test_steps_of_torchs_optimisers_are_recorded(name: str, monkeypatch: pytest.
     ],
 )
 def test_whoever_says_capturable_is_recorded_too(optimizer: Any) -> None:
-    recorded_as_plain(condition(optimizer, batch_size=8, budget=40, target=Loss().at_most(0.5)))
+    outcome = recorded_as_plain(condition(optimizer, batch_size=8, budget=40, target=Loss().at_most(0.5)))
+    assert np.isfinite(outcome.loss).all()
 
 
 @pytest.mark.usefixtures("capturing")
