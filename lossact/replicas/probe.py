@@ -125,7 +125,7 @@ def pass_size(module: nn.Module, objective: Objective, inputs: Inputs, targets: 
     Returns:
         the sum of the sizes of what each operation gives; that of no small network where they cannot be counted.
     """
-    counted = _Counted()
+    counted = CountedNumbers()
     with isolate_rng(), vmap_attention(targets.device), torch.enable_grad(), counted:
         try:
             objective.mean_loss(call_with(module, inputs), targets)
@@ -134,8 +134,12 @@ def pass_size(module: nn.Module, objective: Objective, inputs: Inputs, targets: 
     return counted.size
 
 
-class _Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the numbers that operations compute."""
+class CountedNumbers(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the numbers that operations compute.
+
+    Attributes:
+        size: how many so far.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -11,6 +11,8 @@ there. A slice is computed by itself, so that its bits depend neither on other s
 
 from collections.abc import Iterator
 
+import torch
+
 SMALL = 30_000  # of smaller networks, a second thread costs more than it spares
 WIDEST = 16  # replicas; wide slices need fewer calls
 COMPILED_NUMBERS = 800_000  # most numbers of a slice that is compiled: more do not fit a core's caches
@@ -19,6 +21,7 @@ EAGER_NUMBERS = 9_000_000  # most numbers of a slice that is not, whose calls ar
 # than 16 at a time, and 64 of a small residual network (2 billion) slower.
 GPU_NUMBERS = 600_000_000
 GPU_BLOCKS = 256
+STEP_NUMBERS = 20_000_000  # most numbers of the replicas of a LightningModule whose steps run at once on a CPU
 
 
 def slice_width(block: int, pass_size: int, numbers: int) -> int:
@@ -50,6 +53,23 @@ def blocks_of_slice(block: int, pass_size: int) -> int:
     while 2 * blocks <= GPU_BLOCKS and 2 * blocks * block * pass_size <= GPU_NUMBERS:
         blocks *= 2
     return blocks
+
+
+def step_width(replicas: int, step_size: int, device: torch.device) -> int:
+    """Return how many replicas of a LightningModule run a step at once, so that slices differ by few.
+
+    Args:
+        replicas: >= 1.
+        step_size: numbers that one replica's training_step computes, >= 0.
+        device: where.
+
+    Returns:
+        replicas of a slice, in [1, replicas].
+    """
+    numbers = STEP_NUMBERS if device.type == "cpu" else GPU_NUMBERS
+    most = max(1, numbers // max(1, step_size))
+    slices = -(-replicas // most)
+    return -(-replicas // slices)
 
 
 def slices_of(replicas: int, width: int | None) -> Iterator[slice]:

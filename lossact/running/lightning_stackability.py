@@ -13,6 +13,7 @@ from lossact.conditions.lightning import LightningCondition
 from lossact.replicas.draws import Moment
 from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.passes import Stage
+from lossact.replicas.slices import step_width
 from lossact.running.probed_module import ProbedModule, set_modes
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.held_attributes import changed_names, held_by_template
@@ -223,6 +224,8 @@ class StepProbe:
         batch = _placed(stacked, batch)
         moment = Moment(stacked.seed, Stage.TRAINING, 0)
         arguments = stacked.step_arguments("training_step", 0)
+        size = self.modules[0].step_size(stacked, batch, shared, arguments, moment)
+        stacked.width = step_width(stacked.n_replicas, size, stacked.device)
         gradients: list[dict[str, Tensor | None]] = []
         losses: list[Tensor] = []
         for probed in self.modules:

@@ -1,6 +1,7 @@
 """One replica's module by itself, whose steps are watched and compared with those of all replicas."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.utils import _pytree as pytree
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.held_values import snapshot
 from lossact.replicas.named_tensors import Tensors, map_tensors
+from lossact.replicas.probe import FAILURES, CountedNumbers
 from lossact.replicas.random_streams import isolate_rng
 from lossact.training.held_attributes import beside_tensors, changed_names
 from lossact.training.lightning_pass import PassLog
@@ -101,17 +103,36 @@ class ProbedModule:
     ) -> tuple[Tensor, dict[str, Tensor | None]]:
         """Run training_step, and return its loss and gradients; buffers stay as they were."""
         log = StepLog(self.part_of(batch, shared), in_training=True)
+        with self._kept_buffers():
+            loss = scalar_loss(self.step("training_step", stacked, log, arguments, moment))
+            if not loss.requires_grad:
+                raise NotStackableError("its loss depends on no parameter")
+            trained = {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
+            gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+            self.buffers = {name: tensor.detach().clone() for name, tensor in self.module.named_buffers()}
+        return loss.detach(), dict(zip(trained, gradients, strict=True))
+
+    def step_size(
+        self, stacked: StackedLightningModule, batch: Any, shared: bool, arguments: dict[str, Any], moment: Moment
+    ) -> int:
+        """Return how many numbers training_step computes, 0 where they cannot be counted; buffers stay as they were."""
+        log = StepLog(self.part_of(batch, shared), in_training=True)
+        counted = CountedNumbers()
+        with self._kept_buffers():
+            try:
+                with counted:
+                    self.step("training_step", stacked, log, arguments, moment)
+            except FAILURES:  # without counting, it may run
+                return 0
+        return counted.size
+
+    @contextmanager
+    def _kept_buffers(self) -> Iterator[None]:
         buffers = {name: tensor.clone() for name, tensor in self.module.named_buffers()}
-        loss = scalar_loss(self.step("training_step", stacked, log, arguments, moment))
-        if not loss.requires_grad:
-            raise NotStackableError("its loss depends on no parameter")
-        trained = {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
-        gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
-        self.buffers = {name: tensor.detach().clone() for name, tensor in self.module.named_buffers()}
+        yield
         with torch.no_grad():
             for name, tensor in self.module.named_buffers():
                 tensor.copy_(buffers[name])
-        return loss.detach(), dict(zip(trained, gradients, strict=True))
 
     def compare_logs(self, passed: PassLog) -> None:
         """Compare what the stacked pass logged, appended and called metrics with, with what the latest step did."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,12 +10,14 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.utils import _pytree as pytree
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.modules import has_tied_tensors, vmap_attention
 from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.optimizers import Clipping, keep_resting
 from lossact.replicas.passes import Stage
+from lossact.replicas.slices import slices_of
 from lossact.training.epoch_ends import EpochEnd, is_equal
 from lossact.training.lightning_pass import PassLog, Probe
 from lossact.training.logged_values import EpochLog, LoggedStep, StepLog, step_values
@@ -45,6 +48,7 @@ class StackedLightningModule(LightningModule):
         training_log, validation_log: what was logged in the present epoch.
         draws: whether passes draw random numbers.
         unreached: names of parameters that get no gradient.
+        width: replicas whose steps run at once; None for all.
     """
 
     replicas: Tensor
@@ -86,6 +90,7 @@ class StackedLightningModule(LightningModule):
         self.training_log, self.validation_log = EpochLog(self.metrics), EpochLog(self.metrics)
         self.draws = True
         self.unreached: frozenset[str] = frozenset()
+        self.width: int | None = None
         self.validation_batches = 0
         self._gradients: Tensors = {}
 
@@ -270,8 +275,14 @@ class StackedLightningModule(LightningModule):
         return {name: buffer.clone() for name, buffer in self.buffers_by_name.items()}
 
     def _map(self, function: Callable[..., Any], batch: Any, shared: bool, *tensors: Any) -> Any:
-        in_dims = (*(0 for _ in tensors), None if shared else 0, 0)
-        return vmap(function, in_dims)(*tensors, batch, self.replicas)
+        """Map a function of tensors, a batch and a replica's index over replicas, a slice of them at a time."""
+        mapped = vmap(function, (*(0 for _ in tensors), None if shared else 0, 0))
+        parts = []
+        for rows in slices_of(self.n_replicas, self.width):
+            take = partial(_rows, rows)
+            of_rows = pytree.tree_map(take, tensors)
+            parts.append(mapped(*of_rows, batch if shared else pytree.tree_map(take, batch), self.replicas[rows]))
+        return parts[0] if len(parts) == 1 else pytree.tree_map(lambda *slices: torch.cat(slices), *parts)
 
     # The Trainer's hooks
 
@@ -369,6 +380,10 @@ def scalar_loss(returned: Any) -> Tensor:
 
 def _is_power_of_two(number: int) -> bool:
     return number > 0 and number & (number - 1) == 0
+
+
+def _rows(rows: slice, value: Any) -> Any:
+    return value[rows] if isinstance(value, Tensor) else value
 
 
 def _detached(tensors: Tensors) -> Tensors:

@@ -1,0 +1,36 @@
+"""Steps of a LightningModule's replicas, a slice of them at a time, are those of all at once."""
+
+import pytest
+import torch
+
+from lossact.replicas.slices import GPU_NUMBERS, STEP_NUMBERS, step_width
+from tests.running.stacked_and_alone import REPLICAS, assert_equal_rows, recorded_alone, recorded_stacked
+from tests.running.test_stacked_lightning import STACKED
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec.*")
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.parametrize("name", STACKED)
+def test_replicas_in_slices_are_those_fitted_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lossact.running.lightning_stackability.step_width", lambda *_: 1)
+    for rows, replica in zip(recorded_stacked(STACKED[name]), REPLICAS, strict=True):
+        assert_equal_rows(rows, recorded_alone(STACKED[name], replica))
+
+
+@pytest.mark.parametrize(
+    ("replicas", "size", "device", "width"),
+    [
+        (64, 0, CPU, 64),  # that cannot be counted
+        (64, STEP_NUMBERS // 64, CPU, 64),
+        (64, STEP_NUMBERS // 63, CPU, 32),
+        (64, STEP_NUMBERS // 14, CPU, 13),  # five slices, the last of 12
+        (64, 2 * STEP_NUMBERS, CPU, 1),
+        (1, STEP_NUMBERS, CPU, 1),
+        (64, STEP_NUMBERS // 14, CUDA, 64),
+        (64, GPU_NUMBERS // 16, CUDA, 16),
+    ],
+)
+def test_slices_are_about_as_wide_as_each_other(replicas: int, size: int, device: torch.device, width: int) -> None:
+    assert step_width(replicas, size, device) == width
