@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lossact.checks import explain_out_of_memory
+from lossact.checks import explain_out_of_memory, ran_out_of_memory
 from lossact.conditions.base import BaseCondition
 from lossact.conditions.condition import Condition
 from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
+from lossact.errors import InputError
 from lossact.models.config import MLPConfig
 from lossact.replicas.named_population import NamedPopulation
+from lossact.replicas.probe import first_line
 from lossact.replicas.workers import n_workers
 from lossact.running.fitting_width import FittingWidth
 from lossact.running.jobs import BlockJob, Progress, ProgressCallback, TrainedBlock, describe, replicas_of
@@ -244,7 +246,16 @@ def _train_at_once(
     kept = sum(replica < CURVES_KEPT for _, replica in members[: len(jobs) * first.block])
     with quiet():
         module = stack_replicas(members, seed, compute_config, curves_of=kept)
-    fit(module, compute_config, _Report(jobs, progress) if progress else None)
+    try:
+        fit(module, compute_config, _Report(jobs, progress) if progress else None)
+    except RuntimeError as error:
+        begun = module.update_count > 0
+        if begun or not first.stacked or compute_config.precision != "bf16-mixed" or ran_out_of_memory(error):
+            raise
+        raise InputError(
+            f"{first}: stacked replicas of this network do not train with precision='bf16-mixed' "
+            f"({first_line(error)}); take another precision, or stacked=False"
+        ) from error
     return list(_split(module.outcome(), jobs))
 
 

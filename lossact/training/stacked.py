@@ -15,7 +15,8 @@ from lossact.replicas.minibatches import Minibatches, batch_of
 from lossact.replicas.named_tensors import Inputs, map_tensors
 from lossact.replicas.population import Population
 from lossact.replicas.recorded import LENGTH as RECORDED_LENGTH
-from lossact.replicas.recorded import CudaGraphs, RecordedUpdates, Updates
+from lossact.replicas.recorded import RecordedUpdates, Updates
+from lossact.replicas.recordings import CudaGraphs
 from lossact.training.base import ExampleSets, MeasurementPlan, ReplicasModule, RunDescription
 from lossact.training.compute_config import Compiled
 from lossact.training.flags import check_flags
@@ -131,8 +132,7 @@ class StackedReplicasModule(ReplicasModule):
 
     def _recorded_updates(self) -> RecordedUpdates | None:
         """Return what records updates on a GPU, where Python decides nothing between them."""
-        # Autocast keeps casts of weights from one pass to the next.
-        if self.device.type != "cuda" or self._is_mixed or not self.population.can_be_recorded:
+        if self.device.type != "cuda" or not self.population.can_be_recorded:
             return None
         if not self.measures_apart and self.population.is_one_launch(self.targets):
             return None
@@ -155,6 +155,8 @@ class StackedReplicasModule(ReplicasModule):
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         n_updates = min(self.updates_per_step, self.budget - self.update_count)
+        if self._is_mixed:  # until the Trainer ends its autocast; else that keeps what each pass casts weights to
+            torch.set_autocast_cache_enabled(False)
         self.newest = []
         self.recorded = self.recorded or self._recorded_updates()
         self._note_gradient()

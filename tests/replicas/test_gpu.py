@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from lossact import Loss, TorchOptimizer, cosine
-from lossact.replicas.recorded import CudaGraphs, RecordedUpdates
+from lossact.replicas.recorded import RecordedUpdates
+from lossact.replicas.recordings import CudaGraphs
 from lossact.replicas.torch_optimizers import TENSOR_RATES
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training

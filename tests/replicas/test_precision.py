@@ -1,5 +1,7 @@
 """Mixed precision: products in bfloat16, everything that adds up in float32."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
 from tests.conftest import report_condition, train_blocks
 from tests.replicas.test_modules import condition as module_condition
-from tests.replicas.test_modules import with_residual
+from tests.replicas.test_modules import with_batch_norm, with_residual
 from tests.replicas.test_stacked_cnn import cnn_condition
 
 MIXED = ComputeConfig(precision="bf16-mixed", threads=1)
@@ -59,3 +61,10 @@ def test_precisions_are_chosen_by_the_trainers_names() -> None:
     assert default_compute_config(precision="bf16-mixed").precision == "bf16-mixed"
     with pytest.raises(InputError, match="precision='16-mixed' is not known; choose one of 32-true, 64-true, bf16-mix"):
         default_compute_config(precision="16-mixed")
+
+
+def test_a_network_that_torch_cannot_stack_in_mixed_precision_is_refused_before_training() -> None:
+    given = module_condition(with_batch_norm, budget=20)
+    with pytest.raises(InputError, match=r"precision='bf16-mixed' .* take another precision, or stacked=False"):
+        next(train_blocks(given, 0, [0], MIXED))
+    assert len(next(train_blocks(replace(given, stacked=False), 0, [0], MIXED)).trials) == given.block

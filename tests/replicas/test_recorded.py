@@ -21,6 +21,7 @@ from lossact.replicas.population import Population
 from lossact.replicas.recorded import RecordedUpdates
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
+from lossact.training.compute_config import ComputeConfig
 from lossact.training.stacked import StackedReplicasModule
 from tests.conftest import report_condition
 from tests.replicas.recorder import record_on_a_cpu
@@ -77,12 +78,14 @@ CONDITIONS: dict[str, Condition] = {
 
 
 def trained(
-    condition: Condition, record: Callable[[StackedReplicasModule], RecordedUpdates | None]
+    condition: Condition,
+    record: Callable[[StackedReplicasModule], RecordedUpdates | None],
+    compute_config: ComputeConfig = DOUBLE,
 ) -> tuple[StackedReplicasModule, Any]:
-    module = stacked_training(condition, 0, REPLICAS, DOUBLE, curves_of=len(REPLICAS))
+    module = stacked_training(condition, 0, REPLICAS, compute_config, curves_of=len(REPLICAS))
     assert isinstance(module, StackedReplicasModule)
     module._recorded_updates = partial(record, module)  # type: ignore[method-assign]
-    fit(module, DOUBLE)
+    fit(module, compute_config)
     assert module.recorded is None  # what it holds is freed
     return module, module.outcome()
 
@@ -99,7 +102,7 @@ def assert_same(outcome: Any, expected: Any) -> None:
         np.testing.assert_array_equal(outcome.values[name], values, err_msg=name)
 
 
-def recorded_as_plain(given: Condition) -> Any:
+def recorded_as_plain(given: Condition, compute_config: ComputeConfig = DOUBLE) -> Any:
     """Compare training that is recorded with training that is not, bit for bit; return its outcome."""
     made: list[RecordedUpdates] = []
 
@@ -109,11 +112,11 @@ def recorded_as_plain(given: Condition) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        module, outcome = trained(given, noted)
+        module, outcome = trained(given, noted, compute_config)
     (only,) = made
     assert only.works
     assert only.recordings
-    plain, expected = trained(given, lambda _: None)
+    plain, expected = trained(given, lambda _: None, compute_config)
     assert_same(outcome, expected)
     for held, other in zip(module.population.state_tensors, plain.population.state_tensors, strict=True):
         assert torch.equal(held.nan_to_num(), other.nan_to_num())
@@ -125,6 +128,11 @@ def test_recorded_updates_equal_plain_ones_bit_for_bit(name: str) -> None:
     expected = recorded_as_plain(CONDITIONS[name])
     if name == "some diverge":
         assert expected.diverged.any()
+
+
+@pytest.mark.parametrize("name", ["MLP", "CNN", "minibatches", "dropout", "accumulated", "EMA"])
+def test_mixed_precision_is_recorded_too(name: str) -> None:
+    recorded_as_plain(CONDITIONS[name], ComputeConfig(precision="bf16-mixed"))
 
 
 def test_a_recording_that_fails_leaves_training_as_it_was() -> None:
@@ -277,7 +285,7 @@ def test_steps_that_torch_cannot_capture_are_not_recorded(optimizer: TorchOptimi
 
 
 @pytest.mark.parametrize(("device", "precision", "records"), [
-    ("cuda", "64-true", True), ("cuda", "bf16-mixed", False), ("cpu", "64-true", False), ("mps", "32-true", False)
+    ("cuda", "64-true", True), ("cuda", "bf16-mixed", True), ("cpu", "64-true", False), ("mps", "32-true", False)
 ])  # fmt: skip
 def test_updates_are_recorded_on_cuda_alone(
     device: str, precision: str, records: bool, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,195 @@
+"""Functions recorded once and replayed: on a GPU a CUDA graph, so that nothing returns to Python within.
+
+A recording holds addresses of tensors, and whatever Python computed while it was made. So what changes from one replay
+to the next lies in tensors that stay.
+"""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossact.checks import ran_out_of_memory
+from lossact.replicas.named_tensors import is_close, recording
+
+MOST_KINDS = 8  # recordings kept
+CHECKED_REPLAYS = 2
+
+Replay = Callable[[], None]
+Record = Callable[[Callable[[], None]], Replay]
+Given = Sequence[Any]  # numbers and tensors
+Function = Callable[[Given], Sequence[Tensor]]
+
+
+class CudaGraphs:
+    """Records CUDA graphs that share their memory, for they never run at the same time."""
+
+    may_record = True  # of the process: what fails in a recording leaves CUDA's allocator in doubt
+
+    def __init__(self) -> None:
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, run: Callable[[], None]) -> Replay:
+        """Record what a function does on the GPU; what is returned does it."""
+        if not CudaGraphs.may_record:
+            raise RuntimeError("an earlier recording failed in this process")
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        try:
+            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+                run()
+        except RuntimeError as error:
+            CudaGraphs.may_record = ran_out_of_memory(error)
+            torch.cuda.set_stream(stream)  # a recording that fails leaves its own behind
+            raise
+        return graph.replay
+
+
+@contextmanager
+def without_waiting(device: torch.device) -> Iterator[None]:
+    """Raise RuntimeError where what runs within waits for a GPU, as nothing that is recorded may."""
+    if device.type != "cuda":
+        yield
+        return
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """A recording, the tensors that it reads what it is given from, and those that it writes."""
+
+    given: Sequence[Tensor]
+    results: Sequence[Tensor]
+    replay: Replay
+
+    def run(self, given: Given) -> list[Tensor]:
+        """Replay it for something else."""
+        for held, value in zip(self.given, given, strict=True):
+            if isinstance(value, Tensor):
+                held.copy_(value)
+            else:
+                held.fill_(value)
+        self.replay()
+        return [result.clone() for result in self.results]
+
+
+class Recordings(ABC):
+    """Calls of functions, recorded as they come again.
+
+    Calls are of one kind where Python does the same in them. The first of a kind is a plain one, which also sets up
+    what is set up once. The second is recorded. The first replays are compared with plain calls: where they differ, all
+    goes on plainly.
+
+    Args:
+        record: records what a function does, without doing it.
+
+    Attributes:
+        recordings: by kind.
+        works: whether calls are still recorded.
+    """
+
+    what: str  # is recorded, for a warning
+    usual_reason: str  # for which it cannot be
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.recordings: dict[Hashable, _Recording] = {}
+        self.works = True
+        self._seen: Counter[Hashable] = Counter()
+
+    @abstractmethod
+    def settle(self) -> Sequence[Tensor]:
+        """Write what functions change to where recordings find and leave it, and return the tensors there."""
+
+    @abstractmethod
+    def hold(self) -> None:
+        """Have the tensors that `settle` returned be those that are held, whatever a call put in their place."""
+
+    def call(self, kind: Hashable, function: Function, given: Given) -> Sequence[Tensor]:
+        """Call a function, by a recording where there is one or one is worth making.
+
+        Args:
+            kind: of the call.
+            function: what it computes depends on what it is given, on its kind and on what it changes.
+            given: what it is called with; where it is recorded, numbers are () int64 tensors.
+
+        Returns:
+            what the function returns.
+        """
+        self._seen[kind] += 1
+        known = kind in self.recordings or len(self.recordings) < MOST_KINDS
+        if not self.works or not known or self._seen[kind] == 1:
+            return function(given)
+        state = self.settle()
+        if self._seen[kind] > 1 + CHECKED_REPLAYS:
+            return self.recordings[kind].run(given)
+        return self._compared(kind, function, given, state)
+
+    def _compared(self, kind: Hashable, function: Function, given: Given, state: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Call a function plainly and, from the same start, by a recording, which is made where there is none.
+
+        Returns:
+            what the recording gave, or what a plain call gives where it cannot be made or gives something else.
+        """
+        start = [tensor.clone() for tensor in state]
+        try:
+            with without_waiting(_device_of(given)):
+                expected = function(given)
+                self.settle()
+            after = [tensor.clone() for tensor in state]
+            self._go_back(state, start)
+            if kind not in self.recordings:
+                self.recordings[kind] = self._recorded(function, given)
+            results = self.recordings[kind].run(given)
+        except RuntimeError as error:
+            self._go_back(state, start)
+            if ran_out_of_memory(error):
+                raise
+            self.go_on_plainly(f"cannot be recorded as a CUDA graph ({str(error).splitlines()[0]})")
+            return function(given)
+        if all(map(is_close, (*results, *state), (*expected, *after))):
+            return results
+        self._go_back(state, start)
+        self.go_on_plainly("give other numbers when they are recorded as a CUDA graph")
+        return function(given)
+
+    def _recorded(self, function: Function, given: Given) -> _Recording:
+        device = _device_of(given)
+        held = [value.clone() if isinstance(value, Tensor) else torch.tensor(value, device=device) for value in given]
+        results: list[Tensor] = []
+
+        def run() -> None:
+            with recording():
+                results.extend(function(held))
+                self.settle()
+
+        try:
+            replay = self.record(run)
+        finally:
+            self.hold()
+        return _Recording(held, results, replay)
+
+    def _go_back(self, state: Sequence[Tensor], start: Sequence[Tensor]) -> None:
+        for held, kept in zip(state, start, strict=True):
+            held.copy_(kept)
+        self.hold()
+
+    def go_on_plainly(self, reason: str) -> None:
+        """Record nothing from now on, and warn."""
+        self.works = False
+        self.recordings.clear()
+        warnings.warn(f"{self.what} {reason}; training goes on without, more slowly. {self.usual_reason}", stacklevel=2)
+
+
+def _device_of(given: Given) -> torch.device:
+    return next(value.device for value in given if isinstance(value, Tensor))
