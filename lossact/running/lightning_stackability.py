@@ -241,7 +241,7 @@ class StepProbe:
     def _validation_draws(self, stacked: StackedLightningModule, batch: Any, shared: bool, index: int) -> bool:
         moment = Moment(stacked.seed, Stage.MEASUREMENT, 0)
         compare = self.begin_validation_step(stacked, batch, shared, 0, index, moment)
-        compare(stacked.measure(batch, shared, 0, index, moment))
+        compare(stacked.measure(batch, shared, 0, moment, dataloader_idx=index))
         return any(probed.draws for probed in self.modules)
 
 

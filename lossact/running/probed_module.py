@@ -15,10 +15,10 @@ from lossact.replicas.named_tensors import Tensors, map_tensors
 from lossact.replicas.probe import FAILURES, CountedNumbers
 from lossact.replicas.random_streams import isolate_rng
 from lossact.training.held_attributes import beside_tensors, changed_names
-from lossact.training.lightning_pass import PassLog
-from lossact.training.logged_values import StepLog
+from lossact.training.lightning_pass import PassLog, scalar_loss
+from lossact.training.logged_values import StepLog, log_there
 from lossact.training.stackable import NotStackableError, drawing_nothing
-from lossact.training.stacked_lightning import DRAWS, StackedLightningModule, logging, scalar_loss
+from lossact.training.stacked_lightning import DRAWS, StackedLightningModule
 from lossact.training.stacked_metrics import MetricCalls, replace_metrics
 
 TOLERANCES = {torch.float64: 1e-7, torch.float32: 1e-3}
@@ -179,7 +179,7 @@ def _watched(
     moment: Moment,
 ) -> tuple[Any, bool]:
     """Run a step of one module; what it returned, and whether it drew random numbers by torch's functions."""
-    logging(module, log)
+    log_there(module, log)
     batch = log.batch
     before, batch_before, weights = beside_tensors(module), snapshot(batch), snapshot(list(module.parameters()))
     buffers, trains = snapshot(list(module.buffers())), [tensor.requires_grad for tensor in module.parameters()]

@@ -65,6 +65,7 @@ class EpochEnd:
     Attributes:
         defined: whether the module has such a hook.
         lists: names of its empty lists, which validation steps may append to.
+        latest: what the latest step appended: its structure, and its leaves without the tensors.
     """
 
     def __init__(self, template: LightningModule, metrics: ReplicaMetrics) -> None:
@@ -72,8 +73,7 @@ class EpochEnd:
         self.defined = type(template).on_validation_epoch_end is not LightningModule.on_validation_epoch_end
         empty = [name for name, value in vars(template).items() if type(value) is list and not value]
         self.lists = tuple(name for name in empty if self.defined and not name.startswith("_"))
-        self._structure: Any = None  # of what the latest step appended
-        self._leaves: list[Any] = []
+        self.latest: tuple[Any, list[Any]] = (None, [])
         self._epoch: list[tuple[Any, list[Any]]] = []  # of each step, with tensors of all replicas
         self.begin_step()
 
@@ -90,8 +90,8 @@ class EpochEnd:
     def appended(self) -> list[Tensor]:
         """Return the tensors among what a step appended, in order; within vmap those of one replica."""
         items = {name: getattr(self.template, name).items for name in self.lists}
-        leaves, self._structure = pytree.tree_flatten(items)
-        self._leaves = [PLACE_OF_TENSOR if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        leaves, structure = pytree.tree_flatten(items)
+        self.latest = structure, [PLACE_OF_TENSOR if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         self.begin_step()
         return [leaf.detach() for leaf in leaves if isinstance(leaf, Tensor)]
 
@@ -101,10 +101,10 @@ class EpochEnd:
         Args:
             tensors: those of `appended`, (replicas, ...) each.
         """
-        if self._leaves:
+        structure, leaves = self.latest
+        if leaves:
             given = iter(tensors)
-            leaves = [next(given) if leaf is PLACE_OF_TENSOR else leaf for leaf in self._leaves]
-            self._epoch.append((self._structure, leaves))
+            self._epoch.append((structure, [next(given) if leaf is PLACE_OF_TENSOR else leaf for leaf in leaves]))
 
     def _items(self, row: int) -> dict[str, list[Any]]:
         """Return what one replica's steps appended to each list."""

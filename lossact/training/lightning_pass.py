@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from lossact.replicas.draws import Moment
 from lossact.replicas.named_tensors import Tensors
 from lossact.training.logged_values import LogOptions, StepLog
+from lossact.training.stackable import NotStackableError
 
 
 @dataclass(eq=False)
@@ -34,6 +36,25 @@ class PassLog:
     def take(self, log: StepLog) -> None:
         """Take all but values from one replica's log."""
         self.options, self.metrics, self.metric_values = log.options, log.metrics, log.metric_values
+
+
+pytree.register_pytree_node(
+    PassLog,
+    lambda log: ([log.values, log.arguments, log.appended], (log.options, log.metrics, log.metric_values)),
+    lambda tensors, names: PassLog(*tensors, *names),
+)
+
+
+def scalar_loss(returned: Any) -> Tensor:
+    """Return the loss in what training_step returned.
+
+    Raises:
+        NotStackableError: it returned none.
+    """
+    loss = returned.get("loss") if isinstance(returned, dict) else returned
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        raise NotStackableError("its training_step does not return a loss for every batch")
+    return loss.reshape(())
 
 
 class Probe(Protocol):

@@ -6,6 +6,7 @@ from numbers import Number
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.data import extract_batch_size
 from torch import Tensor
 
@@ -110,6 +111,11 @@ class StepLog:
         """Take several values, as LightningModule.log_dict does."""
         for name, value in dictionary.items():
             self.log(name, value, *args, **kwargs)
+
+
+def log_there(module: LightningModule, log: StepLog) -> None:
+    """Have a module log there."""
+    module.log, module.log_dict = log.log, log.log_dict  # type: ignore[method-assign, assignment]
 
 
 def _as_floating(value: Tensor) -> Tensor:

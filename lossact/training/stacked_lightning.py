@@ -17,10 +17,12 @@ from lossact.replicas.modules import has_tied_tensors, vmap_attention
 from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.optimizers import Clipping, keep_resting
 from lossact.replicas.passes import Stage
+from lossact.replicas.recordings import CudaGraphs
 from lossact.replicas.slices import slices_of
 from lossact.training.epoch_ends import EpochEnd, is_equal
-from lossact.training.lightning_pass import PassLog, Probe
-from lossact.training.logged_values import EpochLog, LoggedStep, StepLog, step_values
+from lossact.training.lightning_pass import PassLog, Probe, scalar_loss
+from lossact.training.logged_values import EpochLog, LoggedStep, StepLog, log_there, step_values
+from lossact.training.recorded_steps import RecordedSteps, Result, Step
 from lossact.training.stackable import NotStackableError, drawing_nothing, reading_no_tensors
 from lossact.training.stacked_metrics import MetricCalls, ReplicaMetrics, replace_metrics
 from lossact.training.stacked_optimizers import stacked_configuration
@@ -91,6 +93,7 @@ class StackedLightningModule(LightningModule):
         self.draws = True
         self.unreached: frozenset[str] = frozenset()
         self.width: int | None = None
+        self.recorded: RecordedSteps | None = None
         self.validation_batches = 0
         self._gradients: Tensors = {}
 
@@ -134,7 +137,8 @@ class StackedLightningModule(LightningModule):
         probes = batch_idx == 0 or _is_power_of_two(update)
         compare = self.probe.begin_training_step(self, *batch, batch_idx, moment) if probes else None
         with drawing_nothing(DRAWS.format("training_step")):
-            gradients, losses, passed = self.learn(*batch, batch_idx, moment, keep_buffers=True)
+            learn = partial(self.learn, keep_buffers=True)
+            gradients, losses, passed = self._run("training", learn, *batch, batch_idx, moment)
         if compare is not None:
             compare(gradients, losses, passed)
         self.losses, self._gradients = losses, gradients
@@ -208,13 +212,14 @@ class StackedLightningModule(LightningModule):
         compare = self.probe.begin_validation_step(self, *batch, batch_idx, dataloader_idx, moment) if probes else None
         self.validation_batches += 1
         with drawing_nothing(DRAWS.format("validation_step")):
-            passed = self.measure(*batch, batch_idx, dataloader_idx, moment)
+            measure = partial(self.measure, dataloader_idx=dataloader_idx)
+            passed = self._run(f"validation {dataloader_idx}", measure, *batch, batch_idx, moment)
         if compare is not None:
             compare(passed)
         self.epoch_end.keep(passed.appended)
         self.validation_log.add(self._logged(passed))
 
-    def measure(self, batch: Any, shared: bool, batch_idx: int, dataloader_idx: int, moment: Moment) -> PassLog:
+    def measure(self, batch: Any, shared: bool, batch_idx: int, moment: Moment, *, dataloader_idx: int) -> PassLog:
         """Run validation_step of every replica; return what was logged."""
         several = isinstance(self.trainer.num_val_batches, list) and len(self.trainer.num_val_batches) > 1
         arguments = self.step_arguments("validation_step", batch_idx)
@@ -238,6 +243,12 @@ class StackedLightningModule(LightningModule):
             )
         return passed
 
+    def _run(self, name: str, step: Step[Result], batch: Any, shared: bool, batch_idx: int, moment: Moment) -> Result:
+        """Run a step of all replicas, by a recording where there is one."""
+        if self.recorded is None:
+            return step(batch, shared, batch_idx, moment)
+        return self.recorded.run(name, step, batch, shared, batch_idx, moment)
+
     def call(
         self, method: Callable[..., Any], tensors: Tensors, log: StepLog, batch: Any, arguments: dict[str, Any]
     ) -> Any:
@@ -246,7 +257,7 @@ class StackedLightningModule(LightningModule):
         Buffers that it assigns anew are among `tensors` afterwards.
         """
         named = {f"module.{name}": tensor for name, tensor in tensors.items()}
-        logging(self.template, log)
+        log_there(self.template, log)
         self.metric_calls.begin()
         self.stepping = True
         try:
@@ -285,6 +296,19 @@ class StackedLightningModule(LightningModule):
         return parts[0] if len(parts) == 1 else pytree.tree_map(lambda *slices: torch.cat(slices), *parts)
 
     # The Trainer's hooks
+
+    def on_fit_start(self) -> None:
+        self.recorded = self._recorded_steps()
+
+    def on_fit_end(self) -> None:
+        self.recorded = None  # its memory on a GPU is for the next fit
+
+    def _recorded_steps(self) -> RecordedSteps | None:
+        """Return what records steps on a GPU."""
+        if self.device.type != "cuda":
+            return None
+        buffers = list(self.buffers_by_name.values())
+        return RecordedSteps(self.template, buffers, self.metric_calls, self.epoch_end, CudaGraphs())
 
     def on_train_epoch_start(self) -> None:
         self.training_log.reset()
@@ -359,23 +383,6 @@ class _Step(nn.Module):
 
     def forward(self, step: Callable[[], Any]) -> Any:
         return step()
-
-
-def logging(module: LightningModule, log: StepLog) -> None:
-    """Have a module log there."""
-    module.log, module.log_dict = log.log, log.log_dict  # type: ignore[method-assign, assignment]
-
-
-def scalar_loss(returned: Any) -> Tensor:
-    """Return the loss in what training_step returned.
-
-    Raises:
-        NotStackableError: it returned none.
-    """
-    loss = returned.get("loss") if isinstance(returned, dict) else returned
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
-        raise NotStackableError("its training_step does not return a loss for every batch")
-    return loss.reshape(())
 
 
 def _is_power_of_two(number: int) -> bool:

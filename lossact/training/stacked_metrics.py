@@ -28,23 +28,28 @@ class MetricValue:
 
 
 class MetricCalls:
-    """The calls of metrics in one step, in order."""
+    """The calls of metrics in one step.
+
+    Attributes:
+        latest: the calls of the latest step, in order: the metric's path, whether the call returns a value, and its
+            arguments.
+    """
 
     def __init__(self) -> None:
-        self._calls: list[tuple[str, bool, Any]] = []
+        self.latest: list[tuple[str, bool, Any]] = []
 
     def begin(self) -> None:
         """Forget the calls of the step before."""
-        self._calls = []
+        self.latest = []
 
     def record(self, path: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, returns: bool) -> int:
         """Note a call, and return its index."""
-        self._calls.append((path, returns, (args, kwargs)))
-        return len(self._calls) - 1
+        self.latest.append((path, returns, (args, kwargs)))
+        return len(self.latest) - 1
 
     def tensors(self) -> list[Tensor]:
         """Return all tensors among the arguments, in order; within vmap those of one replica."""
-        return [leaf.detach() for _, _, given in self._calls for leaf in _leaves(given) if isinstance(leaf, Tensor)]
+        return [leaf.detach() for _, _, given in self.latest for leaf in _leaves(given) if isinstance(leaf, Tensor)]
 
     def of_replica(self, tensors: Sequence[Tensor], row: int) -> list[tuple[str, bool, Any]]:
         """Return the calls with one replica's arguments.
@@ -55,14 +60,14 @@ class MetricCalls:
         """
         rows = iter([tensor[row] for tensor in tensors])
         calls = []
-        for path, returns, given in self._calls:
+        for path, returns, given in self.latest:
             leaves, structure = pytree.tree_flatten(given)
             leaves = [next(rows) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
             calls.append((path, returns, pytree.tree_unflatten(leaves, structure)))
         return calls
 
     def __len__(self) -> int:
-        return len(self._calls)
+        return len(self.latest)
 
 
 class MetricStandIn(nn.Module):
