@@ -171,12 +171,12 @@ def test_pairs_and_one_against_the_rest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--value", "acc"], "no column value='acc'"),
-        (["--finished-only"], "does not say how runs ended; leave it out"),
-        (["--at", "soon"], "at='soon' must be a step"),
-        (["--at", "7"], "at=7: 0 of 3 conditions recorded that step; all recorded step 20"),
-        (["--against", "lion"], "against='lion' is no condition; choose one of slow, fast, middle"),
-        (["--alpha", "0.7"], "alpha=0.7 must be > 0 and < 0.5"),
+        (["--value", "acc"], "no column --value 'acc'"),
+        (["--finished-only"], "--finished-only is for .* does not say how runs ended; leave it out"),
+        (["--at", "soon"], "--at 'soon' must be a step"),
+        (["--at", "7"], "--at 7: 0 of 3 conditions recorded that step; all recorded step 20"),
+        (["--against", "lion"], "--against 'lion' is no condition; choose one of slow, fast, middle"),
+        (["--alpha", "0.7"], "--alpha 0.7 must be > 0 and < 0.5"),
         (["--html", "."], "--html=.: is a folder, but must be a file; name a file in it"),
         (["--json", "x.out", "--html", "./x.out"], "--json and --html are both x.out; give each its own file"),
         (["--pair", "step"], "more than one pair|two runs of pair"),
@@ -358,3 +358,40 @@ def test_spacings_of_the_race_hide_which_came_first(race: dict[str, lossact.Reco
     comparison = race_pairs(race, target=3.28)
     assert sum(pair.is_decided for pair in comparison.pairs) == 24
     assert any("not all runs were recorded at the same steps" in note for note in comparison.notes)
+
+
+def test_an_empty_cell_of_a_wide_table_has_a_way_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "wide.csv"
+    table.write_text("adam,sgd\n0.8,0.7\n0.9,\n")
+    with pytest.raises(SystemExit):
+        main(["compare", str(table)])
+    assert "line 3: sgd='' is no number; for unequal numbers of runs give each run a row" in capsys.readouterr().err
+
+
+def test_metrics_of_a_folder_of_logs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["compare", str(tmp_path)])
+    assert f"{tmp_path}: no metrics.csv, TensorBoard event file or offline W&B run" in capsys.readouterr().err
+    logs = tmp_path / "adam" / "version_0"
+    logs.mkdir(parents=True)
+    (logs / "metrics.csv").write_text("epoch,step,val_acc,loss\n0,1,0.5,1.0\n")
+    with pytest.raises(SystemExit):
+        main(["compare", str(tmp_path)])
+    assert "which metric? Give --value ..., one of val_acc, loss" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("measure", "options", "said"),
+    [
+        ("val_loss", [], True), ("val_loss", ["--lower"], False), ("Error", [], True), ("rmse10", [], True),
+        ("accuracy", [], False), ("lossless", [], False),
+    ],
+)  # fmt: skip
+def test_a_name_of_what_is_often_lower_is_noted(
+    measure: str, options: list[str], said: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "runs.csv"
+    rows = [f"{name},{index + offset}" for name, offset in (("a", 0.1), ("b", 0.2)) for index in range(6)]
+    table.write_text("\n".join([f"by,{measure}", *rows, ""]))
+    main(["compare", str(table), "--by", "by", *options])
+    assert (f"note: higher {measure} is taken for better" in capsys.readouterr().out) == said

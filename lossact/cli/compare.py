@@ -1,8 +1,16 @@
 """lossact compare: recorded runs of several conditions, pair by pair."""
 
 import argparse
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+OPTIONS = {
+    "condition": "--by", "run": "--run", "value": "--value", "step": "--step", "pair": "--pair", "at": "--at",
+    "target": "--target", "against": "--against", "alpha": "--alpha",
+}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,19 +54,20 @@ def run(parsed: argparse.Namespace) -> None:
     from lossact.report.files import check_outputs, write_whole
 
     check_outputs(json=parsed.json, html=parsed.html, markdown=parsed.markdown)
-    conditions = read_runs(
-        parsed.runs,
-        condition=parsed.by,
-        run=parsed.run_column,
-        value=parsed.value,
-        step=parsed.step,
-        pair=parsed.pair,
-        finished_only=parsed.finished_only,
-    )
-    question = Question(
-        at=_step(parsed.at), target=parsed.target, against=parsed.against, lower=parsed.lower, alpha=parsed.alpha
-    )
-    comparison = compare_runs(conditions, question)
+    with _said_by_options():
+        conditions = read_runs(
+            parsed.runs,
+            condition=parsed.by,
+            run=parsed.run_column,
+            value=parsed.value,
+            step=parsed.step,
+            pair=parsed.pair,
+            finished_only=parsed.finished_only,
+        )
+        question = Question(
+            at=_step(parsed.at), target=parsed.target, against=parsed.against, lower=parsed.lower, alpha=parsed.alpha
+        )
+        comparison = compare_runs(conditions, question)
     print(comparison_text(comparison, width=shutil.get_terminal_size().columns))
     if parsed.json is not None:
         from lossact.report.comparison_json import comparison_json
@@ -75,6 +84,21 @@ def run(parsed: argparse.Namespace) -> None:
     for path in (parsed.json, parsed.html, parsed.markdown):
         if path is not None:
             print(path)
+
+
+@contextmanager
+def _said_by_options() -> Iterator[None]:
+    """Have errors that speak of arguments in Python speak of the command's options."""
+    from lossact.errors import InputError
+
+    try:
+        yield
+    except InputError as error:
+        text = re.sub(r"(?<![\w./-])finished_only=True", "--finished-only", str(error))
+        for argument, option in OPTIONS.items():
+            text = re.sub(rf"(?<![\w./-]){argument}=(?=[\s,;)]|$)", option, text)
+            text = re.sub(rf"(?<![\w./-]){argument}=", f"{option} ", text)
+        raise InputError(text) from None
 
 
 def _step(text: str | None) -> int | str | None:

@@ -1,5 +1,6 @@
 """Recorded runs of several conditions compared: what `lossact compare` reports."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from lossact.stats.recorded import (
 )
 
 LAST_COMMON = "last-common"
+OFTEN_LOWER = {"loss", "error", "err", "perplexity", "ppl", "nll", "mse", "rmse", "mae", "wer", "bpb", "fid", "regret"}
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,14 @@ class RunComparison:
     unit: str
 
 
+def _side_note(measure: str, question: Question) -> str:
+    """Say that higher is taken for better where a name lets one expect the other."""
+    words = set(re.split(r"[\W_\d]+", measure.lower()))
+    if question.lower or not words & OFTEN_LOWER:
+        return ""
+    return f"higher {measure} is taken for better; with --lower, lower is"
+
+
 def compare_runs(conditions: Mapping[str, RecordedRuns], question: Question) -> RunComparison:
     """Compare recorded runs by all pairs, or with one condition.
 
@@ -143,7 +153,7 @@ def compare_runs(conditions: Mapping[str, RecordedRuns], question: Question) -> 
         conditions=rows,
         pairs=compare_pairs(samples, indices, alpha=question.alpha),
         left_out=left_out,
-        notes=[note for note in notes if note],
+        notes=[note for note in (_side_note(_measure(conditions), question), *notes) if note],
         paired=paired,
         decimals=decimals,
         unit=unit,

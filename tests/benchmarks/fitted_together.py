@@ -1,16 +1,19 @@
 """How much faster replicas of LightningModules are fitted together than one at a time.
 
     python tests/benchmarks/fitted_together.py --json PATH
+    python tests/benchmarks/fitted_together.py --device cuda
 
-CPU seconds on one thread, in turns, in one process: 64 replicas are fitted together, then one replica alone, then one
-by a plain Trainer, and their times are multiplied. Rows, for 64 replicas: {"module", "together", "one_at_a_time",
-"plain_fits", "ratio", "ratio_to_plain_fits", "reason"}.
+CPU seconds on one thread, or seconds on a GPU, in turns, in one process: 64 replicas are fitted together, then one
+replica alone, then one by a plain Trainer, and their times are multiplied. On a GPU 64 are fitted together without CUDA
+graphs, too. Rows, for 64 replicas: {"module", "updates", "together", "not_recorded", "one_at_a_time", "plain_fits",
+"ratio", "ratio_to_plain_fits", "reason"}.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -29,6 +32,7 @@ from lossact.running.stacking import replica_seed
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.quiet import quiet
 from lossact.training.stackable import NotStackableError
+from lossact.training.stacked_lightning import StackedLightningModule
 from tests.running import posted_modules as posted
 
 REPLICAS, BLOCK, UPDATES, ROUNDS = 64, 64, 100, 3
@@ -97,41 +101,75 @@ class Appending(Normed):
         self.outputs.clear()
 
 
-MODULES: dict[str, tuple[Callable[[], Any], Any]] = {
-    "Lightning's DemoModel": (DemoModel, BoringDataModule),
-    "batch norm, NAdam, schedule, validation": (Normed, Rows),
-    "the same with dropout": (WithDropout, Rows),
-    "with metric objects in each step": (WithMetrics, Rows),
-    "with outputs appended to a list": (Appending, Rows),
+class Convolutional(posted.Classifier):
+    """Two layers of 3x3 windows, for images of 28x28."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(),
+            nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32 * 7 * 7, 10),
+        )  # fmt: skip
+
+
+def images() -> DataLoader[Any]:
+    inputs = torch.randn(640, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    return DataLoader(TensorDataset(inputs, inputs.flatten(1)[:, :10].argmax(1)), batch_size=32, shuffle=True)
+
+
+MODULES: dict[str, tuple[Callable[[], Any], Any, int]] = {
+    "Lightning's DemoModel": (DemoModel, BoringDataModule, UPDATES),
+    "batch norm, NAdam, schedule, validation": (Normed, Rows, UPDATES),
+    "the same with dropout": (WithDropout, Rows, UPDATES),
+    "with metric objects in each step": (WithMetrics, Rows, UPDATES),
+    "with outputs appended to a list": (Appending, Rows, UPDATES),
+    "two convolutions": (Convolutional, images, UPDATES // 5),
 }
 
 
-def seconds(work: Callable[[], Any]) -> float:
-    start = time.process_time()
+def seconds(work: Callable[[], Any], device: str) -> float:
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    start = clock()
     with quiet():
         work()
-    return time.process_time() - start
+    return clock() - start
 
 
-def measured(name: str, module: Callable[[], Any], data: Any, config: ComputeConfig) -> dict[str, Any]:
-    condition = LightningCondition(module=module, data=data, metric="loss", at_most=-1.0, budget=UPDATES)
+@contextmanager
+def nothing_recorded() -> Iterator[None]:
+    records = StackedLightningModule._recorded_steps
+    StackedLightningModule._recorded_steps = lambda self: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        StackedLightningModule._recorded_steps = records  # type: ignore[method-assign]
+
+
+def measured(name: str, module: Callable[[], Any], data: Any, updates: int, config: ComputeConfig) -> dict[str, Any]:
+    condition = LightningCondition(module=module, data=data, metric="loss", at_most=-1.0, budget=updates)
+    timed = partial(seconds, device=config.device)
 
     def alone(replica: int, *, counted: bool) -> None:
         train_one(condition, replica_seed(0, replica), config, draws_for=(0, replica) if counted else None)
 
     members = [(condition, replica) for replica in range(BLOCK)]
-    together, one_at_a_time, plain, reason = [], [], [], ""
+    together, not_recorded, one_at_a_time, plain, reason = [], [], [], [], ""
     for turn in range(ROUNDS):
         try:
-            together.append(seconds(partial(fit_stacked, members, turn, config)) * REPLICAS / BLOCK)
+            together.append(timed(partial(fit_stacked, members, turn, config)) * REPLICAS / BLOCK)
+            if config.device != "cpu":
+                with nothing_recorded():
+                    not_recorded.append(timed(partial(fit_stacked, members, turn, config)) * REPLICAS / BLOCK)
         except NotStackableError as error:
             reason = str(error)
-        one_at_a_time.append(seconds(partial(alone, turn, counted=True)) * REPLICAS)
-        plain.append(seconds(partial(alone, turn, counted=False)) * REPLICAS)
+        one_at_a_time.append(timed(partial(alone, turn, counted=True)) * REPLICAS)
+        plain.append(timed(partial(alone, turn, counted=False)) * REPLICAS)
     both = median(together or one_at_a_time)
     return {
         "module": name,
+        "updates": updates,
         "together": round(both, 1),
+        "not_recorded": round(median(not_recorded), 1) if not_recorded else None,
         "one_at_a_time": round(median(one_at_a_time), 1),
         "plain_fits": round(median(plain), 1),
         "ratio": round(median(one_at_a_time) / both, 1),
@@ -142,9 +180,10 @@ def measured(name: str, module: Callable[[], Any], data: Any, config: ComputeCon
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", type=Path, help="where the rows go, too")
     arguments = parser.parse_args()
-    config = ComputeConfig(threads=1)
+    config = ComputeConfig(device=arguments.device, threads=1)
     torch.set_num_threads(config.threads)
     results = []
     for name, made in MODULES.items():

@@ -157,7 +157,7 @@ def test_a_column_that_counts_runs_is_no_condition(name: str, tmp_path: Path) ->
     table = tmp_path / "wide.csv"
     rows = [f"{k},{0.9 + k / 100},{0.8 + k / 100}" for k in range(6)]
     table.write_text("\n".join([f"{name},adam,sgd", *rows]))
-    with pytest.raises(InputError, match=f"each column is one condition, and '{name}' is none; name it by --run"):
+    with pytest.raises(InputError, match=f"each column is one condition, and '{name}' is none; name it by run="):
         read_runs(table)
     if name:
         assert list(read_runs(table, run=name)) == ["adam", "sgd"]

@@ -92,7 +92,7 @@ BAD_TABLES: dict[str, tuple[list[Row] | None, dict[str, Any], str]] = {
     "no condition named": (
         GOOD,
         {"condition": None, "run": "run"},
-        r"if optimizer names .* --by optimizer \(condition=",
+        r"if optimizer names .* say condition='optimizer'",
     ),
     "NaN": ([*GOOD, ("sgd", 1, 11, "nan")], {}, "line 46: loss='nan' must be a finite number; drop the row"),
     "infinity": ([*GOOD, ("sgd", 1, 11, "-inf")], {}, "must be a finite number"),

@@ -54,7 +54,7 @@ class Columns:
         if value is None:
             if len(left) != 1:
                 names = ", ".join(left) or "none"
-                raise InputError(f"{place}: which column holds the value? Name it, --value or value=; left are {names}")
+                raise InputError(f"{place}: which column holds the value? Name it by value=; left are {names}")
             (value,) = left
         return Layout(self.condition, self.run, (value,), self.step, self.pair)
 
@@ -62,14 +62,14 @@ class Columns:
         values = (self.value,) if self.value is not None else tuple(left)
         if len(values) < 2:
             raise InputError(
-                f"{place}: without --by (condition= in Python) each column is one condition, and there are "
-                f"{len(values)}; name the column that holds the conditions"
+                f"{place}: without condition= each column is one condition, and there are {len(values)}; name the "
+                "column that holds the conditions"
             )
         counters = [name for name in values if name.lower() in COUNTERS]
         if counters:
             raise InputError(
-                f"{place}: without --by (condition= in Python) each column is one condition, and {counters[0]!r} is "
-                "none; name it by --run (run=), --step (step=) or --pair (pair=), or take it out of the table"
+                f"{place}: without condition= each column is one condition, and {counters[0]!r} is none; name it by "
+                "run=, step= or pair=, or take it out of the table"
             )
         return Layout(None, self.run, values, self.step, self.pair)
 

@@ -59,7 +59,11 @@ def _add(buffer: RowBuffer, chunk: Sequence[Numbered], layout: Layout, header: S
     steps = _integers(cells[layout.step], layout.step, lines, name) if layout.step else []
     for value in layout.values:
         conditions = [label.strip() for label in cells[layout.condition]] if layout.condition else [value] * n
-        way_out = ROW if layout.condition else f"if {value} names the conditions, say --by {value} (condition=)"
+        way_out = ROW
+        if layout.condition is None:
+            way_out = f"if {value} names the conditions, say condition={value!r}"
+            if not all(map(str.strip, cells[value])):
+                way_out = "for unequal numbers of runs give each run a row, with a column that names its condition"
         buffer.extend(conditions, runs, pairs, steps, _floats(cells[value], value, lines, name, way_out), lines)
 
 

@@ -27,18 +27,27 @@ def read_log_folder(folder: Path, columns: Columns) -> list[tuple[str, dict[str,
     Raises:
         InputError: there are no logs, or one lacks what is asked for.
     """
-    if columns.value is None:
-        raise InputError(f"{folder.name}: which metric? Give value=..., as it is logged")
     files = sorted(folder.rglob(METRICS))
+    event_folders = sorted({file.parent for file in folder.rglob(EVENT_FILES)})
+    offline = sorted(folder.rglob(OFFLINE_RUNS))
+    if not (files or event_folders or offline):
+        raise InputError(f"{folder}: no {METRICS}, TensorBoard event file or offline W&B run is below it")
+    if columns.value is None:
+        names = f"one of {', '.join(_logged_names(files[0]))}" if files else "as it is logged"
+        raise InputError(f"{folder.name}: which metric? Give value=..., {names}")
     if files:
         runs = [_read_csv_logger(file, folder, columns.value) for file in files]
-    elif event_folders := sorted({file.parent for file in folder.rglob(EVENT_FILES)}):
+    elif event_folders:
         runs = [read_events(each, folder, columns.value) for each in event_folders]
-    elif offline := sorted(folder.rglob(OFFLINE_RUNS)):
-        runs = [read_offline_run(file, folder, columns.value) for file in offline]
     else:
-        raise InputError(f"{folder.name}: no {METRICS}, TensorBoard event file or offline W&B run is below it")
+        runs = [read_offline_run(file, folder, columns.value) for file in offline]
     return [run_object(run, columns) for run in runs]
+
+
+def _logged_names(file: Path) -> list[str]:
+    with file.open(encoding="utf-8", newline="") as opened:
+        names = csv.DictReader(opened).fieldnames or []
+    return [name for name in names if name not in ("step", "epoch")]
 
 
 def _read_csv_logger(file: Path, root: Path, metric: str) -> LoggedRun:

@@ -64,8 +64,7 @@ def read_runs(
         return group_runs(*_read_logs(project, columns, source), options, place=source)
     if finished_only:
         raise InputError(
-            f"finished_only=True (--finished-only) is for {WANDB}ENTITY/PROJECT, and {source} does not say how runs "
-            "ended; leave it out"
+            f"finished_only=True is for {WANDB}ENTITY/PROJECT, and {source} does not say how runs ended; leave it out"
         )
     buffer, measure, place = _read(Path(source), columns)
     return group_runs(buffer, measure, options, place=place)

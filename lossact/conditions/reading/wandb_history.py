@@ -76,8 +76,7 @@ def _broken_off(project: str, runs: Sequence[Any], columns: Columns) -> str:
     return (
         f"wandb:{project}: {len(runs)} of its runs did not finish ({counted}), and a run that diverged and crashed is "
         "a result: leaving it out makes its condition look better; give a table in which such runs have the worst "
-        "value, or say finished_only=True (--finished-only) where all ended for reasons that have nothing to do with "
-        "the training"
+        "value, or say finished_only=True where all ended for reasons that have nothing to do with the training"
     )
 
 
