@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from lossact.checks import check_count, check_number
-from lossact.claims.hypotheses import AnyDecider, Hypothesis
+from lossact.claims.hypotheses import AnyDecider, Hypothesis, check_hypothesis
 from lossact.claims.recorded import decide_recorded, has_recorded_runs
 from lossact.claims.theorem import Theorem
 from lossact.claims.verdict import Verdict
@@ -58,8 +58,7 @@ def evaluate(
         ClaimError: `hypothesis` is none.
         InputError: another argument breaks its rule.
     """
-    if not isinstance(hypothesis, Hypothesis):
-        raise ClaimError(f"{hypothesis!r} is not a hypothesis; make one with lossact.faster, say")
+    check_hypothesis(hypothesis)
     check_levels(alpha, delta, max_replicas)
     check_count("min_replicas", min_replicas)
     if min_replicas > max_replicas:

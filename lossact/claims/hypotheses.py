@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from types import FunctionType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -174,6 +175,24 @@ def compare_pair(
     a, b = trials[i], trials[j]
     outcomes = compare_steps(a.steps, a.reached, b.steps, b.reached, budget=a.budget, ratio=ratio)
     return Comparison(f"{conditions[i]} before {conditions[j]}", outcomes)
+
+
+def check_hypothesis(value: object) -> None:
+    """Raise ClaimError where a user's value is no hypothesis.
+
+    Args:
+        value: what a user gave.
+
+    Raises:
+        ClaimError: it is something else.
+    """
+    if isinstance(value, Hypothesis):
+        return
+    if isinstance(value, BaseCondition):
+        raise ClaimError(f"{value} is a condition, not a hypothesis; compare two, as in faster(a, than=b)")
+    if isinstance(value, FunctionType):
+        raise ClaimError(f"{value.__name__} is a function, not a hypothesis; give what it returns: {value.__name__}()")
+    raise ClaimError(f"{value!r} is not a hypothesis; make one with lossact.faster, say")
 
 
 def check_conditions(conditions: Sequence[BaseCondition]) -> None:

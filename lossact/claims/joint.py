@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.hypotheses import Hypothesis, check_hypothesis
 from lossact.claims.theorem import Theorem
 from lossact.conditions import BaseCondition
 from lossact.errors import ClaimError
@@ -32,8 +32,7 @@ class AllOf(Hypothesis):
         if len(self.members) < 2:
             raise ClaimError(f"all_of{self.members!r} must have at least two hypotheses; add one")
         for member in self.members:
-            if not isinstance(member, Hypothesis):
-                raise ClaimError(f"{member!r} is not a hypothesis; make one with lossact.faster, say")
+            check_hypothesis(member)
             if isinstance(member, Theorem):
                 raise ClaimError(f"{member!r} is a theorem, which is not sampled; make it a claim of its own")
             if member.effect_unit:

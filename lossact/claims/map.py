@@ -1,5 +1,6 @@
 """Where a claim holds: its verdict over a grid of two numbers."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -30,6 +31,7 @@ from lossact.stats import Decider
 from lossact.stats.decision import LIMIT_REACHED
 
 FORM = "optimizer.learning_rate=1e-3:1:log:12"
+FORMS = "path=low:high:count, path=low:high:log:count or path=value,value"
 MOST_VALUES = 10_000  # of an axis
 
 
@@ -52,14 +54,15 @@ class Axis:
 
     def __post_init__(self) -> None:
         if not self.values or any(b <= a for a, b in zip(self.values, self.values[1:], strict=False)):
-            raise InputError(f"{self.path}={self.values} must be increasing values, at least one; try {FORM}")
+            values = ",".join(f"{value:g}" for value in self.values)
+            raise InputError(f"{self.path}={values} must be increasing values, at least one; try {FORM}")
 
     @classmethod
     def parse(cls, text: str) -> "Axis":
         """Read an axis as the command line has it.
 
         Args:
-            text: path=low:high:count, or path=low:high:log:count.
+            text: path=low:high:count, path=low:high:log:count, or the values themselves, path=0.1,0.2,0.5.
 
         Returns:
             the axis, its values rounded to 12 digits.
@@ -69,15 +72,15 @@ class Axis:
         """
         path, equals, numbers = text.partition("=")
         parts = numbers.split(":")
+        if path and len(parts) == 1 and (values := _numbers(numbers)):
+            return cls(path, values)
         log = len(parts) == 4 and parts[2] == "log"
         try:
             low, high, count = float(parts[0]), float(parts[1]), int(parts[-1])
         except (ValueError, IndexError):
-            raise InputError(
-                f"axis {text!r} must be path=low:high:count or path=low:high:log:count; try {FORM}"
-            ) from None
+            raise InputError(f"axis {text!r} must be {FORMS}; try {FORM}") from None
         if not equals or not path or len(parts) != 3 + log:
-            raise InputError(f"axis {text!r} must be path=low:high:count or path=low:high:log:count; try {FORM}")
+            raise InputError(f"axis {text!r} must be {FORMS}; try {FORM}")
         check_number(f"{path}'s lowest value", low, hint="1e-3", **({"above": 0} if log else {}))
         check_number(f"{path}'s highest value", high, above=low, hint=low + 1)
         check_count(f"{path}'s count", count, at_least=2, at_most=MOST_VALUES, hint=12)
@@ -114,6 +117,15 @@ class Axis:
         for name in self.path.split("."):
             value = value[name] if isinstance(value, FrozenMapping) else getattr(value, name)
         return float(value)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """Return numbers with commas between them, none where there is anything else."""
+    try:
+        numbers = tuple(map(float, text.split(",")))
+    except ValueError:
+        return ()
+    return numbers if all(map(math.isfinite, numbers)) and len(numbers) <= MOST_VALUES else ()
 
 
 def _set(owner: Any, path: Sequence[str], value: float, whole: str) -> Any:

@@ -20,12 +20,11 @@ from lossact.claims.evaluate import (
     experiment_or_temporary,
     looks_at,
 )
-from lossact.claims.hypotheses import Hypothesis
+from lossact.claims.hypotheses import Hypothesis, check_hypothesis
 from lossact.claims.mean_values import MeanHypothesis
 from lossact.claims.recorded import has_recorded_runs
 from lossact.claims.theorem import Theorem
 from lossact.conditions import BaseCondition
-from lossact.errors import ClaimError
 from lossact.experiment import Experiment, import_torch
 from lossact.stats import Comparison, PairwiseEvidence
 from lossact.stats.planning import replicas_at
@@ -123,8 +122,7 @@ def plan(
         ClaimError: `hypothesis` is none.
         InputError: another argument breaks its rule.
     """
-    if not isinstance(hypothesis, Hypothesis):
-        raise ClaimError(f"{hypothesis!r} is not a hypothesis; make one with lossact.faster, say")
+    check_hypothesis(hypothesis)
     check_levels(alpha, delta, max_replicas)
     check_count("family_size", family_size)
     if isinstance(hypothesis, Theorem) or has_recorded_runs(hypothesis.conditions):

@@ -29,8 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("claim", metavar="CLAIM", help="one claim, in pytest's form FILE::NAME")
     for name in "xy":
         parser.add_argument(
-            f"--{name}", required=True, metavar="PATH=LOW:HIGH[:log]:COUNT",
-            help="a number of the conditions, such as optimizer.learning_rate=1e-3:1:log:12",
+            f"--{name}", required=True, metavar="PATH=VALUES",
+            help="a number of the conditions and its values: optimizer.learning_rate=1e-3:1:log:12 (lowest, highest, "
+            "how many; evenly spaced without log), or batch_size=16,32,64",
         )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder, created if missing")
     parser.add_argument(

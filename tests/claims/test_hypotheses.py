@@ -213,6 +213,10 @@ def test_a_value_that_is_not_a_number_is_named(number: object) -> None:
 def test_evaluate_wants_a_hypothesis() -> None:
     with pytest.raises(ClaimError, match="3 is not a hypothesis"):
         evaluate(3)  # type: ignore[arg-type]
+    with pytest.raises(ClaimError, match=r"^\S+ is a condition, not a hypothesis; compare two"):
+        evaluate(A)  # type: ignore[arg-type]
+    with pytest.raises(ClaimError, match=r"wants_a_hypothesis is a function, .* what it returns: test_evaluate_wants"):
+        evaluate(test_evaluate_wants_a_hypothesis)  # type: ignore[arg-type]
 
 
 def test_conditions_are_what_is_compared() -> None:

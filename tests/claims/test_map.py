@@ -140,6 +140,11 @@ def test_moving_conditions_keeps_their_names_and_the_hypothesis() -> None:
     assert {condition.optimizer.learning_rate for condition in there.conditions} == {0.5}  # type: ignore[attr-defined]
 
 
+def test_an_axis_may_list_its_values() -> None:
+    assert Axis.parse("optimizer.learning_rate=1e-3,0.01,3") == Axis("optimizer.learning_rate", (1e-3, 0.01, 3.0))
+    assert Axis.parse("budget=20") == Axis("budget", (20.0,))
+
+
 def test_the_picture_shows_every_cell(experiment: Experiment) -> None:
     claim_map = map_claim(CLAIM, x=X, y=Y, experiment=experiment, max_replicas=64, exploratory=True)
     axes = map_figure(claim_map).axes[0]
@@ -153,6 +158,9 @@ def test_the_picture_shows_every_cell(experiment: Experiment) -> None:
     [
         ("learning_rate", "a=1:2:3", r"axis 'learning_rate' must be path=low:high:count"),
         ("a=1:2", "b=1:2:3", r"axis 'a=1:2' must be path=low:high"),
+        ("a=1,x", "b=1:2:3", r"axis 'a=1,x' must be path=low:high:count, .* or path=value,value"),
+        ("a=1,nan", "b=1:2:3", r"axis 'a=1,nan' must be path=low:high"),
+        ("a=2,1", "b=1:2:3", r"a=2,1 must be increasing values"),
         ("a=0:1:log:4", "b=1:2:3", r"a's lowest value=0.0 must be > 0"),
         ("a=2:1:4", "b=1:2:3", r"a's highest value=1.0 must be > 2"),
         ("a=1:2:1", "b=1:2:3", r"a's count=1 must be an integer >= 2 and <= 10000; try 12"),
