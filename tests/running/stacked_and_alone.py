@@ -78,7 +78,7 @@ class StackedRecorder(Callback):
                     "rate": rates(trainer.optimizers[0], index),
                     "step": trainer.global_step,
                     "logged": {name: float(value[index]) for name, value in pl_module.step_values.items()},
-                    **{name: tensor[index].detach().clone() for name, tensor in tensors.items()},
+                    **{name: tensor[index].detach().cpu().clone() for name, tensor in tensors.items()},
                 }
             )
 
@@ -112,12 +112,12 @@ def recorded_alone(given: LightningCondition, replica: int) -> list[Row]:
     return recorder.rows
 
 
-def recorded_stacked(given: LightningCondition) -> list[list[Row]]:
+def recorded_stacked(given: LightningCondition, compute_config: ComputeConfig = DOUBLE) -> list[list[Row]]:
     """The rows of each replica, fitted at once."""
     recorder = StackedRecorder()
     with isolate_rng():
         prepared = PreparedReplicas(members(given), 0)
-        prepared.fit(DOUBLE, StackedWatcher(given, prepared.module), recorder)
+        prepared.fit(compute_config, StackedWatcher(given, prepared.module), recorder)
     return recorder.rows
 
 
