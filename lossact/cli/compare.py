@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-OPTIONS = {
-    "condition": "--by", "run": "--run", "value": "--value", "step": "--step", "pair": "--pair", "at": "--at",
-    "target": "--target", "against": "--against", "alpha": "--alpha",
-}  # fmt: skip
+COLUMNS = {"condition": "--by", "run": "--run", "value": "--value", "step": "--step", "pair": "--pair"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,10 +91,11 @@ def _said_by_options() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        text = re.sub(r"(?<![\w./-])finished_only=True", "--finished-only", str(error))
-        for argument, option in OPTIONS.items():
+        text = str(error).replace("finished_only=True", "--finished-only")
+        for argument, option in COLUMNS.items():  # a value of theirs is quoted, unlike a condition's "run=3"
             text = re.sub(rf"(?<![\w./-]){argument}=(?=[\s,;)]|$)", option, text)
-            text = re.sub(rf"(?<![\w./-]){argument}=", f"{option} ", text)
+            text = re.sub(rf"(?<![\w./-]){argument}=(?=['\".])", f"{option} ", text)
+        text = re.sub(r"^(at|target|against|alpha)=", r"--\1 ", text)
         raise InputError(text) from None
 
 

@@ -290,11 +290,11 @@ def _step(learn: Pass, rule: UpdateRule, clipping: Clipping, criterion: Stopping
         learned = LearningPass(*learn(*of_pass))
         finite = learned.loss.isfinite() & all_finite(trained, len(replicas), replicas.device)
         met, lost = flags_after(criterion, learned.loss, learned.metric, finite, reached, diverged)
-        shape_gradients(learned.gradients, scale, clipping)
+        gradients = shape_gradients(learned.gradients, scale, clipping)
         rests = met | lost
         for name, changed in learned.buffers.items():
             move(rest[name], changed, rests)
-        for name, gradient in learned.gradients.items():
+        for name, gradient in gradients.items():
             before = [trained[name], *state[name]]
             after = [tensor.clone() for tensor in before]
             update_by_rule(rule, after[0], tuple(after[1:]), gradient, values)
@@ -307,13 +307,14 @@ def _step(learn: Pass, rule: UpdateRule, clipping: Clipping, criterion: Stopping
     return step
 
 
-def shape_gradients(gradients: Tensors, bias_scale: Tensor | None, clipping: Clipping) -> None:
-    """Scale the gradients of biases by (replicas,) factors, then clip, in place."""
+def shape_gradients(gradients: Tensors, bias_scale: Tensor | None, clipping: Clipping) -> Tensors:
+    """Return gradients whose biases are scaled by (replicas,) factors, then clipped."""
     if bias_scale is not None:
-        for name, gradient in gradients.items():
-            if name.rpartition(".")[2] == "bias":
-                gradient.mul_(per_replica(bias_scale, gradient))
-    clipping.clip(gradients)
+        gradients = {
+            name: gradient * per_replica(bias_scale, gradient) if name.rpartition(".")[2] == "bias" else gradient
+            for name, gradient in gradients.items()
+        }
+    return clipping.clip(gradients)
 
 
 def _shapes(data: Inputs) -> Hashable:

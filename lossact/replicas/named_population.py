@@ -269,18 +269,18 @@ class NamedPopulation(Population):
     ) -> None:
         rests = self.reached | self.diverged
         with torch.no_grad():
-            self._shape(learned.gradients, slice(None))
+            gradients = self._shape(learned.gradients, slice(None))
         closure = _Closure(self, inputs, targets, context)
-        self.optimizer.step(learned.gradients, rests, closure, update)
+        self.optimizer.step(gradients, rests, closure, update)
         with torch.no_grad():
             self._keep_buffers(learned.buffers, rests)
             if self.average is not None:
                 self.average.add(self._averaged, rests, update + 1)
 
-    def _shape(self, gradients: Tensors, rows: slice) -> None:
+    def _shape(self, gradients: Tensors, rows: slice) -> Tensors:
         """Scale the gradients of biases, then clip."""
         scale = self.bias_gradient_scale
-        shape_gradients(gradients, None if scale is None else scale[rows], self.clipping)
+        return shape_gradients(gradients, None if scale is None else scale[rows], self.clipping)
 
     def measure(self, inputs: Inputs, targets: Tensor, *, update: int | Tensor) -> tuple[Tensor, Tensor]:
         context = PassContext(Stage.MEASUREMENT, update)
@@ -376,8 +376,8 @@ class _Closure:
         inputs, targets = rows_of((self.inputs, self.targets), rows)
         with torch.no_grad():
             learned = self.population.networks.learn(inputs, targets, self.context, rows=rows)
-            self.population._shape(learned.gradients, rows)
-        return learned.loss[0], {name: gradient[0] for name, gradient in learned.gradients.items()}
+            gradients = self.population._shape(learned.gradients, rows)
+        return learned.loss[0], {name: gradient[0] for name, gradient in gradients.items()}
 
 
 def _part(k: int, size: int, tensor: Tensor) -> Tensor:

@@ -111,6 +111,17 @@ def move(held: Tensor, moved: Tensor, rests: Tensor) -> None:
     held.copy_(torch.where(per_replica(rests, held), held, moved))
 
 
+def without_sharing(tensors: Tensors) -> Tensors:
+    """Return tensors of which no two share memory, to be changed in place: torch.func gives equal gradients as one."""
+    known: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        address = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if address in known else tensor
+        known.add(address)
+    return apart
+
+
 def all_finite(tensors: Tensors, n_replicas: int, device: torch.device) -> Tensor:
     """Return (replicas,) bool: whether all numbers of a replica are finite."""
     finite = torch.ones(n_replicas, dtype=torch.bool, device=device)

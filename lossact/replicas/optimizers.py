@@ -198,24 +198,28 @@ class Clipping:
     norm: float | None = None
     value: float | None = None
 
-    def clip(self, gradients: Tensors) -> None:
-        """Scale or cut each replica's gradient in place, as torch.nn.utils does for one network."""
+    def clip(self, gradients: Tensors) -> Tensors:
+        """Return each replica's gradient, scaled or cut as torch.nn.utils does for one network.
+
+        Not in place: torch.func gives two parameters one tensor where their gradients are equal.
+        """
         if self.value is not None:
-            for gradient in gradients.values():
-                if gradient.is_complex():
-                    raise InputError("clip_value is for real weights; clip complex ones by clip_norm")
-                gradient.clamp_(-self.value, self.value)
+            if any(gradient.is_complex() for gradient in gradients.values()):
+                raise InputError("clip_value is for real weights; clip complex ones by clip_norm")
+            gradients = {name: gradient.clamp(-self.value, self.value) for name, gradient in gradients.items()}
         if self.norm is not None:
             norms = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients.values()]
             total = torch.linalg.vector_norm(torch.stack(norms), dim=0)
             scale = (self.norm / (total + 1e-6)).clamp(max=1.0)
-            for gradient in gradients.values():
-                gradient.mul_(per_replica(scale, gradient))
+            gradients = {name: gradient * per_replica(scale, gradient) for name, gradient in gradients.items()}
+        return gradients
 
     def clip_one(self, parameters: Iterable[Tensor]) -> None:
         """Clip the gradients of one network's parameters in place."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        self.clip({str(k): gradient.unsqueeze(0) for k, gradient in enumerate(gradients)})  # views
+        clipped = self.clip({str(k): gradient.unsqueeze(0) for k, gradient in enumerate(gradients)})
+        for gradient, limited in zip(gradients, clipped.values(), strict=True):
+            gradient.copy_(limited.squeeze(0))
 
 
 NO_CLIPPING = Clipping()

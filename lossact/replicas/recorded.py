@@ -66,7 +66,8 @@ class RecordedUpdates(Recordings):
         Returns:
             loss and metric before each update, (updates, replicas).
         """
-        batches = [updates.batches] if isinstance(updates.batches, Tensor) else []
+        assert updates.batches is None or isinstance(updates.batches, Tensor)
+        batches = [] if updates.batches is None else [updates.batches]
 
         def function(given: Given) -> Sequence[Tensor]:
             first, loss, metric, *batches = given

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lossact.replicas.named_tensors import Tensors
+from lossact.replicas.named_tensors import Tensors, without_sharing
 from lossact.replicas.optimizers import Closure, StackedOptimizer, keep_resting
 
 # Each number of a parameter is updated from its own gradient and state alone, by arithmetic that does not see shapes.
@@ -104,8 +104,9 @@ class TorchStackedOptimizer(StackedOptimizer):
             state = [value for value in self.optimizer.state.get(leaf, {}).values() if isinstance(value, Tensor)]
             tensors += [leaf.detach(), *(value for value in state if value.shape[:1] == leaf.shape[:1])]
         put_back = keep_resting(tensors, rests)
+        apart = without_sharing(gradients)
         for name, leaf in self.moving.items():
-            leaf.grad = gradients[name]
+            leaf.grad = apart[name]
         if self.is_captured:
             for group, rates in self.rates.items():
                 at = update if isinstance(update, Tensor) else torch.full((), update, device=self.device)

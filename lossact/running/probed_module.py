@@ -129,10 +129,12 @@ class ProbedModule:
     @contextmanager
     def _kept_buffers(self) -> Iterator[None]:
         buffers = {name: tensor.clone() for name, tensor in self.module.named_buffers()}
-        yield
-        with torch.no_grad():
-            for name, tensor in self.module.named_buffers():
-                tensor.copy_(buffers[name])
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, tensor in self.module.named_buffers():
+                    tensor.copy_(buffers[name])
 
     def compare_logs(self, passed: PassLog) -> None:
         """Compare what the stacked pass logged, appended and called metrics with, with what the latest step did."""

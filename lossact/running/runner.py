@@ -249,8 +249,8 @@ def _train_at_once(
     try:
         fit(module, compute_config, _Report(jobs, progress) if progress else None)
     except RuntimeError as error:
-        begun = module.update_count > 0
-        if begun or not first.stacked or compute_config.precision != "bf16-mixed" or ran_out_of_memory(error):
+        of_mixed = compute_config.precision == "bf16-mixed" and "BFloat16" in str(error)
+        if not of_mixed or not first.stacked or module.update_count or ran_out_of_memory(error):
             raise
         raise InputError(
             f"{first}: stacked replicas of this network do not train with precision='bf16-mixed' "

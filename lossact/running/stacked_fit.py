@@ -236,4 +236,7 @@ class PreparedReplicas:
         )
         if "max_epochs" not in self.condition.trainer:
             set_max_epochs(self.module, trainer, self.condition)
-        trainer.fit(self.module, train_dataloaders=self.training, val_dataloaders=self.validation or None)
+        try:
+            trainer.fit(self.module, train_dataloaders=self.training, val_dataloaders=self.validation or None)
+        finally:
+            self.module.recorded = None  # its memory on a GPU is for the next fit

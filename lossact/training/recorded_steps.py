@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeVar
 
+import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -17,23 +18,29 @@ from torch.utils import _pytree as pytree
 from lossact.replicas.draws import Moment
 from lossact.replicas.recordings import Given, Record, Recordings
 from lossact.training.epoch_ends import EpochEnd
+from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_metrics import MetricCalls
 
 ALWAYS_READ = {
     "__class__", "__new__", "__init__", "__init_subclass__", "__subclasshook__", "__getattribute__", "__del__",
     "__doc__", "__dir__", "__reduce__", "__reduce_ex__", "__sizeof__",
 }  # fmt: skip
+# What a step may end in where it got what is no number.
+FAILURES = (TypeError, ValueError, LookupError, AttributeError, AssertionError, NotStackableError)
+NO_TENSOR = torch.empty(0)
 
 Result = TypeVar("Result")
 Step = Callable[[Any, bool, Any, Moment], Result]
 
 
 class ReadsPositionError(Exception):
-    """A step reads where in the fit it is; the message says what it reads."""
+    """A step reads where in the fit it is; the message says what the steps do."""
 
 
 class Unread:
     """Stands where a step might read where in the fit it is, and raises ReadsPositionError where it does.
+
+    Whatever is done with it reads it, but for `is`, `type` and `id`.
 
     Args:
         name: of what would be read.
@@ -44,7 +51,11 @@ class Unread:
 
     def __getattr__(self, _: str) -> NoReturn:
         vars(self)["was_read"] = True
-        raise ReadsPositionError(vars(self)["name"])
+        raise ReadsPositionError(f"they read {vars(self)['name']}")
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # isinstance asks for it
+        return self.__getattr__("__class__")
 
 
 def _refuse(unread: Unread, *_: Any) -> NoReturn:
@@ -62,7 +73,7 @@ class _Noted:
 
     Attributes:
         structure: of what the step returned.
-        calls: of metrics.
+        calls: of metrics, without their tensors.
         appended: to lists.
     """
 
@@ -131,16 +142,21 @@ class RecordedSteps(Recordings):
 
         def function(given: Given) -> list[Tensor]:
             update, *held = given
+            self.epoch_end.begin_step()
             with self._nothing_read() as index:
                 returned = step(pytree.tree_unflatten(held, structure), shared, index, replace(moment, batch=update))
             results, of_returned = pytree.tree_flatten(returned)
-            self._noted[kind] = _Noted(of_returned, self.metric_calls.latest, self.epoch_end.latest)
+            calls = pytree.tree_map(_without_tensor, self.metric_calls.latest)
+            self._noted[kind] = _Noted(of_returned, calls, self.epoch_end.latest)
             return results
 
+        start = self.buffers if self.is_replay(kind) else [buffer.clone() for buffer in self.buffers]
         try:
             results = self.call(kind, function, [moment.batch, *leaves])
         except ReadsPositionError as error:
-            self.go_on_plainly(f"cannot be recorded as a CUDA graph (they read {error})")
+            for buffer, before in zip(self.buffers, start, strict=True):
+                buffer.copy_(before)
+            self.go_on_plainly(f"cannot be recorded as a CUDA graph ({error})")
             self.epoch_end.begin_step()
             return step(batch, shared, batch_idx, moment)
         noted = self._noted[kind]
@@ -161,12 +177,15 @@ class RecordedSteps(Recordings):
             vars(part)["_trainer"] = trainer
         try:
             yield index
-        except (TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
-            # A plain step raises none; this one got what is no number.
-            raise ReadsPositionError("batch_idx") from error
+        except FAILURES as error:
+            raise ReadsPositionError(f"they end in {type(error).__name__} without batch_idx") from error
         finally:
             for part, held in zip(self._parts, trainers, strict=True):
                 vars(part)["_trainer"] = held
-        for unread in (trainer, index):
-            if vars(unread)["was_read"]:  # by code that goes on all the same
-                raise ReadsPositionError(vars(unread)["name"])
+            for unread in (trainer, index):  # whatever the step's own code made of the error
+                if vars(unread)["was_read"]:
+                    raise ReadsPositionError(f"they read {vars(unread)['name']}")
+
+
+def _without_tensor(value: Any) -> Any:
+    return NO_TENSOR if isinstance(value, Tensor) else value

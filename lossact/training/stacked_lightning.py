@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.modules import has_tied_tensors, vmap_attention
-from lossact.replicas.named_tensors import Tensors
+from lossact.replicas.named_tensors import Tensors, without_sharing
 from lossact.replicas.optimizers import Clipping, keep_resting
 from lossact.replicas.passes import Stage
 from lossact.replicas.recordings import CudaGraphs
@@ -90,11 +90,10 @@ class StackedLightningModule(LightningModule):
         self.register_buffer("rests", torch.zeros(len(replicas), dtype=torch.bool))
         self.stepping = False
         self.training_log, self.validation_log = EpochLog(self.metrics), EpochLog(self.metrics)
-        self.draws = True
+        self.draws, self.validation_batches = True, 0
         self.unreached: frozenset[str] = frozenset()
         self.width: int | None = None
         self.recorded: RecordedSteps | None = None
-        self.validation_batches = 0
         self._gradients: Tensors = {}
 
     # What the replicas hold
@@ -200,8 +199,9 @@ class StackedLightningModule(LightningModule):
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         share = 1 / self.trainer.accumulate_grad_batches
+        gradients = without_sharing(self._gradients)
         for name, parameter in self.trained.items():
-            gradient = self._gradients[name] * share if share != 1 else self._gradients[name]
+            gradient = gradients[name] * share if share != 1 else gradients[name]
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         self._gradients = {}
 
@@ -300,9 +300,6 @@ class StackedLightningModule(LightningModule):
     def on_fit_start(self) -> None:
         self.recorded = self._recorded_steps()
 
-    def on_fit_end(self) -> None:
-        self.recorded = None  # its memory on a GPU is for the next fit
-
     def _recorded_steps(self) -> RecordedSteps | None:
         """Return what records steps on a GPU."""
         if self.device.type != "cuda":
@@ -369,9 +366,12 @@ class StackedLightningModule(LightningModule):
         if not gradient_clip_val or gradient_clip_val < 0:  # then Lightning clips nothing
             return
         moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        gradients = {str(index): parameter.grad for index, parameter in enumerate(moved) if parameter.grad is not None}
+        with_gradient = {str(index): each for index, each in enumerate(moved) if each.grad is not None}
         by_value = gradient_clip_algorithm == "value"
-        Clipping(**{"value" if by_value else "norm": gradient_clip_val}).clip(gradients)
+        clipping = Clipping(**{"value" if by_value else "norm": gradient_clip_val})
+        clipped = clipping.clip({name: parameter.grad for name, parameter in with_gradient.items()})
+        for name, parameter in with_gradient.items():
+            parameter.grad = clipped[name]
 
 
 class _Step(nn.Module):

@@ -215,6 +215,20 @@ class OfSeveralLoaders(Classifier):
         super().validation_step(batch, batch_idx)
 
 
+class TwoOffsets(Classifier):
+    """Two parameters get the same gradient, to which the optimizer adds momentum in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Parameter(torch.randn(2)), nn.Parameter(torch.randn(2))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs) + (self.first + self.second)
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), lr=0.5, momentum=0.9, nesterov=True, foreach=True)
+
+
 class Weighted(Classifier):
     def __init__(self) -> None:
         super().__init__()

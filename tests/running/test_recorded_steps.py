@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchmetrics import MeanMetric
 
 from lossact.training.recorded_steps import ReadsPositionError, RecordedSteps, Unread
 from lossact.training.stacked_lightning import StackedLightningModule
 from tests.replicas.recorder import record_changes
 from tests.running import changing_modules as changing
+from tests.running import epoch_end_modules as ending
 from tests.running import posted_modules as posted
 from tests.running.stacked_and_alone import Row, condition, recorded_stacked
 from tests.running.test_stacked_lightning import STACKED
@@ -77,6 +79,23 @@ def test_recorded_steps_equal_plain_ones_bit_for_bit(name: str, monkeypatch: pyt
     assert only.recordings
 
 
+class LooksAtIncompleteBatches(ending.Appending):
+    """It appends, and then looks at a number, as no recording may."""
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        super().validation_step(batch, batch_idx)
+        if len(batch[1]) < 8 and batch[1].sum().item() < 0:
+            self.outputs.clear()
+
+
+def test_what_was_appended_before_a_recording_failed_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = condition(LooksAtIncompleteBatches, budget=LONGER)
+    plain = recorded_stacked(given)
+    recording_on_a_cpu(monkeypatch)
+    with pytest.warns(UserWarning, match="looks at numbers while updates are recorded"):
+        assert_same_bits(recorded_stacked(given), plain)
+
+
 def test_slices_are_recorded_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lossact.running.lightning_stackability.step_width", lambda *_: 1)
     given = replace(RECORDED["batch norm and dropout"], budget=LONGER)
@@ -103,14 +122,71 @@ class FirstBatchAlone(posted.Classifier):
 
 
 class AsksInVain(posted.Classifier):
-    """It goes on where there is no Trainer."""
+    """It goes on where there is no Trainer, which it asks for in incomplete batches alone."""
+
+    def __init__(self) -> None:
+        super().__init__(dropping)
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         try:
-            share = 1 / (1 + self.current_epoch)
+            share = 1 / (1 + self.current_epoch) if len(batch[0]) < 8 else 1.0
         except Exception:  # as people write
             share = 1.0
         return super().training_step(batch, batch_idx) * share
+
+
+class AsksAnew(posted.Classifier):
+    """It makes another error of one."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        try:
+            share = 1 / (1 + batch_idx)
+        except Exception as error:
+            raise RuntimeError("a bad index") from error
+        return super().training_step(batch, batch_idx) * share
+
+
+class AsksWhatItIs(posted.Classifier):
+    """It takes what is no integer for the first batch."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        share = 1 / (1 + batch_idx) if isinstance(batch_idx, int) else 1.0
+        return super().training_step(batch, batch_idx) * share
+
+
+class LogsTheIndex(posted.Classifier):
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        self.log("val_index", batch_idx)
+        return super().validation_step(batch, batch_idx)
+
+
+class AppendsTheIndex(posted.Classifier):
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: list[Any] = []
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        self.outputs.append({"index": batch_idx, "loss": functional.cross_entropy(self(batch[0]), batch[1])})
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val_loss", sum(each["loss"] / (1 + each["index"]) for each in self.outputs))
+        self.outputs.clear()
+
+
+class MeasuresTheIndex(posted.Classifier):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = MeanMetric()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        self.mean.update(functional.cross_entropy(self(batch[0]), batch[1]), batch_idx + 1)
+        self.log("val_mean", self.mean)
+
+
+class MeasuresByIndex(MeasuresTheIndex):
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        self.mean.update(functional.cross_entropy(self(batch[0]), batch[1]), batch_idx)
+        self.log("val_mean", self.mean)
 
 
 class AsksForATensor(posted.Classifier):
@@ -127,6 +203,12 @@ class AsksForATensor(posted.Classifier):
         (ByBatch, "batch_idx"),
         (FirstBatchAlone, "batch_idx"),
         (AsksInVain, "the Trainer"),
+        (AsksAnew, "batch_idx"),
+        (AsksWhatItIs, "batch_idx"),
+        (LogsTheIndex, "batch_idx"),
+        (AppendsTheIndex, "batch_idx"),
+        (MeasuresTheIndex, "batch_idx"),
+        (MeasuresByIndex, "batch_idx"),
         (AsksForATensor, "batch_idx"),
     ],
 )
@@ -179,8 +261,9 @@ def test_a_recording_that_fails_or_is_wrong_is_left(
     "use",
     [
         lambda it: it + 1, lambda it: 1 - it, lambda it: it == 0, lambda it: it != 0, lambda it: it < 3, bool, int, str,
-        repr, hash, list, len, lambda it: it.real, lambda it: it % 2, lambda it: 2**it, lambda it: f"{it:03d}",
+        repr, hash, list, len,  lambda it: it.real, lambda it: it % 2, lambda it: 2**it, lambda it: f"{it:03d}",
         lambda it: range(it), lambda it: [0, 1][it], lambda it: torch.ones(2) * it, lambda it: it[0],
+        lambda it: isinstance(it, int),
     ],
 )  # fmt: skip
 def test_whatever_is_done_with_what_is_not_to_be_read_is_seen(use: Callable[[Any], Any]) -> None:

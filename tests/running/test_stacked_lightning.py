@@ -57,6 +57,8 @@ STACKED: dict[str, LightningCondition] = {
     "clipping by value": condition(
         posted.Classifier, trainer={"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}
     ),
+    "equal gradients, clipped": condition(posted.TwoOffsets, trainer={"gradient_clip_val": 0.1}),
+    "equal gradients, added to in place": condition(posted.TwoOffsets),
     "few epochs": condition(posted.Classifier, trainer={"max_epochs": 2}),
     "validation within an epoch": condition(posted.Classifier, trainer={"val_check_interval": 2}),
     "part of the batches": condition(posted.Classifier, trainer={"limit_train_batches": 2, "num_sanity_val_steps": 1}),

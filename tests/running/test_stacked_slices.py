@@ -4,7 +4,17 @@ import pytest
 import torch
 
 from lossact.replicas.slices import GPU_NUMBERS, STEP_NUMBERS, step_width
-from tests.running.stacked_and_alone import REPLICAS, assert_equal_rows, recorded_alone, recorded_stacked
+from lossact.running.stacked_fit import fit_stacked
+from tests.running.stacked_and_alone import (
+    DOUBLE,
+    REPLICAS,
+    assert_equal_outcomes,
+    assert_equal_rows,
+    fitted_alone,
+    members,
+    recorded_alone,
+    recorded_stacked,
+)
 from tests.running.test_stacked_lightning import STACKED
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec.*")
@@ -17,6 +27,14 @@ def test_replicas_in_slices_are_those_fitted_alone(name: str, monkeypatch: pytes
     monkeypatch.setattr("lossact.running.lightning_stackability.step_width", lambda *_: 1)
     for rows, replica in zip(recorded_stacked(STACKED[name]), REPLICAS, strict=True):
         assert_equal_rows(rows, recorded_alone(STACKED[name], replica))
+
+
+@pytest.mark.parametrize("name", ["transformer with dropout", "metric objects of every use", "data drawn for each"])
+def test_an_uneven_last_slice_is_as_the_others(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lossact.running.lightning_stackability.step_width", lambda *_: 2)
+    given, replicas = STACKED[name], (0, 5, 7)
+    for outcome, replica in zip(fit_stacked(members(given, replicas), 0, DOUBLE), replicas, strict=True):
+        assert_equal_outcomes(outcome, fitted_alone(given, replica))
 
 
 @pytest.mark.parametrize(
