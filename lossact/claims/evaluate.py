@@ -96,9 +96,17 @@ def evaluate(
                     trials,
                     delta=delta,
                     seconds=time.perf_counter() - begin,
-                    notes=_fitted_one_at_a_time(conditions, experiment),
+                    notes=[*_different_targets(hypothesis), *_fitted_one_at_a_time(conditions, experiment)],
                 )
     raise AssertionError("a decision at the limit is final")
+
+
+def _different_targets(hypothesis: Hypothesis) -> list[str]:
+    """Say where conditions are compared that do not train to the same target."""
+    targets = {str(condition): condition.target_text for condition in hypothesis.conditions}
+    if not hypothesis.needs_target or len({*targets.values(), ""}) <= 2:
+        return []
+    return [f"targets differ: {'; '.join(f'{name}: {target}' for name, target in targets.items() if target)}"]
 
 
 def _fitted_one_at_a_time(conditions: Sequence[BaseCondition], experiment: Experiment) -> list[str]:
@@ -195,6 +203,11 @@ def check_replicas_differ(conditions: Sequence[BaseCondition], trials: Sequence[
     for condition, outcomes in zip(conditions, trials, strict=True):
         if condition.equal_steps:
             continue
+        if outcomes.are_one_run and outcomes.diverged[:FEWEST_EQUAL_RUNS].all():
+            raise ClaimError(
+                f"{condition}: the first {FEWEST_EQUAL_RUNS} replicas diverged alike, so that there is nothing to "
+                "compare; look for NaN in its data, and at its learning rate"
+            )
         if outcomes.are_one_run:
             raise ClaimError(
                 f"{condition}: the first {FEWEST_EQUAL_RUNS} replicas computed exactly the same, so they are one run "

@@ -55,6 +55,11 @@ class BaseCondition(ABC):
         return True
 
     @property
+    def target_text(self) -> str:
+        """The target in a few words, as far as the condition knows it."""
+        return ""
+
+    @property
     @abstractmethod
     def block(self) -> int:
         """Replicas that are trained and stored together."""

@@ -108,6 +108,14 @@ class LightningCondition(ExternalCondition):
         """Whether a threshold of a metric says when a replica has arrived."""
         return not (self.metric is None and self.at_least is None and self.at_most is None)
 
+    @property
+    def target_text(self) -> str:
+        """The target in a few words."""
+        if not self.has_target:
+            return ""
+        at_least = self.at_most is None
+        return f"{self.metric} {'at least' if at_least else 'at most'} {self.at_least if at_least else self.at_most:g}"
+
     @cached_property
     def fit_content(self) -> str:
         """The content that conditions must share to be tried in one fit: all but the numbers in config."""

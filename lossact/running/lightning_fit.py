@@ -9,14 +9,16 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.core.optimizer import _MockOptimizer
 from torch import Tensor
 
 from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
 from lossact.replicas.random_streams import rng_state
 from lossact.running.counted_steps import count_draws
+from lossact.running.module_making import make_data, make_module
 from lossact.running.outcome import ReplicaOutcome
-from lossact.running.run_digest import run_digest
+from lossact.running.run_digest import are_telling, run_digest
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_lightning import StackedLightningModule
@@ -44,7 +46,7 @@ def fit_module(
     module = make_module(condition)
     if draws_for is not None:
         count_draws(module, *draws_for)
-    data = condition.data() if condition.data is not None else None
+    data = make_data(condition) if condition.data is not None else None
     watcher = _Watcher(condition)
     trainer = make_trainer(condition, compute_config, watcher)
     if "max_epochs" not in condition.trainer:
@@ -58,24 +60,14 @@ def fit_module(
         if not str(error).startswith(EARLY_STOPPING):
             raise
         raise InputError(f"{condition}: {error}") from None
+    if module.automatic_optimization and watcher.steps is None and not watcher.went_backward:
+        raise InputError(f"{condition}: training_step returned no loss in {watcher.updates} updates; return one")
     logged = trainer.callback_metrics
     check_logged(condition, logged, watcher.updates, has_metric=watcher.latest is not None)
     values = {name: float(logged[name]) for name in condition.measures}
     diverged = watcher.steps is None and watcher.latest is not None and not np.isfinite(watcher.latest)
     diverged = diverged or not all(map(np.isfinite, values.values()))
     return ReplicaOutcome(watcher.steps, diverged, _digest(module, watcher), values)
-
-
-def make_module(condition: LightningCondition) -> LightningModule:
-    """Return a module of a condition, as its function makes it.
-
-    Raises:
-        InputError: it is no LightningModule.
-    """
-    module = condition.module(**condition.config)
-    if not isinstance(module, LightningModule):
-        raise InputError(f"{condition}: module made {type(module).__name__}; it must return a LightningModule")
-    return module
 
 
 def check_logged(condition: LightningCondition, logged: Collection[str], updates: int, *, has_metric: bool) -> None:
@@ -102,7 +94,9 @@ def _digest(module: LightningModule, watcher: "_Watcher") -> int:
     finite = all(bool(value.isfinite().all()) for _, value in contents)
     parts = [part for name, value in contents for part in (name, _to_bytes(value))]
     # Weights that are not finite are equal in runs that differ; torch's generator then says whether the seed was used.
-    return run_digest(watcher.steps, watcher.history, *parts, b"" if finite else rng_state().torch.numpy())
+    telling = finite and are_telling(tensor for tensor in module.parameters() if tensor.requires_grad)
+    state = b"" if finite else rng_state().torch.numpy()
+    return run_digest(watcher.steps, watcher.history, *parts, state, is_unique=telling)
 
 
 def _to_bytes(values: Tensor) -> bytes:
@@ -274,6 +268,7 @@ class _Watcher(Callback):
         updates: training_steps so far in which an optimizer stepped.
         latest: the newest value of the metric, None before the first.
         history: (updates, value) for every value that was compared with the target.
+        went_backward: whether training_step returned a loss.
     """
 
     def __init__(self, condition: LightningCondition) -> None:
@@ -285,13 +280,15 @@ class _Watcher(Callback):
         self.updates_before = self.optimizer_steps = 0
         self.loss_before: Tensor | None = None
         self.metric_before: Tensor | None = None
-        self.counts_returned_loss = False
+        self.counts_returned_loss = self.went_backward = False
         self.validation_logs_metric = False
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.validation_logs_metric = self._is_logged(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if any(isinstance(optimizer, _MockOptimizer) for optimizer in trainer.optimizers):
+            raise InputError(f"{self.condition}: configure_optimizers returned None; have it return an optimizer")
         if not pl_module.automatic_optimization:  # the Trainer counts the steps of every optimizer
             _set_max_steps(trainer, self.condition.budget * max(1, len(trainer.optimizers)))
 
@@ -300,6 +297,7 @@ class _Watcher(Callback):
         self.updates_before, self.loss_before, self.metric_before = self.updates, None, None
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        self.went_backward = True
         # An optimizer such as LBFGS calls training_step several times an update; only the first call is before it.
         if pl_module.automatic_optimization and self.loss_before is None:
             self.loss_before = loss.detach() * trainer.accumulate_grad_batches

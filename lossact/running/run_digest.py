@@ -1,10 +1,12 @@
 """Digests of what replicas computed, by which replicas that are one run are recognised."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 NO_EVIDENCE = 0  # the digest of a run that says nothing about whether another run is the same
 ENOUGH_VALUES = 3  # distinct finite numbers of a curve, from which on equal curves of 8 runs are no coincidence
@@ -28,6 +30,17 @@ def run_digest(*parts: Any, is_unique: bool = False) -> int:
         digest.update(b"\0")
     number = int.from_bytes(digest.digest(), signed=True)
     return number | 1 if is_unique else number & ~1 or 2
+
+
+def are_telling(tensors: Iterable[Tensor]) -> bool:
+    """Return whether tensors hold so many distinct numbers, all finite, that equal ones are of the same run."""
+    numbers: set[float] = set()
+    for tensor in tensors:
+        if not bool(tensor.isfinite().all()):
+            return False
+        if len(numbers) < MANY_VALUES and not tensor.is_complex():
+            numbers.update(tensor.detach().reshape(-1)[:1000].tolist())
+    return len(numbers) >= MANY_VALUES
 
 
 def is_informative(curve: NDArray[Any], enough: int = ENOUGH_VALUES) -> bool:

@@ -17,11 +17,11 @@ from lossact.running.differing_attributes import hide_what_differs
 from lossact.running.lightning_data import ReplicaStreams, StackedLoader, loaders_alike
 from lossact.running.lightning_fit import (
     EARLY_STOPPING,
-    make_module,
     make_trainer,
     set_max_epochs,
 )
 from lossact.running.lightning_stackability import StepProbe, check_data_module, check_options
+from lossact.running.module_making import make_data, make_module
 from lossact.running.module_stack import ModuleStack
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.replica_stopping import replica_stoppings
@@ -176,7 +176,7 @@ class PreparedReplicas:
         """Return what has a replica's loaders: a data module that is set up, a DataLoader, or the replica's module."""
         if self.condition.data is None:
             return module
-        data = self.condition.data()
+        data = make_data(self.condition)
         if isinstance(data, LightningDataModule):
             check_data_module(data)
             data.prepare_data()

@@ -11,7 +11,7 @@ from torch import Tensor
 from lossact.conditions.lightning import LightningCondition
 from lossact.running.lightning_fit import LOSS, check_logged, go_on_to_budget, stop_at_budget
 from lossact.running.outcome import ReplicaOutcome
-from lossact.running.run_digest import run_digest
+from lossact.running.run_digest import are_telling, run_digest
 from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_lightning import StackedLightningModule
 
@@ -39,7 +39,7 @@ class StackedWatcher(Callback):
         self.latest = np.full(n_replicas, np.nan)
         self.compared = np.zeros(n_replicas, dtype=bool)
         self.history: list[tuple[int, NDArray[np.float64], NDArray[np.bool_]]] = []
-        self.weights: dict[int, bytes] = {}
+        self.weights: dict[int, tuple[bytes, bool]] = {}
         self.ended: dict[int, dict[str, float]] = {}
         self.updates = self.updates_before = 0
         self.counts_returned_loss = self.validation_logs_metric = False
@@ -122,13 +122,13 @@ class StackedWatcher(Callback):
         if not training.any():
             trainer.should_stop = True
 
-    def _weights_of(self, row: int) -> bytes:
-        """Return a digest of one replica's parameters and buffers as they are now."""
+    def _weights_of(self, row: int) -> tuple[bytes, bool]:
+        """Return a digest of one replica's parameters and buffers as they are now, and whether they tell runs apart."""
         tensors = {**self.module.parameters_by_name, **self.module.buffers_by_name}
         digest = hashlib.blake2b()
         for tensor in tensors.values():
             digest.update(tensor[row].detach().cpu().numpy().tobytes())
-        return digest.digest()
+        return digest.digest(), are_telling(tensor[row] for tensor in self.module.trained.values())
 
     def outcomes(self) -> list[ReplicaOutcome]:
         """Return the outcome of each replica, after the fit.
@@ -140,11 +140,11 @@ class StackedWatcher(Callback):
         for row, steps in enumerate(self.steps.tolist()):
             logged = self.ended.get(row) or {name: float(of_all[row]) for name, of_all in self.module.newest.items()}
             check_logged(self.condition, logged, self.updates, has_metric=bool(self.compared[row]))
-            weights = self.weights.get(row) or self._weights_of(row)
+            weights, telling = self.weights.get(row) or self._weights_of(row)
             diverged = steps < 0 and self.compared[row] and not np.isfinite(self.latest[row])
             values = {name: logged[name] for name in self.condition.measures}
             diverged = diverged or not all(map(np.isfinite, values.values()))
             compared = [(updates, float(values[row])) for updates, values, rows in self.history if rows[row]]
-            digest = run_digest(steps, compared, weights)
+            digest = run_digest(steps, compared, weights, is_unique=telling)
             outcomes.append(ReplicaOutcome(None if steps < 0 else steps, bool(diverged), digest, values))
         return outcomes

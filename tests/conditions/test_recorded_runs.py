@@ -100,6 +100,12 @@ BAD_TABLES: dict[str, tuple[list[Row] | None, dict[str, Any], str]] = {
     "a step that is none": ([*GOOD, ("sgd", 1, 3.5, 0.5)], {}, "step='3.5' must be an integer >= 0"),
     "a negative step": ([*GOOD, ("sgd", 1, -1, 0.5)], {}, "step='-1' must be an integer >= 0"),
     "curves without steps": (GOOD, {"step": None, "value": "loss"}, "more than one row .*name the column of steps"),
+    "curves without runs": (GOOD, {"run": None}, r"'step' counts steps, and each row would be a run .* run= .* step="),
+    "curves without either": (
+        GOOD,
+        {"run": None, "step": None, "value": "loss"},
+        "'step' counts steps, and each row would be a run of its own",
+    ),
     "one run": ([*GOOD, ("lion", 0, 1, 0.5)], {}, "'lion' has one run; record at least two"),
     "one name twice": ([*GOOD, ("adam\u200b", 0, 1, 0.5), ("adam\u200b", 1, 1, 0.4)], {}, "have one name"),
     "no name": ([*GOOD, (" ", 0, 1, 0.5)], {}, "a row names no condition"),

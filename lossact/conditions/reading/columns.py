@@ -8,6 +8,7 @@ from lossact.errors import InputError
 
 # What columns are called that count rows and are no conditions.
 COUNTERS = {"", "unnamed: 0", "index", "id", "run", "seed", "replica", "trial", "repeat", "step", "epoch", "iteration"}
+STEPS = {"step", "global_step", "epoch", "iteration", "iter", "update"}  # what columns of steps within a run are called
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,13 @@ class Columns:
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise InputError(f"{place}: no column {kind}={name!r}; it has {', '.join(header)}{hint}")
         left = tuple(name for name in header if name not in named.values())
+        if self.run is None:
+            steps = self.step or next((name for name in left if name.lower() in STEPS and self.condition), None)
+            if steps is not None:
+                raise InputError(
+                    f"{place}: {steps!r} counts steps, and each row would be a run of its own; name the column of runs "
+                    "by run= and that of steps by step=, or take it out of a table with one row a run"
+                )
         if self.condition is None:
             return self._wide(left, place)
         value = self.value
