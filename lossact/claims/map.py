@@ -133,7 +133,8 @@ def _set(owner: Any, path: Sequence[str], value: float, whole: str) -> Any:
     known = _names(owner)
     if name not in known:
         choices = f"; choose one of {', '.join(known)}" if known else ""
-        raise InputError(f"{whole}: {type(owner).__name__} has no {name!r}{choices}")
+        kind = "config" if isinstance(owner, FrozenMapping) else type(owner).__name__
+        raise InputError(f"{whole}: {kind} has no {name!r}{choices}")
     now = owner[name] if isinstance(owner, FrozenMapping) else getattr(owner, name)
     if not rest and (not isinstance(now, (int, float)) or isinstance(now, bool)):
         inner = [f"{whole}.{field}" for field in _names(now)]
@@ -299,7 +300,13 @@ def map_claim(
         raise InputError(f"x={x.path} and y={y.path} must be two different numbers")
     check_levels(alpha, delta, max_replicas)
     places = [(a, b) for b in y.values for a in x.values]
-    cells = [map_conditions(hypothesis, lambda condition, a=a, b=b: y.at(x.at(condition, a), b)) for a, b in places]  # type: ignore[misc]
+    try:
+        cells = [map_conditions(hypothesis, lambda condition, a=a, b=b: y.at(x.at(condition, a), b)) for a, b in places]  # type: ignore[misc]
+    except ClaimError as error:
+        raise ClaimError(
+            f"{error} on the map, for an axis moves all conditions to one value; take another axis than what they "
+            "differ in"
+        ) from None
     level = alpha if exploratory else alpha / len(cells)
     with experiment_or_temporary(experiment) as experiment:
         seed = experiment.seed

@@ -153,7 +153,8 @@ class Condition(BaseCondition):
             value = getattr(self, field_name)
             if isinstance(value, Measure):
                 raise InputError(
-                    f"{field_name}={value!r} has no threshold; write {type(value).__name__}(...).at_least(0.9)"
+                    f"{field_name}={value!r} has no threshold; write {type(value).__name__}(...)."
+                    f"{'at_most(0.1)' if isinstance(value, Loss) else 'at_least(0.9)'}"
                 )
             if type(value) not in kinds:  # of a subclass, methods of its own would not be used, nor be in the key
                 names = ", ".join(kind.__name__ for kind in kinds)

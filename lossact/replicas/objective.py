@@ -52,6 +52,12 @@ class Objective:
                 f"loss returned {shape} for {n} examples; it must return a tensor: one number for the batch "
                 "(reduction='mean' in torch's), or one loss an example"
             )
+        pairs = isinstance(outputs, Tensor) and (outputs.shape, targets.shape) == ((n, 1), (n,))
+        if pairs and n > 1 and losses.shape == (n, n):
+            raise InputError(
+                f"loss returned {(n, n)} for outputs {(n, 1)} and targets {(n,)}: it pairs every output with every "
+                "target; give both one shape, by outputs.squeeze(1) in the loss, say"
+            )
         if losses.is_complex():
             raise InputError("loss returned complex numbers; a loss is real: take .abs() or .real of them")
         return losses.mean() if losses.ndim else losses

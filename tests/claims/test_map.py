@@ -116,7 +116,7 @@ def test_a_functions_own_settings_are_axes() -> None:
     claim_map = map_claim(claim, x="config.slowness=1:3:2", y="budget=200:500:2", max_replicas=8)
     assert claim_map.reference_point is None
     assert {cell.decision.value for cell in claim_map.verdicts} == {0.5}  # both are moved, and then alike
-    with pytest.raises(LossactError, match=r"config.speed: FrozenMapping has no 'speed'; choose one of slowness, x"):
+    with pytest.raises(LossactError, match=r"config.speed: config has no 'speed'; choose one of slowness, x"):
         map_claim(claim, x="config.speed=1:3:2", y="budget=200:500:2")
 
 
@@ -186,3 +186,11 @@ def test_bad_axes_are_named(x: str, y: str, message: str, experiment: Experiment
 def test_a_theorem_has_no_map(experiment: Experiment) -> None:
     with pytest.raises(LossactError, match="has no conditions to move"):
         map_claim(exact("x", deviations=lambda: [0], tolerance=1), x=X, y=Y, experiment=experiment)
+
+
+def test_an_axis_that_is_all_the_conditions_differ_in_is_an_error() -> None:
+    quick, slow = (
+        FunctionCondition(name=str(s), train=arrives, config={"slowness": s, "x": 1}, budget=500) for s in (1.0, 2.0)
+    )
+    with pytest.raises(LossactError, match=r"two are equal .* an axis moves all conditions to one value"):
+        map_claim(faster(quick, than=slow), x="config.slowness=1:3:2", y="budget=200:500:2")

@@ -161,3 +161,8 @@ def test_a_column_that_counts_runs_is_no_condition(name: str, tmp_path: Path) ->
         read_runs(table)
     if name:
         assert list(read_runs(table, run=name)) == ["adam", "sgd"]
+
+
+def test_a_table_in_memory_has_a_way_out() -> None:
+    with pytest.raises(InputError, match=r"source is a dict; give the path of a table .*to_csv"):
+        read_runs({"loss": [0.1, 0.2]}, value="loss")  # type: ignore[arg-type]

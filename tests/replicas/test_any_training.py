@@ -280,13 +280,18 @@ def test_equal_content_is_an_equal_condition() -> None:
         faster(made(), than=made())
 
 
-X, Y = np.zeros((6, 2)), np.zeros(6, np.int64)
+X, Y, LOW = np.zeros((6, 2)), np.zeros(6, np.int64), Loss().at_most(0.1)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: condition(Adam(), loss=lambda outputs, targets: 1.0), r"loss returned float for 40 examples"),
+        (
+            lambda: condition(Adam(), network=lambda: nn.Linear(2, 1), loss=lambda p, y: (p - y) ** 2, target=LOW),
+            r"loss returned \(40, 40\) for outputs \(40, 1\) and targets \(40,\): it pairs every output with every",
+        ),
+        (lambda: condition(Adam(), target=Loss()), r"target=Loss.* has no threshold; write Loss\(...\).at_most\(0.1\)"),
         (lambda: condition(Adam(), loss="cross_entropy"), r"'cross_entropy' needs targets of shape \(examples,\)"),
         (lambda: condition(Adam(), loss="hinge", data=Arrays(X, 2.0 * Y - 1)), r"'hinge' needs .* from -1 to -1; for"),
         (lambda: condition(Adam(), loss="l2", data=Arrays(X, X)), r"loss='l2' needs targets .* have shape \(6, 2\)"),

@@ -59,6 +59,11 @@ def read_runs(
         check_one_side(at_least, at_most)
     options = RunOptions(at_least, at_most, extendable)
     columns = Columns(condition, run, value, step, pair)
+    if not isinstance(source, (str, PathLike)):
+        raise InputError(
+            f"source is a {type(source).__name__}; give the path of a table or a folder of logs (a DataFrame's "
+            'to_csv("runs.csv", index=False) writes one)'
+        )
     if isinstance(source, str) and source.startswith(WANDB):
         project = read_project(source.removeprefix(WANDB), columns, finished_only=finished_only)
         return group_runs(*_read_logs(project, columns, source), options, place=source)
