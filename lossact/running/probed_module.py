@@ -56,7 +56,7 @@ class ProbedModule:
         tensors = {**stacked.parameters_by_name, **stacked.buffers_by_name}
         with torch.no_grad():
             for name, tensor in (*self.module.named_parameters(), *self.module.named_buffers()):
-                tensor.copy_(tensors[name][self.row])
+                _write(tensor, tensors[name][self.row])
         set_modes(self.module, [part.training for part in stacked.template.modules()])
 
     def compare_learned(
@@ -134,7 +134,7 @@ class ProbedModule:
         finally:
             with torch.no_grad():
                 for name, tensor in self.module.named_buffers():
-                    tensor.copy_(buffers[name])
+                    _write(tensor, buffers[name])
 
     def compare_logs(self, passed: PassLog) -> None:
         """Compare what the stacked pass logged, appended and called metrics with, with what the latest step did."""
@@ -163,6 +163,12 @@ class ProbedModule:
         self._scales[name] = scale
         if not torch.allclose(stacked, alone, rtol=tolerance, atol=tolerance * scale, equal_nan=True):
             raise NotStackableError(f"its {name} is another one when replicas are stacked")
+
+
+def _write(held: Tensor, values: Tensor) -> None:
+    """Write values into a tensor where they are others: what nobody trains may be shared, and writes are counted."""
+    if not torch.equal(held, values):
+        held.copy_(values)
 
 
 def _largest(tensor: Tensor) -> float:

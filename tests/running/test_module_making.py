@@ -10,7 +10,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lossact import LightningCondition, evaluate, faster, higher
 from lossact.errors import ClaimError, InputError
+from lossact.running.module_making import make_module
 from lossact.running.run_digest import are_telling
+from lossact.running.stacked_fit import fit_stacked
+from lossact.training.compute_config import ComputeConfig
 from tests.running import posted_modules as posted
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec.*")
@@ -50,6 +53,7 @@ def claimed(module: Any, **changes: Any) -> Any:
 
 
 LOADED, FROZEN, NORMED = nn.Linear(6, 2), nn.Linear(6, 6).requires_grad_(False), nn.BatchNorm1d(6, affine=False)
+STANDING = nn.BatchNorm1d(6, affine=False).eval()
 
 
 class Tuned(Rated):
@@ -74,6 +78,18 @@ class OnFeatures(Rated):
     def __init__(self, rate: float = 0.05) -> None:
         super().__init__(rate)
         self.network = nn.Sequential(FROZEN, nn.Linear(6, 2))
+
+
+class OnNormed(Rated):
+    """It shares a batch norm whose statistics stay."""
+
+    def __init__(self, rate: float = 0.05) -> None:
+        super().__init__(rate)
+        self.network = nn.Sequential(STANDING, nn.Linear(6, 2))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        STANDING.eval()
+        return super().training_step(batch, batch_idx)
 
 
 class Copied(Rated):
@@ -161,3 +177,10 @@ def test_conditions_with_targets_of_their_own_are_noted() -> None:
     verdict = evaluate(faster(condition(Rated, "easy", at_most=0.65), than=condition(Rated, "hard")), max_replicas=16)
     assert "note: targets differ: easy: train_loss at most 0.65; hard: train_loss at most 0.6" in str(verdict)
     assert "targets differ" not in str(claimed(Rated))
+
+
+@pytest.mark.parametrize("module", [OnFeatures, OnNormed])
+def test_probing_a_single_replica_leaves_what_is_shared_as_it_was(module: Any) -> None:
+    given = condition(module, "single")
+    fit_stacked([(given, 0)], 0, ComputeConfig(threads=1))
+    make_module(given)
