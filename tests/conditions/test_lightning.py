@@ -157,7 +157,7 @@ def test_config_is_an_axis_of_a_map() -> None:
     moved = axis.at(with_config(rate=0.3, width=2), 0.2)
     assert moved == with_config(rate=0.2, width=2)
     assert axis.of(moved) == 0.2
-    with pytest.raises(InputError, match=r"config\.pace: FrozenMapping has no 'pace'; choose one of rate, width"):
+    with pytest.raises(InputError, match=r"config\.pace: config has no 'pace'; choose one of rate, width"):
         Axis("config.pace", (0.1, 0.2)).at(moved, 0.1)
 
 
