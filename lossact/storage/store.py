@@ -38,11 +38,11 @@ class Store:
         self.directory = Path(self._temporary.name if self._temporary else directory or "").resolve()
         self._curves = CurveFiles(self.directory / "curves")
         with explain_errors(self.directory, "cannot be opened", "give another directory, or none"):
+            is_for_others = self.directory.is_dir() and any(self.directory.iterdir())
             (self.directory / "curves").mkdir(parents=True, exist_ok=True)
             (self.directory / "locks").mkdir(exist_ok=True)
-            ignore = self.directory / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text("*\n")
+            if not is_for_others:  # git is to ignore a store, and no other files
+                (self.directory / ".gitignore").write_text("*\n")
             # While the journal mode changes, SQLite fails instead of waiting for other processes.
             with FileLock(self.directory / "locks" / "opening.lock"):
                 self._database = Database(self.directory / "trials.sqlite")

@@ -384,3 +384,11 @@ def test_a_store_that_is_removed_while_it_is_used_is_named(tmp_path: Path) -> No
             StoreError, match=r"cannot be written \(.*trials.sqlite was removed while this process used"
         ):
             store.add("k", {}, 64, some_trials(64), NO_CURVES)
+
+
+def test_git_ignores_a_store_and_no_files_that_were_there(tmp_path: Path) -> None:
+    (tmp_path / "claims.py").touch()
+    for folder, ignored in ((tmp_path, False), (tmp_path / "new", True)):
+        for _ in range(2):
+            Store(folder).close()
+        assert (folder / ".gitignore").exists() == ignored
