@@ -131,12 +131,13 @@ class Recordings(ABC):
         Returns:
             what the function returns.
         """
+        is_replay = self.is_replay(kind)
         self._seen[kind] += 1
         known = kind in self.recordings or len(self.recordings) < MOST_KINDS
         if not self.works or not known or self._seen[kind] == 1:
             return function(given)
         state = self.settle()
-        if self._seen[kind] > 1 + CHECKED_REPLAYS:
+        if is_replay:
             return self.recordings[kind].run(given)
         return self._compared(kind, function, given, state)
 
@@ -152,19 +153,19 @@ class Recordings(ABC):
                 expected = function(given)
                 self.settle()
             after = [tensor.clone() for tensor in state]
-            self._go_back(state, start)
+            self.go_back(state, start)
             if kind not in self.recordings:
                 self.recordings[kind] = self._recorded(function, given)
             results = self.recordings[kind].run(given)
         except RuntimeError as error:
-            self._go_back(state, start)
+            self.go_back(state, start)
             if ran_out_of_memory(error):
                 raise
             self.go_on_plainly(f"cannot be recorded as a CUDA graph ({str(error).splitlines()[0]})")
             return function(given)
         if len(results) == len(expected) and all(map(is_close, (*results, *state), (*expected, *after))):
             return results
-        self._go_back(state, start)
+        self.go_back(state, start)
         self.go_on_plainly("give other numbers when they are recorded as a CUDA graph")
         return function(given)
 
@@ -184,7 +185,13 @@ class Recordings(ABC):
             self.hold()
         return _Recording(held, results, replay)
 
-    def _go_back(self, state: Sequence[Tensor], start: Sequence[Tensor]) -> None:
+    def go_back(self, state: Sequence[Tensor], start: Sequence[Tensor]) -> None:
+        """Put back what tensors held before.
+
+        Args:
+            state: those that `settle` returned.
+            start: their copies.
+        """
         for held, kept in zip(state, start, strict=True):
             held.copy_(kept)
         self.hold()

@@ -154,8 +154,7 @@ class RecordedSteps(Recordings):
         try:
             results = self.call(kind, function, [moment.batch, *leaves])
         except ReadsPositionError as error:
-            for buffer, before in zip(self.buffers, start, strict=True):
-                buffer.copy_(before)
+            self.go_back(self.buffers, start)
             self.go_on_plainly(f"cannot be recorded as a CUDA graph ({error})")
             self.epoch_end.begin_step()
             return step(batch, shared, batch_idx, moment)

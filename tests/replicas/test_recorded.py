@@ -132,7 +132,8 @@ def test_recorded_updates_equal_plain_ones_bit_for_bit(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["MLP", "CNN", "minibatches", "dropout", "accumulated", "EMA"])
 def test_mixed_precision_is_recorded_too(name: str) -> None:
-    recorded_as_plain(CONDITIONS[name], ComputeConfig(precision="bf16-mixed"))
+    outcome = recorded_as_plain(CONDITIONS[name], ComputeConfig(precision="bf16-mixed"))
+    assert np.isfinite(outcome.loss).all()
 
 
 def test_a_recording_that_fails_leaves_training_as_it_was() -> None:

@@ -183,4 +183,4 @@ def test_conditions_with_targets_of_their_own_are_noted() -> None:
 def test_probing_a_single_replica_leaves_what_is_shared_as_it_was(module: Any) -> None:
     given = condition(module, "single")
     fit_stacked([(given, 0)], 0, ComputeConfig(threads=1))
-    make_module(given)
+    assert isinstance(make_module(given), module)
