@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lossact import SGD, Condition, Experiment, MLPConfig, RandomImages, Store
+from lossact import SGD, CNNConfig, Condition, Experiment, LineImages, MLPConfig, RandomImages, Store
 from lossact.running.jobs import TrainedBlock
 from lossact.training.compute_config import ComputeConfig
 from tests.processes import Start, process_groups
@@ -23,6 +23,7 @@ SHARED = Path(__file__).parents[2] / "shared"
 # How many seconds a test may take before it is ended as one that hangs: many times what it needs on quiet cores. A test
 # with a limit of its own carries pytest.mark.timeout.
 LIMIT, LIMIT_IF_SLOW = 300, 900
+GPU = "pytest.mark.gpu"
 PAIRS = [("sigmoid", "l2"), ("sigmoid", "cross_entropy"), ("relu", "l2"), ("relu", "cross_entropy")]
 
 
@@ -33,6 +34,17 @@ def report_condition(activation: str = "sigmoid", loss: str = "cross_entropy", *
         loss=loss,
         optimizer=SGD(learning_rate=0.1, momentum=0.99, weight_decay=5e-4),
         data=RandomImages(),
+        budget=budget,
+    )
+
+
+def cnn_condition(activation: str, loss: str, *, budget: int) -> Condition:
+    """The report's CNN under one pair."""
+    return Condition(
+        network=CNNConfig(activation=activation),
+        loss=loss,
+        optimizer=SGD(learning_rate=0.01, momentum=0.99, weight_decay=5e-4),
+        data=LineImages(),
         budget=budget,
     )
 
@@ -56,8 +68,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=1, help="how often to kill a run of claims (default: 1)")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Under `-m gpu`, open no other tests' files: they import what a machine with a GPU may not have."""
+    is_file = collection_path.suffix == ".py"
+    return True if config.option.markexpr == "gpu" and is_file and GPU not in collection_path.read_text() else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items if config.pluginmanager.hasplugin("timeout") else ():
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(LIMIT_IF_SLOW if item.get_closest_marker("slow") else LIMIT))
 

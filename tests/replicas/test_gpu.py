@@ -14,10 +14,9 @@ from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.stacked import StackedReplicasModule
-from tests.conftest import PAIRS, report_condition, train_blocks
+from tests.conftest import PAIRS, cnn_condition, report_condition, train_blocks
 from tests.replicas.test_any_training import condition
 from tests.replicas.test_recorded import CAPTURABLE, CONDITIONS
-from tests.replicas.test_stacked_cnn import cnn_condition
 
 pytestmark = [
     pytest.mark.gpu,

@@ -10,10 +10,9 @@ from lossact.errors import InputError
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
-from tests.conftest import report_condition, train_blocks
+from tests.conftest import cnn_condition, report_condition, train_blocks
 from tests.replicas.test_modules import condition as module_condition
 from tests.replicas.test_modules import with_batch_norm, with_residual
-from tests.replicas.test_stacked_cnn import cnn_condition
 
 MIXED = ComputeConfig(precision="bf16-mixed", threads=1)
 

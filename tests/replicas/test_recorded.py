@@ -23,10 +23,9 @@ from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.stacked import StackedReplicasModule
-from tests.conftest import report_condition
+from tests.conftest import cnn_condition, report_condition
 from tests.replicas.recorder import record_on_a_cpu
 from tests.replicas.test_any_training import DOUBLE, condition
-from tests.replicas.test_stacked_cnn import cnn_condition
 
 REPLICAS = range(4)
 SMALL = SGD(learning_rate=0.1, momentum=0.9)

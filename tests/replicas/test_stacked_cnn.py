@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy, conv2d, mse_loss
 
-from lossact import SGD, CNNConfig, Condition, LineImages
+from lossact import CNNConfig, Condition
 from lossact.errors import InputError
 from lossact.models import CNN
 from lossact.replicas.cnn import band, unband
@@ -15,21 +15,11 @@ from lossact.replicas.random_streams import DATA, WEIGHTS, replica_generator
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
-from tests.conftest import PAIRS, train_blocks
+from tests.conftest import PAIRS, cnn_condition, train_blocks
 from tests.replicas.test_stacked_mlp import network_of, start_of
 
 DOUBLE = ComputeConfig(precision="64-true", threads=2)
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {"l2": mse_loss, "cross_entropy": binary_cross_entropy}
-
-
-def cnn_condition(activation: str, loss: str, *, budget: int) -> Condition:
-    return Condition(
-        network=CNNConfig(activation=activation),
-        loss=loss,
-        optimizer=SGD(learning_rate=0.01, momentum=0.99, weight_decay=5e-4),
-        data=LineImages(),
-        budget=budget,
-    )
 
 
 def alone(condition: Condition, replica: int) -> tuple[CNN, torch.Tensor, torch.Tensor]:
