@@ -3,11 +3,15 @@
 import importlib.metadata
 import importlib.util
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
 from lossact.errors import InputError
+
+# Packages that claims do without. They may be missing, as on a machine that is lent for its GPU.
+ONLY_FOR_SOME = ("jsonargparse", "plotly", "wandb")
 
 
 def check_extra(package: str, *, extra: str, what: str) -> None:
@@ -26,12 +30,15 @@ def check_extra(package: str, *, extra: str, what: str) -> None:
         raise InputError(f"{what} needs {package}; pip install 'lossact[{extra}]'")
 
 
-def check_requirements() -> None:
-    """Raise InputError where an installed package is outside the range that lossact declares for it.
+def check_requirements(needed: Collection[str] = ()) -> None:
+    """Raise InputError where a package is missing or outside the range that lossact declares for it.
 
     pip keeps to the ranges while it installs lossact; what is installed later need not.
+
+    Args:
+        needed: those of ONLY_FOR_SOME that must not be missing either.
     """
-    unfit = []
+    missing, unfit = [], []
     for line in declared_requirements():
         required = Requirement(line)
         if required.marker is not None and not required.marker.evaluate({"extra": ""}):
@@ -39,14 +46,16 @@ def check_requirements() -> None:
         try:
             version = importlib.metadata.version(required.name)
         except importlib.metadata.PackageNotFoundError:
-            unfit.append((required, "missing"))
+            if required.name in needed or required.name not in ONLY_FOR_SOME:
+                missing.append((required, "missing"))
             continue
         if not required.specifier.contains(version, prereleases=True):
             unfit.append((required, version))
-    if unfit:
-        present = ", ".join(f"{required.name} is {version}" for required, version in unfit)
-        wanted = " ".join(f"'{required.name}{required.specifier}'" for required, _ in unfit)
-        raise InputError(f"{present}, which lossact does not work with; pip install {wanted}")
+    for packages, why in ((unfit, "which lossact does not work with"), (missing, "which lossact needs for this")):
+        if packages:
+            present = ", ".join(f"{required.name} is {version}" for required, version in packages)
+            wanted = " ".join(f"'{required.name}{required.specifier}'" for required, _ in packages)
+            raise InputError(f"{present}, {why}; pip install {wanted}")
 
 
 def declared_requirements() -> list[str]:

@@ -53,6 +53,17 @@ def test_a_checkout_decides_claims(environment: dict[str, str], tmp_path: Path) 
     assert lossact.__version__ in (tmp_path / "report" / "index.html").read_text()
 
 
+def test_a_checkouts_commands_collect_claims(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "test_normal.py").write_text(CLAIM)
+    outcome = run(environment, tmp_path, "-m", "lossact.cli", "report", "test_normal.py", "--out", "report")
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    assert "SUPPORTED" in (tmp_path / "report" / "report.md").read_text()
+    axes = ["--x", "budget=1,2", "--y", "learning_rate=1,2"]
+    outcome = run(environment, tmp_path, "-m", "lossact.cli", "map", "test_normal.py", *axes, "--out", "maps")
+    assert outcome.returncode == 2
+    assert "condition" in outcome.stderr  # the claim was collected, and has none
+
+
 def test_a_checkout_checks_what_it_requires(environment: dict[str, str], tmp_path: Path) -> None:
     code = "from lossact.requirements import check_requirements; check_requirements(); print('checked')"
     assert run(environment, tmp_path, "-c", code).stdout == "checked\n"

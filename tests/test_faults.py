@@ -205,6 +205,45 @@ def test_a_package_too_old_ends_a_run_and_a_command(
     assert "lossact surfaces: " in capsys.readouterr().err
 
 
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three packages are not installed."""
+    installed = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name in ("wandb", "plotly", "jsonargparse"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+
+
+@pytest.mark.usefixtures("without")
+def test_claims_do_without_packages_that_they_do_not_use(claims: Claims) -> None:
+    claims.write()
+    claims.run("-k", "true").assert_outcomes(passed=1)
+    outcome = claims.run("--claims-wandb=offline")
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+    outcome.stderr.fnmatch_lines(["ERROR: wandb is missing, which lossact needs for this; pip install 'wandb>=0.22'"])
+
+
+@pytest.mark.usefixtures("without")
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        (["surfaces"], "plotly is missing"),
+        (["fit"], "jsonargparse is missing, wandb is missing"),
+        (["map", "claims", "--x", "budget=1,2", "--y", "seed=1,2", "--wandb", "offline"], "wandb is missing"),
+    ],
+)
+def test_a_command_that_uses_a_missing_package_names_it(
+    command: list[str], missing: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*command, "--out", str(tmp_path)])
+    assert f"lossact {command[0]}: {missing}, which lossact needs for this; pip install" in capsys.readouterr().err
+
+
 def test_no_claim_no_check(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda _: "0.1")
     pytester.makepyfile("def test_of_somebody_elses(): pass")

@@ -18,6 +18,7 @@ Claims about neural-network training as statistically tested experiments.
   pytest claims/ -k a6 -v    decide one of them
   pytest --help              list the --claims-* options
 """
+NEEDED = dict.fromkeys(TRAINING, ("jsonargparse", "wandb")) | {"surfaces": ("plotly",)}  # beyond what claims need
 READER_GONE = 141  # what a shell reports of a command that SIGPIPE ended
 
 
@@ -84,7 +85,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         if command is not None:
             from lossact.requirements import check_requirements
 
-            check_requirements()
+            check_requirements(NEEDED.get(command, ()))
         if command in TRAINING:  # Lightning parses their options
             from lossact.cli.train import run
 

@@ -102,9 +102,11 @@ def _make_map(parsed: argparse.Namespace, print_summary: Callable[[object], None
     from lossact.report.files import check_folder
     from lossact.report.map import map_figure
     from lossact.report.map_page import write_map_page
+    from lossact.requirements import check_requirements
     from lossact.storage import Store
 
     begin = time.perf_counter()
+    check_requirements(["wandb"] if parsed.wandb != "disabled" else [])
     check_folder(parsed.out.resolve())
     x, y = Axis.parse(parsed.x), Axis.parse(parsed.y)
     n_cells = len(x.values) * len(y.values)

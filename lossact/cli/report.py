@@ -24,6 +24,8 @@ def run(parsed: argparse.Namespace) -> None:
     """Run pytest on the claims, and let it write the report."""
     import pytest
 
+    from lossact.pytest_plugin.names import loading_options
+
     if is_page(parsed.out):
         raise InputError(f"--out={parsed.out} must be a folder; pytest --claims-html writes a single page")
     if not parsed.options:
@@ -33,7 +35,7 @@ def run(parsed: argparse.Namespace) -> None:
     watcher = _Watcher()
     # lossact is imported before pytest can rewrite its asserts; a project may turn that warning into an error.
     options = [f"--claims-html={os.fspath(parsed.out)}", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    pytest.main([*parsed.options, *options], plugins=[watcher])
+    pytest.main([*loading_options(), *parsed.options, *options], plugins=[watcher])
     if watcher.interrupted:
         raise KeyboardInterrupt
     if _changed_at(index) == before:

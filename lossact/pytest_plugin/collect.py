@@ -8,7 +8,7 @@ import pytest
 from lossact.claims.hypotheses import Hypothesis
 from lossact.errors import ClaimError, LossactError
 from lossact.pytest_plugin.ending import reason_of
-from lossact.pytest_plugin.names import PLUGIN_NAME
+from lossact.pytest_plugin.names import PLUGIN_NAME, loading_options
 
 
 def collect_hypotheses(selection: Sequence[str]) -> dict[str, Hypothesis]:
@@ -23,7 +23,7 @@ def collect_hypotheses(selection: Sequence[str]) -> dict[str, Hypothesis]:
     collector = _Collector()
     # lossact is imported before pytest can rewrite its asserts; a project may turn that warning into an error.
     options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    status = pytest.main([*selection, *options], plugins=[collector])
+    status = pytest.main([*loading_options(), *selection, *options], plugins=[collector])
     if collector.errors:
         raise ClaimError("\n".join(collector.errors))
     if status == pytest.ExitCode.USAGE_ERROR or not collector.hypotheses:

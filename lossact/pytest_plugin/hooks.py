@@ -126,8 +126,9 @@ class ClaimHooks:
     def session(self) -> "ClaimSession":
         from lossact.requirements import check_requirements
 
+        options, _ = self.config.stash[OPTIONS]
         try:
-            check_requirements()
+            check_requirements(["wandb"] if options.wandb != "disabled" else [])
         except InputError as error:
             raise pytest.UsageError(str(error)) from error
         from lossact.pytest_plugin.session import ClaimSession
