@@ -1,7 +1,7 @@
 """Users' modules: made by their factory, cast, and what of them trains."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from lossact.errors import InputError
 from lossact.models.factory import ModuleFactory
 from lossact.replicas.random_streams import isolate_rng, seed_rng
+from lossact.replicas.recurrent import RecurrentApart
 
 
 def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module]:
@@ -120,14 +121,13 @@ def cast_module(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     return module
 
 
-def vmap_attention(device: torch.device) -> AbstractContextManager[None]:
-    """Have attention computed by operations that vmap has rules for, where torch has another way.
+def as_vmap_needs(device: torch.device) -> AbstractContextManager[Any]:
+    """Have layers computed by operations that vmap has rules for, where torch has another way.
 
     Args:
-        device: where it is computed. On a CPU torch's fused attention has no such rule: vmap would call it replica by
-            replica.
+        device: where they are computed. A CPU's fused attention and a GPU's recurrent layers have no such rules.
     """
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else RecurrentApart()
 
 
 def unwrap_compiled(module: nn.Module) -> nn.Module:

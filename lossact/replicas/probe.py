@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lossact.errors import InputError
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.held_values import HeldValues, differing, globals_named, snapshot
-from lossact.replicas.modules import vmap_attention
+from lossact.replicas.modules import as_vmap_needs
 from lossact.replicas.named_tensors import Inputs, call_with, map_tensors, shapes_of
 from lossact.replicas.objective import Objective, check_learnable
 from lossact.replicas.passes import PassContext, Stage
@@ -126,7 +126,7 @@ def pass_size(module: nn.Module, objective: Objective, inputs: Inputs, targets: 
         the sum of the sizes of what each operation gives; that of no small network where they cannot be counted.
     """
     counted = CountedNumbers()
-    with isolate_rng(), vmap_attention(targets.device), torch.enable_grad(), counted:
+    with isolate_rng(), as_vmap_needs(targets.device), torch.enable_grad(), counted:
         try:
             objective.mean_loss(call_with(module, inputs), targets)
         except FAILURES:  # without counting, the pass has run before

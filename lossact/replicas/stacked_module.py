@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
-from lossact.replicas.modules import eval_mode, has_tied_tensors, layers_of, trained_names, vmap_attention
+from lossact.replicas.modules import as_vmap_needs, eval_mode, has_tied_tensors, layers_of, trained_names
 from lossact.replicas.named_tensors import Inputs, Tensors, map_tensors, n_sets, row_of
 from lossact.replicas.objective import Objective
 from lossact.replicas.passes import LearningPass, PassContext, Stage, run_pass
@@ -185,9 +185,9 @@ class StackedModule:
         rest = {**self.parameters, **self.buffers}
         return trained, {name: tensor[rows] for name, tensor in rest.items() if name not in trained}
 
-    def as_vmap_needs(self) -> AbstractContextManager[None]:
-        """Have attention computed by operations that vmap has rules for."""
-        return vmap_attention(self.replicas.device)
+    def as_vmap_needs(self) -> AbstractContextManager[Any]:
+        """Have layers computed by operations that vmap has rules for."""
+        return as_vmap_needs(self.replicas.device)
 
     def _metric(self, metric: Tensor, outputs: Any, targets: Tensor) -> Tensor:
         if self.metric_stacks:

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.held_values import snapshot
+from lossact.replicas.modules import as_vmap_needs
 from lossact.replicas.named_tensors import Tensors, map_tensors
 from lossact.replicas.probe import FAILURES, CountedNumbers
 from lossact.replicas.random_streams import isolate_rng
@@ -192,7 +193,7 @@ def _watched(
     before, batch_before, weights = beside_tensors(module), snapshot(batch), snapshot(list(module.parameters()))
     buffers, trains = snapshot(list(module.buffers())), [tensor.requires_grad for tensor in module.parameters()]
     draws = CountedDraws(moment, replica, module_paths(module), repeatable=False)
-    with isolate_rng(), draws.active(), stacked.attention(), drawing_nothing(DRAWS.format(method)):
+    with isolate_rng(), as_vmap_needs(stacked.device), draws.active(), drawing_nothing(DRAWS.format(method)):
         returned = getattr(module, method)(batch, *arguments.values())
     if snapshot(batch) != batch_before:
         raise NotStackableError(f"its {method} changes its batch in place")

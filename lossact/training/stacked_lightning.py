@@ -13,7 +13,7 @@ from torch.func import functional_call, grad, vmap
 from torch.utils import _pytree as pytree
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
-from lossact.replicas.modules import has_tied_tensors, vmap_attention
+from lossact.replicas.modules import as_vmap_needs, has_tied_tensors
 from lossact.replicas.named_tensors import Tensors, without_sharing
 from lossact.replicas.optimizers import Clipping, keep_resting
 from lossact.replicas.passes import Stage
@@ -261,18 +261,13 @@ class StackedLightningModule(LightningModule):
         self.metric_calls.begin()
         self.stepping = True
         try:
-            with self.attention():
-                returned = functional_call(
-                    self.step, named, (lambda: method(batch, *arguments.values()),), tie_weights=self.ties
-                )
+            returned = functional_call(
+                self.step, named, (lambda: method(batch, *arguments.values()),), tie_weights=self.ties
+            )
         finally:
             self.stepping = False
         tensors.update({name: named[f"module.{name}"] for name in tensors})
         return returned
-
-    def attention(self) -> AbstractContextManager[Any]:
-        """Return attention that vmap knows."""
-        return vmap_attention(self.device)
 
     def step_arguments(self, method: str, batch_idx: int) -> dict[str, Any]:
         """Return arguments beside the batch that a step of the template takes."""
@@ -292,7 +287,8 @@ class StackedLightningModule(LightningModule):
         for rows in slices_of(self.n_replicas, self.width):
             take = partial(_rows, rows)
             of_rows = pytree.tree_map(take, tensors)
-            parts.append(mapped(*of_rows, batch if shared else pytree.tree_map(take, batch), self.replicas[rows]))
+            with as_vmap_needs(self.device):
+                parts.append(mapped(*of_rows, batch if shared else pytree.tree_map(take, batch), self.replicas[rows]))
         return parts[0] if len(parts) == 1 else pytree.tree_map(lambda *slices: torch.cat(slices), *parts)
 
     # The Trainer's hooks
