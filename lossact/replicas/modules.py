@@ -1,18 +1,16 @@
 """Users' modules: made by their factory, cast, and what of them trains."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import is_lazy
 
 from lossact.errors import InputError
 from lossact.models.factory import ModuleFactory
 from lossact.replicas.random_streams import isolate_rng, seed_rng
-from lossact.replicas.recurrent import RecurrentApart
 
 
 def make_modules(factory: ModuleFactory, seeds: Sequence[int]) -> list[nn.Module]:
@@ -119,15 +117,6 @@ def cast_module(module: nn.Module, dtype: torch.dtype) -> nn.Module:
 
     module._apply(cast)  # type: ignore[no-untyped-call]  # module.to(dtype) would drop imaginary parts
     return module
-
-
-def as_vmap_needs(device: torch.device) -> AbstractContextManager[Any]:
-    """Have layers computed by operations that vmap has rules for, where torch has another way.
-
-    Args:
-        device: where they are computed. A CPU's fused attention and a GPU's recurrent layers have no such rules.
-    """
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else RecurrentApart()
 
 
 def unwrap_compiled(module: nn.Module) -> nn.Module:

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
-from lossact.replicas.modules import as_vmap_needs, eval_mode, has_tied_tensors, layers_of, trained_names
+from lossact.replicas.modules import eval_mode, has_tied_tensors, layers_of, trained_names
 from lossact.replicas.named_tensors import Inputs, Tensors, map_tensors, n_sets, row_of
 from lossact.replicas.objective import Objective
 from lossact.replicas.passes import LearningPass, PassContext, Stage, run_pass
+from lossact.replicas.vmap_needs import as_vmap_needs
 
 ALL = slice(None)
 PREDICTION = PassContext(Stage.PREDICTION, 0)

@@ -13,12 +13,13 @@ from torch.func import functional_call, grad, vmap
 from torch.utils import _pytree as pytree
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
-from lossact.replicas.modules import as_vmap_needs, has_tied_tensors
+from lossact.replicas.modules import has_tied_tensors
 from lossact.replicas.named_tensors import Tensors, without_sharing
 from lossact.replicas.optimizers import Clipping, keep_resting
 from lossact.replicas.passes import Stage
 from lossact.replicas.recordings import CudaGraphs
 from lossact.replicas.slices import slices_of
+from lossact.replicas.vmap_needs import as_vmap_needs
 from lossact.training.epoch_ends import EpochEnd, is_equal
 from lossact.training.lightning_pass import PassLog, Probe, scalar_loss
 from lossact.training.logged_values import EpochLog, LoggedStep, StepLog, log_there, step_values

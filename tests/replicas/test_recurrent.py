@@ -11,7 +11,6 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.utils._pytree import tree_leaves
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
-from lossact.replicas.modules import as_vmap_needs
 from lossact.replicas.random_streams import isolate_rng
 from lossact.replicas.recurrent import RecurrentApart
 
@@ -72,11 +71,6 @@ def check(modules: list[nn.Module], inputs: Any) -> None:
         expected = torch.autograd.grad(sum_of(module(inputs)), list(module.parameters()))
         for (name, _), gradient in zip(module.named_parameters(), expected, strict=True):
             torch.testing.assert_close(gradients[name][row], gradient, rtol=1e-10, atol=1e-12)
-
-
-def test_they_are_taken_apart_on_a_gpu() -> None:
-    assert isinstance(as_vmap_needs(torch.device("cuda")), RecurrentApart)
-    assert not isinstance(as_vmap_needs(torch.device("cpu")), RecurrentApart)
 
 
 @pytest.mark.parametrize("name", LAYERS)
