@@ -12,7 +12,7 @@ import torch
 from torch.backends import mha
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lossact.replicas.recurrent import RecurrentApart
+from lossact.replicas.layers_apart import LayersApart
 
 
 class _Setting:
@@ -62,7 +62,7 @@ def as_vmap_needs(device: torch.device) -> Iterator[None]:
 
     Args:
         device: where they are computed. In evaluation torch has one operation for a transformer's layer; on a CPU one
-            for attention, and on a GPU one for a recurrent layer.
+            for attention, and on a GPU one for a recurrent layer and one for weight norm.
     """
-    with _LAYER_BY_LAYER.held(), _PLAIN_ATTENTION.held() if device.type == "cpu" else RecurrentApart():
+    with _LAYER_BY_LAYER.held(), _PLAIN_ATTENTION.held() if device.type == "cpu" else LayersApart():
         yield

@@ -10,8 +10,8 @@ from torch.backends import mha
 from torch.func import functional_call, stack_module_state, vmap
 from torch.overrides import _get_current_function_mode_stack
 
+from lossact.replicas.layers_apart import LayersApart
 from lossact.replicas.random_streams import isolate_rng
-from lossact.replicas.recurrent import RecurrentApart
 from lossact.replicas.vmap_needs import as_vmap_needs
 
 CPU = torch.device("cpu")
@@ -57,7 +57,7 @@ def test_transformers_are_evaluated_all_at_once(name: str) -> None:
 def test_recurrent_layers_are_taken_apart_on_a_gpu() -> None:
     assert not modes()
     with as_vmap_needs(torch.device("cuda")):
-        assert [type(mode) for mode in modes()] == [RecurrentApart]
+        assert [type(mode) for mode in modes()] == [LayersApart]
     with as_vmap_needs(CPU):
         assert not modes()
 

@@ -1,4 +1,4 @@
-"""Recurrent layers that are taken apart, as on a GPU, are torch's own, which a CPU computes in C++."""
+"""Layers that are taken apart, as on a GPU, are torch's own, which a CPU computes in C++."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.func import functional_call, grad, vmap
 from torch.utils._pytree import tree_leaves
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
+from lossact.replicas.layers_apart import LayersApart
 from lossact.replicas.random_streams import isolate_rng
-from lossact.replicas.recurrent import RecurrentApart
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "gru": partial(nn.GRU, 3, 4),
@@ -59,13 +59,14 @@ def sum_of(outputs: Any) -> Tensor:
 
 def check(modules: list[nn.Module], inputs: Any) -> None:
     """Compare gradients of all modules at once, their layers apart, with those of each by torch's autograd."""
-    weights, _ = stack_module_state(modules)
+    of_all = [dict(module.named_parameters()) for module in modules]
+    weights = {name: torch.stack([of_one[name].detach() for of_one in of_all]) for name in of_all[0]}
     template = modules[0]
 
     def loss_of(own: dict[str, Tensor]) -> Tensor:
         return sum_of(functional_call(template, own, (inputs,)))
 
-    with RecurrentApart():
+    with LayersApart():
         gradients = vmap(grad(loss_of))(weights)
     for row, module in enumerate(modules):
         expected = torch.autograd.grad(sum_of(module(inputs)), list(module.parameters()))
@@ -84,12 +85,19 @@ def test_cells(name: str) -> None:
     check(modules, torch.linspace(-1, 1, 5 * 2 * 3, dtype=torch.float64).reshape(5, 2, 3))
 
 
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.filterwarnings("error:There is a performance drop")
+def test_weight_norm(dim: int) -> None:
+    modules = made(lambda: nn.utils.parametrizations.weight_norm(nn.Linear(3, 4), dim=dim))
+    check(modules, torch.linspace(-1, 1, 2 * 3, dtype=torch.float64).reshape(2, 3))
+
+
 @pytest.mark.parametrize("name", ["gru", "lstm", "rnn"])
 def test_packed_sequences(name: str) -> None:
     sequences = torch.linspace(-1, 1, 5 * 2 * 3, dtype=torch.float64).reshape(5, 2, 3)
     packed = nn.utils.rnn.pack_padded_sequence(sequences, torch.tensor([5, 2]))
     (module,) = made(LAYERS[name], 1)
-    with RecurrentApart():
+    with LayersApart():
         apart = module(packed)
     for part, expected in zip(tree_leaves(apart), tree_leaves(module(packed)), strict=True):
         torch.testing.assert_close(part, expected)
@@ -99,7 +107,7 @@ def test_each_layer_has_the_dropout_that_is_counted() -> None:
     (module,) = made(partial(nn.LSTM, 3, 4, num_layers=3, dropout=0.4), 1)
     inputs = torch.linspace(-1, 1, 5 * 2 * 3, dtype=torch.float64).reshape(5, 2, 3)
     draws = partial(CountedDraws, Moment(2, 0, 1), torch.tensor(1), module_paths(module))
-    with RecurrentApart(), draws().active():
+    with LayersApart(), draws().active():
         apart = module(inputs)
     with draws().active():
         expected = module(inputs)

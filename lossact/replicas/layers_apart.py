@@ -1,6 +1,6 @@
-"""Recurrent layers taken apart into operations that `torch.func.vmap` has rules for.
+"""Recurrent layers and weight norm, taken apart into operations that `torch.func.vmap` has rules for.
 
-On a GPU torch has one kernel for a layer, or for a cell, which vmap does not take; on a CPU it takes them apart itself.
+On a GPU torch has one kernel for all of a layer, which vmap does not take or takes one replica after the other.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,11 @@ def _lstm_cell(
     return leave.sigmoid() * cell.tanh(), cell
 
 
+def _weight_norm(direction: Tensor, length: Tensor, dim: int = 0) -> Tensor:
+    """Return the weight of a direction and a length, as torch.nn.utils.parametrizations.weight_norm defines it."""
+    return direction * (length / torch.norm_except_dim(direction, 2, dim))
+
+
 def _layers(of_sequences: Layers, of_packed: Layers) -> Layers:
     def layers(*arguments: Any) -> tuple[Tensor, ...]:
         is_packed = isinstance(arguments[3], (list, tuple))  # data, batch sizes, state, weights
@@ -51,13 +56,14 @@ TAKEN_APART: dict[Any, Callable[..., Any]] = {
     torch.rnn_relu: _layers(decompositions.rnn_relu_input, decompositions.rnn_relu_data),
     torch.gru_cell: _gru_cell,
     torch.lstm_cell: _lstm_cell,
+    torch._weight_norm: _weight_norm,
 }
 
 
-class RecurrentApart(TorchFunctionMode):
-    """Has recurrent layers computed by the operations that they consist of.
+class LayersApart(TorchFunctionMode):
+    """Has these layers computed by the operations that they consist of.
 
-    Where draws are counted, that mode is entered within this one: it gives each layer its dropout.
+    Where draws are counted, that mode is entered within this one: it gives each recurrent layer its dropout.
     """
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
