@@ -135,7 +135,7 @@ class FlatPopulation(Population):
     def note(self, loss: Tensor, metric: Tensor, criterion: StoppingCriterion) -> None:
         self.state.measure(loss, metric, criterion)
 
-    def gradient_norm(self, n_replicas: int, inputs: Tensor, targets: Tensor, *, update: int) -> Tensor:
+    def gradient_norm(self, n_replicas: int, inputs: Tensor, targets: Tensor, *, update: int | Tensor) -> Tensor:
         sets = n_replicas if len(targets) > 1 else 1
         _, _, gradient = self.network.loss_and_gradient(
             self.state.parameters[:n_replicas], inputs[:sets], targets[:sets]

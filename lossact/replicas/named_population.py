@@ -304,7 +304,7 @@ class NamedPopulation(Population):
         finite = loss.isfinite() & all_finite(self.trained, self.n_replicas, loss.device)
         self.reached, self.diverged = flags_after(criterion, loss, metric, finite, self.reached, self.diverged)
 
-    def gradient_norm(self, n_replicas: int, inputs: Inputs, targets: Tensor, *, update: int) -> Tensor:
+    def gradient_norm(self, n_replicas: int, inputs: Inputs, targets: Tensor, *, update: int | Tensor) -> Tensor:
         inputs, targets = rows_of((inputs, targets), slice(0, n_replicas))
         with torch.no_grad():
             gradients = self.networks.learn(

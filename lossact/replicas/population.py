@@ -110,7 +110,7 @@ class Population(ABC):
         """Let replicas rest by what was measured of them at their present weights."""
 
     @abstractmethod
-    def gradient_norm(self, n_replicas: int, inputs: Inputs, targets: Tensor, *, update: int) -> Tensor:
+    def gradient_norm(self, n_replicas: int, inputs: Inputs, targets: Tensor, *, update: int | Tensor) -> Tensor:
         """Return (n_replicas, layers) norms of the loss's gradient at the present weights of the first replicas."""
 
     @abstractmethod

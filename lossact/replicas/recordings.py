@@ -149,13 +149,13 @@ class Recordings(ABC):
         """
         start = [tensor.clone() for tensor in state]
         try:
-            with without_waiting(_device_of(given)):
+            with without_waiting(_device_of((*given, *state))):
                 expected = function(given)
                 self.settle()
             after = [tensor.clone() for tensor in state]
             self.go_back(state, start)
             if kind not in self.recordings:
-                self.recordings[kind] = self._recorded(function, given)
+                self.recordings[kind] = self._recorded(function, given, _device_of((*given, *state)))
             results = self.recordings[kind].run(given)
         except RuntimeError as error:
             self.go_back(state, start)
@@ -169,8 +169,7 @@ class Recordings(ABC):
         self.go_on_plainly("give other numbers when they are recorded as a CUDA graph")
         return function(given)
 
-    def _recorded(self, function: Function, given: Given) -> _Recording:
-        device = _device_of(given)
+    def _recorded(self, function: Function, given: Given, device: torch.device) -> _Recording:
         held = [value.clone() if isinstance(value, Tensor) else torch.tensor(value, device=device) for value in given]
         results: list[Tensor] = []
 
@@ -203,5 +202,5 @@ class Recordings(ABC):
         warnings.warn(f"{self.what} {reason}; training goes on without, more slowly. {self.usual_reason}", stacklevel=2)
 
 
-def _device_of(given: Given) -> torch.device:
-    return next(value.device for value in given if isinstance(value, Tensor))
+def _device_of(values: Given) -> torch.device:
+    return next(value.device for value in values if isinstance(value, Tensor))

@@ -184,9 +184,11 @@ def _trials(runs: Sequence[ReplicaOutcome], budget: int) -> Trials:
 
 def _width(condition: Condition, compute_config: ComputeConfig) -> int:
     """Return how many blocks train fastest together."""
-    at_once = condition.network_config.blocks_at_once
-    by_workers = compute_config.device == "cpu" and compute_config.may_compile
-    return max(at_once, n_workers()) if by_workers else at_once
+    network = condition.network_config
+    if compute_config.device == "cpu":
+        return max(network.blocks_at_once, n_workers()) if compute_config.may_compile else network.blocks_at_once
+    # Compiled code computes as many as there are, so that their number decides bits and stays as it is.
+    return network.blocks_at_once if compute_config.compiles(condition.budget) else network.blocks_at_once_on_a_gpu
 
 
 def _train_stacked(
@@ -245,7 +247,7 @@ def _train_at_once(
     members = [(condition, block * first.block + k) for condition, block in filled for k in range(first.block)]
     kept = sum(replica < CURVES_KEPT for _, replica in members[: len(jobs) * first.block])
     with quiet():
-        module = stack_replicas(members, seed, compute_config, curves_of=kept)
+        module = stack_replicas(members, seed, compute_config, curves_of=kept, logs=False)
     try:
         fit(module, compute_config, _Report(jobs, progress) if progress else None)
     except RuntimeError as error:
@@ -284,7 +286,7 @@ class _Report(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, StackedReplicasModule)
-        reach_rate = float(trainer.callback_metrics["reach_rate"])
+        reach_rate = float(pl_module.population.reached.float().mean())
         update, budget = pl_module.update_count, pl_module.budget
         finished = trainer.should_stop or update == budget
         self.progress(Progress(self.launch, _progress_text(self.launch[0][0], update, reach_rate), finished))

@@ -80,6 +80,7 @@ def stack_replicas(
     *,
     curves_of: int,
     updates_per_step: int | None = None,
+    logs: bool = True,
     fresh_test_data: bool = False,
     metadata: Mapping[str, Any] = EMPTY,
 ) -> StackedReplicasModule:
@@ -91,6 +92,7 @@ def stack_replicas(
         compute_config: how to compute.
         curves_of: curves are kept for the first so many replicas.
         updates_per_step: updates in one training_step; None for what suits the network.
+        logs: whether the Trainer is told how training goes.
         fresh_test_data: whether Trainer.test measures on test examples: a fresh draw where data are drawn.
         metadata: what is trained, for logs and checkpoints, ready for JSON.
     """
@@ -133,6 +135,7 @@ def stack_replicas(
         compiled=compute_config.compiles(condition.budget) and compute_config.compiled,
         native=compute_config.may_compile,
         updates_per_step=updates_per_step or condition.network_config.updates_per_step,
+        logs=logs,
         description=RunDescription(
             replicas=[replica for _, replica in members], metric_name=condition.metric_name, metadata=metadata
         ),

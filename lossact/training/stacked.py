@@ -1,6 +1,6 @@
 """Many replicas of one network in one LightningModule."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -16,7 +16,7 @@ from lossact.replicas.named_tensors import Inputs, map_tensors
 from lossact.replicas.population import Population
 from lossact.replicas.recorded import LENGTH as RECORDED_LENGTH
 from lossact.replicas.recorded import RecordedUpdates, Updates
-from lossact.replicas.recordings import CudaGraphs
+from lossact.replicas.recordings import CudaGraphs, Given
 from lossact.training.base import ExampleSets, MeasurementPlan, ReplicasModule, RunDescription
 from lossact.training.compute_config import Compiled
 from lossact.training.flags import check_flags
@@ -66,6 +66,7 @@ class StackedReplicasModule(ReplicasModule):
         compiled: whether passes and updates may go through torch.compile; "auto" for silently, where it can be.
         native: whether a program in C++ may take the updates.
         updates_per_step: updates in one training_step.
+        logs: whether the Trainer is told how training goes after each training_step, which takes it 1 ms a number.
         description: which replicas these are, and of what.
     """
 
@@ -80,6 +81,7 @@ class StackedReplicasModule(ReplicasModule):
         compiled: Compiled = False,
         native: bool = False,
         updates_per_step: int = 50,
+        logs: bool = True,
         description: RunDescription,
     ) -> None:
         super().__init__(examples, description, budget=budget)
@@ -89,7 +91,7 @@ class StackedReplicasModule(ReplicasModule):
         self.recorder = ValueRecorder(plan.values or ValuePlan(), population)
         self.batches = batches
         self.measures_apart = batches is not None or plan.on_validation or plan.every > 1 or plan.apart
-        self.compiled, self.native, self.updates_per_step = compiled, native, updates_per_step
+        self.compiled, self.native, self.updates_per_step, self.logs = compiled, native, updates_per_step, logs
         self.inputs = population.arrange(examples.training[0])
         self.targets = examples.training[1]
         self.drawn_from = examples.training[0] if batches is not None else ()  # as they are before they are arranged
@@ -176,16 +178,25 @@ class StackedReplicasModule(ReplicasModule):
         if self.update_count == self.budget:
             self._measure_only()
             self.recorder.record(None)
-        self.log("update", float(self.update_count), prog_bar=True)
-        self.log("reach_rate", self.population.reached.float().mean(), prog_bar=True)
-        self.log(self.metric_name, self.latest.compute().mean(), prog_bar=True)
+        if self.logs:
+            self.log("update", float(self.update_count), prog_bar=True)
+            self.log("reach_rate", self.population.reached.float().mean(), prog_bar=True)
+            self.log(self.metric_name, self.latest.compute().mean(), prog_bar=True)
         if self.population.finished:
             self.trainer.should_stop = True
             self._note_gradient()  # of replicas at rest, which is what the moments left out would hold
 
     def _note_gradient(self) -> None:
-        if self.plan.curves_of and self.population.layer_names and len(self.gradient_norms) < len(self.chunks):
-            self.gradient_norms.append(self.gradient_norm(min(self.plan.curves_of, self.population.n_replicas)))
+        if not self.plan.curves_of or not self.population.layer_names or len(self.gradient_norms) == len(self.chunks):
+            return
+        n_replicas = min(self.plan.curves_of, self.population.n_replicas)
+
+        def norms(given: Given) -> Sequence[Tensor]:
+            (update,) = given
+            return [self.gradient_norm(n_replicas, update=update)]
+
+        given = [self.update_count]
+        self.gradient_norms += self.recorded.call("gradient norm", norms, given) if self.recorded else norms(given)
 
     def _take(self, n_updates: int) -> None:
         """Take updates; where they are recorded, a recording's length at a time."""
@@ -205,10 +216,16 @@ class StackedReplicasModule(ReplicasModule):
         measured = tuple(update % self.plan.every == 0 for update in range(first, first + n_updates))
         batches: Iterable[Tensor] | None = None
         if self.batches is not None and self.recorded is not None:
-            batches = torch.stack([self.batches.next() for _ in range(n_updates)]).to(self.targets.device)
+            batches = self._sent(torch.stack([self.batches.next() for _ in range(n_updates)]))
         elif self.batches is not None:
-            batches = (self.batches.next().to(self.targets.device) for _ in range(n_updates))
+            batches = (self._sent(self.batches.next()) for _ in range(n_updates))
         return Updates(first, measured, batches, self.last_measured)
+
+    def _sent(self, batches: Tensor) -> Tensor:
+        """Return them on the device, without waiting for what it does."""
+        if self.device.type == "cuda":
+            batches = batches.pin_memory()
+        return batches.to(self.targets.device, non_blocking=True)
 
     def _note(self, loss: Tensor, metric: Tensor) -> None:
         """Take what was measured of (updates, replicas), in the order of the updates."""
@@ -217,7 +234,13 @@ class StackedReplicasModule(ReplicasModule):
         self.latest.update(metric)
         lost = ~loss.isfinite() if self.plan.trains_to_budget else self.population.diverged
         self.steps_to_target.update(torch.where(lost, -torch.inf, score))
-        self.curves.append((loss[:, : self.plan.curves_of], metric[:, : self.plan.curves_of]))
+        self.curves.append((self._kept(loss), self._kept(metric)))
+
+    def _kept(self, measured: Tensor) -> Tensor:
+        """Return what is kept of (updates, replicas), apart from the rest, which then takes no memory."""
+        if self.plan.curves_of >= self.population.n_replicas:
+            return measured
+        return measured[:, : self.plan.curves_of].clone()
 
     def _measure_only(self) -> None:
         loss, metric = self._measure(self.update_count)
@@ -255,17 +278,23 @@ class StackedReplicasModule(ReplicasModule):
         chosen: Inputs = map_tensors(lambda tensor: batch_of(tensor, index), self.drawn_from)
         return self.population.arrange(chosen), batch_of(self.targets, index)
 
-    def gradient_norm(self, n_replicas: int) -> Tensor:
+    def gradient_norm(self, n_replicas: int, *, update: int | Tensor | None = None) -> Tensor:
         """Return (n_replicas, layers) norms of the gradient at the present parameters of the first replicas.
 
         Over the training examples, or where a batch holds fewer, over that many of them, the same each time.
+
+        Args:
+            n_replicas: so many.
+            update: whose random numbers a network draws; the next one's by default.
         """
+        if update is None:
+            update = self.update_count
         inputs, targets = self.inputs, self.targets
         if self.batches is not None:
             size = self.batches.size
             first = map_tensors(lambda tensor: tensor[:, :size], self.drawn_from)
             inputs, targets = self.population.arrange(first), targets[:, :size]
-        return self.population.gradient_norm(n_replicas, inputs, targets, update=self.update_count)
+        return self.population.gradient_norm(n_replicas, inputs, targets, update=update)
 
     # What is only measured
 
