@@ -117,7 +117,18 @@ class FlatPopulation(Population):
         return True
 
     def is_one_launch(self, targets: Tensor) -> bool:
-        return self._in_kernel and is_for_kernel(self.network, self.rule, targets.shape[1], self.state)
+        return self._in_kernel and self._is_for_kernel(targets, self.state.parameters.device)
+
+    def is_for_gpu_kernel(self, targets: Tensor) -> bool:
+        """Return whether one kernel would train the replicas on a GPU.
+
+        Args:
+            targets: of the examples of an update, (sets, examples).
+        """
+        return self._is_for_kernel(targets, torch.device("cuda"))
+
+    def _is_for_kernel(self, targets: Tensor, device: torch.device) -> bool:
+        return is_for_kernel(self.network, self.rule, targets.shape[1], self.state.parameters.dtype, device)
 
     @property
     def state_tensors(self) -> tuple[Tensor, ...]:

@@ -39,19 +39,21 @@ SHARE_THAT_AGREES = 0.9
 _agrees: dict[tuple[Any, ...], bool] = {}
 
 
-def is_for_kernel(network: StackedNetwork, rule: UpdateRule, batch: int, state: ReplicaState) -> bool:
-    """Return whether a program trains such networks on the device that holds them.
+def is_for_kernel(
+    network: StackedNetwork, rule: UpdateRule, batch: int, dtype: torch.dtype, device: torch.device
+) -> bool:
+    """Return whether a program trains such networks.
 
     Args:
         network: the stacked network.
         rule: how weights move.
         batch: examples of one update.
-        state: of the replicas.
+        dtype: of the parameters.
+        device: where they train.
     """
     if not isinstance(network, (StackedMLP, StackedCNN)):
         return False
-    dtype = state.parameters.dtype
-    if state.parameters.device.type == "cpu":
+    if device.type == "cpu":
         return rule in RULES and fits_in_cache(network, batch, dtype)
     if not isinstance(network, StackedMLP) or not isinstance(rule, SGDRule):
         return False
@@ -87,7 +89,8 @@ def advance_in_kernel(
         and `state` is as it was.
     """
     is_one_each = all(value.shape[-1] == 1 for value in hyperparameters.values)
-    if not is_one_each or not is_for_kernel(network, rule, targets.shape[1], state):
+    parameters = state.parameters
+    if not is_one_each or not is_for_kernel(network, rule, targets.shape[1], parameters.dtype, parameters.device):
         return None
     assert isinstance(network, (StackedMLP, StackedCNN))
     launch = Launch(network, rule, criterion or NEVER, state, inputs, targets, hyperparameters)

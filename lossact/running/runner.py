@@ -14,7 +14,7 @@ from lossact.conditions.condition import Condition
 from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
-from lossact.models.config import MLPConfig
+from lossact.replicas.flat_population import FlatPopulation
 from lossact.replicas.named_population import NamedPopulation
 from lossact.replicas.probe import first_line
 from lossact.replicas.workers import n_workers
@@ -80,7 +80,7 @@ def group_blocks(
     for group in groups.values():
         group.sort(key=lambda job: job[1])
         first, _ = group[0]
-        width = _width(first, compute_config) if isinstance(first, Condition) else len(group)
+        width = launch_width(first, compute_config) if isinstance(first, Condition) else len(group)
         if slots is not None:
             most = width if isinstance(first, Condition) else _blocks_fitted_together(first)
             width = min(most, max(1, len(jobs) // slots))
@@ -182,13 +182,17 @@ def _trials(runs: Sequence[ReplicaOutcome], budget: int) -> Trials:
     )
 
 
-def _width(condition: Condition, compute_config: ComputeConfig) -> int:
-    """Return how many blocks train fastest together."""
+def launch_width(condition: Condition, compute_config: ComputeConfig) -> int:
+    """Return how many blocks train fastest together.
+
+    Args:
+        condition: of the blocks.
+        compute_config: how to compute.
+    """
     network = condition.network_config
-    if compute_config.device == "cpu":
-        return max(network.blocks_at_once, n_workers()) if compute_config.may_compile else network.blocks_at_once
-    # Compiled code computes as many as there are, so that their number decides bits and stays as it is.
-    return network.blocks_at_once if compute_config.compiles(condition.budget) else network.blocks_at_once_on_a_gpu
+    if compute_config.device != "cpu":
+        return network.blocks_at_once_on_a_gpu
+    return max(network.blocks_at_once, n_workers()) if compute_config.may_compile else network.blocks_at_once
 
 
 def _train_stacked(
@@ -202,7 +206,8 @@ def _train_stacked(
     kind = launched_with(first)
     if kind not in widths:
         multiple = _blocks_of_a_pass(first, seed, compute_config)
-        widths[kind] = FittingWidth(max(multiple, len(launch)), multiple)
+        is_fixed = first.uses_closed_form_gradients and multiple > 1
+        widths[kind] = FittingWidth(multiple if is_fixed else max(multiple, len(launch)), multiple)
     width = widths[kind]
 
     def train(jobs: Sequence[tuple[Condition, int]]) -> list[TrainedBlock]:
@@ -218,20 +223,21 @@ def _train_stacked(
 
 def _blocks_of_a_pass(condition: Condition, seed: int, compute_config: ComputeConfig) -> int:
     """Return how many blocks a pass on a GPU always computes, so that bits do not depend on how many are trained."""
-    if compute_config.device == "cpu":
-        return 1
-    if isinstance(condition.network, MLPConfig) and compute_config.compiles(condition.budget):
-        return _width(condition, compute_config)
-    if condition.uses_closed_form_gradients or not condition.stacked:
+    if compute_config.device == "cpu" or not condition.stacked:
         return 1
     kind = launched_with(condition), compute_config.precision
     if kind not in _blocks_of_kinds:
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # said again where it is trained
             module = stack_replicas([(condition, 0)], seed, compute_config, curves_of=0)
-        assert isinstance(module.population, NamedPopulation)
-        _blocks_of_kinds[kind] = module.population.blocks_of_a_pass
-    return min(_blocks_of_kinds[kind], _width(condition, compute_config))
+        if isinstance(module.population, NamedPopulation):
+            _blocks_of_kinds[kind] = min(module.population.blocks_of_a_pass, condition.network_config.blocks_at_once)
+        else:
+            assert isinstance(module.population, FlatPopulation)
+            is_plain = not module.measures_apart and compute_config.precision != "bf16-mixed"
+            in_kernel = is_plain and module.population.is_for_gpu_kernel(module.targets)
+            _blocks_of_kinds[kind] = 1 if in_kernel else condition.network_config.blocks_at_once
+    return _blocks_of_kinds[kind]
 
 
 def _train_at_once(

@@ -29,8 +29,8 @@ from torch import nn
 from lossact import SGD, CNNConfig, Condition, ImageFiles, LineImages, Loss, MLPConfig, RandomImages
 from lossact.models import CNN, MLP
 from lossact.replicas.random_streams import DATA, replica_generator
-from lossact.running.runner import fit
-from lossact.running.stacking import stacked_training
+from lossact.running.runner import fit, launch_width
+from lossact.running.stacking import stack_replicas
 from lossact.training.compute_config import Compiled, ComputeConfig
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -39,8 +39,9 @@ from tests.benchmarks import networks, peers
 # Enough that starting a Trainer does not count, few enough for five repeats.
 UPDATES = {
     "cpu": {"Small": 400, "Dropping": 400, "Digits": 60, "Tiny": 20, "ResNetish": 10},
-    "cuda": {"Small": 1000, "Dropping": 1000, "Digits": 1000, "Tiny": 300, "ResNetish": 60},
+    "cuda": {"Small": 10_000, "Dropping": 10_000, "Digits": 10_000, "Tiny": 3_000, "ResNetish": 300},
 }
+FEW = 300  # where Python starts each operation on a GPU
 NEVER = Loss().at_most(-1.0)  # nobody rests
 THREADS = torch.get_num_threads()
 # Multiplications and additions of one replica-step: forward, gradients of the weights, of the hidden layer.
@@ -75,10 +76,11 @@ def lossact(condition: Condition, replicas: int, compiled: Compiled, updates: in
     """Through the Trainer, launch by launch, every replica training to the end of its budget."""
     compute_config = ComputeConfig(device=device, threads=THREADS, compiled=compiled)
     condition = replace(condition, budget=updates)
-    at_once = min(replicas, condition.block * max(condition.network_config.blocks_at_once, THREADS))
+    at_once = min(replicas, condition.block * launch_width(condition, compute_config))
     seconds = 0.0
     for first in range(0, replicas, at_once):
-        module = stacked_training(condition, 0, range(first, first + at_once), compute_config)
+        members = [(condition, replica) for replica in range(first, first + at_once)]
+        module = stack_replicas(members, 0, compute_config, curves_of=0, logs=False)
         begin = time.perf_counter()
         fit(module, compute_config)
         seconds += time.perf_counter() - begin
@@ -134,12 +136,13 @@ def cnn_engines(n: int) -> list[Engine]:
 def network_engines(name: str, n: int, device: str) -> list[Engine]:
     """Engines for a user's network."""
     updates = UPDATES[device][name]
+    few = updates if device == "cpu" else min(updates, FEW)
     engines = [
         Engine("lossact", n, partial(networks.by_lossact, name, n, device), updates),
         Engine("lossact, compiled", n, partial(networks.by_lossact, name, n, device, compiled=True), updates),
-        Engine("torch.func.vmap", n, partial(networks.by_vmap, name, n, device), updates),
-        Engine("torch.func.vmap, compiled", n, partial(networks.by_vmap, name, n, device, compiled=True), updates),
-        Engine("torch loop, one at a time", 1, partial(networks.one_at_a_time, name, device), updates),
+        Engine("torch.func.vmap", n, partial(networks.by_vmap, name, n, device), few),
+        Engine("torch.func.vmap, compiled", n, partial(networks.by_vmap, name, n, device, compiled=True), few),
+        Engine("torch loop, one at a time", 1, partial(networks.one_at_a_time, name, device), few),
     ]
     if device == "cuda":
         graph = partial(networks.by_vmap, name, n, device, graph=True)
@@ -171,7 +174,8 @@ def built_in_engines(condition: Condition, n: int, updates: int, device: str) ->
 
 
 BUILT_IN_ON_CUDA = [
-    *(("MLP, data per replica", mlp_condition(RandomImages()), n, 400) for n in (512, 4096, 32768)),
+    *(("MLP, data per replica", mlp_condition(RandomImages()), n, 5_120_000 // n) for n in (512, 4096)),
+    ("MLP, data per replica", mlp_condition(RandomImages()), 32768, 1000),
     *(("CNN, data per replica", CNN_CONDITION, n, 40) for n in (16, 256, 1024)),
 ]
 

@@ -85,7 +85,7 @@ def test_which_networks_have_a_program_where_they_are(
 ) -> None:
     def is_for(device: str) -> bool:
         state: Any = SimpleNamespace(parameters=SimpleNamespace(dtype=dtype, device=torch.device(device)))
-        return is_for_kernel(network, rule, 64, state)
+        return is_for_kernel(network, rule, 64, state.parameters.dtype, state.parameters.device)
 
     monkeypatch.setattr(kernels, "has_triton", lambda: True)
     assert (is_for("cpu"), is_for("cuda")) == (on_cpu, on_gpu)

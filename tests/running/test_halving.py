@@ -1,5 +1,6 @@
 """A launch that is too large for the memory is trained in halves, to the same trials."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from lossact.running.module_stack import ModuleStack
 from lossact.running.runner import train_jobs
 from lossact.running.stacking import stack_replicas
 from lossact.training.compute_config import ComputeConfig
-from tests.conftest import report_condition
+from tests.conftest import cnn_condition, report_condition
 from tests.replicas.test_any_training import condition as users_condition
 from tests.running import posted_modules as posted
 from tests.running.stacked_and_alone import DOUBLE, condition
@@ -153,25 +154,34 @@ def test_a_pass_of_a_fixed_width_is_filled_up_and_halved_where_memory_runs_out(m
 
 
 @pytest.mark.parametrize(
-    ("given", "blocks"),
+    ("given", "blocks", "if_large"),
     [
-        (users_condition(SGD(learning_rate=0.1)), 4),
-        (users_condition(SGD(learning_rate=0.1), stacked=False), 1),
-        (report_condition("sigmoid"), 1),
+        (users_condition(SGD(learning_rate=0.1)), 4, 1),
+        (users_condition(SGD(learning_rate=0.1), stacked=False), 1, 1),
+        (replace(report_condition("sigmoid"), batch_size=8), 8, 8),
+        (cnn_condition("relu", "l2", budget=5), 1, 1),
     ],
 )
-def test_how_many_blocks_a_pass_computes(given: Condition, blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_many_blocks_a_pass_computes(
+    given: Condition, blocks: int, if_large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     on_a_gpu = ComputeConfig(device="cuda")
     assert runner._blocks_of_a_pass(given, 0, on_a_gpu) == blocks
     assert runner._blocks_of_a_pass(given, 0, ComputeConfig()) == 1
     monkeypatch.setattr(runner, "_blocks_of_kinds", {})
     monkeypatch.setattr("lossact.running.stacking.pass_size", lambda *_: 25_000_000)
-    assert runner._blocks_of_a_pass(given, 0, on_a_gpu) == 1
+    assert runner._blocks_of_a_pass(given, 0, on_a_gpu) == if_large
 
 
-def test_a_compiled_mlp_is_of_one_width_on_a_gpu() -> None:
-    on_a_gpu = ComputeConfig(device="cuda", compiled=True)
-    assert runner._blocks_of_a_pass(report_condition("sigmoid"), 0, on_a_gpu) == 8
+@pytest.mark.parametrize("compiled", [False, True])
+def test_an_mlp_in_a_kernel_trains_with_as_many_as_there_are(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_gpu = ComputeConfig(device="cuda", compiled=compiled)
+    jobs: list[BlockJob] = [(report_condition("sigmoid"), block) for block in range(600)]
+    for has_triton, blocks in ((True, 1), (False, 8)):
+        monkeypatch.setattr(runner, "_blocks_of_kinds", {})
+        monkeypatch.setattr("lossact.replicas.kernels.has_triton", lambda has_triton=has_triton: has_triton)
+        assert runner._blocks_of_a_pass(report_condition("sigmoid"), 0, on_a_gpu) == blocks
+    assert [len(launch) for launch in runner.group_blocks(jobs, on_a_gpu)] == [512, 88]
 
 
 def test_other_errors_are_not_for_halving(monkeypatch: pytest.MonkeyPatch) -> None:
