@@ -174,8 +174,8 @@ def built_in_engines(condition: Condition, n: int, updates: int, device: str) ->
 
 
 BUILT_IN_ON_CUDA = [
-    *(("MLP, data per replica", mlp_condition(RandomImages()), n, 5_120_000 // n) for n in (512, 4096)),
-    ("MLP, data per replica", mlp_condition(RandomImages()), 32768, 1000),
+    *(("MLP, data per replica", mlp_condition(RandomImages()), n, 10_000) for n in (512, 4096)),
+    ("MLP, data per replica", mlp_condition(RandomImages()), 32768, 2_000),
     *(("CNN, data per replica", CNN_CONDITION, n, 40) for n in (16, 256, 1024)),
 ]
 
