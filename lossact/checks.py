@@ -44,7 +44,7 @@ def check_number(
     Raises:
         InputError: it is no finite number, or out of bounds.
     """
-    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, Real) and not isinstance(value, bool) and _is_finite(value)
     too_large = (
         at_most == FLOAT32_LIMIT and number and value > FLOAT32_LIMIT
     )  # the upper bound is mentioned only where it is broken
@@ -58,6 +58,13 @@ def check_number(
     rule = " and ".join(text for text, _ in stated) or "a finite number"
     if not number or not all(holds(value) for _, holds in stated):
         raise InputError(f"{name}={value!r} must be {rule}; try {hint}")
+
+
+def _is_finite(value: Real) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # of an integer beyond a float's range
+        return False
 
 
 def check_count(

@@ -233,6 +233,7 @@ def test_claims_do_without_packages_that_they_do_not_use(claims: Claims) -> None
     [
         (["surfaces"], "plotly is missing"),
         (["fit"], "jsonargparse is missing, wandb is missing"),
+        (["compare", "wandb:who/what", "--value", "loss", "--by", "lr"], "wandb is missing"),
         (["map", "claims", "--x", "budget=1,2", "--y", "seed=1,2", "--wandb", "offline"], "wandb is missing"),
     ],
 )
@@ -240,7 +241,7 @@ def test_a_command_that_uses_a_missing_package_names_it(
     command: list[str], missing: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with pytest.raises(SystemExit):
-        main([*command, "--out", str(tmp_path)])
+        main([*command, *([] if command[0] == "compare" else ["--out", str(tmp_path)])])
     assert f"lossact {command[0]}: {missing}, which lossact needs for this; pip install" in capsys.readouterr().err
 
 

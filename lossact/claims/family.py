@@ -52,6 +52,9 @@ def _read(file: Path) -> Family:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ClaimError(f"{file}: not readable as TOML ({error})") from None
+    unknown = sorted(content.keys() - {"size", "name"})
+    if unknown:
+        raise ClaimError(f"{file}: unknown {', '.join(unknown)}; a family has a size and may have a name")
     size = content.get("size")
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         raise ClaimError(f"{file}: size={size!r} must be an integer >= 1; write the number of claims in the folder")

@@ -117,20 +117,29 @@ class Exceeds(NumberClaim):
         Raises:
             ClaimError: the measure returned something else.
         """
-        return self._numbers(self.measure(*trials), len(trials[0]))
+        return self._numbers(self._measured(trials), len(trials[0]))
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
-        return self._compare(self.measure(*trials), len(trials[0]))
+        return self._compare(self._measured(trials), len(trials[0]))
+
+    def _measured(self, trials: Sequence[Trials]) -> ArrayLike:
+        return self.measure(*(each.read_only() for each in trials))
 
     def check(self) -> None:
         made_up = [_made_up_trials(condition, k) for k, condition in enumerate(self.of)]
         try:
-            returned = self.measure(*made_up)
+            returned = self._measured(made_up)
+            of_few = self._measured([each.first(TRIED // 2) for each in made_up])
         except Exception as error:
             raise ClaimError(
                 f"{self.name} failed on made-up trials, before anything was trained: {type(error).__name__}: {error}"
             ) from error
-        self._numbers(returned, TRIED)
+        first_of_all = self._numbers(returned, TRIED)[: TRIED // 2]
+        if not np.allclose(first_of_all, self._numbers(of_few, TRIED // 2), rtol=1e-6, atol=0, equal_nan=True):
+            raise ClaimError(
+                f"{self.name} gives replicas other numbers when there are more of them, so that one replica's says "
+                "something about another; compute each from that replica's trials alone"
+            )
 
     def __repr__(self) -> str:
         return f"{super().__repr__()} ({', '.join(map(str, self.of))})"

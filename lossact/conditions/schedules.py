@@ -281,11 +281,25 @@ class FunctionSchedule(Schedule):
         self._content = {"kind": self.kind, **fingerprint(function, "schedule")}
 
     def values(self, budget: int) -> NDArray[np.float64]:
-        values = [self.function(update) for update in range(budget)]
-        try:
-            return np.array([float(value) for value in values])
-        except (TypeError, ValueError):
-            raise InputError(f"{self} returned {values[0]!r} for update 0; a number is needed") from None
+        values = self._called(budget)
+        if not np.array_equal(values, self._called(budget), equal_nan=True):
+            raise InputError(
+                f"{self} returns another number when it is called again; make it a function of the update alone"
+            )
+        return values
+
+    def _called(self, budget: int) -> NDArray[np.float64]:
+        values = np.empty(budget)
+        for update in range(budget):
+            try:
+                value = self.function(update)
+            except Exception as error:
+                raise InputError(f"{self} failed for update {update}: {type(error).__name__}: {error}") from error
+            try:
+                values[update] = float(value)
+            except (TypeError, ValueError, OverflowError):
+                raise InputError(f"{self} returned {value!r} for update {update}; a number is needed") from None
+        return values
 
     def content(self) -> dict[str, Any]:
         return self._content

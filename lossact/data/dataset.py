@@ -101,7 +101,10 @@ def _numbers(array: Any, name: str) -> NDArray[Any]:
     if np.ma.is_masked(array):
         raise DataError(f"{name} are masked in part; leave those examples out")
     if hasattr(array, "detach"):
-        array = array.detach().cpu().numpy()
+        if str(array.layout) != "torch.strided":
+            raise DataError(f"{name} are a tensor of layout {array.layout}; give it as .to_dense()")
+        array = array.detach().cpu()
+        array = (array.float() if array.is_floating_point() and array.itemsize < 4 else array).numpy()
     numbers = np.asarray(array)
     if numbers.dtype.kind not in "buif":
         raise DataError(f"{name} have dtype {numbers.dtype}; numbers are needed")

@@ -44,13 +44,12 @@ class NetworkConfig(ABC):
 
     Attributes:
         block: replicas that are trained and stored together.
-        blocks_at_once, blocks_at_once_on_a_gpu: blocks in a launch.
+        blocks_at_once: blocks in a launch.
         updates_per_step: updates in one training_step.
     """
 
     block: ClassVar[int]
     blocks_at_once: ClassVar[int]
-    blocks_at_once_on_a_gpu: ClassVar[int]
     updates_per_step: ClassVar[int]
 
     @abstractmethod
@@ -74,7 +73,7 @@ class MLPConfig(NetworkConfig):
 
     block: ClassVar[int] = 64
     blocks_at_once: ClassVar[int] = 8
-    blocks_at_once_on_a_gpu: ClassVar[int] = 512
+    blocks_in_a_kernel: ClassVar[int] = 64  # of a GPU
     updates_per_step: ClassVar[int] = 100
 
     activation: str
@@ -127,7 +126,6 @@ class CNNConfig(NetworkConfig):
 
     block: ClassVar[int] = 16
     blocks_at_once: ClassVar[int] = 1
-    blocks_at_once_on_a_gpu: ClassVar[int] = 1
     updates_per_step: ClassVar[int] = 25
 
     activation: str

@@ -26,7 +26,6 @@ class ModuleFactory(NetworkConfig):
 
     block: ClassVar[int] = 16
     blocks_at_once: ClassVar[int] = 4
-    blocks_at_once_on_a_gpu: ClassVar[int] = 4
     updates_per_step: ClassVar[int] = 25
 
     make: Callable[[], Any]

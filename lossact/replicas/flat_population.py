@@ -14,9 +14,13 @@ from lossact.errors import InputError
 from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion, advance, make_step
 from lossact.replicas.hyperparameters import Hyperparameter
 from lossact.replicas.kernels import advance_in_kernel, is_for_kernel
+from lossact.replicas.named_tensors import rows_of
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.population import Population
+from lossact.replicas.slices import slices_of
 from lossact.replicas.update_rules import UpdateRule
+
+MEASURED_TOGETHER = 64  # replicas
 
 
 class FlatPopulation(Population):
@@ -141,7 +145,16 @@ class FlatPopulation(Population):
         return self.network.measure(self.state.parameters, inputs, targets)
 
     def measure_in_training(self, inputs: Tensor, targets: Tensor, *, update: int | Tensor) -> tuple[Tensor, Tensor]:
-        return self.network.measure(self.state.parameters, inputs, targets)
+        parameters = self.state.parameters
+        if not self._in_kernel or parameters.device.type == "cpu":
+            return self.network.measure(parameters, inputs, targets)
+        # As many at a time, whatever a launch holds: how a GPU multiplies matrices follows from their sizes.
+        parts = [
+            self.network.measure(parameters[rows], *rows_of((inputs, targets), rows))
+            for rows in slices_of(self.n_replicas, MEASURED_TOGETHER)
+        ]
+        losses, metrics = (torch.cat(part) for part in zip(*parts, strict=True))
+        return losses, metrics
 
     def note(self, loss: Tensor, metric: Tensor, criterion: StoppingCriterion) -> None:
         self.state.measure(loss, metric, criterion)

@@ -44,6 +44,9 @@ def _weight_norm(direction: Tensor, length: Tensor, dim: int = 0) -> Tensor:
 def _layers(of_sequences: Layers, of_packed: Layers) -> Layers:
     def layers(*arguments: Any) -> tuple[Tensor, ...]:
         is_packed = isinstance(arguments[3], (list, tuple))  # data, batch sizes, state, weights
+        _, n_layers, dropout, is_training, *_ = arguments[4 if is_packed else 3 :]
+        if n_layers > 1 and dropout and is_training:
+            raise RuntimeError("dropout between layers that are taken apart is drawn by whoever counts it")
         return of_packed(*arguments) if is_packed else of_sequences(*arguments)
 
     return layers
@@ -67,4 +70,5 @@ class LayersApart(TorchFunctionMode):
     """
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return TAKEN_APART.get(function, function)(*args, **(kwargs or {}))
+        apart = function if kwargs else TAKEN_APART.get(function, function)  # modules name no arguments
+        return apart(*args, **(kwargs or {}))

@@ -16,6 +16,7 @@ from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.held_values import HeldValues, differing, globals_named, snapshot
 from lossact.replicas.named_tensors import Inputs, call_with, map_tensors, shapes_of
 from lossact.replicas.objective import Objective, check_learnable
+from lossact.replicas.pairs import check_pairs
 from lossact.replicas.passes import PassContext, Stage
 from lossact.replicas.random_streams import isolate_rng, rng_state
 from lossact.replicas.slices import SMALL
@@ -78,8 +79,10 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
             )
         outputs_before = _contents(outputs)
         loss = _scored("loss", objective.mean_loss, outputs, targets)
+        check_pairs("loss", objective.mean_loss, outputs, targets)
         if objective.metric is not None:
             _scored("metric", objective.mean_metric, outputs, targets)
+            check_pairs("metric", objective.mean_metric, outputs, targets)
         drew_uncounted = not states.equals(rng_state())
     if snapshot([inputs, targets]) != data_before or _contents(outputs) != outputs_before:
         raise InputError(

@@ -91,7 +91,15 @@ def _stacked(arrays: Sequence[NDArray[Any]], name: str, dtype: torch.dtype) -> t
         shapes = sorted({str(array.shape) for array in arrays})
         raise InputError(f"data: {name} of replicas have shapes {', '.join(shapes)}; all replicas must share one")
     tensor = torch.from_numpy(np.stack(arrays))
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+    if not tensor.is_floating_point():
+        return tensor
+    cast = tensor.to(dtype)
+    if dtype != tensor.dtype and not cast.isfinite().all():
+        raise InputError(
+            f"data: {name} hold {tensor.abs().max():.3g}, beyond the largest number of {dtype}, "
+            f"{torch.finfo(dtype).max:.3g}; scale them"
+        )
+    return cast
 
 
 def as_trained(condition: Condition, examples: Examples, dtype: torch.dtype) -> Examples:

@@ -14,6 +14,7 @@ from lossact.conditions.condition import Condition
 from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
+from lossact.models.config import MLPConfig
 from lossact.replicas.flat_population import FlatPopulation
 from lossact.replicas.named_population import NamedPopulation
 from lossact.replicas.probe import first_line
@@ -183,7 +184,7 @@ def _trials(runs: Sequence[ReplicaOutcome], budget: int) -> Trials:
 
 
 def launch_width(condition: Condition, compute_config: ComputeConfig) -> int:
-    """Return how many blocks train fastest together.
+    """Return how many blocks are in a launch, at most.
 
     Args:
         condition: of the blocks.
@@ -191,7 +192,9 @@ def launch_width(condition: Condition, compute_config: ComputeConfig) -> int:
     """
     network = condition.network_config
     if compute_config.device != "cpu":
-        return network.blocks_at_once_on_a_gpu
+        if isinstance(network, MLPConfig) and condition.uses_closed_form_gradients:
+            return network.blocks_in_a_kernel
+        return network.blocks_at_once
     return max(network.blocks_at_once, n_workers()) if compute_config.may_compile else network.blocks_at_once
 
 
@@ -232,7 +235,7 @@ def _blocks_of_a_pass(condition: Condition, seed: int, compute_config: ComputeCo
             module = stack_replicas([(condition, 0)], seed, compute_config, curves_of=0)
         if isinstance(module.population, NamedPopulation):
             _blocks_of_kinds[kind] = min(module.population.blocks_of_a_pass, condition.network_config.blocks_at_once)
-        else:
+        else:  # all replicas of a launch are in one pass
             assert isinstance(module.population, FlatPopulation)
             is_plain = not module.measures_apart and compute_config.precision != "bf16-mixed"
             in_kernel = is_plain and module.population.is_for_gpu_kernel(module.targets)

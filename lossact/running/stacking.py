@@ -92,7 +92,7 @@ def stack_replicas(
         compute_config: how to compute.
         curves_of: curves are kept for the first so many replicas.
         updates_per_step: updates in one training_step; None for what suits the network.
-        logs: whether the Trainer is told how training goes.
+        logs: whether each training_step logs how training goes.
         fresh_test_data: whether Trainer.test measures on test examples: a fresh draw where data are drawn.
         metadata: what is trained, for logs and checkpoints, ready for JSON.
     """

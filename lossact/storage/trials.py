@@ -67,6 +67,13 @@ class Trials:
             steps = int(self.steps[replica]) if self.reached[replica] else None
             yield Trial(replica, steps, bool(self.diverged[replica]))
 
+    def read_only(self) -> "Trials":
+        """Return the same trials, whose arrays raise ValueError where somebody writes into them."""
+        arrays: dict[str, Any] = {
+            name: _read_only(getattr(self, name)) for name in ("steps", "reached", "diverged", "run_digests")
+        }
+        return replace(self, **arrays, values={name: _read_only(values) for name, values in self.values.items()})
+
     def first(self, n: int) -> "Trials":
         """Return the trials of replicas 0 … n - 1.
 
@@ -133,6 +140,12 @@ class Trials:
             return None
         median = float((beyond[(len(self) - 1) // 2] + beyond[len(self) // 2]) / 2)
         return median if np.isfinite(median) else None
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lossact.errors import InputError
 from lossact.replicas.named_tensors import map_tensors, row_of
+from lossact.replicas.pairs import check_pairs
 from lossact.replicas.population import Population
 from lossact.replicas.random_streams import isolate_rng
 from lossact.training.loaders import Examples
@@ -92,6 +93,19 @@ class ValueRecorder:
             InputError: a measure raises, or returns something else than a number.
         """
         self._types = {name: values.dtype for name, values in self._measure(slice(0, 1)).items()}
+        answers: dict[str, Examples] = {}
+        with isolate_rng():
+            for name, value in self._wanted.items():
+                if not value.split or value.of_network:
+                    continue
+                if value.split not in answers:
+                    inputs, targets = self._examples(value.split)
+                    answers[value.split] = row_of((self.population.outputs(inputs), targets), 0)
+                check_pairs(f"measure {name!r}", _own(value), *answers[value.split])
+
+    @property
+    def _wanted(self) -> dict[str, ValueFunction]:
+        return {**self.plan.functions, **{name: function for name, (function, _) in self.plan.best.items()}}
 
     def record(self, update: int | None) -> None:
         """Take every measure of all replicas.
@@ -128,7 +142,7 @@ class ValueRecorder:
             return self._measure_rows(rows)
 
     def _measure_rows(self, rows: slice) -> Values:
-        wanted = {**self.plan.functions, **{name: function for name, (function, _) in self.plan.best.items()}}
+        wanted = self._wanted
         examples = {split: self._examples(split) for split in {value.split for value in wanted.values()} - {""}}
         answers: dict[str, Any] = {}
         measured: Values = {}
@@ -156,11 +170,11 @@ class ValueRecorder:
 
     def _number(self, name: str, value: ValueFunction, row: int, data: Any) -> np.floating[Any]:
         """Return one replica's value, of outputs or inputs and of targets; of neither without a split."""
-        function = copy.deepcopy(value.function) if _keeps_state(value.function) else value.function
+        function = _own(value)
         if value.may_draw:
             _seed(self.plan.seeds[row])
         try:
-            own = row_of(data, row)
+            own = map_tensors(torch.clone, row_of(data, row))  # what a measure writes into them reaches no other
             if value.of_network:
                 network = self.population.network_of(row)
                 # A copy, so that the hooks and gradients which a function leaves in it reach no other replica.
@@ -181,6 +195,11 @@ def _seed(seed: int) -> None:
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(seed)
+
+
+def _own(value: ValueFunction) -> Callable[..., Any]:
+    """Return a measure's function, or where it keeps state a copy that was not called yet."""
+    return copy.deepcopy(value.function) if _keeps_state(value.function) else value.function
 
 
 def _keeps_state(function: Any) -> bool:

@@ -166,3 +166,10 @@ def test_a_column_that_counts_runs_is_no_condition(name: str, tmp_path: Path) ->
 def test_a_table_in_memory_has_a_way_out() -> None:
     with pytest.raises(InputError, match=r"source is a dict; give the path of a table .*to_csv"):
         read_runs({"loss": [0.1, 0.2]}, value="loss")  # type: ignore[arg-type]
+
+
+def test_steps_beyond_64_bits_are_refused(tmp_path: Path) -> None:
+    rows = [("a", 0, 10**19, 0.5), ("a", 0, 10**19 + 3, 0.4)]
+    path = write(tmp_path / "steps.csv", rows, ["optimizer", "run", "step", "loss"])
+    with pytest.raises(InputError, match=r"a step is 10000000000000000003, beyond 2\*\*63; name the column that holds"):
+        read_runs(path, condition="optimizer", run="run", step="step")

@@ -60,7 +60,12 @@ def test_a_part_of_an_undeclared_family_is_held_to_its_record(claims: Claims) ->
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("size = 0", "size=0 must be an integer >= 1"), ("size", "not readable as TOML"), ("", "size=None must be")],
+    [
+        ("size = 0", "size=0 must be an integer >= 1"),
+        ("size", "not readable as TOML"),
+        ("", "size=None must be"),
+        ("size = 5\nalpha = 0.1", "unknown alpha"),
+    ],
 )
 def test_a_bad_declaration_is_named(claims: Claims, content: str, message: str) -> None:
     (claims.write() / "family.toml").write_text(content)

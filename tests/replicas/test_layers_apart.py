@@ -106,6 +106,8 @@ def test_packed_sequences(name: str) -> None:
 def test_each_layer_has_the_dropout_that_is_counted() -> None:
     (module,) = made(partial(nn.LSTM, 3, 4, num_layers=3, dropout=0.4), 1)
     inputs = torch.linspace(-1, 1, 5 * 2 * 3, dtype=torch.float64).reshape(5, 2, 3)
+    with LayersApart(), pytest.raises(RuntimeError, match="drawn by whoever counts it"):
+        module(inputs)
     draws = partial(CountedDraws, Moment(2, 0, 1), torch.tensor(1), module_paths(module))
     with LayersApart(), draws().active():
         apart = module(inputs)

@@ -221,6 +221,17 @@ def capturing(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(module, "_get_capturable_supported_devices", lambda *_, **__: ["cpu"])
 
 
+def test_gradient_norms_are_of_the_numbers_that_each_moment_draws() -> None:
+    norms = []
+    for record in (recorded, lambda _: None):
+        module = stacked_training(CONDITIONS["dropout"], 0, REPLICAS, DOUBLE, curves_of=4, updates_per_step=5)
+        module._recorded_updates = partial(record, module)  # type: ignore[method-assign]
+        fit(module, DOUBLE)
+        norms.append(module.outcome().gradient_norm)
+    assert norms[0].shape[1] == 13
+    np.testing.assert_array_equal(norms[0], norms[1])
+
+
 @pytest.mark.usefixtures("capturing")
 @pytest.mark.parametrize("name", CAPTURABLE)
 def test_steps_of_torchs_optimisers_are_recorded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,15 +173,39 @@ def test_how_many_blocks_a_pass_computes(
     assert runner._blocks_of_a_pass(given, 0, on_a_gpu) == if_large
 
 
+@pytest.mark.parametrize(
+    ("changes", "in_kernel"),
+    [({}, True), ({"batch_size": 8}, False), ({"clip_norm": 1.0}, False), ({"accumulate": 2, "batch_size": 8}, False)],
+)
+@pytest.mark.parametrize("has_triton", [True, False])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_an_mlp_in_a_kernel_trains_with_as_many_as_there_are(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    on_a_gpu = ComputeConfig(device="cuda", compiled=compiled)
-    jobs: list[BlockJob] = [(report_condition("sigmoid"), block) for block in range(600)]
-    for has_triton, blocks in ((True, 1), (False, 8)):
-        monkeypatch.setattr(runner, "_blocks_of_kinds", {})
-        monkeypatch.setattr("lossact.replicas.kernels.has_triton", lambda has_triton=has_triton: has_triton)
-        assert runner._blocks_of_a_pass(report_condition("sigmoid"), 0, on_a_gpu) == blocks
-    assert [len(launch) for launch in runner.group_blocks(jobs, on_a_gpu)] == [512, 88]
+def test_only_what_a_kernel_trains_is_of_any_width_on_a_gpu(
+    changes: dict[str, Any],
+    in_kernel: bool,
+    has_triton: bool,
+    precision: str,
+    compiled: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computed: list[tuple[int, int]] = []
+
+    def train(jobs: list[BlockJob], n_blocks: int, *_: Any) -> list[TrainedBlock]:
+        computed.append((len(jobs), n_blocks))
+        return []
+
+    monkeypatch.setattr(runner, "_train_at_once", train)
+    monkeypatch.setattr(runner, "_blocks_of_kinds", {})
+    monkeypatch.setattr("lossact.replicas.kernels.has_triton", lambda: has_triton)
+    given = replace(report_condition("sigmoid"), **changes)
+    on_a_gpu = ComputeConfig(device="cuda", compiled=compiled, precision=precision)
+    for blocks in (3, 20, 70):
+        list(train_jobs([(given, block) for block in range(blocks)], 0, on_a_gpu))
+    if in_kernel and has_triton and precision == "32-true":
+        assert computed == [(3, 3), (20, 20), (64, 64), (6, 6)]
+    else:
+        assert [trained for trained, _ in computed] == [3, 8, 8, 4, *[8] * 8, 6]
+        assert {n_blocks for _, n_blocks in computed} == {8}
 
 
 def test_other_errors_are_not_for_halving(monkeypatch: pytest.MonkeyPatch) -> None:

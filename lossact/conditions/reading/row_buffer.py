@@ -54,7 +54,10 @@ class RowBuffer:
                 labels.append(label)
             groups.append(group)
         self.groups.extend(groups)
-        self.steps.extend(steps)
+        try:
+            self.steps.extend(steps)
+        except OverflowError:
+            raise InputError(f"a step is {max(steps)}, beyond 2**63; name the column that holds steps") from None
         self.values.extend(values)
         self.lines.extend(lines)
 

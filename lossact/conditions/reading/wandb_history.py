@@ -9,6 +9,7 @@ from lossact.conditions.reading.columns import Columns
 from lossact.conditions.reading.logged_run import LoggedRun, hyperparameter, run_object
 from lossact.conditions.recorded_runs import shorten
 from lossact.errors import InputError
+from lossact.requirements import check_requirements
 
 STEP = "_step"
 FINISHED = "finished"
@@ -31,6 +32,7 @@ def read_project(project: str, columns: Columns, *, finished_only: bool = False)
         InputError: the project cannot be read, has no finished run, or a run lacks what is asked for; or runs crashed,
             failed or were killed, and `finished_only` is not said.
     """
+    check_requirements(["wandb"])
     import wandb
 
     if columns.value is None:
