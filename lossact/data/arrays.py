@@ -136,7 +136,7 @@ class GeneratedData(DataSource):
         """
         drawn = self.draw(generator)
         if not isinstance(drawn, (tuple, list)) or len(drawn) not in (2, 3):
-            what = f"a {type(drawn).__name__}" + (f" of {len(drawn)}" if isinstance(drawn, (tuple, list)) else "")
+            what = type(drawn).__name__ + (f" of {len(drawn)}" if isinstance(drawn, (tuple, list)) else "")
             raise DataError(
                 f"{self} returned {what}; return (inputs, targets), or (inputs, targets, validation) where validation "
                 "is another (inputs, targets)"
