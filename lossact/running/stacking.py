@@ -67,10 +67,13 @@ def stacked_training(
     *,
     curves_of: int = 0,
     updates_per_step: int | None = None,
+    logs: bool = True,
 ) -> StackedReplicasModule:
     """Build the LightningModule that trains the given replicas of a condition together."""
     members = [(condition, replica) for replica in replicas]
-    return stack_replicas(members, seed, compute_config, curves_of=curves_of, updates_per_step=updates_per_step)
+    return stack_replicas(
+        members, seed, compute_config, curves_of=curves_of, updates_per_step=updates_per_step, logs=logs
+    )
 
 
 def stack_replicas(

@@ -92,20 +92,7 @@ class ValueRecorder:
         Raises:
             InputError: a measure raises, or returns something else than a number.
         """
-        self._types = {name: values.dtype for name, values in self._measure(slice(0, 1)).items()}
-        answers: dict[str, Examples] = {}
-        with isolate_rng():
-            for name, value in self._wanted.items():
-                if not value.split or value.of_network:
-                    continue
-                if value.split not in answers:
-                    inputs, targets = self._examples(value.split)
-                    answers[value.split] = row_of((self.population.outputs(inputs), targets), 0)
-                check_pairs(f"measure {name!r}", _own(value), *answers[value.split])
-
-    @property
-    def _wanted(self) -> dict[str, ValueFunction]:
-        return {**self.plan.functions, **{name: function for name, (function, _) in self.plan.best.items()}}
+        self._types = {name: values.dtype for name, values in self._measure(slice(0, 1), checks_pairs=True).items()}
 
     def record(self, update: int | None) -> None:
         """Take every measure of all replicas.
@@ -137,12 +124,12 @@ class ValueRecorder:
         measure, _, _ = name.partition("@")
         return np.full(self.population.n_replicas, np.nan, dtype=self._types.get(measure, np.dtype(np.float64)))
 
-    def _measure(self, rows: slice) -> Values:
+    def _measure(self, rows: slice, *, checks_pairs: bool = False) -> Values:
         with isolate_rng():
-            return self._measure_rows(rows)
+            return self._measure_rows(rows, checks_pairs)
 
-    def _measure_rows(self, rows: slice) -> Values:
-        wanted = self._wanted
+    def _measure_rows(self, rows: slice, checks_pairs: bool) -> Values:
+        wanted = {**self.plan.functions, **{name: function for name, (function, _) in self.plan.best.items()}}
         examples = {split: self._examples(split) for split in {value.split for value in wanted.values()} - {""}}
         answers: dict[str, Any] = {}
         measured: Values = {}
@@ -155,6 +142,8 @@ class ValueRecorder:
                     answers[value.split] = self.population.outputs(data[0])
                 data = answers[value.split], data[1]
             numbers = [np.float64("nan") if lost[row] else self._number(name, value, row, data) for row in chosen]
+            if checks_pairs and value.split and not value.of_network:
+                check_pairs(f"measure {name!r}", _own(value), *row_of(data, 0))
             kinds = {number.dtype for row, number in zip(chosen, numbers, strict=True) if not lost[row]}
             measured[name] = np.array(
                 numbers, dtype=np.result_type(*kinds) if kinds else self._types.get(name, np.dtype(np.float64))

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, gelu
 
 from lossact import SGD, Arrays, Condition, Loss
 from lossact.running.runner import fit
-from lossact.running.stacking import stack_replicas
+from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
 
 BATCH = 128
@@ -125,8 +125,7 @@ def by_lossact(name: str, replicas: int, device: str, updates: int, *, compiled:
         data=Arrays(*examples_of(name)), target=Loss().at_most(-1.0), budget=updates,
     )  # fmt: skip
     compute_config = ComputeConfig(device=device, threads=torch.get_num_threads(), compiled=compiled)
-    members = [(condition, replica) for replica in range(replicas)]
-    module = stack_replicas(members, 0, compute_config, curves_of=0, logs=False)
+    module = stacked_training(condition, 0, range(replicas), compute_config, logs=False)
     begin = _now(device)
     fit(module, compute_config)
     return (_now(device) - begin) / (replicas * updates)

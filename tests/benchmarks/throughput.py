@@ -30,7 +30,7 @@ from lossact import SGD, CNNConfig, Condition, ImageFiles, LineImages, Loss, MLP
 from lossact.models import CNN, MLP
 from lossact.replicas.random_streams import DATA, replica_generator
 from lossact.running.runner import fit, launch_width
-from lossact.running.stacking import stack_replicas
+from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import Compiled, ComputeConfig
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -79,8 +79,7 @@ def lossact(condition: Condition, replicas: int, compiled: Compiled, updates: in
     at_once = min(replicas, condition.block * launch_width(condition, compute_config))
     seconds = 0.0
     for first in range(0, replicas, at_once):
-        members = [(condition, replica) for replica in range(first, first + at_once)]
-        module = stack_replicas(members, 0, compute_config, curves_of=0, logs=False)
+        module = stacked_training(condition, 0, range(first, first + at_once), compute_config, logs=False)
         begin = time.perf_counter()
         fit(module, compute_config)
         seconds += time.perf_counter() - begin
