@@ -15,7 +15,7 @@ from lossact.errors import InputError
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.held_values import HeldValues, differing, globals_named, snapshot
 from lossact.replicas.named_tensors import Inputs, call_with, map_tensors, shapes_of
-from lossact.replicas.objective import Objective, check_learnable
+from lossact.replicas.objective import FAILURES, Objective, check_learnable
 from lossact.replicas.pairs import check_pairs
 from lossact.replicas.passes import PassContext, Stage
 from lossact.replicas.random_streams import isolate_rng, rng_state
@@ -24,7 +24,6 @@ from lossact.replicas.stacked_module import StackedModule
 from lossact.replicas.vmap_needs import as_vmap_needs
 
 ONE_AT_A_TIME = "train it one at a time with Condition(stacked=False)"
-FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, NotImplementedError)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from torch.utils import _pytree as pytree
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.held_values import snapshot
 from lossact.replicas.named_tensors import Tensors, map_tensors
-from lossact.replicas.probe import FAILURES, CountedNumbers
+from lossact.replicas.objective import FAILURES
+from lossact.replicas.probe import CountedNumbers
 from lossact.replicas.random_streams import isolate_rng
 from lossact.replicas.vmap_needs import as_vmap_needs
 from lossact.training.held_attributes import beside_tensors, changed_names
