@@ -60,6 +60,20 @@ def check_number(
         raise InputError(f"{name}={value!r} must be {rule}; try {hint}")
 
 
+def check_digits(what: str, number: Any) -> None:
+    """Raise InputError where a measured number was computed in half precision.
+
+    Such a number has two or three digits, which neither a difference nor a threshold can be told by.
+
+    Args:
+        what: the error begins with it.
+        number: a number, an array or a tensor.
+    """
+    dtype = str(getattr(number, "dtype", "")).removeprefix("torch.")
+    if dtype in {"float16", "bfloat16"}:
+        raise InputError(f"{what} in {dtype}, which holds too few digits to compare; compute it in float32")
+
+
 def _is_finite(value: Real) -> bool:
     try:
         return math.isfinite(value)

@@ -62,6 +62,8 @@ def test_all_forms_say_the_same(table: list[str], tmp_path: Path, capsys: pytest
     assert main([*table, *(f"--{kind}={path}" for kind, path in paths.items())]) == 0
     out = capsys.readouterr().out
     content = json.loads(paths["json"].read_text())
+    main([*table, "--json", "-"])
+    assert json.loads(capsys.readouterr().out) == content
     assert content["lossact"] == lossact.__version__
     assert content["fixed_number"] is True
     page, markdown = paths["html"].read_text(), paths["markdown"].read_text()

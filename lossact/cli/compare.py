@@ -3,10 +3,12 @@
 import argparse
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+STANDARD_OUTPUT = Path("-")
 COLUMNS = {"condition": "--by", "run": "--run", "value": "--value", "step": "--step", "pair": "--pair"}
 
 
@@ -37,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", metavar="NAME", help="compare only with this condition")
     parser.add_argument("--lower", action="store_true", help="lower values are better; without it higher ones are")
     parser.add_argument("--alpha", type=float, default=0.025, help="a side, for all pairs together (default: 0.025)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="also write everything as JSON")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write everything as JSON; - writes that alone")
     parser.add_argument("--html", type=Path, metavar="PATH", help="also write a page with a picture of every run")
     parser.add_argument("--markdown", type=Path, metavar="PATH", help="also write the tables as Markdown")
     parser.set_defaults(run=run)
@@ -50,7 +52,8 @@ def run(parsed: argparse.Namespace) -> None:
     from lossact.report.comparison_text import comparison_text
     from lossact.report.files import check_outputs, write_whole
 
-    check_outputs(json=parsed.json, html=parsed.html, markdown=parsed.markdown)
+    json_alone = parsed.json == STANDARD_OUTPUT
+    check_outputs(json=None if json_alone else parsed.json, html=parsed.html, markdown=parsed.markdown)
     with _said_by_options():
         conditions = read_runs(
             parsed.runs,
@@ -65,11 +68,13 @@ def run(parsed: argparse.Namespace) -> None:
             at=_step(parsed.at), target=parsed.target, against=parsed.against, lower=parsed.lower, alpha=parsed.alpha
         )
         comparison = compare_runs(conditions, question)
-    print(comparison_text(comparison, width=shutil.get_terminal_size().columns))
+    if not json_alone:
+        print(comparison_text(comparison, width=shutil.get_terminal_size().columns))
     if parsed.json is not None:
         from lossact.report.comparison_json import comparison_json
 
-        write_whole(parsed.json, comparison_json(comparison))
+        text = comparison_json(comparison)
+        sys.stdout.write(text) if json_alone else write_whole(parsed.json, text)
     if parsed.html is not None:
         from lossact.report.comparison_html import comparison_html
 
@@ -79,7 +84,7 @@ def run(parsed: argparse.Namespace) -> None:
 
         write_whole(parsed.markdown, comparison_markdown(comparison))
     for path in (parsed.json, parsed.html, parsed.markdown):
-        if path is not None:
+        if path is not None and not json_alone:
             print(path)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lossact.checks import check_digits
 from lossact.conditions.function import FunctionCondition
 from lossact.conditions.value_measures import STEPS
 from lossact.errors import InputError
@@ -78,6 +79,7 @@ def _read_values(condition: FunctionCondition, returned: Any) -> tuple[Any, dict
         number = np.asarray(_as_float(_on_cpu(returned[name])))
         if number.shape != () or number.dtype.kind not in "buif" or np.ma.is_masked(returned[name]):
             raise InputError(f"{condition}: train returned {returned[name]!r} as {name!r}; return one number")
+        check_digits(f"{condition}: train returned {name!r}", returned[name])
         values[name] = float(number)
     return returned.get(STEPS), values
 

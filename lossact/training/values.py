@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lossact.checks import check_digits
 from lossact.errors import InputError
 from lossact.replicas.named_tensors import map_tensors, row_of
 from lossact.replicas.pairs import check_pairs
@@ -199,6 +200,8 @@ def _keeps_state(function: Any) -> bool:
 def _as_number(name: str, result: Any, *, n_examples: int) -> np.floating[Any]:
     if isinstance(result, Tensor):
         result = result.detach().cpu()
+        if not result.ndim:
+            check_digits(f"measure {name!r} returned a number", result)
         if result.dtype in {torch.float16, torch.bfloat16}:
             result = result.float()
         result = result.numpy()

@@ -15,10 +15,12 @@ from lossact import (
     Arrays,
     Condition,
     Experiment,
+    FunctionCondition,
     Hypothesis,
     Loss,
     Metric,
     OfNetwork,
+    at_least,
     at_most,
     evaluate,
     exceeds,
@@ -123,6 +125,14 @@ def sorted_in_place(a: Trials) -> NDArray[Any]:
     return losses
 
 
+def coarse_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs.argmax(dim=-1) != targets).float().mean().bfloat16()
+
+
+def fit_coarsely(seed: int) -> dict[str, Any]:
+    return {"accuracy": np.float16(0.9)}
+
+
 def claimed(**changes: Any) -> Hypothesis:
     return at_most("loss", condition(**changes), 0.5)
 
@@ -152,6 +162,18 @@ def claimed(**changes: Any) -> Hypothesis:
         ),
         (lambda: exceeds(sorted_in_place, 0, of=[condition()]), ClaimError, "made-up trials.*read-only"),
         (lambda: at_most("loss", condition(), 10**400), LossactError, "must be"),
+        (
+            lambda: at_most("error", condition(measures={"error": Metric(coarse_error)}), 0.5),
+            InputError,
+            "measure 'error' returned a number in bfloat16, which holds too few digits to compare",
+        ),
+        (
+            lambda: at_least(
+                "accuracy", FunctionCondition(name="f", train=fit_coarsely, measures=["accuracy"], budget=1), 0.9
+            ),
+            InputError,
+            "f: train returned 'accuracy' in float16, which holds too few digits",
+        ),
         (lambda: claimed(data=Arrays(torch.eye(4).to_sparse(), np.arange(4))), DataError, r"layout.*as \.to_dense\(\)"),
     ],
 )

@@ -254,6 +254,7 @@ def tensors_of(state: Any) -> list[Tensor]:
         (lambda: TorchOptimizer(torch.optim.SGD, lr=float("nan")), "lr=nan must be finite"),
         (lambda: TorchOptimizer(torch.optim.SGD, lr=float("inf")), "lr=inf must be finite"),
         (lambda: TorchOptimizer(torch.optim.SparseAdam, lr=0.1), "needs sparse gradients.*take Adam"),
+        (lambda: TorchOptimizer(torch.optim.Adam, lr=0.1, capturable=True), "leave out capturable=True; lossact sets"),
     ],
 )  # fmt: skip
 def test_what_no_optimizer_takes_is_named(make: Callable[[], Any], message: str) -> None:
