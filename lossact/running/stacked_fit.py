@@ -198,15 +198,13 @@ class PreparedReplicas:
         return False
 
     def _add_loaders(self, source: Any, module: LightningModule) -> None:
-        if not isinstance(source, (LightningModule, LightningDataModule)):
-            self.training_loaders.append(source)
-            self.validation_loaders.append([])
-            return
-        base = LightningModule if isinstance(source, LightningModule) else LightningDataModule
-        defined = type(source).val_dataloader is not base.val_dataloader
+        makes_loaders = isinstance(source, (LightningModule, LightningDataModule))
+        self.training_loaders.append(self._made_by(source.train_dataloader) if makes_loaders else source)
+        base = LightningDataModule if isinstance(source, LightningDataModule) else LightningModule
+        validating = source if makes_loaders else module  # a DataLoader is for training alone
+        defined = type(validating).val_dataloader is not base.val_dataloader
         validates = defined and type(module).validation_step is not LightningModule.validation_step
-        self.training_loaders.append(self._made_by(source.train_dataloader))
-        loaders = self._made_by(source.val_dataloader) if validates else []
+        loaders = self._made_by(validating.val_dataloader) if validates else []
         self.validation_loaders.append(
             [] if loaders is None else list(loaders) if isinstance(loaders, (list, tuple)) else [loaders]
         )

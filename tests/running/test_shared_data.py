@@ -63,6 +63,23 @@ def test_each_replica_trains_on_the_data_of_a_fit_of_its_own(data: Callable[[], 
     assert len({round(float(value), 12) for value in values}) == len(REPLICAS)
 
 
+class Validating(posted.Classifier):
+    """Validates on rows that follow from each replica's seed."""
+
+    def val_dataloader(self) -> Any:
+        return seeded_examples()
+
+
+def test_a_module_validates_on_its_own_data_where_data_are_for_training() -> None:
+    given = condition(Validating, fixed_order, measures=["val_loss", "val_acc"], metric=None, at_most=None)
+    together = fit_stacked([(given, replica) for replica in REPLICAS], 0, DOUBLE)
+    alone = [train_one(given, replica_seed(0, replica), DOUBLE, draws_for=(0, replica)) for replica in REPLICAS]
+    for name in given.measures:
+        values, expected = ([run.values[name] for run in runs] for runs in (together, alone))
+        np.testing.assert_allclose(values, expected, rtol=1e-9)
+    assert len({round(float(run.values["val_loss"]), 12) for run in together}) == len(REPLICAS)
+
+
 def test_data_that_are_the_same_are_made_a_few_times_and_held_once() -> None:
     made = []
 
