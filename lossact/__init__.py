@@ -89,7 +89,7 @@ if TYPE_CHECKING:
     from lossact.storage import Store
     from lossact.training.compute_config import ComputeConfig
 
-__version__ = "0.2.0"
+__version__ = "1.0.0.dev0"
 
 _ROOMS = {
     "lossact.claims": (

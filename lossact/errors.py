@@ -4,6 +4,9 @@ Every message names the value, the rule it breaks and the way out, so that a doo
 notebook) can show it as it is, without a traceback.
 """
 
+# What functions, networks and modules of users raise where something does not fit.
+FAILURES = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
+
 
 class LossactError(Exception):
     """Base of everything lossact raises on purpose."""

@@ -15,7 +15,6 @@ from lossact.fingerprint import fingerprint, to_canonical
 POSITIVE = {"above": 0, "at_most": FLOAT32_LIMIT}
 NOT_NEGATIVE = {"at_least": 0, "at_most": FLOAT32_LIMIT}
 SHARE = {"at_least": 0, "below": 1}
-SET_BY_LOSSACT = frozenset({"capturable", "differentiable"})  # arguments of torch's optimisers
 
 
 class Optimizer(ABC):
@@ -253,8 +252,8 @@ class TorchOptimizer(Optimizer):
         for name, value in arguments.items():
             if isinstance(value, float) and not np.isfinite(value):
                 raise InputError(f"TorchOptimizer: {name}={value} must be finite; try lr=0.01")
-        for name in SET_BY_LOSSACT & arguments.keys():
-            raise InputError(f"TorchOptimizer: leave out {name}={arguments[name]!r}; lossact sets what replicas need")
+        if arguments.get("differentiable"):
+            raise InputError("TorchOptimizer: differentiable=True has no use where replicas train; leave it out")
         if kind is torch.optim.SparseAdam:
             raise InputError(
                 "TorchOptimizer: SparseAdam needs sparse gradients, which replicas have none of; take Adam"

@@ -18,10 +18,6 @@ from lossact.replicas.named_tensors import first_tensor, shapes_of
 Function = Callable[[Any, Tensor], Tensor]
 
 
-# What functions and networks of users raise where something does not fit.
-FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, NotImplementedError)
-
-
 @dataclass(frozen=True)
 class Objective:
     """Loss and metric of one network's outputs.

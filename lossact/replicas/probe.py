@@ -11,11 +11,11 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lossact.errors import InputError
+from lossact.errors import FAILURES, InputError
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.held_values import HeldValues, differing, globals_named, snapshot
 from lossact.replicas.named_tensors import Inputs, call_with, map_tensors, shapes_of
-from lossact.replicas.objective import FAILURES, Objective, check_learnable
+from lossact.replicas.objective import Objective, check_learnable
 from lossact.replicas.pairs import check_pairs
 from lossact.replicas.passes import PassContext, Stage
 from lossact.replicas.random_streams import isolate_rng, rng_state

@@ -12,12 +12,11 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from lossact.checks import ran_out_of_memory
+from lossact.errors import FAILURES
 from lossact.replicas.modules import eval_mode
 from lossact.replicas.named_tensors import Inputs, Tensors, rows_of
 from lossact.replicas.passes import PassContext, Stage
 from lossact.replicas.stacked_module import StackedModule
-
-FAILURES = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
 
 What = Literal["learn", "measure"]
 Pass = Callable[..., Any]

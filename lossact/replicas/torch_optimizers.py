@@ -57,7 +57,11 @@ class TorchRecipe:
             {"params": [tensors[name] for name in names], **arguments, **more} for names, arguments in self.groups
         ]
         make: Callable[..., torch.optim.Optimizer] = self.kind
-        return make(groups or list(tensors.values()), **{**self.arguments, **more})
+        made = make(groups or list(tensors.values()), **{**self.arguments, **more})
+        for group in made.param_groups:
+            if group.get("capturable") and any(tensor.device.type not in CAPTURING for tensor in group["params"]):
+                group["capturable"] = False  # elsewhere it means nothing, and torch's steps fail
+        return made
 
     def set_scheduled(self, optimizer: Any, update: int) -> None:
         """Set what follows a schedule to its value at an update."""

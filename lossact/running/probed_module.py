@@ -9,10 +9,10 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from lossact.errors import FAILURES
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.held_values import snapshot
 from lossact.replicas.named_tensors import Tensors, map_tensors
-from lossact.replicas.objective import FAILURES
 from lossact.replicas.probe import CountedNumbers
 from lossact.replicas.random_streams import isolate_rng
 from lossact.replicas.vmap_needs import as_vmap_needs

@@ -9,17 +9,13 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule
 
 from lossact.checks import ran_out_of_memory
 from lossact.conditions.lightning import LightningCondition
-from lossact.errors import InputError
+from lossact.errors import FAILURES, InputError
 from lossact.replicas.draws import SharedDrawError
 from lossact.replicas.draws_native import CPU_DRAWS
 from lossact.replicas.random_streams import isolate_rng, rng_state, start_replica
 from lossact.running.differing_attributes import hide_what_differs
 from lossact.running.lightning_data import ReplicaStreams, StackedLoader, loaders_alike
-from lossact.running.lightning_fit import (
-    EARLY_STOPPING,
-    make_trainer,
-    set_max_epochs,
-)
+from lossact.running.lightning_fit import EARLY_STOPPING, make_trainer, set_max_epochs
 from lossact.running.lightning_stackability import StepProbe, check_data_module, check_options
 from lossact.running.module_making import make_data, make_module
 from lossact.running.module_stack import ModuleStack
@@ -35,17 +31,6 @@ Member = tuple[LightningCondition, int]  # a condition and the index of a replic
 
 TRIED = 4  # replicas whose data are made, to see whether all can share those of the first
 
-# What a module's own code may raise when its tensors are those of all replicas.
-FAILURES = (
-    RuntimeError,
-    TypeError,
-    ValueError,
-    IndexError,
-    KeyError,
-    AttributeError,
-    AssertionError,
-    MisconfigurationException,
-)
 READS_VALUES = "it calls .item() or branches on a tensor's value"
 REASONS = {
     "data-dependent control flow": READS_VALUES,
@@ -81,7 +66,7 @@ def fit_stacked(members: Sequence[Member], seed: int, compute_config: ComputeCon
             raise NotStackableError("it draws from a generator of its own, or within a vmap") from None
         except InputError:
             raise
-        except FAILURES as error:
+        except (*FAILURES, MisconfigurationException) as error:
             if ran_out_of_memory(error):
                 raise
             if str(error).startswith(EARLY_STOPPING):

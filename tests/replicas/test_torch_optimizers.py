@@ -100,6 +100,10 @@ RULES: dict[str, tuple[Any, Callable[..., torch.optim.Optimizer]]] = {
         partial(torch.optim.Adam, lr=0.02, weight_decay=1e-2),
     ),
     "AdamW": (AdamW(learning_rate=0.02), partial(torch.optim.AdamW, lr=0.02)),
+    "capturable, where nothing is captured": (
+        TorchOptimizer(torch.optim.NAdam, lr=0.02, capturable=True),
+        partial(torch.optim.NAdam, lr=0.02),
+    ),
     "sign descent": (TorchOptimizer(SignDescent, lr=0.02), partial(SignDescent, lr=0.02)),
     "sign descent, elementwise": (
         TorchOptimizer(SignDescent, elementwise=True, lr=0.02),
@@ -254,7 +258,7 @@ def tensors_of(state: Any) -> list[Tensor]:
         (lambda: TorchOptimizer(torch.optim.SGD, lr=float("nan")), "lr=nan must be finite"),
         (lambda: TorchOptimizer(torch.optim.SGD, lr=float("inf")), "lr=inf must be finite"),
         (lambda: TorchOptimizer(torch.optim.SparseAdam, lr=0.1), "needs sparse gradients.*take Adam"),
-        (lambda: TorchOptimizer(torch.optim.Adam, lr=0.1, capturable=True), "leave out capturable=True; lossact sets"),
+        (lambda: TorchOptimizer(torch.optim.Adam, lr=0.1, differentiable=True), "differentiable=True.*leave it out"),
     ],
 )  # fmt: skip
 def test_what_no_optimizer_takes_is_named(make: Callable[[], Any], message: str) -> None:
