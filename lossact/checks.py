@@ -8,14 +8,17 @@ from difflib import get_close_matches
 from functools import wraps
 from numbers import Integral, Real
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from lossact.errors import InputError, TrainingError
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 FLOAT32_LIMIT = 1e38  # a number beyond it is infinite in single precision
+OF_EXPERIMENTS = ("seed", "store", "compute_config", "retrain", "executor")  # arguments
+SHOWN = 3  # arguments that need not be given, in an error
 LONGEST_VALUE = 100  # characters of a value in an error
 OUT_OF_MEMORY = "allocate memory", "out of memory"  # what torch says on a CPU and on a GPU
 
@@ -146,11 +149,12 @@ def replaced_arguments(replacements: Mapping[str, str]) -> Callable[[type[T]], t
     return decorate
 
 
-def checked_arguments(cls: type[T]) -> type[T]:
+def checked_arguments(cls: type[T], *, written_as: str = "") -> type[T]:
     """Make a class report unknown and missing arguments in one InputError.
 
     Args:
         cls: a class whose constructor takes keywords.
+        written_as: what users call it; "" for the name of the class.
 
     Returns:
         the class.
@@ -160,24 +164,72 @@ def checked_arguments(cls: type[T]) -> type[T]:
     """
     initialize = cls.__init__
     signature = inspect.signature(initialize)
-    names = [name for name in signature.parameters if name != "self"]
 
     @wraps(initialize)
     def checked(self: T, *args: Any, **kwargs: Any) -> None:
-        kind = cls.__name__
-        for unknown in [name for name in kwargs if name not in names]:
-            close = get_close_matches(unknown, names, n=1)
-            hint = f"did you mean {close[0]}? It takes" if close else "it takes"
-            raise InputError(f"{kind} has no argument {unknown}={kwargs[unknown]!r}; {hint} {', '.join(names)}")
-        try:
-            signature.bind(self, *args, **kwargs)
-        except TypeError as error:
-            first = names[0] if names else "name"
-            raise InputError(f"{kind}: {error}; write arguments by name, as in {kind}({first}=...)") from None
+        _check_call(written_as or cls.__name__, signature, (self, *args), kwargs)
         initialize(self, *args, **kwargs)
 
     cls.__init__ = checked  # type: ignore[assignment]
     return cls
+
+
+def checked_call(function: Callable[P, T]) -> Callable[P, T]:
+    """Make a function report unknown and missing arguments in one InputError.
+
+    Args:
+        function: called with arguments of its signature.
+
+    Returns:
+        a function that does the same.
+
+    Raises:
+        InputError: by the decorated function, where an argument is unknown or missing.
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        _check_call(function.__name__, signature, args, kwargs)
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _check_call(kind: str, signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    names = [name for name in signature.parameters if name != "self"]
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    for unknown in [name for name in kwargs if name not in names and not takes_any]:
+        close = get_close_matches(unknown, names, n=1)
+        hint = f"{f'did you mean {close[0]}? It' if close else 'it'} takes {', '.join(names)}"
+        if "experiment" in names and unknown in OF_EXPERIMENTS:
+            hint = f"an Experiment has, so write experiment=Experiment({unknown}=...)"
+        value = kwargs[unknown]
+        given = shortened(value) if isinstance(value, (str, Real, type(None))) else "..."
+        raise InputError(f"{kind} has no argument {unknown}={given}; {hint}")
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        call = _call(kind, signature, by_position="too many positional" in str(error))
+        raise InputError(f"{kind}: {error}; write arguments by name, as in {call}") from None
+
+
+def _call(kind: str, signature: inspect.Signature, *, by_position: bool) -> str:
+    """Return a call with the arguments that it needs, and where too many came by position also some that are named."""
+    arguments, named = [], []
+    for name, parameter in signature.parameters.items():
+        is_named = parameter.kind is parameter.KEYWORD_ONLY
+        if name == "self" or parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            arguments.append(f"*{name}")
+        elif parameter.default is parameter.empty:
+            arguments.append(f"{name}=..." if is_named else name)
+        elif is_named:
+            named.append(f"{name}=...")
+    if by_position or not arguments:
+        arguments += [*named[:SHOWN], *(["…"] if named[SHOWN:] else [])]
+    return f"{kind}({', '.join(arguments)})"
 
 
 def check_name(name: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossact.checks import check_choice, check_count, replaced_arguments
+from lossact.checks import check_choice, check_count, checked_arguments, checked_call, replaced_arguments
 from lossact.conditions.base import BaseCondition
 from lossact.conditions.recorded_runs import RecordedRuns
 from lossact.cpp_compiler import find_compiler
@@ -29,6 +29,7 @@ LOCKED_AT_ONCE = 128  # each lock is an open file, and a process may be limited 
 
 
 @replaced_arguments({"setting": "Experiment(compute_config=...)"})
+@checked_arguments
 class Experiment:
     """Train conditions from one seed, and keep their trials.
 
@@ -96,10 +97,11 @@ class Experiment:
             trials of each condition, in the same order.
 
         Raises:
-            InputError: `conditions` is a single one.
+            InputError: `conditions` is a single one, or `replicas` no count.
         """
         if isinstance(conditions, BaseCondition):
             raise InputError(f"conditions={conditions} must be a sequence of conditions; try [{conditions}]")
+        check_count("replicas", replicas, hint=64)
         trials: list[Trials] = []
         for at in range(0, len(conditions), LOCKED_AT_ONCE):
             with closing(self.looks(conditions[at : at + LOCKED_AT_ONCE], [replicas])) as look:
@@ -258,6 +260,7 @@ def import_torch() -> None:
     importlib.import_module("torch")
 
 
+@checked_call
 def default_compute_config(
     *, device: str = "cpu", precision: str = "32-true", compiled: Compiled = "auto", is_remote: bool = False
 ) -> ComputeConfig:

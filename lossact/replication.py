@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossact.checks import check_count
+from lossact.checks import check_count, checked_call
 from lossact.conditions.condition import Condition
 from lossact.errors import InputError
 from lossact.experiment import default_compute_config
@@ -57,6 +57,7 @@ class Replicas:
         ]
 
 
+@checked_call
 def replicate(
     condition: Condition, *, replicas: int = 64, seed: int = 0, compute_config: ComputeConfig | None = None
 ) -> Replicas:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lossact.checks import check_count, check_number
+from lossact.checks import check_count, check_number, checked_call
 from lossact.claims.hypotheses import AnyDecider, Hypothesis, check_hypothesis
 from lossact.claims.recorded import decide_recorded, has_recorded_runs
 from lossact.claims.theorem import Theorem
@@ -26,6 +26,7 @@ LARGEST_STEP = 0.25  # of what was looked at before: what a claim may train beyo
 OUTCOMES = list(Outcome)
 
 
+@checked_call
 def evaluate(
     hypothesis: Hypothesis,
     *,

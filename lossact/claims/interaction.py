@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lossact.checks import checked_call
 from lossact.claims.hypotheses import Hypothesis, check_comparable
 from lossact.conditions import BaseCondition
 from lossact.errors import ClaimError
@@ -62,6 +63,7 @@ class Interaction(Hypothesis):
         )
 
 
+@checked_call
 def gap_grows(pair: tuple[BaseCondition, BaseCondition], *, to: tuple[BaseCondition, BaseCondition]) -> Interaction:
     """Claim that the gap in updates between two conditions is larger for the second pair: an interaction.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from lossact.checks import checked_call
 from lossact.claims.hypotheses import Hypothesis, check_hypothesis
 from lossact.claims.theorem import Theorem
 from lossact.conditions import BaseCondition
@@ -101,6 +102,7 @@ class AllOf(Hypothesis):
         return "; and ".join(map(repr, self.members))
 
 
+@checked_call
 def all_of(*hypotheses: Hypothesis) -> AllOf:
     """Claim that every one of these hypotheses holds.
 

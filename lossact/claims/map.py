@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossact.checks import check_count, check_number
+from lossact.checks import check_count, check_number, checked_call
 from lossact.claims.evaluate import (
     ALPHA,
     DELTA,
@@ -258,6 +258,7 @@ class ClaimMap:
         )
 
 
+@checked_call
 def map_claim(
     hypothesis: Hypothesis,
     *,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lossact.checks import check_number
+from lossact.checks import check_number, checked_call
 from lossact.claims.hypotheses import Hypothesis, as_numbers, check_comparable, check_sequence
 from lossact.claims.recorded_measures import check_trained
 from lossact.conditions import BaseCondition
@@ -208,6 +208,7 @@ class _Watched:
         return number
 
 
+@checked_call
 def exceeds(
     measure: Callable[..., ArrayLike], margin: float, *, of: Sequence[BaseCondition], name: str = ""
 ) -> Exceeds:
@@ -237,6 +238,7 @@ def exceeds(
     return Exceeds(measure, margin, name or getattr(measure, "__name__", "effect"), tuple(of))
 
 
+@checked_call
 def measured(measure: Callable[[int, int], ArrayLike], margin: float, *, name: str = "") -> Measured:
     """Claim that a statistic exceeds a margin in more than half of the replicas, computed for many replicas at once.
 
@@ -260,6 +262,7 @@ def measured(measure: Callable[[int, int], ArrayLike], margin: float, *, name: s
     return Measured(measure, margin, name or getattr(measure, "__name__", "number"))
 
 
+@checked_call
 def sampled(draw: Callable[[np.random.Generator], float], margin: float, *, name: str = "") -> Sampled:
     """Claim that a statistic exceeds a margin in more than half of the replicas, drawn replica by replica.
 

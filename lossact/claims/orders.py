@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lossact.checks import checked_call
 from lossact.claims.hypotheses import Hypothesis, check_comparable, compare_pair, other_conditions
 from lossact.conditions import BaseCondition
 from lossact.stats import Comparison
@@ -89,6 +90,7 @@ class Slowest(AgainstOthers):
         return f"{self.condition} is the slowest of {', '.join(map(str, self.conditions))}"
 
 
+@checked_call
 def ordering(*conditions: BaseCondition) -> Ordering:
     """Claim that the conditions reach the target in this order; every pair counts, for winning is not transitive.
 
@@ -110,6 +112,7 @@ def ordering(*conditions: BaseCondition) -> Ordering:
     return Ordering(conditions)
 
 
+@checked_call
 def fastest(condition: BaseCondition, *, of: Sequence[BaseCondition]) -> Fastest:
     """Claim that `condition` reaches the target before every other condition in `of`.
 
@@ -132,6 +135,7 @@ def fastest(condition: BaseCondition, *, of: Sequence[BaseCondition]) -> Fastest
     return Fastest(condition, other_conditions(condition, of))
 
 
+@checked_call
 def slowest(condition: BaseCondition, *, of: Sequence[BaseCondition]) -> Slowest:
     """Claim that every other condition in `of` reaches the target before `condition`.
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lossact.checks import check_number
+from lossact.checks import check_number, checked_call
 from lossact.claims.hypotheses import Hypothesis, check_comparable, compare_pair
 from lossact.conditions import BaseCondition
 from lossact.stats import (
@@ -156,6 +156,7 @@ def _compare_leaving_censored_open(conditions: Sequence[BaseCondition], trials: 
     return Comparison(pair.name, censored_as_undetermined(pair.outcomes))
 
 
+@checked_call
 def faster(condition: BaseCondition, *, than: BaseCondition, ratio: float = 1.0) -> Faster:
     """Claim that `condition` reaches the target before `than`; with a ratio, in at most 1/ratio of its updates.
 
@@ -183,6 +184,7 @@ def faster(condition: BaseCondition, *, than: BaseCondition, ratio: float = 1.0)
     return Faster(condition, than, ratio)
 
 
+@checked_call
 def not_worse(condition: BaseCondition, *, than: BaseCondition) -> NotWorse:
     """Claim that `condition` reaches the target no later than `than`: its win probability is above 1/2 - delta.
 
@@ -207,6 +209,7 @@ def not_worse(condition: BaseCondition, *, than: BaseCondition) -> NotWorse:
     return NotWorse(condition, than)
 
 
+@checked_call
 def equivalent(condition: BaseCondition, other: BaseCondition) -> Equivalent:
     """Claim that both reach the target equally soon: the win probability lies within 1/2 - delta … 1/2 + delta.
 

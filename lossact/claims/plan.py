@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lossact.checks import check_count
+from lossact.checks import check_count, checked_call
 from lossact.claims.evaluate import (
     ALPHA,
     DELTA,
@@ -93,6 +93,7 @@ class Plan:
         return "\n".join(lines)
 
 
+@checked_call
 def plan(
     hypothesis: Hypothesis,
     *,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossact.checks import check_number
+from lossact.checks import check_number, checked_call
 from lossact.claims.hypotheses import Hypothesis, check_conditions
 from lossact.conditions import BaseCondition
 from lossact.stats import Comparison, Margins, Outcome
@@ -53,6 +53,7 @@ class Reaches(Hypothesis):
         return f"{self.condition} reaches the target within {self.budget} updates in more than {self.low:.0%} of runs"
 
 
+@checked_call
 def reaches(condition: BaseCondition, *, low: float = 0.90, high: float = 0.95) -> Reaches:
     """Claim that `condition` reaches the target within its budget, with a probability above `low`.
 

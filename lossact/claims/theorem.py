@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lossact.checks import check_number
+from lossact.checks import check_number, checked_call
 from lossact.claims.hypotheses import Hypothesis, as_numbers
 from lossact.conditions import BaseCondition
 from lossact.errors import ClaimError
@@ -105,6 +105,7 @@ def count_deviations(deviations: Callable[[], ArrayLike], tolerance: float, stat
     return np.array([values.size, (~(values <= tolerance)).sum(), np.where(np.isnan(values), np.inf, values).max()])
 
 
+@checked_call
 def exact(statement: str, *, deviations: Callable[[], ArrayLike], tolerance: float) -> Theorem:
     """Claim a theorem, checked in float64; no part of a family, for it has no probability of error.
 

@@ -2,11 +2,13 @@
 
 from typing import Literal
 
+from lossact.checks import checked_call
 from lossact.claims.mean_values import HigherMean, MeanAssumption, MeanAtLeast, Range, is_of_mean
 from lossact.claims.values import AtLeast, EquivalentIn, Higher
 from lossact.conditions import BaseCondition
 
 
+@checked_call
 def higher(
     measure: str,
     condition: BaseCondition,
@@ -45,6 +47,7 @@ def higher(
     return _higher(measure, condition, than, by, of, value_range, normal=normal, is_lower=False)
 
 
+@checked_call
 def lower(
     measure: str,
     condition: BaseCondition,
@@ -92,6 +95,7 @@ def _higher(
     return HigherMean(measure, condition, assumption, than=than, by=by, is_lower=is_lower)
 
 
+@checked_call
 def at_least(
     measure: str,
     condition: BaseCondition,
@@ -121,6 +125,7 @@ def at_least(
     return _at_least(measure, condition, value, of, value_range, normal=normal, is_at_most=False)
 
 
+@checked_call
 def at_most(
     measure: str,
     condition: BaseCondition,
@@ -166,6 +171,7 @@ def _at_least(
     return MeanAtLeast(measure, condition, assumption, value=value, is_at_most=is_at_most)
 
 
+@checked_call
 def equivalent_in(measure: str, condition: BaseCondition, other: BaseCondition, *, within: float) -> EquivalentIn:
     """Claim that the median difference of a measure lies within a margin in the measure's unit.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossact.checks import check_number
+from lossact.checks import check_number, checked_call
 from lossact.claims.hypotheses import Hypothesis, check_comparable, check_targets, other_conditions
 from lossact.claims.measured_values import check_measured, compare_measured, measured_values, median_difference
 from lossact.claims.recorded_measures import check_trained
@@ -187,6 +187,7 @@ class Trend(Hypothesis):
         return f"{self.measure} {verb} from {ends} over {len(self.settings)} settings"
 
 
+@checked_call
 def highest(measure: str, condition: BaseCondition, *, of: Sequence[BaseCondition]) -> Highest:
     """Claim that a measure of one condition is above that of every other.
 
@@ -204,6 +205,7 @@ def highest(measure: str, condition: BaseCondition, *, of: Sequence[BaseConditio
     return Highest(measure, condition, other_conditions(condition, of))
 
 
+@checked_call
 def lowest(measure: str, condition: BaseCondition, *, of: Sequence[BaseCondition]) -> Highest:
     """Claim that a measure of one condition is below that of every other.
 
@@ -221,6 +223,7 @@ def lowest(measure: str, condition: BaseCondition, *, of: Sequence[BaseCondition
     return Highest(measure, condition, other_conditions(condition, of), is_lowest=True)
 
 
+@checked_call
 def increases(measure: str, settings: Sequence[tuple[float, BaseCondition]], *, margin: int = 0) -> Trend:
     """Claim that a measure rises over ordered settings.
 
@@ -242,6 +245,7 @@ def increases(measure: str, settings: Sequence[tuple[float, BaseCondition]], *, 
     return _trend(measure, settings, margin, falls=False)
 
 
+@checked_call
 def decreases(measure: str, settings: Sequence[tuple[float, BaseCondition]], *, margin: int = 0) -> Trend:
     """Claim that a measure falls over ordered settings; see `increases`.
 

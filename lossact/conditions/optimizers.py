@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lossact.checks import FLOAT32_LIMIT, check_number, check_signature, checked_arguments
+from lossact.checks import FLOAT32_LIMIT, check_number, check_signature, checked_arguments, shortened
 from lossact.conditions.schedules import Schedule
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint, to_canonical
@@ -207,6 +207,7 @@ class AdamW(Adam):
     weight_decay: float | Schedule = 0.01
 
 
+@checked_arguments
 class TorchOptimizer(Optimizer):
     """Any optimiser of torch's kind, by its class and arguments.
 
@@ -245,7 +246,7 @@ class TorchOptimizer(Optimizer):
 
         if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):
             raise InputError(
-                f"TorchOptimizer takes a class, not {kind!r}; try TorchOptimizer(torch.optim.NAdam, lr=0.01)"
+                f"TorchOptimizer takes a class, not {shortened(kind)}; try TorchOptimizer(torch.optim.NAdam, lr=0.01)"
             )
         if groups is not None and not callable(groups):
             raise InputError("groups must be a function of a network that returns a list of parameter groups")
@@ -322,6 +323,7 @@ def without_schedules(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: 1e-3 if isinstance(value, Schedule) else value for name, value in arguments.items()}
 
 
+@checked_arguments
 class Partition(Optimizer):
     """One optimiser for some of the parameters, another for the rest.
 

@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -47,7 +48,7 @@ class Schedule(ABC):
         return f"{self.kind}({', '.join(first + named)})"
 
 
-@checked_arguments
+@partial(checked_arguments, written_as="linear")
 @dataclass(frozen=True, repr=False)
 class Linear(Schedule):
     """From `start` at the first update to `end` at the last, in equal steps.
@@ -73,7 +74,7 @@ class Linear(Schedule):
         return np.linspace(self.start, self.end, budget)
 
 
-@checked_arguments
+@partial(checked_arguments, written_as="cosine")
 @dataclass(frozen=True, repr=False)
 class Cosine(Schedule):
     """Half a cosine from `peak` down to `end`, after a linear warm-up.
@@ -114,7 +115,7 @@ class Cosine(Schedule):
         return np.concatenate([_rising(self.peak, self.warmup), falling])
 
 
-@checked_arguments
+@partial(checked_arguments, written_as="warmup_hold_decay")
 @dataclass(frozen=True, repr=False)
 class WarmupHoldDecay(Schedule):
     """A linear warm-up, a plateau, and a linear decay at the end: "WSD", warm-up, stable, decay.
@@ -158,7 +159,7 @@ class WarmupHoldDecay(Schedule):
         return np.concatenate([_rising(self.peak, self.warmup), np.full(held, self.peak), falling])
 
 
-@checked_arguments
+@partial(checked_arguments, written_as="step_decay")
 @dataclass(frozen=True, repr=False)
 class StepDecay(Schedule):
     """`start`, times `factor` after every so many updates, as torch.optim.lr_scheduler.StepLR has it.
@@ -187,7 +188,7 @@ class StepDecay(Schedule):
         return np.asarray(self.start * self.factor ** (np.arange(budget) // self.every), dtype=np.float64)
 
 
-@checked_arguments
+@partial(checked_arguments, written_as="exponential")
 @dataclass(frozen=True, repr=False)
 class Exponential(Schedule):
     """`start`, times `factor` after each update, as torch.optim.lr_scheduler.ExponentialLR has it.
@@ -213,7 +214,7 @@ class Exponential(Schedule):
         return np.asarray(self.start * self.factor ** np.arange(budget), dtype=np.float64)
 
 
-@checked_arguments
+@partial(checked_arguments, written_as="one_cycle")
 @dataclass(frozen=True, repr=False)
 class OneCycle(Schedule):
     """Up to `peak` and down again, each along half a cosine, as torch.optim.lr_scheduler.OneCycleLR has it.
@@ -255,6 +256,7 @@ class OneCycle(Schedule):
         return np.where(updates <= top, rising, falling)
 
 
+@partial(checked_arguments, written_as="schedule")
 class FunctionSchedule(Schedule):
     """What a function of the update returns.
 
@@ -273,9 +275,7 @@ class FunctionSchedule(Schedule):
 
     def __init__(self, function: Callable[[int], float]) -> None:
         if not callable(function):
-            raise InputError(
-                f"schedule({function!r}): give a function of the update; schedule(lambda u: 0.1 / (u + 1))"
-            )
+            raise InputError(f"schedule({function!r}): give a function of the update, as lambda u: 0.1 / (u + 1)")
         check_signature("schedule", function, like="schedule(update)", values=1)
         self.function = function
         self._content = {"kind": self.kind, **fingerprint(function, "schedule")}
@@ -314,6 +314,7 @@ class FunctionSchedule(Schedule):
         return f"schedule({getattr(self.function, '__qualname__', type(self.function).__name__)})"
 
 
+@partial(checked_arguments, written_as="torch_schedule")
 class TorchSchedule(FunctionSchedule):
     """The learning rates of a scheduler of torch.optim.lr_scheduler, one step an update.
 

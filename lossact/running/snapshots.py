@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from lossact.checks import check_count
+from lossact.checks import check_count, checked_call
 from lossact.conditions.condition import Condition
 from lossact.errors import InputError
 from lossact.replicas.named_tensors import Inputs, tensors_in
@@ -65,6 +65,7 @@ class Snapshot:
         return torch.stack([nn.utils.parameters_to_vector(network.parameters()).detach() for network in self.networks])
 
 
+@checked_call
 def record_snapshots(
     condition: Condition, seed: int, replicas: Sequence[int], *, every: int, compute_config: ComputeConfig
 ) -> tuple[list[Snapshot], Inputs, Tensor]:

@@ -11,7 +11,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from lossact.errors import StoreError
+from lossact.errors import InputError, StoreError
 from lossact.storage.curve_files import CurveFiles
 from lossact.storage.database import Database, Rows, damage_error, explain_errors
 from lossact.storage.schema import STATISTICS_TABLE, TRIALS
@@ -30,10 +30,13 @@ class Store:
         directory: created if missing; None uses a temporary directory that `close` removes.
 
     Raises:
+        InputError: `directory` is no path.
         StoreError: the directory or the file in it cannot be used; the methods raise it too.
     """
 
     def __init__(self, directory: Path | str | None = ".lossact") -> None:
+        if not isinstance(directory, (str, Path, type(None))):
+            raise InputError(f"directory={directory!r} must be a path; try '.lossact', or None for a temporary one")
         self._temporary = tempfile.TemporaryDirectory(prefix="lossact-") if directory is None else None
         self.directory = Path(self._temporary.name if self._temporary else directory or "").resolve()
         self._curves = CurveFiles(self.directory / "curves")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from lossact.checks import check_choice, check_count
+from lossact.checks import check_choice, check_count, checked_arguments
 from lossact.errors import InputError
 
 DEVICES = ("cpu", "cuda", "mps")
@@ -15,6 +15,7 @@ LONG_BUDGET = 20_000
 Compiled = bool | Literal["auto"]
 
 
+@checked_arguments
 @dataclass(frozen=True, kw_only=True)
 class ComputeConfig:
     """How replicas are computed, apart from what they are.

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -81,6 +82,47 @@ def test_arguments_that_do_not_exist_are_named(mistake: str) -> None:
         getattr(lossact, name)(**arguments)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+api: Any = lossact
+CALLS: dict[str, tuple[Callable[..., Any], str]] = {
+    "what it is compared with": (
+        lambda a: api.faster(a, a),
+        "faster: too many positional arguments; write arguments by name, as in faster(condition, than=..., ratio=...)",
+    ),
+    "nothing to compare with": (
+        lambda a: api.faster(a),
+        "faster: missing a required argument: 'than'; write arguments by name, as in faster(condition, than=...)",
+    ),
+    "a condition under another name": (
+        lambda a: api.faster(a, then=a),
+        "faster has no argument then=...; did you mean than? It takes condition, than, ratio",
+    ),
+    "a seed of an experiment": (
+        lambda a: api.evaluate(a, seed=5),
+        "evaluate has no argument seed=5; an Experiment has, so write experiment=Experiment(seed=...)",
+    ),
+    "a folder for a store": (lambda _: api.Experiment(".lossact"), "Experiment: too many positional arguments"),
+    "a draw without its generator": (
+        lambda _: api.GeneratedData(lambda: None),
+        "draw=<lambda>() cannot be called as draw(generator)",
+    ),
+    "a number for a store": (lambda _: api.Store(3), "directory=3 must be a path"),
+    "no peak": (lambda _: api.cosine(), "cosine: missing a required argument: 'peak'; write"),
+}
+
+
+@pytest.mark.parametrize("mistake", CALLS)
+def test_calls_that_cannot_be_made_are_errors_before_anything_is_trained(mistake: str) -> None:
+    call, message = CALLS[mistake]
+    with pytest.raises(InputError) as error:
+        call(api.FunctionCondition(train=lambda seed: 3, budget=5))
+    assert str(error.value).startswith(message)
+
+
+def test_the_number_of_replicas_is_an_integer(tmp_path: Path) -> None:
+    with api.Store(tmp_path) as store, pytest.raises(InputError, match="replicas='4' must be an integer >= 1; try 64"):
+        api.Experiment(store=store).trials([api.FunctionCondition(train=lambda seed: 3, budget=5)], "4")
 
 
 def test_arguments_are_given_by_name() -> None:

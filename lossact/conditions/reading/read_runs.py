@@ -3,6 +3,7 @@
 from os import PathLike
 from pathlib import Path
 
+from lossact.checks import checked_call
 from lossact.conditions.measures import check_one_side
 from lossact.conditions.reading.columns import Columns
 from lossact.conditions.reading.csv_file import read_csv
@@ -18,6 +19,7 @@ WANDB = "wandb:"
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 
+@checked_call
 def read_runs(
     source: str | PathLike[str],
     *,
