@@ -124,4 +124,6 @@ def all_of(*hypotheses: Hypothesis) -> AllOf:
     >>> all_of(faster(method("a"), than=method("b")), reaches(method("a")))
     a reaches the target before b; and a reaches the target within 100 updates in more than 90% of runs
     """
+    if len(hypotheses) == 1 and isinstance(hypotheses[0], (list, tuple)):
+        raise ClaimError("all_of takes hypotheses one by one, not a list of them; write all_of(*hypotheses)")
     return AllOf(hypotheses)

@@ -45,7 +45,7 @@ class Axis:
         log: whether they are evenly spaced in logarithm.
 
     Raises:
-        InputError: there are no values, or they do not increase.
+        InputError: there are no values, one is not finite, or they do not increase.
     """
 
     path: str
@@ -56,6 +56,8 @@ class Axis:
         if not self.values or any(b <= a for a, b in zip(self.values, self.values[1:], strict=False)):
             values = ",".join(f"{value:g}" for value in self.values)
             raise InputError(f"{self.path}={values} must be increasing values, at least one; try {FORM}")
+        for value in self.values:
+            check_number(self.path, value, hint=FORM)
 
     @classmethod
     def parse(cls, text: str) -> "Axis":
@@ -169,15 +171,30 @@ def map_conditions(hypothesis: Hypothesis, change: Callable[[BaseCondition], Bas
 
     Returns:
         the hypothesis; conditions keep their names.
+
+    Raises:
+        ClaimError: it holds conditions elsewhere than in its fields, and in tuples and hypotheses there.
     """
+
+    def changed(condition: BaseCondition) -> BaseCondition:
+        return replace(change(condition), name=condition.name)  # type: ignore[type-var]
 
     def apply(value: Any) -> Any:
         if isinstance(value, BaseCondition):
-            return replace(change(value), name=value.name)  # type: ignore[type-var]
+            return changed(value)
+        if isinstance(value, Hypothesis):
+            return map_conditions(value, change)
         return tuple(map(apply, value)) if isinstance(value, tuple) else value
 
     changes = {field.name: apply(getattr(hypothesis, field.name)) for field in fields(hypothesis)}  # type: ignore[arg-type]
-    return replace(hypothesis, **changes)  # type: ignore[type-var]
+    moved: Hypothesis = replace(hypothesis, **changes)  # type: ignore[type-var]
+    for condition in map(changed, hypothesis.conditions):
+        if condition not in moved.conditions:
+            raise ClaimError(
+                f"{type(hypothesis).__name__} holds {condition.name} where it cannot be changed; keep conditions in "
+                "fields of the hypothesis, or in tuples there"
+            )
+    return moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,7 +313,7 @@ def map_claim(
         raise ClaimError(f"{hypothesis!r} has no conditions to move; map a claim such as lossact.faster(a, than=b)")
     if hypothesis.effect_unit:
         raise ClaimError(f'{hypothesis!r} is about a mean, and maps show probabilities; leave out of="mean"')
-    x, y = (Axis.parse(axis) if isinstance(axis, str) else axis for axis in (x, y))
+    x, y = (_as_axis(name, axis) for name, axis in (("x", x), ("y", y)))
     if x.path == y.path:
         raise InputError(f"x={x.path} and y={y.path} must be two different numbers")
     check_levels(alpha, delta, max_replicas)
@@ -315,6 +332,12 @@ def map_claim(
     width = len(x.values)
     rows = tuple(tuple(verdicts[at : at + width]) for at in range(0, len(verdicts), width))
     return ClaimMap(hypothesis, x, y, rows, _reference_point(hypothesis, x, y), level, delta, exploratory, seed)
+
+
+def _as_axis(name: str, axis: Any) -> Axis:
+    if not isinstance(axis, (str, Axis)):
+        raise InputError(f"{name}={axis!r} must be an Axis, or a text: {FORMS}; try {FORM}")
+    return Axis.parse(axis) if isinstance(axis, str) else axis
 
 
 def _decide_all(

@@ -1,11 +1,26 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lossact import SGD, Experiment, FunctionCondition, MLPConfig, Store, evaluate, exact, faster, ordering
+from lossact import (
+    SGD,
+    BaseCondition,
+    Experiment,
+    FunctionCondition,
+    Hypothesis,
+    MLPConfig,
+    Store,
+    all_of,
+    evaluate,
+    exact,
+    faster,
+    ordering,
+    reaches,
+)
 from lossact.claims.map import Axis, map_claim, map_conditions
+from lossact.claims.pairs import Faster
 from lossact.errors import LossactError
 from lossact.report.map import map_figure
 from lossact.report.map_page import write_map_page
@@ -138,6 +153,60 @@ def test_moving_conditions_keeps_their_names_and_the_hypothesis() -> None:
     there = map_conditions(three, lambda condition: X.at(condition, 0.5))
     assert repr(there) == repr(three)
     assert {condition.optimizer.learning_rate for condition in there.conditions} == {0.5}  # type: ignore[attr-defined]
+
+
+def arrives_at_rate(seed: int, rate: float, factor: float) -> int | None:
+    steps = int(factor * 20 / rate + 10 * np.random.default_rng(seed).random())
+    return steps if steps <= 100 else None
+
+
+def test_every_member_of_a_claim_about_several_is_moved(experiment: Experiment) -> None:
+    """Compare each cell with evaluate, of members that are made anew."""
+
+    def claim(rate: float, budget: int) -> Hypothesis:
+        quick, slow = (
+            FunctionCondition(
+                name=f"{factor}", train=arrives_at_rate, config={"rate": rate, "factor": factor}, budget=budget
+            )
+            for factor in (1.0, 1.5)
+        )
+        return all_of(faster(quick, than=slow), reaches(quick))
+
+    rates, budgets = (0.1, 0.5, 1.0), (100, 200)
+    claim_map = map_claim(
+        claim(1.0, 100), x=Axis("config.rate", rates), y=Axis("budget", budgets), experiment=experiment
+    )
+    for row, budget in enumerate(budgets):
+        for column, rate in enumerate(rates):
+            alone = evaluate(claim(rate, budget), family_size=6)
+            assert claim_map.cells[row][column].name == alone.name
+            assert claim_map.at(rate, budget) == claim(rate, budget)
+    assert {cell.name for cell in claim_map.verdicts} == {"supported", "refuted"}
+
+
+@dataclass(frozen=True, repr=False)
+class Hidden(Faster):
+    """Its conditions are in no field."""
+
+    @property
+    def conditions(self) -> tuple[BaseCondition, ...]:
+        return self.condition, HARD
+
+
+def test_conditions_that_cannot_be_moved_are_an_error(experiment: Experiment) -> None:
+    with pytest.raises(LossactError, match=r"Hidden holds L2 where it cannot be changed; keep conditions in fields"):
+        map_claim(Hidden(EASY, EASY, 1.0), x=X, y=Y, experiment=experiment)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_values_of_an_axis_are_finite(value: float) -> None:
+    with pytest.raises(LossactError, match=r"budget=(inf|nan) must be a finite number"):
+        Axis("budget", (value,))
+
+
+def test_an_axis_is_an_axis_or_a_text() -> None:
+    with pytest.raises(LossactError, match=r"x=\[1, 2\] must be an Axis, or a text: path=low:high:count"):
+        map_claim(CLAIM, x=[1, 2], y="budget=100,200")  # type: ignore[arg-type]
 
 
 def test_an_axis_may_list_its_values() -> None:
