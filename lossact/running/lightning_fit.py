@@ -11,12 +11,13 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.core.optimizer import _MockOptimizer
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
 from lossact.replicas.random_streams import rng_state
 from lossact.running.counted_steps import count_draws
-from lossact.running.module_making import make_data, make_module
+from lossact.running.module_making import check_generators, make_data, make_module
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.run_digest import are_telling, run_digest
 from lossact.training.compute_config import ComputeConfig
@@ -289,6 +290,7 @@ class _Watcher(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if any(isinstance(optimizer, _MockOptimizer) for optimizer in trainer.optimizers):
             raise InputError(f"{self.condition}: configure_optimizers returned None; have it return an optimizer")
+        check_generators(self.condition, pytree.tree_leaves(trainer.train_dataloader))
         if not pl_module.automatic_optimization:  # the Trainer counts the steps of every optimizer
             _set_max_steps(trainer, self.condition.budget * max(1, len(trainer.optimizers)))
 

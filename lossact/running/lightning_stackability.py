@@ -15,6 +15,7 @@ from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.passes import Stage
 from lossact.replicas.slices import step_width
 from lossact.running.probed_module import ProbedModule, set_modes
+from lossact.running.values_read import ValuesRead
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.held_attributes import changed_names, held_by_template
 from lossact.training.lightning_pass import PassLog
@@ -109,6 +110,7 @@ class StepProbe:
     Args:
         modules: row of a replica to another module like its own, for the steps may leave traces in it.
         training, validation: a batch of each loader, and whether all replicas share it.
+        values_read: by the code of their condition.
     """
 
     def __init__(
@@ -116,8 +118,9 @@ class StepProbe:
         modules: Mapping[int, LightningModule],
         training: tuple[Any, bool],
         validation: Sequence[tuple[Any, bool]],
+        values_read: ValuesRead,
     ) -> None:
-        self.training, self.validation = training, validation
+        self.training, self.validation, self.values_read = training, validation, values_read
         self.modules = [ProbedModule(row, module) for row, module in modules.items()]
         self.held: dict[str, Any] = {}  # by the module that runs the steps of all, beside its tensors
 
@@ -152,7 +155,7 @@ class StepProbe:
         Raises:
             NotStackableError: it does what replicas cannot share; also when what is returned is called.
         """
-        self._check_template(stacked)
+        self.check_unchanged(stacked)
         arguments = stacked.step_arguments("training_step", batch_idx)
         begun = []
         for probed in self._modules_in_training(stacked):
@@ -181,7 +184,7 @@ class StepProbe:
         Raises:
             NotStackableError: it does what replicas cannot share; also when what is returned is called.
         """
-        self._check_template(stacked)
+        self.check_unchanged(stacked)
         several = len(self.validation) > 1
         arguments = stacked.step_arguments("validation_step", batch_idx)
         arguments |= {"dataloader_idx": dataloader_idx} if several else {}
@@ -209,8 +212,9 @@ class StepProbe:
             probed.stand_as(stacked)
         return modules
 
-    def _check_template(self, stacked: StackedLightningModule) -> None:
+    def check_unchanged(self, stacked: StackedLightningModule) -> None:
         """Raise NotStackableError where steps of all replicas have changed what they share."""
+        self.values_read.check_same("its steps change")
         lists = stacked.epoch_end.lists
         held = {name: of for name, of in held_by_template(stacked.template).items() if name not in lists}
         if self.held:

@@ -1,14 +1,19 @@
 """Make a LightningCondition's module and data as its functions do, and check what they return."""
 
+from collections.abc import Iterable
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import torch
 from lightning.pytorch import LightningModule
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
 
+# Generators of DataLoaders that were made, each with the seed of its replica and its state then.
+_generators: WeakKeyDictionary[torch.Generator, tuple[int, bytes]] = WeakKeyDictionary()
 _versions = WeakTensorKeyDictionary()  # tensors of the modules that were made, each with its count of writes then
 
 
@@ -47,3 +52,29 @@ def make_data(condition: LightningCondition) -> Any:
             "DataLoader, or a LightningDataModule"
         )
     return data
+
+
+def check_generators(condition: LightningCondition, loaders: Iterable[Any]) -> None:
+    """Raise InputError where an order is drawn from a generator that another replica draws from, too.
+
+    A replica would go on where the other stopped, and its trial would depend on which were trained before.
+
+    Args:
+        condition: of the replica, by whose seed torch was seeded.
+        loaders: of the replica, before they are read.
+
+    Raises:
+        InputError: as above.
+    """
+    for loader in loaders:
+        if not isinstance(loader, DataLoader) or isinstance(loader.sampler, SequentialSampler):
+            continue
+        generator = getattr(loader.sampler, "generator", None)
+        if not isinstance(generator, torch.Generator):
+            continue
+        found = torch.initial_seed(), generator.get_state().numpy().tobytes()
+        if _generators.setdefault(generator, found) != found:
+            raise InputError(
+                f"{condition}: DataLoaders of several replicas draw their order from one generator, so that a replica "
+                "goes on where another stopped; make the generator where the DataLoader is made"
+            )

@@ -17,19 +17,20 @@ from lossact.running.differing_attributes import hide_what_differs
 from lossact.running.lightning_data import ReplicaStreams, StackedLoader, loaders_alike
 from lossact.running.lightning_fit import EARLY_STOPPING, make_trainer, set_max_epochs
 from lossact.running.lightning_stackability import StepProbe, check_data_module, check_options
-from lossact.running.module_making import make_data, make_module
+from lossact.running.module_making import check_generators, make_data, make_module
 from lossact.running.module_stack import ModuleStack
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.replica_stopping import replica_stoppings
 from lossact.running.stacked_watcher import StackedWatcher
 from lossact.running.stacking import replica_seed
+from lossact.running.values_read import ValuesRead
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_lightning import StackedLightningModule
 
 Member = tuple[LightningCondition, int]  # a condition and the index of a replica
 
-TRIED = 4  # replicas whose data are made, to see whether all can share those of the first
+TRIED = 4  # replicas whose modules and data are looked at, to see whether all can share what the first has
 
 READS_VALUES = "it calls .item() or branches on a tensor's value"
 REASONS = {
@@ -113,11 +114,14 @@ class PreparedReplicas:
         self.training_loaders: list[Any] = []  # one a replica, or one where making the data draws nothing
         self.validation_loaders: list[list[Any]] = []
         firsts: dict[LightningCondition, LightningModule] = {}
+        values_read = ValuesRead(self.condition)
         stack: ModuleStack | None = None
         shares = self.condition.data is not None  # data are the same for all, as far as is known
         for row, (condition, replica) in enumerate(members):
             start_replica(replica_seed(seed, replica))
             module = make_module(condition)
+            if row < TRIED or condition not in firsts:
+                values_read.check_same("making its module changes")
             stack = stack or ModuleStack(module, len(members))
             stack.write(module, like=firsts.setdefault(condition, module))
             if shares and row >= TRIED:
@@ -128,6 +132,7 @@ class PreparedReplicas:
             shares = before is not None and before.equals(rng_state())
             self.streams.begin()
             self._add_loaders(source, module)
+            check_generators(self.condition, [self.training_loaders[-1], *self.validation_loaders[-1]])
             shares = shares and (row == 0 or self._forget_latest_if_alike(row))
         assert stack is not None
         self.training = StackedLoader(self.training_loaders, self.streams)
@@ -139,10 +144,11 @@ class PreparedReplicas:
             template = firsts[self.condition] if len(firsts) == 1 else self._made_again(members[0], seed)
         if len(firsts) > 1:
             hide_what_differs(template, list(firsts.values()))
-        probe = StepProbe(probed, self.training.first_batch(), [each.first_batch() for each in self.validation])
+        batches = self.training.first_batch(), [each.first_batch() for each in self.validation]
+        self.probe = StepProbe(probed, *batches, ValuesRead(self.condition))
         configured = [firsts[condition] for condition, _ in members]
         replicas = [replica for _, replica in members]
-        self.module = StackedLightningModule(template, stack.tensors, configured, replicas, seed, probe)
+        self.module = StackedLightningModule(template, stack.tensors, configured, replicas, seed, self.probe)
         self.streams.isolated = lambda: self.module.trainer.sanity_checking
 
     @staticmethod
@@ -221,5 +227,6 @@ class PreparedReplicas:
             set_max_epochs(self.module, trainer, self.condition)
         try:
             trainer.fit(self.module, train_dataloaders=self.training, val_dataloaders=self.validation or None)
+            self.probe.check_unchanged(self.module)
         finally:
             self.module.recorded = None  # its memory on a GPU is for the next fit
