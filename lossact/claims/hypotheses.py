@@ -69,7 +69,12 @@ class Hypothesis(ABC):
 
         Returns:
             comparisons, each with outcomes (replicas,).
+
+        Raises:
+            ClaimError: it is about updates to a target, and training did not count them.
         """
+        if self.needs_target:
+            _check_counted(self.conditions, trials)
         return self.comparisons(trials)
 
     def check(self) -> None:
@@ -223,6 +228,15 @@ def check_targets(conditions: Sequence[BaseCondition]) -> None:
             raise ClaimError(
                 f"{condition} has no target to reach; give it target=, or claim something about its measures, as "
                 "lossact.higher does"
+            )
+
+
+def _check_counted(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) -> None:
+    for condition, outcomes in zip(conditions, trials, strict=True):
+        if not outcomes.are_counted:
+            raise ClaimError(
+                f"{condition} has no target to reach: the dict that train returned holds no 'steps'; return them, None "
+                "where the target was not met, or claim something about its measures, as lossact.higher does"
             )
 
 

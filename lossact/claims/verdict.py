@@ -85,6 +85,7 @@ class Verdict:
                 *_zone_warning(decision),
                 *_drift_warning(decision),
                 *_divergence_warning(summaries),
+                *(_unreached(summaries) if decision.verdict == "refuted" else []),
                 *([] if decision.sample else hypothesis.warnings(decision, trials)),
                 *notes,
             ),
@@ -255,14 +256,18 @@ class Verdict:
 
 def _with_unreached(decision: Decision, conditions: Sequence[ConditionSummary]) -> Decision:
     """Name the conditions whose target nobody reached in the reason for SUPPORTED, before anything else."""
-    never = [
+    never = _unreached(conditions)
+    if decision.verdict != "supported" or not never:
+        return decision
+    return replace(decision, reason="; ".join(filter(None, [*never, decision.reason])))
+
+
+def _unreached(conditions: Sequence[ConditionSummary]) -> list[str]:
+    return [
         f"{condition.name} reached the target in none of {condition.replicas} replicas"
         for condition in conditions
         if condition.has_target and not condition.reached
     ]
-    if decision.verdict != "supported" or not never:
-        return decision
-    return replace(decision, reason="; ".join(filter(None, [*never, decision.reason])))
 
 
 def _with_diverged(decision: Decision, conditions: Sequence[ConditionSummary]) -> Decision:

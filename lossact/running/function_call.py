@@ -39,13 +39,15 @@ def call_function(condition: FunctionCondition, seed: int) -> ReplicaOutcome:
     returned = condition.train(seed, **condition.config)
     drawn = {name: digest for name, digest in _generator_digests().items() if digest != before.get(name)}
     values: dict[str, float] = {}
+    counts_steps = True
     if condition.measures:
+        counts_steps = isinstance(returned, Mapping) and STEPS in returned
         returned, values = _read_values(condition, returned)
     steps, diverged, curve = _read(condition, returned)
     if values:
         diverged = diverged or not all(map(np.isfinite, values.values()))
         digest = _digest_of_draws(drawn) if drawn else run_digest(steps, curve, sorted(values.items()))
-        return ReplicaOutcome(steps, diverged, digest, values)
+        return ReplicaOutcome(steps, diverged, digest, values, counts_steps)
     if is_informative(curve):
         return ReplicaOutcome(steps, diverged, run_digest(curve, is_unique=is_informative(curve, MANY_VALUES)))
     if reads_seed(condition.train) and steps is None:

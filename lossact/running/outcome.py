@@ -13,9 +13,11 @@ class ReplicaOutcome:
         diverged: whether the metric stopped being finite before the target was met.
         run_digest: digest of all that was computed, or NO_EVIDENCE; see lossact.running.run_digest.
         values: the measured values by name, float64; NaN where there is none.
+        counts_steps: whether updates to a target were counted.
     """
 
     steps: int | None
     diverged: bool
     run_digest: int
     values: Mapping[str, float] = field(default_factory=dict)
+    counts_steps: bool = True

@@ -26,7 +26,7 @@ from lossact.running.outcome import ReplicaOutcome
 from lossact.running.run_digest import curve_digests
 from lossact.running.stacking import launched_with, replica_seed, stack_replicas
 from lossact.storage.curve_files import CURVES_KEPT
-from lossact.storage.trials import Curves, Trials
+from lossact.storage.trials import NOT_COUNTED, Curves, Trials
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.quiet import quiet, trainer_environment
 from lossact.training.stacked import StackedOutcome, StackedReplicasModule
@@ -174,7 +174,7 @@ def _train_external(
 
 def _trials(runs: Sequence[ReplicaOutcome], budget: int) -> Trials:
     return Trials(
-        np.array([run.steps or 0 for run in runs], dtype=np.int64),
+        np.array([(run.steps or 0) if run.counts_steps else NOT_COUNTED for run in runs], dtype=np.int64),
         np.array([run.steps is not None for run in runs]),
         np.array([run.diverged for run in runs]),
         budget,

@@ -15,7 +15,7 @@ from lossact.errors import InputError, StoreError
 from lossact.storage.curve_files import CurveFiles
 from lossact.storage.database import Database, Rows, damage_error, explain_errors
 from lossact.storage.schema import STATISTICS_TABLE, TRIALS
-from lossact.storage.trials import Curves, Trials
+from lossact.storage.trials import NOT_COUNTED, Curves, Trials
 from lossact.storage.values import pack_values, unpack_values
 
 
@@ -84,7 +84,7 @@ class Store:
         rows = self._database.intact_rows(TRIALS, key, first)
         gapless = next((n for n, row in enumerate(rows) if row[0] != n), len(rows))
         columns: Rows = list(zip(*rows[:gapless], strict=True)) or [()] * 5
-        reached = np.array([steps is not None for steps in columns[1]], dtype=bool)
+        reached = np.array([steps not in {None, NOT_COUNTED} for steps in columns[1]], dtype=bool)
         return Trials(
             steps=np.array([steps or 0 for steps in columns[1]], dtype=np.int64),
             reached=reached,
@@ -158,8 +158,15 @@ class Store:
             trials: of the block's replicas.
             curves: of the same replicas, None where none are kept.
         """
+        unknown = None if trials.are_counted else NOT_COUNTED
         rows: Rows = [
-            (first_replica + trial.replica, trial.steps_to_target, int(trial.diverged), int(digest), measured)
+            (
+                first_replica + trial.replica,
+                trial.steps_to_target if trial.reached else unknown,
+                int(trial.diverged),
+                int(digest),
+                measured,
+            )
             for trial, digest, measured in zip(trials, trials.run_digests, pack_values(trials), strict=True)
         ]
         if curves is not None and len(curves):

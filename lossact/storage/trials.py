@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+NOT_COUNTED = -1  # in place of steps, where training did not count updates to a target
 FEWEST_EQUAL_RUNS = 8  # so many replicas that computed the same are one run
 FEWEST_COPIES = 4  # so many replicas that repeat others are no chance
 
@@ -35,7 +36,7 @@ class Trials:
     """The trials of one condition by replica index, as arrays.
 
     Attributes:
-        steps: (replicas,) int64 updates, 0 … budget; 0 and without meaning where not reached.
+        steps: (replicas,) int64 updates, 0 … budget; where not reached 0, or NOT_COUNTED.
         reached: (replicas,) bool; False is censored, diverged ones included.
         diverged: (replicas,) bool.
         budget: updates at most.
@@ -73,6 +74,11 @@ class Trials:
             name: _read_only(getattr(self, name)) for name in ("steps", "reached", "diverged", "run_digests")
         }
         return replace(self, **arrays, values={name: _read_only(values) for name, values in self.values.items()})
+
+    @property
+    def are_counted(self) -> bool:
+        """Whether every replica counted its updates to a target."""
+        return not (self.steps == NOT_COUNTED).any()
 
     def first(self, n: int) -> "Trials":
         """Return the trials of replicas 0 … n - 1.

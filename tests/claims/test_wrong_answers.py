@@ -20,11 +20,16 @@ from lossact import (
     Loss,
     Metric,
     OfNetwork,
+    all_of,
     at_least,
     at_most,
     evaluate,
     exceeds,
+    faster,
+    ordering,
+    reaches,
     schedule,
+    slowest,
 )
 from lossact.errors import ClaimError, DataError, InputError, LossactError
 from lossact.replicas.pairs import check_pairs
@@ -182,6 +187,54 @@ def test_it_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         evaluate(ask(), experiment=experiment, max_replicas=16)
+
+
+def arrive(seed: int) -> int:
+    return int(np.random.default_rng(seed).integers(5, 15))
+
+
+def measure_alone(seed: int) -> dict[str, Any]:
+    return {"accuracy": np.random.default_rng(seed).random()}
+
+
+def measure_and_count(seed: int) -> dict[str, Any]:
+    return measure_alone(seed) | {"steps": None}
+
+
+def forget(seed: int) -> None:
+    np.random.default_rng(seed).random()
+
+
+ARRIVES = FunctionCondition(name="arrives", train=arrive, budget=60)
+MEASURES = FunctionCondition(name="measures", train=measure_alone, measures=["accuracy"], budget=60)
+NEVER = FunctionCondition(name="never", train=measure_and_count, measures=["accuracy"], budget=60)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        faster(ARRIVES, than=MEASURES), faster(MEASURES, than=ARRIVES), reaches(MEASURES), ordering(ARRIVES, MEASURES),
+        slowest(MEASURES, of=[ARRIVES]), all_of(faster(ARRIVES, than=NEVER), faster(ARRIVES, than=MEASURES)),
+    ],
+)  # fmt: skip
+def test_who_counts_no_updates_to_a_target_is_not_late(claim: Hypothesis, experiment: Experiment) -> None:
+    with pytest.raises(ClaimError, match="measures has no target to reach: the dict that train returned holds no"):
+        evaluate(claim, experiment=experiment)
+    with pytest.raises(ClaimError, match="measures has no target to reach"):  # of stored trials, too
+        evaluate(claim, experiment=experiment)
+    assert evaluate(at_least("accuracy", MEASURES, 0.9), experiment=experiment).name == "refuted"
+
+
+def test_who_counts_and_never_arrives_is(experiment: Experiment) -> None:
+    assert evaluate(faster(ARRIVES, than=NEVER), experiment=experiment).name == "supported"
+    assert evaluate(faster(NEVER, than=ARRIVES), experiment=experiment).name == "refuted"
+
+
+def test_a_refutation_names_whose_target_nobody_reached(experiment: Experiment) -> None:
+    forgets = FunctionCondition(name="forgets", train=forget, budget=60)
+    verdict = evaluate(faster(forgets, than=ARRIVES), experiment=experiment)
+    assert verdict.name == "refuted"
+    assert "forgets reached the target in none of 8 replicas" in verdict.warnings
 
 
 def test_numbers_of_half_precision_are_data() -> None:
