@@ -41,6 +41,8 @@ class Faster(Hypothesis):
 
     def __post_init__(self) -> None:
         check_number("ratio", self.ratio, above=0, hint=2)
+        if not isinstance(self.ratio, int):  # a Fraction, say
+            object.__setattr__(self, "ratio", float(self.ratio))
         check_comparable(self.conditions)
 
     @property

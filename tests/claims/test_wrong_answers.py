@@ -1,6 +1,7 @@
 """What would give a verdict that is not of what was meant is refused, or does not reach what is measured."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -228,6 +229,12 @@ def test_who_counts_no_updates_to_a_target_is_not_late(claim: Hypothesis, experi
 def test_who_counts_and_never_arrives_is(experiment: Experiment) -> None:
     assert evaluate(faster(ARRIVES, than=NEVER), experiment=experiment).name == "supported"
     assert evaluate(faster(NEVER, than=ARRIVES), experiment=experiment).name == "refuted"
+
+
+def test_a_ratio_may_be_a_fraction(experiment: Experiment) -> None:
+    claim = faster(ARRIVES, than=NEVER, ratio=Fraction(3, 2))  # type: ignore[arg-type]
+    assert claim == faster(ARRIVES, than=NEVER, ratio=1.5)
+    assert "in at most 1/1.5 of the updates of never" in str(evaluate(claim, experiment=experiment))
 
 
 def test_a_refutation_names_whose_target_nobody_reached(experiment: Experiment) -> None:

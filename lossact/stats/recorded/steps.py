@@ -8,11 +8,14 @@ may overlap, and then the order is not known.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from lossact.stats.outcomes import Outcome
+from lossact.stats.outcomes import LARGEST_EXACT, Outcome
+
+LARGEST_FLOAT = 2**53  # smaller integers are exact in double precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +82,13 @@ def hidden_by_spacing(
     Returns:
         (n1, n2), or (n,) where paired.
     """
-    exact = Fraction(ratio).limit_denominator(10**6)
+    exact = _as_fraction(ratio)
     steps_a, before_a, reached_a = first.steps, first.before, first.reached
     if not paired:
         steps_a, before_a, reached_a = steps_a[:, None], before_a[:, None], reached_a[:, None]
     steps_b, before_b = second.steps, second.before
-    overlap = (exact.numerator * steps_a >= exact.denominator * (before_b + 1)) & (
-        exact.denominator * steps_b >= exact.numerator * (before_a + 1)
+    overlap = (_times(exact.numerator, steps_a) >= _times(exact.denominator, before_b, 1)) & (
+        _times(exact.denominator, steps_b) >= _times(exact.numerator, before_a, 1)
     )
     overlap &= reached_a & second.reached
     if exact == 1:
@@ -104,21 +107,20 @@ def compare_recorded_steps(
 
     Args:
         first, second: the steps of A and of B; equally many where paired.
-        ratio: > 0, taken as the simplest fraction within 1e-12.
+        ratio: > 0, taken as a fraction of small numbers where one is within 1e-12 of it.
         paired: compare run by run instead of every run of A with every run of B.
 
     Returns:
         (n1, n2) Outcome values, (n,) where paired. A pair is UNDETERMINED where an end, or the steps
         between records, hide the order; CENSORED where neither reached it and both ended at one step, with ratio 1.
     """
-    exact = Fraction(ratio).limit_denominator(10**6)
-    numerator, denominator = exact.numerator, exact.denominator
+    exact = _as_fraction(ratio)
     steps_a, reached_a, ends_a = first.steps, first.reached, first.ends
     if not paired:
         steps_a, reached_a, ends_a = steps_a[:, None], reached_a[:, None], ends_a[:, None]
     steps_b, reached_b, ends_b = second.steps, second.reached, second.ends
-    least_a = numerator * np.where(reached_a, steps_a, ends_a + 1)
-    least_b = denominator * np.where(reached_b, steps_b, ends_b + 1)
+    least_a = _times(exact.numerator, np.where(reached_a, steps_a, ends_a), ~reached_a)
+    least_b = _times(exact.denominator, np.where(reached_b, steps_b, ends_b), ~reached_b)
     both = reached_a & reached_b
     win = reached_a & (least_a < least_b)
     loss = reached_b & (least_b < least_a)
@@ -148,17 +150,37 @@ def scores(
     Returns:
         (n1,) and (n2,) scores.
     """
-    exact = Fraction(ratio).limit_denominator(10**6)
+    exact = _as_fraction(ratio)
     ends = np.concatenate([first.ends[~first.reached], second.ends[~second.reached]])
-    steps_a = (exact.numerator * first.steps).astype(np.float64)
-    steps_b = (exact.denominator * second.steps).astype(np.float64)
-    latest = ends.max(initial=0) + 1
+    last_end = ends.max(initial=0)
     last_reached = max(first.steps[first.reached].max(initial=0), second.steps[second.reached].max(initial=0))
-    earliest_b = (exact.denominator * (second.before + 1)).astype(np.float64) - 0.5  # a tie is a loss for A
-    steps_b = np.where(hidden_by_spacing(first, second, ratio=ratio).any(axis=0), earliest_b, steps_b)
-    one_end = exact == 1 and len(np.unique(ends)) <= 1 and (last_reached < latest or not len(ends))
-    beyond_b = np.full(len(second), latest) if one_end else exact.denominator * (second.ends + 1)
-    return (
-        -np.where(first.reached, steps_a, latest if one_end else np.inf),
-        -np.where(second.reached, steps_b, beyond_b),
-    )
+    one_end = exact == 1 and len(np.unique(ends)) <= 1 and (last_reached <= last_end or not len(ends))
+    # Twice the steps, for halves are needed.
+    numerator, denominator = 2 * exact.numerator, 2 * exact.denominator
+    ends_a, ends_b = (np.full_like(each.ends, last_end) if one_end else each.ends for each in (first, second))
+    of_a = _times(numerator, np.where(first.reached, first.steps, ends_a), ~first.reached)
+    of_b = _times(denominator, np.where(second.reached, second.steps, ends_b), ~second.reached)
+    hidden = second.reached & hidden_by_spacing(first, second, ratio=ratio).any(axis=0)
+    earliest_b = _times(denominator, second.before, 1) - 1  # a tie is a loss for A
+    of_b = np.where(hidden, earliest_b, of_b)
+    both = np.concatenate([of_a, of_b])
+    if both.max(initial=0) < LARGEST_FLOAT:
+        times = both.astype(np.float64) / 2
+    else:  # only their order counts
+        times = np.unique(both, return_inverse=True)[1].astype(np.float64)
+    return -np.where(first.reached | one_end, times[: len(first)], np.inf), -times[len(first) :]
+
+
+def _as_fraction(ratio: float) -> Fraction:
+    """Return the fraction that a ratio stands for: 1.1 is 11/10, and 0.3333333333333333 a third."""
+    written = Fraction(str(ratio))
+    simple = written.limit_denominator(10**6)
+    return simple if abs(simple - written) <= written / 10**12 else written
+
+
+def _times(factor: int, steps: NDArray[np.int64], more: ArrayLike = 0) -> NDArray[Any]:
+    """Multiply a number and (steps + more), exactly."""
+    largest = max(int(steps.max(initial=0)), -int(steps.min(initial=0))) + 1
+    exact = steps.astype(np.int64 if factor * largest < LARGEST_EXACT else object)
+    product: NDArray[Any] = (exact + np.asarray(more, dtype=np.int64)) * factor
+    return product

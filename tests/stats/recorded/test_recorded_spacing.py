@@ -1,6 +1,7 @@
 """Steps to a target where runs were recorded at different steps, against every step that was possible."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -20,6 +21,7 @@ from lossact.stats.recorded import (
 )
 
 Grid = Sequence[int]
+LARGE = 10**16  # times 60, it still fits into 64 bits
 
 
 def recorded(times: Sequence[int], grids: Sequence[Grid]) -> RecordedSteps:
@@ -95,6 +97,27 @@ def test_on_one_grid_the_recorded_steps_are_compared(ratio: float) -> None:
     np.testing.assert_array_equal(compare_recorded_steps(first, second, ratio=ratio), expected)
     for ours, theirs in zip(scores(first, second), (first, second), strict=True):
         np.testing.assert_array_equal(ours, -theirs.steps)
+
+
+@pytest.mark.parametrize("ratio", [1, 1.2, 1.234567, 3.14159265, 1e19, 1e-9])
+def test_the_unit_of_steps_decides_nothing(ratio: float) -> None:
+    """Compare steps of billions of billions, as of floating-point operations, with small ones."""
+    rng = np.random.default_rng(5)
+    first, second = some_runs(rng, 12), some_runs(rng, 12)
+    large_first, large_second = (
+        replace(
+            runs, steps=runs.steps * LARGE, ends=(runs.ends + 1) * LARGE - 1,
+            before=(runs.before + 1) * LARGE - 1, grids=[grid * LARGE for grid in runs.grids],
+        )
+        for runs in (first, second)
+    )  # fmt: skip
+    small = compare_recorded_steps(first, second, ratio=ratio)
+    np.testing.assert_array_equal(compare_recorded_steps(large_first, large_second, ratio=ratio), small)
+    assert len(set(small.flat)) > 1
+    for ours, theirs in zip(
+        scores(large_first, large_second, ratio=ratio), scores(first, second, ratio=ratio), strict=True
+    ):
+        np.testing.assert_array_equal(np.argsort(ours, kind="stable"), np.argsort(theirs, kind="stable"))
 
 
 def test_scores_win_no_pair_that_is_not_won() -> None:
