@@ -140,7 +140,7 @@ def compare_with_revision(
             conditions=tuple(conditions),
             only_before=tuple(condition.name for condition in only_before),
             only_after=tuple(condition.name for condition in only_after),
-            notes=tuple(_notes(repository, commit, pairs, of_sides)),
+            notes=tuple(notes_of(repository, commit, pairs, of_sides)),
             versions=(answers[0]["versions"], answers[1]["versions"]),
             trained_replicas=looks.trained_replicas,
             seconds=time.monotonic() - begin,
@@ -166,13 +166,30 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "") or "none"
 
 
-def _notes(repository: Repository, commit: str, pairs: Sequence[Pair], of_sides: Sequence[str]) -> list[str]:
+def notes_of(repository: Repository, commit: str, pairs: Sequence[Pair], of_sides: Sequence[str]) -> list[str]:
+    """Return what a reader of a comparison has to know beside its table.
+
+    Args:
+        repository: of the working tree.
+        commit: what it is compared with.
+        pairs: of conditions.
+        of_sides: what the sides noted.
+
+    Returns:
+        sentences.
+    """
     notes = list(dict.fromkeys(of_sides))
     data = repository.changed_data(commit)
     if data and any(pair.same_key for pair in pairs):
         notes.append(
             f"files that lossact does not read as code differ too: {_listed(data)}; where training opens one, give its "
             "condition version=lossact.file_digest(...), for its trials count as the same otherwise"
+        )
+    code = repository.changed_code(commit)
+    if code and all(pair.same_key for pair in pairs):
+        notes.append(
+            f"no condition reads what changed in {_listed(code)}; where training starts it as a program of its own, "
+            "give its condition version=lossact.file_digest(...), for its trials count as the same otherwise"
         )
     for pair in pairs:
         if pair.before.budget != pair.after.budget:

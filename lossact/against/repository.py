@@ -85,7 +85,7 @@ class Repository:
         return bool(_git(self.root, "status", "--porcelain").stdout.strip())
 
     def changed_data(self, commit: str) -> list[str]:
-        """Return the changed files that hold neither code nor prose.
+        """Return the changed and the new files that hold neither code nor prose.
 
         Args:
             commit: what the working tree is compared with.
@@ -93,12 +93,28 @@ class Repository:
         Returns:
             paths relative to the root.
         """
-        names = _git(self.root, "diff", "--name-only", "-z", commit).stdout.split("\0")
         return [
             name
-            for name in names
-            if name and not name.startswith(".") and name != "pyproject.toml" and Path(name).suffix not in NO_DATA
+            for name in self._changed(commit)
+            if not name.startswith(".") and name != "pyproject.toml" and Path(name).suffix not in NO_DATA
         ]
+
+    def changed_code(self, commit: str) -> list[str]:
+        """Return the changed and the new files of Python.
+
+        Args:
+            commit: what the working tree is compared with.
+
+        Returns:
+            paths relative to the root.
+        """
+        return [name for name in self._changed(commit) if Path(name).suffix == ".py"]
+
+    def _changed(self, commit: str) -> list[str]:
+        """Return the files that differ, with those that are not in the commit and that git does not ignore."""
+        changed = _git(self.root, "diff", "--name-only", "-z", commit).stdout
+        new = _git(self.root, "ls-files", "--others", "--exclude-standard", "-z").stdout
+        return [name for name in (changed + new).split("\0") if name]
 
     @contextmanager
     def files_of(self, commit: str, *, links: Sequence[Path] = ()) -> Iterator[Path]:

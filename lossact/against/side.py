@@ -12,6 +12,7 @@ from typing import Any
 from lossact.errors import InputError, TrainingError
 
 SECONDS_TO_END = 10
+TRACEBACK = "Traceback (most recent call last)"
 
 
 class Side:
@@ -84,8 +85,13 @@ class Side:
         return answer
 
     def last_words(self) -> str:
-        """Return the last line that the process printed."""
+        """Return the last error that the process printed, with its notes; without one the last line."""
         lines = self._log.read_text(errors="replace").strip().splitlines()
+        starts = [at for at, line in enumerate(lines) if line.startswith(TRACEBACK)]
+        if starts:  # the error stands after the indented lines
+            last = [line.strip() for line in lines[starts[-1] + 1 :] if line.strip() and not line.startswith(" ")]
+            if last:
+                return "; ".join(dict.fromkeys([last[0], last[-1]]))
         return lines[-1].strip() if lines else "it printed nothing"
 
     def close(self) -> None:

@@ -50,10 +50,15 @@ def _resolved(path: str) -> Path:
     return Path(os.path.realpath(path))
 
 
-def replace_working_tree(root: Path, working_tree: Path) -> None:
-    """Put the side's files in place of the working tree's on the import path, the environment's packages left alone."""
+def replace_working_tree(root: Path, working_tree: Path) -> list[str]:
+    """Put the side's files in place of the working tree's on the import path, the environment's packages left alone.
+
+    Returns:
+        the folders of the side in which packages are found.
+    """
     places = Places(root, working_tree)
     sys.path[:] = [places.replaced(entry) for entry in sys.path]
+    folders = list(sys.path)
     for finder in sys.meta_path:  # that editable packages are found by
         module = sys.modules.get(getattr(finder, "__module__", ""))
         of_setuptools = [getattr(module, name, None) for name in ("MAPPING", "NAMESPACES")]
@@ -63,7 +68,22 @@ def replace_working_tree(root: Path, working_tree: Path) -> None:
                 for name, paths in mapping.items():
                     is_single = isinstance(paths, str)
                     mapping[name] = places.replaced(paths) if is_single else list(map(places.replaced, paths))
+                    folders += [os.path.dirname(path) for path in ([mapping[name]] if is_single else mapping[name])]
     sys.path_importer_cache.clear()
+    return [folder for folder in dict.fromkeys(folders) if _resolved(folder).is_relative_to(_resolved(str(root)))]
+
+
+def python_path(folders: list[str], root: Path, working_tree: Path) -> str:
+    """Return the PYTHONPATH by which programs that the side starts find its files, and not the working tree's.
+
+    Args:
+        folders: of the side in which packages are found.
+        root: top folder of the side's files.
+        working_tree: that of the working tree.
+    """
+    places = Places(root, working_tree)
+    given = [places.replaced(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    return os.pathsep.join(dict.fromkeys([*given, *folders]))
 
 
 def check_path(root: Path, working_tree: Path) -> None:
@@ -258,5 +278,7 @@ def run(root: Path, working_tree: Path) -> None:
 
 if __name__ == "__main__":
     side, tree = Path(sys.argv[1]), Path(sys.argv[2])
-    replace_working_tree(side, tree)
+    of_side = replace_working_tree(side, tree)
+    if side != tree:
+        os.environ["PYTHONPATH"] = python_path(of_side, side, tree)
     run(side, tree)

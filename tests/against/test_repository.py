@@ -109,4 +109,9 @@ def test_changed_data_are_what_holds_neither_code_nor_prose(project: Project) ->
     first = project.commit()
     data.write_text("2")
     project.edit("a comment", "another")
-    assert Repository.of(project.folder).changed_data(first) == ["data.csv"]
+    (project.folder / "new.yaml").write_text("rate: 1")
+    (project.folder / "new.py").write_text("RATE = 1")
+    (project.folder / "ignored").mkdir()
+    (project.folder / "ignored" / "large.csv").write_text("3")
+    assert Repository.of(project.folder).changed_data(first) == ["data.csv", "new.yaml"]
+    assert Repository.of(project.folder).changed_code(first) == ["nets.py", "new.py"]

@@ -1,4 +1,6 @@
+import os
 import sqlite3
+import subprocess
 import sys
 import sysconfig
 from contextlib import closing
@@ -10,7 +12,7 @@ import pytest
 
 from lossact import SGD, Accuracy, Best, Condition, FunctionCondition, Loss, Metric, MLPConfig, RandomImages
 from lossact.against.trial_files import read_trials
-from lossact.cli.against_worker import SideError, Worker, check_modules, direction, replace_working_tree
+from lossact.cli.against_worker import SideError, Worker, check_modules, direction, python_path, replace_working_tree
 from tests.pytest_plugin.conftest import CLAIMS, CONDITIONS
 
 
@@ -26,6 +28,28 @@ def test_entries_of_the_working_tree_are_replaced_and_others_left(
     monkeypatch.setattr(sys, "path", [str(tree / "src"), str(tree), "/elsewhere", packages])
     replace_working_tree(side, tree)
     assert sys.path == [str(side / "src"), str(side), "/elsewhere", packages]
+
+
+def test_programs_that_a_side_starts_find_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of packages that setuptools maps, and others' entries are kept."""
+    tree, side = tmp_path / "tree", tmp_path / "side"
+    for root, factor in ((tree, "0.1"), (side, "1.0")):
+        (root / "src" / "own").mkdir(parents=True)
+        (root / "nets.py").write_text(f"FACTOR = {factor}")
+        (root / "src" / "own" / "__init__.py").write_text(f"FACTOR = {factor}")
+    finder = ModuleType("__editable___own_finder")
+    vars(finder)["MAPPING"] = {"own": str(tree / "src" / "own")}
+    monkeypatch.setitem(sys.modules, finder.__name__, finder)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, type("F", (), {"__module__": finder.__name__})])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["/elsewhere", str(tree)]))
+    path = python_path(replace_working_tree(side, tree), side, tree)
+    assert path.split(os.pathsep) == ["/elsewhere", str(side), str(side / "src")]
+    shown = subprocess.run(
+        [sys.executable, "-c", "import nets, own; print(nets.FACTOR, own.FACTOR)"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert shown.stdout == "1.0 1.0\n"
 
 
 def test_an_environment_within_the_working_tree_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
