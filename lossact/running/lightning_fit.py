@@ -1,7 +1,7 @@
 """Fit a user's LightningModule for one replica, as Lightning does, and watch its metric."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import wraps
 from typing import Any
 
@@ -17,14 +17,14 @@ from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
 from lossact.replicas.random_streams import rng_state
 from lossact.running.counted_steps import count_draws
+from lossact.running.logged_names import LOSS, check_logged, check_spelling
 from lossact.running.module_making import check_generators, make_data, make_module
 from lossact.running.outcome import ReplicaOutcome
-from lossact.running.run_digest import are_telling, run_digest
+from lossact.running.run_digest import are_finite, are_telling, run_digest
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_lightning import StackedLightningModule
 
-LOSS = "loss"  # what training_step returns, where the module logs nothing of that name
 EARLY_STOPPING = "Early stopping conditioned on metric"  # the error of a callback whose metric nobody logs
 
 
@@ -68,24 +68,9 @@ def fit_module(
     values = {name: float(logged[name]) for name in condition.measures}
     diverged = watcher.steps is None and watcher.latest is not None and not np.isfinite(watcher.latest)
     diverged = diverged or not all(map(np.isfinite, values.values()))
+    if watcher.steps is None or values:  # weights count, though a metric of NaN may be finite, as an accuracy is
+        diverged = diverged or not are_finite(module.parameters())
     return ReplicaOutcome(watcher.steps, diverged, _digest(module, watcher), values)
-
-
-def check_logged(condition: LightningCondition, logged: Collection[str], updates: int, *, has_metric: bool) -> None:
-    """Raise InputError where the target's metric has no value after the fit, or a measure was never logged.
-
-    Args:
-        condition: what was trained.
-        logged: names of all that the module logged.
-        updates: of the fit.
-        has_metric: whether the target's metric had a value.
-    """
-    missing = [f"measures: {name!r}" for name in condition.measures if name not in logged]
-    if condition.has_target and not has_metric:
-        missing.insert(0, f"metric={condition.metric!r}")
-    if missing:
-        names = ", ".join(sorted(logged)) or "nothing"
-        raise InputError(f"{condition}: {missing[0]} was never logged in {updates} updates; the module logged {names}")
 
 
 def _digest(module: LightningModule, watcher: "_Watcher") -> int:
@@ -282,7 +267,7 @@ class _Watcher(Callback):
         self.loss_before: Tensor | None = None
         self.metric_before: Tensor | None = None
         self.counts_returned_loss = self.went_backward = False
-        self.validation_logs_metric = False
+        self.validation_logs_metric = self.knows_names = False
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.validation_logs_metric = self._is_logged(trainer)
@@ -293,6 +278,16 @@ class _Watcher(Callback):
         check_generators(self.condition, pytree.tree_leaves(trainer.train_dataloader))
         if not pl_module.automatic_optimization:  # the Trainer counts the steps of every optimizer
             _set_max_steps(trainer, self.condition.budget * max(1, len(trainer.optimizers)))
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.knows_names:
+            check_spelling(self.condition, trainer.callback_metrics)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._count(trainer)
+        self._look(trainer, self.updates)
+        go_on_to_budget(trainer, self.condition, self.updates)
+        self.knows_names = is_validated(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         self._count(trainer)
@@ -331,11 +326,6 @@ class _Watcher(Callback):
                 "validation under a name of its own, such as 'val_loss', and name the one that counts"
             )
         self._look(trainer, self.updates)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._count(trainer)
-        self._look(trainer, self.updates)
-        go_on_to_budget(trainer, self.condition, self.updates)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._count(trainer)
@@ -394,3 +384,9 @@ def go_on_to_budget(trainer: Trainer, condition: LightningCondition, updates: in
     last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs > 0
     if last and "max_epochs" not in condition.trainer and updates < condition.budget:
         trainer.fit_loop.max_epochs = trainer.current_epoch + 2
+
+
+def is_validated(trainer: Trainer) -> bool:
+    """Return whether an epoch that ends was validated, or none will be; False where that is not known."""
+    every = trainer.check_val_every_n_epoch
+    return not trainer.enable_validation or (every is not None and (trainer.current_epoch + 1) % every == 0)

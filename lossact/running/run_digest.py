@@ -32,6 +32,11 @@ def run_digest(*parts: Any, is_unique: bool = False) -> int:
     return number | 1 if is_unique else number & ~1 or 2
 
 
+def are_finite(tensors: Iterable[Tensor]) -> bool:
+    """Return whether every number of some tensors is finite."""
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
+
+
 def are_telling(tensors: Iterable[Tensor]) -> bool:
     """Return whether tensors hold so many distinct numbers, all finite, that equal ones are of the same run."""
     numbers: set[float] = set()

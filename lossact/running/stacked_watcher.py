@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossact.conditions.lightning import LightningCondition
-from lossact.running.lightning_fit import LOSS, check_logged, go_on_to_budget, stop_at_budget
+from lossact.running.lightning_fit import go_on_to_budget, is_validated, stop_at_budget
+from lossact.running.logged_names import LOSS, check_logged, check_spelling
 from lossact.running.outcome import ReplicaOutcome
-from lossact.running.run_digest import are_telling, run_digest
+from lossact.running.run_digest import are_finite, are_telling, run_digest
 from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_lightning import StackedLightningModule
 
@@ -28,7 +29,7 @@ class StackedWatcher(Callback):
         latest: (replicas,) the newest value of the metric, NaN before the first.
         compared: (replicas,) whether there was one.
         history: updates, values (replicas,) that were compared with the target then, and (replicas,) of which replicas.
-        weights: row of a replica whose fit ended at its target to a digest of its parameters and buffers there.
+        weights: row of a replica whose fit ended at its target to what `_weights_of` returned there.
         ended: row of a replica that rests to the newest of everything that it had logged.
     """
 
@@ -39,14 +40,18 @@ class StackedWatcher(Callback):
         self.latest = np.full(n_replicas, np.nan)
         self.compared = np.zeros(n_replicas, dtype=bool)
         self.history: list[tuple[int, NDArray[np.float64], NDArray[np.bool_]]] = []
-        self.weights: dict[int, tuple[bytes, bool]] = {}
+        self.weights: dict[int, tuple[bytes, bool, bool]] = {}
         self.ended: dict[int, dict[str, float]] = {}
         self.updates = self.updates_before = 0
-        self.counts_returned_loss = self.validation_logs_metric = False
+        self.counts_returned_loss = self.validation_logs_metric = self.knows_names = False
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.validation_logs_metric = self.condition.metric in self.module.validation_log.reduced()
         self.module.validation_log.reset()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.knows_names:
+            check_spelling(self.condition, self.module.newest)
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         self.updates_before = self.updates = trainer.global_step
@@ -77,6 +82,7 @@ class StackedWatcher(Callback):
         if self.condition.metric in values:
             self._compare(trainer, values[self.condition.metric], self.updates)
         go_on_to_budget(trainer, self.condition, self.updates)
+        self.knows_names = is_validated(trainer)
 
     def _end_epoch_of_rested(self, trainer: Trainer) -> None:
         """End the epoch for replicas that were stopped in it: a Trainer of their own would end it now."""
@@ -122,13 +128,14 @@ class StackedWatcher(Callback):
         if not training.any():
             trainer.should_stop = True
 
-    def _weights_of(self, row: int) -> tuple[bytes, bool]:
-        """Return a digest of one replica's parameters and buffers as they are now, and whether they tell runs apart."""
+    def _weights_of(self, row: int) -> tuple[bytes, bool, bool]:
+        """Return a digest of a replica's parameters and buffers, whether it tells runs apart, and is of finite ones."""
         tensors = {**self.module.parameters_by_name, **self.module.buffers_by_name}
         digest = hashlib.blake2b()
         for tensor in tensors.values():
             digest.update(tensor[row].detach().cpu().numpy().tobytes())
-        return digest.digest(), are_telling(tensor[row] for tensor in self.module.trained.values())
+        telling = are_telling(tensor[row] for tensor in self.module.trained.values())
+        return digest.digest(), telling, are_finite(tensor[row] for tensor in self.module.parameters_by_name.values())
 
     def outcomes(self) -> list[ReplicaOutcome]:
         """Return the outcome of each replica, after the fit.
@@ -140,10 +147,11 @@ class StackedWatcher(Callback):
         for row, steps in enumerate(self.steps.tolist()):
             logged = self.ended.get(row) or {name: float(of_all[row]) for name, of_all in self.module.newest.items()}
             check_logged(self.condition, logged, self.updates, has_metric=bool(self.compared[row]))
-            weights, telling = self.weights.get(row) or self._weights_of(row)
+            weights, telling, finite = self.weights.get(row) or self._weights_of(row)
             diverged = steps < 0 and self.compared[row] and not np.isfinite(self.latest[row])
             values = {name: logged[name] for name in self.condition.measures}
             diverged = diverged or not all(map(np.isfinite, values.values()))
+            diverged = diverged or (not finite and (steps < 0 or bool(values)))
             compared = [(updates, float(values[row])) for updates, values, rows in self.history if rows[row]]
             digest = run_digest(steps, compared, weights, is_unique=telling)
             outcomes.append(ReplicaOutcome(None if steps < 0 else steps, bool(diverged), digest, values))

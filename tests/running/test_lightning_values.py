@@ -92,6 +92,24 @@ def test_a_replica_without_a_finite_value_diverged() -> None:
     assert block.trials.diverged.all()
 
 
+class NotANumber(Classifier):
+    """Its weights are NaN after the first update, and it logs a constant."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        self.log("constant", torch.ones(()))
+        return super().training_step(batch, batch_idx) * torch.nan
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_a_replica_whose_weights_are_not_finite_diverged_whatever_it_logs(stacked: bool) -> None:
+    given = condition(module=NotANumber, measures=["constant"], stacked=stacked)
+    (block,) = train_jobs([(given, 0)], 0, DOUBLE)
+    assert block.trials.diverged.all()
+    targeted = condition(module=NotANumber, measures=(), metric="constant", at_least=2.0, stacked=stacked)
+    (block,) = train_jobs([(targeted, 0)], 0, DOUBLE)
+    assert block.trials.diverged.all()
+
+
 def test_claims_about_logged_values() -> None:
     def rated(rate: float) -> LightningCondition:
         return condition(module=lambda: Classifier(rate), measures=["val_loss"], name=f"rate {rate}")
@@ -110,6 +128,49 @@ def test_a_measure_that_nobody_logs_is_an_error(stacked: bool) -> None:
         InputError, match=r"measures: 'f1' was never logged in 10 updates; the module logged train_loss"
     ):
         list(train_jobs([(condition(measures=["f1"], stacked=stacked), 0)], 0, DOUBLE))
+
+
+class Counting(Classifier):
+    """Counts the steps of all replicas that were trained one at a time."""
+
+    steps = 0
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        Counting.steps += 1
+        return super().training_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize("wanted", [{"measures": ["val_los"]}, {"measures": (), "metric": "vallos", "at_most": 0.1}])
+def test_a_misspelt_name_ends_the_first_fit_after_its_first_epoch(
+    wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Counting, "steps", 0)
+    given = condition(module=Counting, stacked=False, budget=1000 * EPOCH, **wanted)
+    with pytest.raises(InputError, match=r"'val_?los' was not logged in the first epoch.*did you mean 'val_loss'\?"):
+        list(train_jobs([(given, 0)], 0, DOUBLE))
+    assert Counting.steps == EPOCH
+
+
+def test_so_it_does_where_replicas_are_fitted_together() -> None:
+    given = condition(stacked=True, budget=1000 * EPOCH, measures=["val_loss", "train_los"])
+    with pytest.raises(InputError, match=r"'train_los' was not logged .*, only train_loss, val_loss; did you mean"):
+        list(train_jobs([(given, 0)], 0, DOUBLE))
+
+
+class Late(Classifier):
+    """Logs a name from its third epoch on."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        if self.current_epoch >= 2:
+            self.log("gap", torch.ones(()))
+        return super().training_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize("stacked", ["auto", False])
+def test_a_name_that_is_like_no_other_may_come_later(stacked: bool | str) -> None:
+    given = condition(module=Late, measures=["gap"], stacked=stacked, budget=3 * EPOCH)
+    (block,) = train_jobs([(given, 0)], 0, DOUBLE)
+    assert (block.trials.values["gap"] == 1).all()
 
 
 @pytest.mark.parametrize(
