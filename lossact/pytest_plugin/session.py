@@ -28,6 +28,7 @@ from lossact.experiment import Experiment
 from lossact.pytest_plugin.collect import call_claim
 from lossact.pytest_plugin.options import Options
 from lossact.pytest_plugin.output import collect_warnings, show_curves, show_plans, show_tables, write_out
+from lossact.pytest_plugin.users_lines import users_lines
 from lossact.report.progress import ProgressLine
 from lossact.report.run_info import RunInfo
 from lossact.report.stored import StoredCondition, stored_conditions
@@ -236,6 +237,8 @@ class ClaimSession:
         """Attach the verdict or the error to the report, which xdist sends on; lossact's errors have no traceback."""
         if call.excinfo is not None and isinstance(call.excinfo.value, LossactError):
             report.longrepr = str(call.excinfo.value)
+        elif call.excinfo is not None and report.failed:
+            report.longrepr = users_lines(call.excinfo.value, self.config) or report.longrepr
         if report.when == "call" and RESULT in item.stash:
             report.lossact = as_dict(item.stash[RESULT])  # type: ignore[attr-defined]
         if report.when == "call" and PLAN in item.stash:

@@ -105,6 +105,33 @@ def test_a_bad_custom_condition_is_one_clear_error_and_the_others_run(claims: Cl
     assert verdicts == {"test_true": "supported", "test_bad": None}
 
 
+FAILING = """
+def looked_up(seed):
+    return {}["steps"]
+
+@pytest.mark.claim("it cannot be trained")
+def test_fails():
+    return faster(EASY, than=FunctionCondition(train=looked_up, budget=60))
+"""
+
+
+def test_an_error_of_training_is_shown_with_the_users_own_lines(claims: Claims) -> None:
+    claims.write(f"{ELSEWHERE}{CLAIMS}\n{FAILING}")
+    run = claims.run("-k", "fails")
+    run.assert_outcomes(failed=1, deselected=2)
+    run.stdout.fnmatch_lines(
+        [
+            "KeyError: 'steps'",
+            "*test_claims.py:*: in looked_up",
+            '    return {}["steps"]',
+            "while training looked_up, replicas 0 to *",
+        ]
+    )
+    run.stdout.no_fnmatch_line("*lossact/*.py*")
+    whole = claims.run("-k", "fails", "--full-trace")
+    whole.stdout.fnmatch_lines(["*function_call.py:*"])
+
+
 def test_two_claims_with_the_same_name_are_an_error_and_the_others_run(claims: Claims) -> None:
     claims.write(CLAIMS + TWICE)
     run = claims.run("-k", "true or twice")

@@ -1,0 +1,39 @@
+"""An error of a user's code as it is shown beside a claim: the user's own lines, and not those that led to them."""
+
+import traceback
+from pathlib import Path
+
+import pytest
+
+import lossact
+from lossact.fingerprint.files import users_file
+
+EVALUATING = Path(lossact.__file__).parent / "claims"
+
+
+def users_lines(error: BaseException, config: pytest.Config) -> str | None:
+    """Return an error with the lines of the user's files that it passed through, and with its notes.
+
+    Args:
+        error: what a claim ended in.
+        config: whose --tb and --full-trace ask for more.
+
+    Returns:
+        text of several lines; None where the error did not come out of training, passed no line of a user's file, or is
+        to be shown otherwise.
+    """
+    if config.getoption("tbstyle") != "auto" or config.getoption("fulltrace"):
+        return None
+    frames = traceback.extract_tb(error.__traceback__)
+    begins = next((at for at, frame in enumerate(frames) if Path(frame.filename).is_relative_to(EVALUATING)), None)
+    own = [frame for frame in frames[begins:] if users_file(frame.filename) is not None]
+    if begins is None or not own:
+        return None
+    words, *notes = traceback.format_exception_only(error)
+    lines = [f"{_relative(frame.filename)}:{frame.lineno}: in {frame.name}\n    {frame.line}\n" for frame in own]
+    return "".join([words, *lines, *notes]).rstrip("\n")
+
+
+def _relative(file: str) -> str:
+    path, here = Path(file), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else file
