@@ -60,7 +60,16 @@ def check_number(
     stated = [(text, holds) for text, given, holds in bounds if given]
     rule = " and ".join(text for text, _ in stated) or "a finite number"
     if not number or not all(holds(value) for _, holds in stated):
-        raise InputError(f"{name}={value!r} must be {rule}; try {hint}")
+        text = ", which is text," if isinstance(value, str) and _is_written_number(value) else ""
+        raise InputError(f"{name}={shortened(value)}{text} must be {rule}; try {hint}")
+
+
+def _is_written_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def check_digits(what: str, number: Any) -> None:

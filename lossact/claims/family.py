@@ -57,5 +57,7 @@ def _read(file: Path) -> Family:
         raise ClaimError(f"{file}: unknown {', '.join(unknown)}; a family has a size and may have a name")
     size = content.get("size")
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise ClaimError(f"{file}: size={size!r} must be an integer >= 1; write the number of claims in the folder")
+        raise ClaimError(
+            f"{file}: size={size!r} must be an integer >= 1; write size = N, the number of claims in the folder"
+        )
     return Family(str(content.get("name", file.parent.name)), file.parent, size, declared=True)

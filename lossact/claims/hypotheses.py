@@ -2,11 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from numbers import Real
 from types import FunctionType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lossact.checks import shortened
 from lossact.claims.verdict_summary import Estimate
 from lossact.conditions import BaseCondition, FunctionCondition, RecordedRuns
 from lossact.errors import ClaimError
@@ -197,7 +199,11 @@ def check_hypothesis(value: object) -> None:
         raise ClaimError(f"{value} is a condition, not a hypothesis; compare two, as in faster(a, than=b)")
     if isinstance(value, FunctionType):
         raise ClaimError(f"{value.__name__} is a function, not a hypothesis; give what it returns: {value.__name__}()")
-    raise ClaimError(f"{value!r} is not a hypothesis; make one with lossact.faster, say")
+    if isinstance(value, (list, tuple)):
+        raise ClaimError(f"a {type(value).__name__} is not a hypothesis; claim each by itself, or all_of(*hypotheses)")
+    if isinstance(getattr(value, "hypothesis", None), Hypothesis):
+        raise ClaimError("what evaluate returned is a verdict, not a hypothesis; leave evaluate out")
+    raise ClaimError(f"{shortened(value)} is not a hypothesis; make one with lossact.faster, say")
 
 
 def check_conditions(conditions: Sequence[BaseCondition]) -> None:
@@ -210,8 +216,16 @@ def check_conditions(conditions: Sequence[BaseCondition]) -> None:
         ClaimError: one of them is something else.
     """
     for condition in conditions:
-        if not isinstance(condition, BaseCondition):
-            raise ClaimError(f"{condition!r} is not a condition; make one with lossact.Condition(...)")
+        if isinstance(condition, BaseCondition):
+            continue
+        way_out = "make one with lossact.Condition(...)"
+        if isinstance(condition, FunctionType):
+            way_out = f"give what it returns: {condition.__name__}(...)"
+        elif isinstance(condition, (list, tuple)):
+            way_out = "give the conditions one by one, without a list"
+        elif isinstance(condition, (str, Real)):
+            way_out += "; a measure's name stands before the condition, and numbers after it"
+        raise ClaimError(f"{shortened(condition)} is not a condition; {way_out}")
 
 
 def check_targets(conditions: Sequence[BaseCondition]) -> None:
@@ -310,7 +324,12 @@ def check_comparable(conditions: Sequence[BaseCondition], *, at_least: int = 2) 
         number = "two; add one to compare with" if at_least == 2 else "one; name what the claim is about"
         raise ClaimError(f"conditions ({names}) must be at least {number}")
     if len(set(conditions)) < len(conditions):
-        raise ClaimError(f"conditions ({names}) must differ, but two are equal in all that is trained")
+        first = next(each for k, each in enumerate(conditions) if each in conditions[:k])
+        alike = " and ".join(str(each) for each in conditions if each == first)
+        raise ClaimError(
+            f"conditions ({names}) must differ, but two are equal in all that is trained: {alike}; change a setting of "
+            "one, or give a function of other code another version="
+        )
     if len({condition.name for condition in conditions}) < len(set(conditions)):
         raise ClaimError(f"conditions ({names}) must have different names; give each one with Condition(name=...)")
     budgets = sorted({condition.budget for condition in conditions if not isinstance(condition, RecordedRuns)})

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lossact.checks import check_number, checked_call
+from lossact.checks import check_number, check_signature, checked_call
 from lossact.claims.hypotheses import Hypothesis, as_numbers, check_comparable, check_sequence
 from lossact.claims.recorded_measures import check_trained
 from lossact.conditions import BaseCondition
@@ -179,6 +179,10 @@ class Measured(NumberClaim):
 @dataclass(frozen=True, repr=False)
 class Sampled(Measured):
     """The number is what `measure` returns, given the replica's own generator."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_signature("draw", self.measure, like="draw(generator)", values=1)
 
     def _find(self, seed: int, known: NDArray[np.float64], replicas: int) -> NDArray[np.float64]:
         last = min(replicas, len(known) + max(AT_ONCE, len(known) // 8))

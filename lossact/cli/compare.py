@@ -100,7 +100,8 @@ def _said_by_options() -> Iterator[None]:
         for argument, option in COLUMNS.items():  # a value of theirs is quoted, unlike a condition's "run=3"
             text = re.sub(rf"(?<![\w./-]){argument}=(?=[\s,;)]|$)", option, text)
             text = re.sub(rf"(?<![\w./-]){argument}=(?=['\".])", f"{option} ", text)
-        text = re.sub(r"^(at|target|against|alpha)=", r"--\1 ", text)
+        text = re.sub(r"(?<![\w.'-])(at|target|against|alpha)=(?=\s)", r"--\1", text)
+        text = re.sub(r"(?<![\w.'-])(at|target|against|alpha)=(?=\.\.\.|['\"\d-]|last-common)", r"--\1 ", text)
         raise InputError(text) from None
 
 

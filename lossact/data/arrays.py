@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lossact.checks import check_signature, checked_arguments
+from lossact.checks import check_signature, checked_arguments, shortened
 from lossact.data.dataset import Dataset, checked_dataset, input_arrays
 from lossact.data.reading import read_dataset
 from lossact.data.source import DataSource
@@ -115,7 +115,7 @@ class GeneratedData(DataSource):
 
     def __post_init__(self) -> None:
         if not callable(self.draw):
-            raise DataError(f"draw={self.draw!r} must be a function of a numpy.random.Generator")
+            raise DataError(f"draw={shortened(self.draw)} must be a function of a numpy.random.Generator")
         check_signature("draw", self.draw, like="draw(generator)", values=1)
         self.content()
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lossact.checks import shortened
 from lossact.errors import DataError
 
 
@@ -58,7 +60,7 @@ def checked_dataset(inputs: Any, targets: Any, validation: Any = None, test: Any
 def _held_out(pair: Any, training: Dataset, split: str, name: str) -> Dataset:
     """Check examples that are only measured against those that are learned."""
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise DataError(f"{name}: {split} must be a pair (inputs, targets)")
+        raise DataError(f"{name}: {split} must be a pair (inputs, targets), not {shortened(pair)}")
     held_out = checked_dataset(*pair, name=f"{name}: {split}")
     pairs = zip(input_arrays(training.inputs), input_arrays(held_out.inputs), strict=True)
     for what, array, other in (*(("inputs", *pair) for pair in pairs), ("targets", training.targets, held_out.targets)):
@@ -107,7 +109,10 @@ def _numbers(array: Any, name: str) -> NDArray[Any]:
         array = (array.float() if array.is_floating_point() and array.itemsize < 4 else array).numpy()
     numbers = np.asarray(array)
     if numbers.dtype.kind not in "buif":
-        raise DataError(f"{name} have dtype {numbers.dtype}; numbers are needed")
+        way_out = "; read a file first, by numpy.load, say" if isinstance(array, (str, Path)) else ""
+        raise DataError(f"{name} have dtype {numbers.dtype}; numbers are needed{way_out}")
+    if not numbers.ndim:
+        raise DataError(f"{name} are the single number {numbers}; one an example is needed")
     if not np.isfinite(numbers).all():
         raise DataError(f"{name} hold inf or NaN; leave those examples out")
     return numbers.astype(np.int64 if numbers.dtype.kind in "ui" else np.float64)

@@ -23,6 +23,12 @@ from lossact.replicas.slices import SMALL
 from lossact.replicas.stacked_module import StackedModule
 from lossact.replicas.vmap_needs import as_vmap_needs
 
+# What is wrong with the targets of a classifier, by words of torch's.
+OF_CLASSES = {
+    "to be Long": "; give classes as integers, as classes.astype(int)",
+    "expected scalar type Long": "; give classes as integers, as classes.astype(int)",
+    "is out of bounds": "; number the classes from 0, and have one output for each",
+}
 ONE_AT_A_TIME = "train it one at a time with Condition(stacked=False)"
 
 
@@ -72,6 +78,8 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
             raise
         except FAILURES as error:
             raise InputError(f"network does not take inputs of {shapes_of(inputs)}: {first_line(error)}") from None
+        if outputs is None:
+            raise InputError("network's forward returned None; have it return the outputs")
         if snapshot([inputs, targets]) != data_before:
             raise InputError(
                 "network changes its inputs in place, and later updates would see them; have it make new ones"
@@ -175,9 +183,10 @@ def _scored(what: str, function: Any, outputs: Any, targets: Tensor) -> Any:
     except InputError:
         raise
     except FAILURES as error:
+        hint = next((way_out for words, way_out in OF_CLASSES.items() if words in str(error)), "")
         raise InputError(
             f"{what} does not take outputs of {shapes_of(outputs)} and targets of {shapes_of(targets)}: "
-            f"{first_line(error)}"
+            f"{first_line(error)}{hint}"
         ) from None
 
 

@@ -174,7 +174,7 @@ def _check_question(conditions: Mapping[str, RecordedRuns], question: Question) 
     if question.at is not None and question.target is not None:
         raise InputError(f"at={question.at} and target={question.target}: give one of the two")
     if not has_steps and (question.at is not None or question.target is not None):
-        raise InputError("at and target need steps; name their column, step=...")
+        raise InputError("at= and target= need steps; name their column, step=...")
 
 
 def _values(
@@ -194,9 +194,7 @@ def _values(
         return {name: each.final_values() for name, each in conditions.items()}, [], place
     step = last_common_step(conditions) if question.at == LAST_COMMON else question.at
     if not isinstance(step, int):
-        raise InputError(
-            "no step was recorded by all runs; choose a step with at=..., which compares those that have it"
-        )
+        raise InputError("no step was recorded by all runs; choose one, at=..., which compares those that have it")
     at_step = {name: each.values_at(step) for name, each in conditions.items()}
     values = {name: each for name, each in at_step.items() if each is not None}
     left_out = []

@@ -70,7 +70,10 @@ def validation_sets(condition: Condition, sets: Sequence[Dataset]) -> list[Datas
     if len(held_out) == len(sets):
         return held_out
     if condition.watched.split == "validation":
-        raise InputError(f"{condition}: its target is on validation data, and its data have none")
+        raise InputError(
+            f"{condition}: its target is on validation data, and its data have none; give some, as "
+            "Arrays(..., validation=(inputs, targets))"
+        )
     return None
 
 

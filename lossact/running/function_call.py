@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lossact.checks import check_digits
+from lossact.checks import check_digits, shortened
 from lossact.conditions.function import FunctionCondition
 from lossact.conditions.value_measures import STEPS
 from lossact.errors import InputError
@@ -134,7 +134,10 @@ def _read(condition: FunctionCondition, returned: Any) -> tuple[int | None, bool
     empty = np.zeros(0)
     if returned is None:
         return None, False, empty
-    described = f"{condition}: train returned {returned!r}"
+    if isinstance(returned, Mapping):
+        names = ", ".join(repr(name) for name in returned)
+        raise InputError(f"{condition}: train returned a dict; name its numbers by measures=[{names}]")
+    described = f"{condition}: train returned {shortened(returned)}"
     values = [_on_cpu(value) for value in returned] if isinstance(returned, (list, tuple)) else _on_cpu(returned)
     try:
         curve = np.asarray(_as_float(values))

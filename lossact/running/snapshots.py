@@ -89,6 +89,8 @@ def record_snapshots(
         raise InputError(f"condition={condition!r} must be a lossact.Condition, whose networks lossact holds")
     check_count("seed", seed, at_least=0, hint=0)
     check_count("every", every, hint=50)
+    if not isinstance(replicas, Sequence):
+        raise InputError(f"replicas={replicas!r} must be indices, such as range(16)")
     if not len(replicas):
         raise InputError("replicas is empty; give indices, such as range(16)")
     module = stacked_training(condition, seed, replicas, compute_config, updates_per_step=every)
