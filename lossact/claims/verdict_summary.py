@@ -61,14 +61,14 @@ class Estimate:
 
     def _shown(self, number: float) -> str:
         """Three decimals of a probability; of what has a unit, as many as its interval is worth."""
-        return format(number, digits_for(self.high - self.low) if self.unit else ".3f")
+        return format(number, "z" + (digits_for(self.high - self.low) if self.unit else ".3f"))
 
     def __str__(self) -> str:
         sign = "+" if any(word in self.name for word in ("difference", "shift")) else ""
         unit = f" {self.unit}" if self.unit not in {"", self.measure} else ""
         form = digits_for(self.high - self.low) if self.is_fixed else ".4g"
-        value = f"{self.value:{sign}{form}}{unit}"
-        numbers = f"{value} [{self.low:{form}}, {self.high:{form}}], {self.level:.1%} confidence sequence"
+        value = f"{self.value:{sign}z{form}}{unit}"
+        numbers = f"{value} [{self.low:z{form}}, {self.high:z{form}}], {self.level:.1%} confidence sequence"
         if self.is_fixed:
             numbers = f"{numbers.removesuffix('confidence sequence')}interval"
             if math.isinf(self.low) and math.isinf(self.high):

@@ -72,3 +72,10 @@ def test_a_terminal_shows_what_it_would_obey() -> None:
     output = "\n".join(line.text for line in verdict_table([claim], alpha=0.025, delta=0.1, setting="", width=80))
     assert "\\x1b[2Jcleared \\ud800" in output
     assert "\x1b" not in output
+
+
+def test_a_zero_has_no_sign() -> None:
+    effect = Estimate("median difference", -0.0, -0.0, 0.0, 0.95, unit="points", measure="loss")
+    assert (effect.number, effect.bounds) == ("0", "[0, 0]")
+    assert str(effect) == "median difference of loss +0 points [0, 0], 95.0% confidence sequence"
+    assert Estimate("median difference", -1e-5, -0.5, 0.5, 0.95, unit="points").number == "0.00"
