@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from lossact.checks import check_choice, check_count, checked_arguments, checked_call, replaced_arguments
 from lossact.conditions.base import BaseCondition
+from lossact.conditions.function import FunctionCondition
+from lossact.conditions.lightning import LightningCondition
 from lossact.conditions.recorded_runs import RecordedRuns
 from lossact.cpp_compiler import find_compiler
 from lossact.errors import InputError, TrainingError
@@ -45,6 +47,7 @@ class Experiment:
     Attributes:
         trained_replicas: how many replicas were trained, not read from the store.
         one_at_a_time: why replicas of a LightningCondition were fitted one at a time, in a few words.
+        changing: conditions whose training changed values that their code reads, such as a global variable.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Experiment:
         self.executor = LocalExecutor() if executor is None else executor
         self.trained_replicas = 0
         self.one_at_a_time: dict[BaseCondition, str] = {}
+        self.changing: set[BaseCondition] = set()
         self._retrain, self._curves = retrain, curves
         self._retrained: set[str] = set()
 
@@ -239,7 +243,20 @@ class Experiment:
                 while not needed <= arrived:
                     arrived.add(self._keep(next(trained, None), contents))
                 arrived -= needed
+                if step == steps[0]:
+                    self._look_for_changes(contents)
                 yield [self.store.trials(key, wanted[key].budget, first=step[1]) for key in keys]
+
+    def _look_for_changes(self, contents: Mapping[BaseCondition, tuple[str, dict[str, Any]]]) -> None:
+        """Note conditions whose code would read other values now than before training, in this process."""
+        for condition, (_, before) in contents.items():
+            if isinstance(condition, (FunctionCondition, LightningCondition)):
+                try:
+                    is_same = key_content(condition, self.seed, self.compute_config) == before
+                except InputError:  # what it reads now cannot be read for a key
+                    is_same = False
+                if not is_same:
+                    self.changing.add(condition)
 
     def _keep(
         self, block: TrainedBlock | None, contents: Mapping[BaseCondition, tuple[str, dict[str, Any]]]

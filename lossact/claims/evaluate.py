@@ -97,7 +97,11 @@ def evaluate(
                     trials,
                     delta=delta,
                     seconds=time.perf_counter() - begin,
-                    notes=[*_different_targets(hypothesis), *_fitted_one_at_a_time(conditions, experiment)],
+                    notes=[
+                        *_different_targets(hypothesis),
+                        *_fitted_one_at_a_time(conditions, experiment),
+                        *_changing(conditions, experiment),
+                    ],
                 )
     raise AssertionError("a decision at the limit is final")
 
@@ -119,6 +123,18 @@ def _fitted_one_at_a_time(conditions: Sequence[BaseCondition], experiment: Exper
     return [
         f"replicas of {' and '.join(whose)} were fitted one at a time, because {reason}"
         for reason, whose in names.items()
+    ]
+
+
+def _changing(conditions: Sequence[BaseCondition], experiment: Experiment) -> list[str]:
+    """Say whose replicas, trained just now, may depend on those before them."""
+    changing = getattr(experiment, "changing", ())  # what stands in for an Experiment may not train
+    names = " and ".join(str(condition) for condition in dict.fromkeys(conditions) if condition in changing)
+    if not names:
+        return []
+    return [
+        f"training changed values that the code of {names} reads, such as a global variable or a generator; where they "
+        "matter, a replica depends on those before it: set them anew in training"
     ]
 
 

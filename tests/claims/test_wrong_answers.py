@@ -231,6 +231,30 @@ def test_who_counts_and_never_arrives_is(experiment: Experiment) -> None:
     assert evaluate(faster(NEVER, than=ARRIVES), experiment=experiment).name == "refuted"
 
 
+DRAWS, COUNTED = np.random.default_rng(0), {"replicas": 0}
+
+
+def draw_from_one(seed: int) -> int:
+    return int(DRAWS.integers(5, 15))
+
+
+def drift(seed: int) -> int:
+    COUNTED["replicas"] += 1
+    return arrive(seed) + COUNTED["replicas"] // 8
+
+
+@pytest.mark.parametrize("train", [draw_from_one, drift])
+def test_what_training_changes_for_later_replicas_is_noted(train: Any, experiment: Experiment) -> None:
+    claim = faster(ARRIVES, than=FunctionCondition(name="changes", train=train, budget=60))
+    (note,) = (each for each in evaluate(claim, experiment=experiment).warnings if "training changed" in each)
+    assert note.startswith("training changed values that the code of changes reads, such as a global variable or a gen")
+
+
+def test_nothing_is_noted_of_what_depends_on_its_seed_alone(experiment: Experiment) -> None:
+    claim = faster(ARRIVES, than=FunctionCondition(name="same", train=arrive, budget=60, version="2"))
+    assert not any("training changed" in each for each in evaluate(claim, experiment=experiment).warnings)
+
+
 def test_a_ratio_may_be_a_fraction(experiment: Experiment) -> None:
     claim = faster(ARRIVES, than=NEVER, ratio=Fraction(3, 2))  # type: ignore[arg-type]
     assert claim == faster(ARRIVES, than=NEVER, ratio=1.5)
