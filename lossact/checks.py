@@ -190,7 +190,7 @@ def checked_call(function: Callable[P, T]) -> Callable[P, T]:
         function: called with arguments of its signature.
 
     Returns:
-        a function that does the same.
+        the function, with its calls checked.
 
     Raises:
         InputError: by the decorated function, where an argument is unknown or missing.
@@ -210,7 +210,7 @@ def _check_call(kind: str, signature: inspect.Signature, args: tuple[Any, ...], 
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
     for unknown in [name for name in kwargs if name not in names and not takes_any]:
         close = get_close_matches(unknown, names, n=1)
-        hint = f"{f'did you mean {close[0]}? It' if close else 'it'} takes {', '.join(names)}"
+        hint = f"{f'did you mean {close[0]}? It' if close else 'it'} takes {_listed(signature)}"
         if "experiment" in names and unknown in OF_EXPERIMENTS:
             hint = f"an Experiment has, so write experiment=Experiment({unknown}=...)"
         value = kwargs[unknown]
@@ -221,6 +221,11 @@ def _check_call(kind: str, signature: inspect.Signature, args: tuple[Any, ...], 
     except TypeError as error:
         call = _call(kind, signature, by_position="too many positional" in str(error))
         raise InputError(f"{kind}: {error}; write arguments by name, as in {call}") from None
+
+
+def _listed(signature: inspect.Signature) -> str:
+    given = [parameter for name, parameter in signature.parameters.items() if name != "self"]
+    return ", ".join(f"*{each.name}" if each.kind is each.VAR_POSITIONAL else each.name for each in given)
 
 
 def _call(kind: str, signature: inspect.Signature, *, by_position: bool) -> str:

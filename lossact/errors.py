@@ -16,6 +16,10 @@ class InputError(LossactError, ValueError):
     """A value given by the user breaks a rule."""
 
 
+class EditedFileError(InputError):
+    """A file of code was edited after this process read it."""
+
+
 class DataError(InputError):
     """A data file is missing or does not hold what it should."""
 

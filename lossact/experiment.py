@@ -18,7 +18,7 @@ from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
 from lossact.conditions.recorded_runs import RecordedRuns
 from lossact.cpp_compiler import find_compiler
-from lossact.errors import InputError, TrainingError
+from lossact.errors import EditedFileError, InputError, TrainingError
 from lossact.executors.base import Executor
 from lossact.executors.local import LocalExecutor
 from lossact.running.jobs import BlockJob, ProgressCallback, TrainedBlock
@@ -253,6 +253,8 @@ class Experiment:
             if isinstance(condition, (FunctionCondition, LightningCondition)):
                 try:
                     is_same = key_content(condition, self.seed, self.compute_config) == before
+                except EditedFileError:
+                    continue
                 except InputError:  # what it reads now cannot be read for a key
                     is_same = False
                 if not is_same:

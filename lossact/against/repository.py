@@ -100,7 +100,7 @@ class Repository:
         ]
 
     def changed_code(self, commit: str) -> list[str]:
-        """Return the changed and the new files of Python.
+        """Return the changed and the new files of Python, but for those of tests and claims.
 
         Args:
             commit: what the working tree is compared with.
@@ -108,7 +108,8 @@ class Repository:
         Returns:
             paths relative to the root.
         """
-        return [name for name in self._changed(commit) if Path(name).suffix == ".py"]
+        names = [Path(name) for name in self._changed(commit)]
+        return [str(name) for name in names if name.suffix == ".py" and not name.name.startswith(("test_", "conftest"))]
 
     def _changed(self, commit: str) -> list[str]:
         """Return the files that differ, with those that are not in the commit and that git does not ignore."""

@@ -12,6 +12,7 @@ from typing import Any
 from lossact.errors import InputError, TrainingError
 
 SECONDS_TO_END = 10
+NOTE = "while "  # how lossact's notes on errors begin
 TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -89,9 +90,9 @@ class Side:
         lines = self._log.read_text(errors="replace").strip().splitlines()
         starts = [at for at, line in enumerate(lines) if line.startswith(TRACEBACK)]
         if starts:  # the error stands after the indented lines
-            last = [line.strip() for line in lines[starts[-1] + 1 :] if line.strip() and not line.startswith(" ")]
-            if last:
-                return "; ".join(dict.fromkeys([last[0], last[-1]]))
+            error, *notes = [line for line in lines[starts[-1] + 1 :] if line and not line.startswith(" ")] or [""]
+            if error and all(note.startswith(NOTE) for note in notes):  # nothing was printed after it
+                return "; ".join([error, *notes])
         return lines[-1].strip() if lines else "it printed nothing"
 
     def close(self) -> None:

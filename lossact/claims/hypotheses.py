@@ -23,7 +23,7 @@ from lossact.stats import (
     PairwiseEvidence,
     compare_steps,
 )
-from lossact.storage import Trials
+from lossact.storage import NOT_COUNTED, Trials
 
 AnyDecider = Decider | MeanDecider
 
@@ -248,9 +248,10 @@ def check_targets(conditions: Sequence[BaseCondition]) -> None:
 def _check_counted(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) -> None:
     for condition, outcomes in zip(conditions, trials, strict=True):
         if not outcomes.are_counted:
+            some = " in some replicas" if (outcomes.steps != NOT_COUNTED).any() else ""
             raise ClaimError(
-                f"{condition} has no target to reach: the dict that train returned holds no 'steps'; return them, None "
-                "where the target was not met, or claim something about its measures, as lossact.higher does"
+                f"{condition} has no target to reach: the dict that train returned holds no 'steps'{some}; return "
+                "them, None where the target was not met, or claim something about its measures, as lossact.higher does"
             )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 from lossact.checks import checked_call
 from lossact.claims.hypotheses import Hypothesis, check_hypothesis
@@ -126,4 +127,5 @@ def all_of(*hypotheses: Hypothesis) -> AllOf:
     """
     if len(hypotheses) == 1 and isinstance(hypotheses[0], (list, tuple)):
         raise ClaimError("all_of takes hypotheses one by one, not a list of them; write all_of(*hypotheses)")
-    return AllOf(hypotheses)
+    members = [each.members if isinstance(each, AllOf) else (each,) for each in hypotheses]
+    return AllOf(tuple(chain.from_iterable(members)))

@@ -70,7 +70,9 @@ def replace_working_tree(root: Path, working_tree: Path) -> list[str]:
                     mapping[name] = places.replaced(paths) if is_single else list(map(places.replaced, paths))
                     folders += [os.path.dirname(path) for path in ([mapping[name]] if is_single else mapping[name])]
     sys.path_importer_cache.clear()
-    return [folder for folder in dict.fromkeys(folders) if _resolved(folder).is_relative_to(_resolved(str(root)))]
+    return [
+        folder for folder in dict.fromkeys(folders) if folder and _resolved(folder).is_relative_to(_resolved(str(root)))
+    ]
 
 
 def python_path(folders: list[str], root: Path, working_tree: Path) -> str:

@@ -112,7 +112,7 @@ def _numbers(array: Any, name: str) -> NDArray[Any]:
         way_out = "; read a file first, by numpy.load, say" if isinstance(array, (str, Path)) else ""
         raise DataError(f"{name} have dtype {numbers.dtype}; numbers are needed{way_out}")
     if not numbers.ndim:
-        raise DataError(f"{name} are the single number {numbers}; one an example is needed")
+        raise DataError(f"{name} are the single number {numbers}; give one for each example")
     if not np.isfinite(numbers).all():
         raise DataError(f"{name} hold inf or NaN; leave those examples out")
     return numbers.astype(np.int64 if numbers.dtype.kind in "ui" else np.float64)

@@ -37,6 +37,8 @@ from lossact.fingerprint.files import LOSSACT, file_of_module, users_file
 from lossact.fingerprint.pinned import pinned_source
 from lossact.fingerprint.syntax import tree_digest
 
+# The function that is called in place of another, to the module that makes it.
+WRAPPERS = {"_disable_dynamo.<locals>.inner": "torch._compile", "checked_call.<locals>.checked": "lossact.checks"}
 PLAIN = (str, int, float, bool, bytes, complex, type(None), type(Ellipsis), type(NotImplemented), range, slice)
 CACHES = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
 UNREADABLE = (TypeError, AttributeError, ValueError, RuntimeError, pickle.PicklingError)
@@ -83,7 +85,7 @@ class Reader:
         content = array_content(value)
         if content is not None:
             return content
-        value = _without_dynamo(value)
+        value = _unwrapped(value)
         if type(value) in (list, tuple, set, frozenset, dict, MappingProxyType):
             return self._container(value)
         if isinstance(value, ModuleType):
@@ -382,12 +384,12 @@ def _is_numpys_own_generator(value: Any) -> bool:
     return mtrand is not None and value is getattr(mtrand, "_rand", None)
 
 
-def _without_dynamo(value: Any) -> Any:
-    """Return the function of torch below a wrapper that torch puts around it when torch._dynamo is imported.
+def _unwrapped(value: Any) -> Any:
+    """Return the function below a wrapper of lossact, or below one that torch puts around it with torch._dynamo.
 
-    The first optimizer imports it, and torch.manual_seed is then another object.
+    The first optimizer imports that, and torch.manual_seed is then another object.
     """
     code = getattr(value, "__code__", None) if isinstance(value, FunctionType) else None
-    if code is None or code.co_qualname != "_disable_dynamo.<locals>.inner":
+    if code is None or WRAPPERS.get(code.co_qualname) != value.__globals__.get("__name__"):
         return value
-    return value.__wrapped__ if value.__globals__.get("__name__") == "torch._compile" else value
+    return value.__wrapped__

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from types import CodeType
 
-from lossact.errors import InputError
+from lossact.errors import EditedFileError, InputError
 from lossact.fingerprint.bytecode import Chain, global_chains, span
 from lossact.fingerprint.effects import FUNCTION_KINDS, Effects
 from lossact.fingerprint.syntax import parse, tree_digest
@@ -122,9 +122,9 @@ class SourceFile:
         return Statement(node, frozenset(_bound_names(node)), _is_optional(node, effects), self.path)
 
 
-def edited(path: Path) -> InputError:
+def edited(path: Path) -> EditedFileError:
     """Return the error of a file that is not what this process imported."""
-    return InputError(f"{path} was edited after this process read it; start again, to train what it holds now")
+    return EditedFileError(f"{path} was edited after this process read it; start again, to train what it holds now")
 
 
 def digest_of(statements: Iterable[Statement]) -> str:

@@ -19,19 +19,20 @@ def users_lines(error: BaseException, config: pytest.Config) -> str | None:
         config: whose --tb and --full-trace ask for more.
 
     Returns:
-        text of several lines; None where the error did not come out of training, passed no line of a user's file, or is
-        to be shown otherwise.
+        text of several lines; None where the error did not come out of training, passed no line of a user's file, was
+        raised because of another one, or is to be shown otherwise.
     """
-    if config.getoption("tbstyle") != "auto" or config.getoption("fulltrace"):
+    is_chained = error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__)
+    if is_chained or config.getoption("tbstyle") != "auto" or config.getoption("fulltrace"):
         return None
     frames = traceback.extract_tb(error.__traceback__)
     begins = next((at for at, frame in enumerate(frames) if Path(frame.filename).is_relative_to(EVALUATING)), None)
     own = [frame for frame in frames[begins:] if users_file(frame.filename) is not None]
     if begins is None or not own:
         return None
-    words, *notes = traceback.format_exception_only(error)
+    words = traceback.format_exception_only(error)  # with the notes
     lines = [f"{_relative(frame.filename)}:{frame.lineno}: in {frame.name}\n    {frame.line}\n" for frame in own]
-    return "".join([words, *lines, *notes]).rstrip("\n")
+    return "".join([*words, *lines]).rstrip("\n")
 
 
 def _relative(file: str) -> str:

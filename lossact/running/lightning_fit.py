@@ -18,7 +18,7 @@ from lossact.errors import InputError
 from lossact.replicas.random_streams import rng_state
 from lossact.running.counted_steps import count_draws
 from lossact.running.logged_names import LOSS, check_logged, check_spelling
-from lossact.running.module_making import check_generators, make_data, make_module
+from lossact.running.module_making import check_generators, check_when_made, make_data, make_module, note_generators
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.run_digest import are_finite, are_telling, run_digest
 from lossact.training.compute_config import ComputeConfig
@@ -53,6 +53,10 @@ def fit_module(
     if "max_epochs" not in condition.trainer:
         set_max_epochs(module, trainer, condition)
     source = {"datamodule": data} if isinstance(data, LightningDataModule) else {"train_dataloaders": data}
+    if data is None or isinstance(data, LightningDataModule):
+        check_when_made(condition, data or module)
+    else:
+        check_generators(condition, pytree.tree_leaves(data))
     try:
         trainer.fit(module, **source)
     except MisconfigurationException as error:
@@ -275,7 +279,6 @@ class _Watcher(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if any(isinstance(optimizer, _MockOptimizer) for optimizer in trainer.optimizers):
             raise InputError(f"{self.condition}: configure_optimizers returned None; have it return an optimizer")
-        check_generators(self.condition, pytree.tree_leaves(trainer.train_dataloader))
         if not pl_module.automatic_optimization:  # the Trainer counts the steps of every optimizer
             _set_max_steps(trainer, self.condition.budget * max(1, len(trainer.optimizers)))
 
@@ -330,6 +333,7 @@ class _Watcher(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._count(trainer)
         self._look(trainer, self.updates)  # what the module logs at the end of an epoch comes after callbacks
+        note_generators(pytree.tree_leaves(trainer.train_dataloader))
 
     def _count(self, trainer: Trainer) -> None:
         if trainer.global_step > self.optimizer_steps:

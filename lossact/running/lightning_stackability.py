@@ -155,7 +155,7 @@ class StepProbe:
         Raises:
             NotStackableError: it does what replicas cannot share; also when what is returned is called.
         """
-        self.check_unchanged(stacked)
+        self.check_unchanged(stacked, always=False)
         arguments = stacked.step_arguments("training_step", batch_idx)
         begun = []
         for probed in self._modules_in_training(stacked):
@@ -184,7 +184,7 @@ class StepProbe:
         Raises:
             NotStackableError: it does what replicas cannot share; also when what is returned is called.
         """
-        self.check_unchanged(stacked)
+        self.check_unchanged(stacked, always=False)
         several = len(self.validation) > 1
         arguments = stacked.step_arguments("validation_step", batch_idx)
         arguments |= {"dataloader_idx": dataloader_idx} if several else {}
@@ -212,9 +212,14 @@ class StepProbe:
             probed.stand_as(stacked)
         return modules
 
-    def check_unchanged(self, stacked: StackedLightningModule) -> None:
-        """Raise NotStackableError where steps of all replicas have changed what they share."""
-        self.values_read.check_same("its steps change")
+    def check_unchanged(self, stacked: StackedLightningModule, *, always: bool = True) -> None:
+        """Raise NotStackableError where steps of all replicas have changed what they share.
+
+        Args:
+            stacked: runs them.
+            always: look at values beside the module as well, which may be large; False does so ever more rarely.
+        """
+        self.values_read.check_same("its steps change", always=always)
         lists = stacked.epoch_end.lists
         held = {name: of for name, of in held_by_template(stacked.template).items() if name not in lists}
         if self.held:

@@ -1,13 +1,12 @@
 """Whether a LightningModule logs what its condition names."""
 
+import re
 from collections.abc import Collection
-from difflib import get_close_matches
 
 from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
 
 LOSS = "loss"  # what training_step returns, where the module logs nothing of that name
-LIKENESS = 0.7  # of a name to the one that was meant: "val_accuracy" is like "val_acc", and "val_loss" is not
 
 
 def check_logged(condition: LightningCondition, logged: Collection[str], updates: int, *, has_metric: bool) -> None:
@@ -28,19 +27,23 @@ def check_logged(condition: LightningCondition, logged: Collection[str], updates
 
 
 def check_spelling(condition: LightningCondition, logged: Collection[str]) -> None:
-    """Raise InputError where a name is not logged in the first epoch, and one that is much like it is.
+    """Raise InputError where a name is not logged yet, and one that differs in case and punctuation alone is.
 
-    A name that is like no other may be logged in a later epoch.
+    Any other name may be logged in a later epoch.
 
     Args:
         condition: what is trained.
         logged: names of all that the module has logged, after an epoch with its validation.
     """
     wanted = [*condition.measures, *([condition.metric] if condition.metric not in (None, LOSS) else [])]
+    by_letters = {_letters(name): name for name in logged}
     for name in (str(name) for name in wanted if name not in logged):
-        close = get_close_matches(name, logged, n=1, cutoff=LIKENESS)
-        if close:
-            names = ", ".join(sorted(logged))
+        if _letters(name) in by_letters:
             raise InputError(
-                f"{condition}: {name!r} was not logged in the first epoch, only {names}; did you mean {close[0]!r}?"
+                f"{condition}: {name!r} is not logged, only {', '.join(sorted(logged))}; did you mean "
+                f"{by_letters[_letters(name)]!r}?"
             )
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()

@@ -1,19 +1,20 @@
 """Make a LightningCondition's module and data as its functions do, and check what they return."""
 
 from collections.abc import Iterable
+from functools import wraps
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from lightning.pytorch import LightningModule
-from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch.utils import _pytree as pytree
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
 
-# Generators of DataLoaders that were made, each with the seed of its replica and its state then.
-_generators: WeakKeyDictionary[torch.Generator, tuple[int, bytes]] = WeakKeyDictionary()
+_left_at: WeakKeyDictionary[torch.Generator, bytes] = WeakKeyDictionary()  # generators' states after their last fit
 _versions = WeakTensorKeyDictionary()  # tensors of the modules that were made, each with its count of writes then
 
 
@@ -54,27 +55,54 @@ def make_data(condition: LightningCondition) -> Any:
     return data
 
 
-def check_generators(condition: LightningCondition, loaders: Iterable[Any]) -> None:
-    """Raise InputError where an order is drawn from a generator that another replica draws from, too.
+def generators_of(loaders: Iterable[Any]) -> list[torch.Generator]:
+    """Return the generators, other than that of the process, that DataLoaders draw their order from."""
+    found = []
+    for loader in loaders:
+        if isinstance(loader, DataLoader):
+            samplers = [loader.sampler, getattr(loader.batch_sampler, "sampler", None)]
+            held = [value for sampler in samplers if sampler is not None for value in vars(sampler).values()]
+            found += [value for value in held if isinstance(value, torch.Generator)]
+    return list(dict.fromkeys(found))
 
-    A replica would go on where the other stopped, and its trial would depend on which were trained before.
+
+def check_generators(condition: LightningCondition, loaders: Iterable[Any]) -> None:
+    """Raise InputError where an order is drawn from a generator that stands where an earlier fit left it.
+
+    A replica would go on where another stopped, and its trial would depend on which were trained before.
 
     Args:
-        condition: of the replica, by whose seed torch was seeded.
-        loaders: of the replica, before they are read.
+        condition: of the replica.
+        loaders: of its training, before they are read.
 
     Raises:
         InputError: as above.
     """
-    for loader in loaders:
-        if not isinstance(loader, DataLoader) or isinstance(loader.sampler, SequentialSampler):
-            continue
-        generator = getattr(loader.sampler, "generator", None)
-        if not isinstance(generator, torch.Generator):
-            continue
-        found = torch.initial_seed(), generator.get_state().numpy().tobytes()
-        if _generators.setdefault(generator, found) != found:
-            raise InputError(
-                f"{condition}: DataLoaders of several replicas draw their order from one generator, so that a replica "
-                "goes on where another stopped; make the generator where the DataLoader is made"
-            )
+    if any(_left_at.get(generator) == _state(generator) for generator in generators_of(loaders)):
+        raise InputError(
+            f"{condition}: DataLoaders of several replicas draw their order from one generator, so that a replica goes "
+            "on where another stopped; make the generator where the DataLoader is made"
+        )
+
+
+def check_when_made(condition: LightningCondition, source: LightningModule | LightningDataModule) -> None:
+    """Have `check_generators` look at a replica's loaders as soon as they are made, before anything is drawn."""
+    make = source.train_dataloader
+
+    @wraps(make)
+    def train_dataloader() -> Any:
+        loaders = make()
+        check_generators(condition, pytree.tree_leaves(loaders))
+        return loaders
+
+    source.train_dataloader = train_dataloader  # type: ignore[method-assign]
+
+
+def note_generators(loaders: Iterable[Any]) -> None:
+    """Note where a fit has left the generators that its DataLoaders draw their order from."""
+    for generator in generators_of(loaders):
+        _left_at[generator] = _state(generator)
+
+
+def _state(generator: torch.Generator) -> bytes:
+    return generator.get_state().numpy().tobytes()

@@ -10,7 +10,7 @@ class ReplicaOutcome:
 
     Attributes:
         steps: updates that had been applied when the target was met; None where it was not.
-        diverged: whether the metric stopped being finite before the target was met.
+        diverged: whether the metric, a measure or a weight stopped being finite before the target was met.
         run_digest: digest of all that was computed, or NO_EVIDENCE; see lossact.running.run_digest.
         values: the measured values by name, float64; NaN where there is none.
         counts_steps: whether updates to a target were counted.

@@ -89,7 +89,7 @@ def record_snapshots(
         raise InputError(f"condition={condition!r} must be a lossact.Condition, whose networks lossact holds")
     check_count("seed", seed, at_least=0, hint=0)
     check_count("every", every, hint=50)
-    if not isinstance(replicas, Sequence):
+    if not hasattr(replicas, "__len__"):
         raise InputError(f"replicas={replicas!r} must be indices, such as range(16)")
     if not len(replicas):
         raise InputError("replicas is empty; give indices, such as range(16)")

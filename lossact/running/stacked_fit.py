@@ -17,7 +17,7 @@ from lossact.running.differing_attributes import hide_what_differs
 from lossact.running.lightning_data import ReplicaStreams, StackedLoader, loaders_alike
 from lossact.running.lightning_fit import EARLY_STOPPING, make_trainer, set_max_epochs
 from lossact.running.lightning_stackability import StepProbe, check_data_module, check_options
-from lossact.running.module_making import check_generators, make_data, make_module
+from lossact.running.module_making import generators_of, make_data, make_module
 from lossact.running.module_stack import ModuleStack
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.replica_stopping import replica_stoppings
@@ -30,6 +30,7 @@ from lossact.training.stacked_lightning import StackedLightningModule
 
 Member = tuple[LightningCondition, int]  # a condition and the index of a replica
 
+MAKING = "making its module or its data changes"
 TRIED = 4  # replicas whose modules and data are looked at, to see whether all can share what the first has
 
 READS_VALUES = "it calls .item() or branches on a tensor's value"
@@ -114,17 +115,18 @@ class PreparedReplicas:
         self.training_loaders: list[Any] = []  # one a replica, or one where making the data draws nothing
         self.validation_loaders: list[list[Any]] = []
         firsts: dict[LightningCondition, LightningModule] = {}
-        values_read = ValuesRead(self.condition)
+        values_read, generators = ValuesRead(self.condition), list[Any]()
         stack: ModuleStack | None = None
         shares = self.condition.data is not None  # data are the same for all, as far as is known
         for row, (condition, replica) in enumerate(members):
             start_replica(replica_seed(seed, replica))
             module = make_module(condition)
-            if row < TRIED or condition not in firsts:
-                values_read.check_same("making its module changes")
+            is_first = condition not in firsts
             stack = stack or ModuleStack(module, len(members))
             stack.write(module, like=firsts.setdefault(condition, module))
             if shares and row >= TRIED:
+                if is_first:
+                    values_read.check_same(MAKING)
                 self.streams.begin()
                 continue
             before = rng_state() if shares else None
@@ -132,7 +134,12 @@ class PreparedReplicas:
             shares = before is not None and before.equals(rng_state())
             self.streams.begin()
             self._add_loaders(source, module)
-            check_generators(self.condition, [self.training_loaders[-1], *self.validation_loaders[-1]])
+            if row < TRIED or is_first:
+                values_read.check_same(MAKING)
+            for generator in generators_of([self.training_loaders[-1]]):
+                if any(generator is other for other in generators):
+                    raise NotStackableError("its DataLoaders draw their order from one generator")
+                generators.append(generator)
             shares = shares and (row == 0 or self._forget_latest_if_alike(row))
         assert stack is not None
         self.training = StackedLoader(self.training_loaders, self.streams)

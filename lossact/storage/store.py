@@ -1,6 +1,7 @@
 """Trials in one SQLite file, learning curves beside it."""
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,8 +35,8 @@ class Store:
         StoreError: the directory or the file in it cannot be used; the methods raise it too.
     """
 
-    def __init__(self, directory: Path | str | None = ".lossact") -> None:
-        if not isinstance(directory, (str, Path, type(None))):
+    def __init__(self, directory: os.PathLike[str] | str | None = ".lossact") -> None:
+        if not isinstance(directory, (str, os.PathLike, type(None))):
             raise InputError(f"directory={directory!r} must be a path; try '.lossact', or None for a temporary one")
         self._temporary = tempfile.TemporaryDirectory(prefix="lossact-") if directory is None else None
         self.directory = Path(self._temporary.name if self._temporary else directory or "").resolve()

@@ -20,6 +20,14 @@ try:
 except ZeroDivisionError:
     raise error
 """
+HANDLES = """
+import sys, traceback
+try:
+    1 / 0
+except ZeroDivisionError:
+    traceback.print_exc()
+sys.exit("no claims")
+"""
 
 
 @pytest.mark.parametrize(
@@ -27,7 +35,8 @@ except ZeroDivisionError:
     [
         (FAILS, "KeyError: 'the column acc is missing'; while training script, replicas 0 to 15"),
         ("import sys; print('a\\nb', file=sys.stderr); sys.exit(3)", "ended with 3; b"),
-        ("raise ValueError('no\\nnumber')", "ValueError: no; number"),
+        ("raise ValueError('no number')", "ended with 1; ValueError: no number"),
+        (HANDLES, "ended with 1; no claims"),
         ("import sys; sys.exit(3)", "it printed nothing"),
     ],
 )

@@ -184,6 +184,11 @@ def test_every_member_of_a_claim_about_several_is_moved(experiment: Experiment) 
     assert {cell.name for cell in claim_map.verdicts} == {"supported", "refuted"}
 
 
+def test_hypotheses_within_all_of_are_its_own_members() -> None:
+    outer = all_of(reaches(EASY), all_of(faster(EASY, than=HARD), reaches(HARD)))
+    assert outer == all_of(reaches(EASY), faster(EASY, than=HARD), reaches(HARD))
+
+
 @dataclass(frozen=True, repr=False)
 class Hidden(Faster):
     """Its conditions are in no field."""

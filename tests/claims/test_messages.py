@@ -1,6 +1,7 @@
 """What a user is told who gives something else than what is asked for: what was given, and the way out."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "single numbers drawn": (
         lambda: api.at_most("loss", condition(data=api.GeneratedData(lambda generator: [1, 2])), 1),
-        "targets are the single number 2; one an example is needed",
+        "targets are the single number 2; give one for each example",
     ),
     "a draw without its generator": (lambda: api.sampled(lambda: 1, 0.1), "cannot be called as draw(generator)"),
     "a number of replicas": (
@@ -102,3 +103,15 @@ def test_what_was_given_and_the_way_out_are_named(mistake: str, experiment: loss
         lossact.evaluate(make(), experiment=experiment)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_what_is_asked_for_is_taken_in_any_form(tmp_path: Path) -> None:
+    class Folder:
+        def __fspath__(self) -> str:
+            return str(tmp_path)
+
+    with api.Store(Folder()) as store:
+        assert store.directory == tmp_path.resolve()
+    snapshots, _, _ = api.record_snapshots(A, 0, np.arange(2), every=4, compute_config=api.ComputeConfig())
+    assert len(snapshots[0].networks) == 2
+    assert api.SGD(learning_rate=np.float32(0.25)).learning_rate == 0.25

@@ -109,6 +109,16 @@ FAILING = """
 def looked_up(seed):
     return {}["steps"]
 
+def explained(seed):
+    try:
+        return looked_up(seed)
+    except KeyError as error:
+        raise ValueError("the table is broken") from error
+
+@pytest.mark.claim("it cannot be trained, for a reason")
+def test_explains():
+    return faster(EASY, than=FunctionCondition(train=explained, budget=60))
+
 @pytest.mark.claim("it cannot be trained")
 def test_fails():
     return faster(EASY, than=FunctionCondition(train=looked_up, budget=60))
@@ -118,16 +128,17 @@ def test_fails():
 def test_an_error_of_training_is_shown_with_the_users_own_lines(claims: Claims) -> None:
     claims.write(f"{ELSEWHERE}{CLAIMS}\n{FAILING}")
     run = claims.run("-k", "fails")
-    run.assert_outcomes(failed=1, deselected=2)
+    run.assert_outcomes(failed=1, deselected=3)
     run.stdout.fnmatch_lines(
         [
             "KeyError: 'steps'",
+            "while training looked_up, replicas 0 to *",
             "*test_claims.py:*: in looked_up",
             '    return {}["steps"]',
-            "while training looked_up, replicas 0 to *",
         ]
     )
     run.stdout.no_fnmatch_line("*lossact/*.py*")
+    claims.run("-k", "explains").stdout.fnmatch_lines(["E*KeyError: 'steps'", "E*ValueError: the table is broken"])
     whole = claims.run("-k", "fails", "--full-trace")
     whole.stdout.fnmatch_lines(["*function_call.py:*"])
 

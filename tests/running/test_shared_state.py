@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, TensorDataset
 
 from lossact import LightningCondition
 from lossact.errors import InputError
@@ -18,16 +18,19 @@ from lossact.running.stacked_fit import fit_stacked
 from lossact.running.stacking import replica_seed
 from lossact.training.stackable import NotStackableError
 from tests.running import posted_modules as posted
-from tests.running.stacked_and_alone import DOUBLE, condition, members
+from tests.running.stacked_and_alone import DOUBLE, REPLICAS, condition, members
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec.*")
 SETTINGS = {"penalty": 0.0, "noise": 0.0}
-GENERATOR = torch.Generator().manual_seed(4)
+CACHE: dict[str, Any] = {}
+GENERATOR = torch.Generator()
 
 
 @pytest.fixture(autouse=True)
-def _settings() -> Iterator[None]:
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     SETTINGS.update(penalty=0.0, noise=0.0)
+    CACHE.clear()
+    monkeypatch.setitem(globals(), "GENERATOR", torch.Generator().manual_seed(4))
     yield
     OfClass.penalty = 0.0
 
@@ -67,8 +70,8 @@ class OfFile(Penalised):
         return SETTINGS["penalty"]
 
 
-@pytest.mark.parametrize("module", [OfClass, OfFile])
-def test_conditions_whose_settings_are_not_the_modules_own_do_not_share_a_fit(module: Any) -> None:
+@pytest.mark.parametrize(("module", "name"), [(OfClass, "penalty"), (OfFile, "SETTINGS")])
+def test_conditions_whose_settings_are_not_the_modules_own_do_not_share_a_fit(module: Any, name: str) -> None:
     """Compare with fits of each replica alone."""
     both = [
         condition(module, config={"penalty": penalty}, measures=["train_loss"], metric=None, at_most=None)
@@ -76,7 +79,7 @@ def test_conditions_whose_settings_are_not_the_modules_own_do_not_share_a_fit(mo
     ]
     fits = FitsTogether(0, DOUBLE, FittingWidth(4))
     fitted = fits.fit([(given, 0) for given in both]) | fits.fit([(both[1], 0)])
-    assert fits.apart == "making its module changes a global variable, or an attribute of a class"
+    assert fits.apart == f"making its module or its data changes {name}"
     for given in both:
         alone = [train_one(given, replica_seed(0, replica), DOUBLE, draws_for=(0, replica)) for replica in range(2)]
         values, expected = ([run.values["train_loss"] for run in runs] for runs in (fitted[given, 0][:2], alone))
@@ -107,7 +110,7 @@ class Curriculum(posted.Classifier):
 
 def test_steps_that_change_settings_are_not_those_of_all_replicas() -> None:
     given = condition(Curriculum, None, budget=12)
-    with pytest.raises(NotStackableError, match="its steps change a global variable, or an attribute of a class"):
+    with pytest.raises(NotStackableError, match="its steps change SETTINGS"):
         fit_stacked(members(given), 0, DOUBLE)
 
 
@@ -121,11 +124,28 @@ class LastEpoch(Curriculum):
 
 def test_the_last_step_too() -> None:
     given = condition(LastEpoch, None, budget=7)
-    with pytest.raises(NotStackableError, match="its steps change a global variable"):
+    with pytest.raises(NotStackableError, match="its steps change SETTINGS"):
         fit_stacked(members(given), 0, DOUBLE)
 
 
-def shuffled(generator: torch.Generator | None) -> Any:
+class Cached(posted.Classifier):
+    """Keeps its data in a variable of the file, and a constant that its first step needs."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        CACHE.setdefault("scale", 2.0)
+        return super().training_step(batch, batch_idx)
+
+    def train_dataloader(self) -> Any:
+        if "rows" not in CACHE:
+            CACHE["rows"] = TensorDataset(*posted.table())
+        return DataLoader(CACHE["rows"], batch_size=8, shuffle=True)
+
+
+def test_what_is_kept_once_for_all_is_shared() -> None:
+    assert len(fit_stacked(members(condition(Cached, None)), 0, DOUBLE)) == len(REPLICAS)
+
+
+def shuffled(generator: torch.Generator) -> Any:
     return DataLoader(TensorDataset(*posted.table()), batch_size=8, shuffle=True, generator=generator)
 
 
@@ -138,6 +158,25 @@ class FromOneGenerator(posted.Classifier):
         return shuffled(GENERATOR)
 
 
+def by_a_sampler() -> Any:
+    rows = TensorDataset(*posted.table())
+    return DataLoader(rows, batch_sampler=BatchSampler(RandomSampler(rows, generator=GENERATOR), 8, drop_last=False))
+
+
+def from_one_that_is_seeded_anew() -> Any:
+    return shuffled(GENERATOR.manual_seed(torch.initial_seed()))
+
+
+class ValidatesByOne(posted.Classifier):
+    """Its order of validation is drawn from one generator, which its values do not depend on."""
+
+    def train_dataloader(self) -> Any:
+        return DataLoader(TensorDataset(*posted.table()), batch_size=8)
+
+    def val_dataloader(self) -> Any:
+        return DataLoader(TensorDataset(*posted.table(12)), batch_size=12, shuffle=True, generator=GENERATOR)
+
+
 def from_own_generator() -> Any:
     return shuffled(torch.Generator().manual_seed(3))
 
@@ -146,23 +185,43 @@ def in_order() -> Any:
     return DataLoader(TensorDataset(*posted.table()), batch_size=8, generator=GENERATOR)
 
 
-def train_two(given: LightningCondition, *, stacked: bool) -> None:
-    if stacked:
-        fit_stacked(members(given), 0, DOUBLE)
+def train_two(given: LightningCondition) -> None:
     for replica in range(2):
         train_one(given, replica_seed(0, replica), DOUBLE, draws_for=(0, replica))
 
 
-@pytest.mark.parametrize("stacked", [True, False])
-@pytest.mark.parametrize(("module", "data"), [(FromOneGenerator, None), (posted.Classifier, from_one_generator)])
-def test_an_order_that_goes_on_from_another_replicas_is_refused(module: Any, data: Any, stacked: bool) -> None:
+ONE_GENERATOR: dict[str, tuple[Any, Any]] = {
+    "of the module": (FromOneGenerator, None),
+    "of data": (posted.Classifier, from_one_generator),
+    "of a sampler": (posted.Classifier, by_a_sampler),
+}
+
+
+@pytest.mark.parametrize("name", ONE_GENERATOR)
+def test_an_order_that_goes_on_from_another_replicas_is_refused(name: str) -> None:
+    given = condition(*ONE_GENERATOR[name])
+    with pytest.raises(NotStackableError, match="its DataLoaders draw their order from one generator"):
+        fit_stacked(members(given), 0, DOUBLE)
     with pytest.raises(InputError, match=r"draw their order from one generator.*; make the generator where"):
-        train_two(condition(module, data), stacked=stacked)
+        train_two(given)
 
 
-@pytest.mark.parametrize("stacked", [True, False])
+@pytest.mark.parametrize(
+    ("module", "data"),
+    [
+        (posted.Classifier, from_own_generator),
+        (posted.Classifier, in_order),
+        (posted.Classifier, from_one_that_is_seeded_anew),
+        (ValidatesByOne, None),
+    ],
+)
+def test_orders_that_are_each_replicas_own_or_decide_nothing_are_taken(module: Any, data: Any) -> None:
+    train_two(condition(module, data))
+    train_two(condition(module, data))
+
+
 @pytest.mark.parametrize("data", [from_own_generator, in_order])
-def test_generators_that_decide_nothing_for_others_are_taken(data: Any, stacked: bool) -> None:
+def test_so_they_are_where_replicas_are_fitted_together(data: Any) -> None:
     given = condition(posted.Classifier, data)
-    train_two(given, stacked=stacked)
-    train_two(given, stacked=stacked)
+    fit_stacked(members(given), 0, DOUBLE)
+    train_two(given)

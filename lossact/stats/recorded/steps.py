@@ -155,7 +155,7 @@ def scores(
     last_end = ends.max(initial=0)
     last_reached = max(first.steps[first.reached].max(initial=0), second.steps[second.reached].max(initial=0))
     one_end = exact == 1 and len(np.unique(ends)) <= 1 and (last_reached <= last_end or not len(ends))
-    # Twice the steps, for halves are needed.
+    # Steps are doubled, so that halves of them are exact.
     numerator, denominator = 2 * exact.numerator, 2 * exact.denominator
     ends_a, ends_b = (np.full_like(each.ends, last_end) if one_end else each.ends for each in (first, second))
     of_a = _times(numerator, np.where(first.reached, first.steps, ends_a), ~first.reached)
