@@ -12,32 +12,12 @@ from lossact.fingerprint import to_canonical
 from lossact.training.stackable import NotStackableError
 
 # Names of a content's own, between those of users.
-STRUCTURE = frozenset(
-    [
-        "again",
-        "array",
-        "attributes",
-        "bases",
-        "class",
-        "code",
-        "defaults",
-        "dict",
-        "dtype",
-        "function",
-        "generator",
-        "holds",
-        "kind",
-        "layout",
-        "list",
-        "scalar",
-        "sha256",
-        "shape",
-        "state",
-        "tensor",
-        "tuple",
-        "uses",
-    ]
-)
+STRUCTURE = {
+    "again", "arguments", "array", "attributes", "bases", "builtin", "cache", "cached", "class", "code", "content",
+    "defaults", "dict", "dtype", "enum", "fields", "function", "generator", "global", "holds", "kind", "layout", "list",
+    "mask", "method", "module", "name", "named defaults", "of", "of bases", "partial", "parts", "reduced", "reference",
+    "scalar", "set", "sha256", "shape", "state", "tensor", "tuple", "uses", "values",
+}  # fmt: skip
 
 
 class ValuesRead:
