@@ -53,6 +53,10 @@ def _resolved(path: str) -> Path:
 def replace_working_tree(root: Path, working_tree: Path) -> list[str]:
     """Put the side's files in place of the working tree's on the import path, the environment's packages left alone.
 
+    Args:
+        root: top folder of the side's files.
+        working_tree: that of the working tree.
+
     Returns:
         the folders of the side in which packages are found.
     """

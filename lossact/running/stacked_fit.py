@@ -104,6 +104,7 @@ class PreparedReplicas:
         module: the replicas as one LightningModule.
         training: their batches.
         validation: their batches of each validation loader.
+        probe: compares steps of all replicas with those of one.
 
     Raises:
         NotStackableError: they cannot be fitted at once.

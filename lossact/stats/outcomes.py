@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lossact.checks import check_number
 from lossact.errors import InputError
@@ -75,8 +75,8 @@ def compare_steps(
         raise InputError(f"lengths {sorted(lengths)} of the two conditions' replicas differ; pair them by index first")
     exact_ratio = Fraction(str(ratio))
     beyond = budget + 1
-    scaled_a = _scaled(np.where(reached_a, steps_a, beyond), exact_ratio.numerator, beyond)
-    known_b = _scaled(np.where(reached_b, steps_b, beyond), exact_ratio.denominator, beyond)
+    scaled_a = exact_product(exact_ratio.numerator, np.where(reached_a, steps_a, beyond))
+    known_b = exact_product(exact_ratio.denominator, np.where(reached_b, steps_b, beyond))
     both, a_only, b_only = reached_a & reached_b, reached_a & ~reached_b, ~reached_a & reached_b
     win = (both | a_only) & (scaled_a < known_b)
     loss = (both | b_only) & (scaled_a > known_b)
@@ -87,9 +87,21 @@ def compare_steps(
     ).astype(np.int8)
 
 
-def _scaled(steps: NDArray[np.int64], factor: int, largest: int) -> NDArray[Any]:
-    """Steps times an integer, exactly."""
-    return steps.astype(np.int64 if factor * largest < LARGEST_EXACT else object) * factor
+def exact_product(factor: int, steps: NDArray[np.int64], more: ArrayLike = 0) -> NDArray[Any]:
+    """Return factor * (steps + more), exactly.
+
+    Args:
+        factor: > 0.
+        steps: any shape.
+        more: 0 or 1 each, of the same shape or for all.
+
+    Returns:
+        integers, of int64 or, where that is too small, of Python.
+    """
+    largest = max(int(steps.max(initial=0)), -int(steps.min(initial=0))) + 1
+    exact = steps.astype(np.int64 if factor * largest < LARGEST_EXACT else object)
+    product: NDArray[Any] = (exact + np.asarray(more, dtype=np.int64)) * factor
+    return product
 
 
 def compare_numbers(numbers: NDArray[np.float64], margin: float) -> Outcomes:

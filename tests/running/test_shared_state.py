@@ -36,10 +36,10 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class Penalised(posted.Classifier):
-    """Adds a penalty that it reads where it was set last."""
+    """Adds a penalty, which is that of a subclass."""
 
     def penalty_now(self) -> float:
-        raise NotImplementedError
+        return 0.0
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         loss: Tensor = super().training_step(batch, batch_idx)
@@ -185,9 +185,16 @@ def in_order() -> Any:
     return DataLoader(TensorDataset(*posted.table()), batch_size=8, generator=GENERATOR)
 
 
-def train_two(given: LightningCondition) -> None:
-    for replica in range(2):
-        train_one(given, replica_seed(0, replica), DOUBLE, draws_for=(0, replica))
+def train_two(given: LightningCondition) -> list[float]:
+    """Return the loss that each of two replicas logged last, where it was trained alone."""
+    return [
+        train_one(given, replica_seed(0, replica), DOUBLE, draws_for=(0, replica)).values["train_loss"]
+        for replica in REPLICAS
+    ]
+
+
+def measured(module: Any, data: Any) -> LightningCondition:
+    return condition(module, data, measures=["train_loss"], metric=None, at_most=None)
 
 
 ONE_GENERATOR: dict[str, tuple[Any, Any]] = {
@@ -199,7 +206,7 @@ ONE_GENERATOR: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize("name", ONE_GENERATOR)
 def test_an_order_that_goes_on_from_another_replicas_is_refused(name: str) -> None:
-    given = condition(*ONE_GENERATOR[name])
+    given = measured(*ONE_GENERATOR[name])
     with pytest.raises(NotStackableError, match="its DataLoaders draw their order from one generator"):
         fit_stacked(members(given), 0, DOUBLE)
     with pytest.raises(InputError, match=r"draw their order from one generator.*; make the generator where"):
@@ -216,12 +223,12 @@ def test_an_order_that_goes_on_from_another_replicas_is_refused(name: str) -> No
     ],
 )
 def test_orders_that_are_each_replicas_own_or_decide_nothing_are_taken(module: Any, data: Any) -> None:
-    train_two(condition(module, data))
-    train_two(condition(module, data))
+    given = measured(module, data)
+    assert train_two(given) == train_two(given)
 
 
 @pytest.mark.parametrize("data", [from_own_generator, in_order])
 def test_so_they_are_where_replicas_are_fitted_together(data: Any) -> None:
-    given = condition(posted.Classifier, data)
-    fit_stacked(members(given), 0, DOUBLE)
-    train_two(given)
+    given = measured(posted.Classifier, data)
+    together = [run.values["train_loss"] for run in fit_stacked(members(given), 0, DOUBLE)]
+    np.testing.assert_allclose(together, train_two(given), rtol=1e-9)

@@ -8,12 +8,11 @@ may overlap, and then the order is not known.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from lossact.stats.outcomes import LARGEST_EXACT, Outcome
+from lossact.stats.outcomes import Outcome, exact_product
 
 LARGEST_FLOAT = 2**53  # smaller integers are exact in double precision
 
@@ -87,8 +86,8 @@ def hidden_by_spacing(
     if not paired:
         steps_a, before_a, reached_a = steps_a[:, None], before_a[:, None], reached_a[:, None]
     steps_b, before_b = second.steps, second.before
-    overlap = (_times(exact.numerator, steps_a) >= _times(exact.denominator, before_b, 1)) & (
-        _times(exact.denominator, steps_b) >= _times(exact.numerator, before_a, 1)
+    overlap = (exact_product(exact.numerator, steps_a) >= exact_product(exact.denominator, before_b, 1)) & (
+        exact_product(exact.denominator, steps_b) >= exact_product(exact.numerator, before_a, 1)
     )
     overlap &= reached_a & second.reached
     if exact == 1:
@@ -119,8 +118,8 @@ def compare_recorded_steps(
     if not paired:
         steps_a, reached_a, ends_a = steps_a[:, None], reached_a[:, None], ends_a[:, None]
     steps_b, reached_b, ends_b = second.steps, second.reached, second.ends
-    least_a = _times(exact.numerator, np.where(reached_a, steps_a, ends_a), ~reached_a)
-    least_b = _times(exact.denominator, np.where(reached_b, steps_b, ends_b), ~reached_b)
+    least_a = exact_product(exact.numerator, np.where(reached_a, steps_a, ends_a), ~reached_a)
+    least_b = exact_product(exact.denominator, np.where(reached_b, steps_b, ends_b), ~reached_b)
     both = reached_a & reached_b
     win = reached_a & (least_a < least_b)
     loss = reached_b & (least_b < least_a)
@@ -158,10 +157,10 @@ def scores(
     # Steps are doubled, so that halves of them are exact.
     numerator, denominator = 2 * exact.numerator, 2 * exact.denominator
     ends_a, ends_b = (np.full_like(each.ends, last_end) if one_end else each.ends for each in (first, second))
-    of_a = _times(numerator, np.where(first.reached, first.steps, ends_a), ~first.reached)
-    of_b = _times(denominator, np.where(second.reached, second.steps, ends_b), ~second.reached)
+    of_a = exact_product(numerator, np.where(first.reached, first.steps, ends_a), ~first.reached)
+    of_b = exact_product(denominator, np.where(second.reached, second.steps, ends_b), ~second.reached)
     hidden = second.reached & hidden_by_spacing(first, second, ratio=ratio).any(axis=0)
-    earliest_b = _times(denominator, second.before, 1) - 1  # a tie is a loss for A
+    earliest_b = exact_product(denominator, second.before, 1) - 1  # a tie is a loss for A
     of_b = np.where(hidden, earliest_b, of_b)
     both = np.concatenate([of_a, of_b])
     if both.max(initial=0) < LARGEST_FLOAT:
@@ -176,11 +175,3 @@ def _as_fraction(ratio: float) -> Fraction:
     written = Fraction(str(ratio))
     simple = written.limit_denominator(10**6)
     return simple if abs(simple - written) <= written / 10**12 else written
-
-
-def _times(factor: int, steps: NDArray[np.int64], more: ArrayLike = 0) -> NDArray[Any]:
-    """Multiply a number and (steps + more), exactly."""
-    largest = max(int(steps.max(initial=0)), -int(steps.min(initial=0))) + 1
-    exact = steps.astype(np.int64 if factor * largest < LARGEST_EXACT else object)
-    product: NDArray[Any] = (exact + np.asarray(more, dtype=np.int64)) * factor
-    return product
