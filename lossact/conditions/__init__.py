@@ -9,15 +9,14 @@ from lossact.conditions.measures import Accuracy, Loss, Measure, Metric, Target
 from lossact.conditions.optimizers import SGD, Adam, AdamW, Partition, TorchOptimizer
 from lossact.conditions.reading import read_runs
 from lossact.conditions.recorded_runs import RecordedRuns
+from lossact.conditions.schedule_functions import schedule, torch_schedule
 from lossact.conditions.schedules import (
     Schedule,
     cosine,
     exponential,
     linear,
     one_cycle,
-    schedule,
     step_decay,
-    torch_schedule,
     warmup_hold_decay,
 )
 from lossact.conditions.value_measures import Best, OfNetwork

@@ -1,13 +1,12 @@
 """The state of a pytest run that contains claims."""
 
-import ast
 import atexit
 import gc
 import math
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +25,7 @@ from lossact.executors import Executor
 from lossact.executors.choose import make_executor
 from lossact.experiment import Experiment
 from lossact.pytest_plugin.collect import call_claim
+from lossact.pytest_plugin.marker import ClaimMarker, is_defined_twice, is_exact
 from lossact.pytest_plugin.options import Options
 from lossact.pytest_plugin.output import collect_warnings, show_curves, show_plans, show_tables, write_out
 from lossact.pytest_plugin.users_lines import users_lines
@@ -34,7 +34,6 @@ from lossact.report.run_info import RunInfo
 from lossact.report.stored import StoredCondition, stored_conditions
 from lossact.storage import Store
 
-VERDICTS = ("supported", "refuted", "inconclusive")
 RESULT: pytest.StashKey[ClaimResult] = pytest.StashKey()
 PLAN: pytest.StashKey[str] = pytest.StashKey()
 ERROR: pytest.StashKey[LossactError] = pytest.StashKey()
@@ -70,8 +69,8 @@ class ClaimSession:
         """Determine the family of each folder, before any claim is deselected."""
         collected = Counter({item.path.parent: 0 for item in claims})
         for item in claims:
-            collected[item.path.parent] += not _is_exact(item)
-        self.lost = {item.nodeid for item in claims if _is_defined_twice(item)}
+            collected[item.path.parent] += not is_exact(item)
+        self.lost = {item.nodeid for item in claims if is_defined_twice(item)}
         try:
             self._count(collected)
         except ClaimError as error:
@@ -154,7 +153,7 @@ class ClaimSession:
                     f"{item.path.name} has more than one {item.originalname}, and Python keeps only the last; "
                     "give each claim a name of its own"
                 )
-            marker = _Marker.of(item)
+            marker = ClaimMarker.of(item)
             hypothesis = call_claim(item)
             if isinstance(hypothesis, Theorem) != marker.exact:
                 raise ClaimError(
@@ -252,7 +251,7 @@ class ClaimSession:
         family = self.families.get(item.path.parent)
         known: dict[str, Any] = {} if family is None else {"family": family.name, "family_size": family.size}
         with suppress(ClaimError):
-            marker = _Marker.of(item)
+            marker = ClaimMarker.of(item)
             known |= {"statement": marker.statement, "source": marker.source, "recorded": marker.recorded}
         return UndecidedClaim.of(error, id=item.nodeid, **known)
 
@@ -329,49 +328,6 @@ class ClaimSession:
             self.executor.close()
         if "store" in self.__dict__:
             self.store.close()
-
-
-class _Marker:
-    """The checked arguments of a claim marker."""
-
-    def __init__(self, statement: str, *, source: str = "", recorded: str | None = None, exact: bool = False) -> None:
-        if not isinstance(statement, str) or not statement.strip():
-            raise ClaimError(f"statement={statement!r} must be a sentence; write what is claimed")
-        if recorded is not None and recorded not in VERDICTS:
-            raise ClaimError(
-                f"recorded={recorded!r} must be one of {', '.join(VERDICTS)}; leave it out until it is measured"
-            )
-        self.statement, self.source, self.recorded, self.exact = statement, source, recorded, exact
-
-    @classmethod
-    def of(cls, item: pytest.Item) -> "_Marker":
-        marker = item.get_closest_marker("claim")
-        assert marker is not None
-        try:
-            return cls(*marker.args, **marker.kwargs)
-        except TypeError:
-            raise ClaimError(
-                f"{item.name}: @pytest.mark.claim takes a statement, source=, recorded= and exact=, "
-                f"not {marker.args!r} and {marker.kwargs!r}"
-            ) from None
-
-
-def _is_exact(item: pytest.Item) -> bool:
-    marker = item.get_closest_marker("claim")
-    return marker is not None and marker.kwargs.get("exact") is True
-
-
-def _is_defined_twice(item: pytest.Item) -> bool:
-    """Return whether another function in the file has this claim's name, so that Python keeps only one of them."""
-    counts = _functions(item.path, item.path.stat().st_mtime_ns)
-    return getattr(item, "cls", None) is None and counts[getattr(item, "originalname", item.name)] > 1
-
-
-@cache
-def _functions(path: Path, changed_at: int) -> Counter[str]:
-    """Count how often each function name is defined at the top level of a file."""
-    body = ast.parse(path.read_bytes()).body
-    return Counter(node.name for node in body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
 
 
 def _evidence(verdict: Verdict) -> str:

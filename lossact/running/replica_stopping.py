@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lossact.conditions.lightning import LightningCondition
 from lossact.replicas.random_streams import isolate_rng
-from lossact.running.lightning_fit import callbacks_in
+from lossact.running.fit_trainer import callbacks_in
 from lossact.training.stackable import NotStackableError, drawing_nothing
 from lossact.training.stacked_lightning import StackedLightningModule
 

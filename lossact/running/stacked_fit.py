@@ -14,8 +14,9 @@ from lossact.replicas.draws import SharedDrawError
 from lossact.replicas.draws_native import CPU_DRAWS
 from lossact.replicas.random_streams import isolate_rng, rng_state, start_replica
 from lossact.running.differing_attributes import hide_what_differs
+from lossact.running.fit_trainer import make_trainer, set_max_epochs
 from lossact.running.lightning_data import ReplicaStreams, StackedLoader, loaders_alike
-from lossact.running.lightning_fit import EARLY_STOPPING, make_trainer, set_max_epochs
+from lossact.running.lightning_fit import EARLY_STOPPING
 from lossact.running.lightning_stackability import StepProbe, check_data_module, check_options
 from lossact.running.module_making import generators_of, make_data, make_module
 from lossact.running.module_stack import ModuleStack

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossact.conditions.lightning import LightningCondition
-from lossact.running.lightning_fit import go_on_to_budget, is_validated, stop_at_budget
+from lossact.running.fit_watcher import go_on_to_budget, is_validated, stop_at_budget
 from lossact.running.logged_names import LOSS, check_logged, check_spelling
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.run_digest import are_finite, are_telling, run_digest

@@ -34,7 +34,7 @@ from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import Compiled, ComputeConfig
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.benchmarks import networks, peers
+from tests.benchmarks import jax_networks, networks, peers
 
 # Enough that starting a Trainer does not count, few enough for five repeats.
 UPDATES = {
@@ -143,6 +143,9 @@ def network_engines(name: str, n: int, device: str) -> list[Engine]:
         Engine("torch.func.vmap, compiled", n, partial(networks.by_vmap, name, n, device, compiled=True), few),
         Engine("torch loop, one at a time", 1, partial(networks.one_at_a_time, name, device), few),
     ]
+    if peers.HAS_JAX:
+        run = jax_networks.run_in_jax(name, n)
+        engines.append(Engine("JAX jit(vmap(scan)), replicas first", n, run, updates))
     if device == "cuda":
         graph = partial(networks.by_vmap, name, n, device, graph=True)
         engines += [

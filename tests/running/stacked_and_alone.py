@@ -12,7 +12,7 @@ from lossact import LightningCondition
 from lossact.replicas.random_streams import isolate_rng
 from lossact.running.counted_steps import count_draws
 from lossact.running.external import train_one
-from lossact.running.lightning_fit import make_trainer, set_max_epochs
+from lossact.running.fit_trainer import make_trainer, set_max_epochs
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.stacked_fit import PreparedReplicas
 from lossact.running.stacked_watcher import StackedWatcher
