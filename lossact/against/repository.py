@@ -12,8 +12,10 @@ from pathlib import Path
 
 from lossact.errors import InputError
 
+FOLDER = "lossact-against-"  # how the names of temporary folders begin
 SECONDS = 600  # a git command's limit
 NO_DATA = {".py", ".pyi", ".md", ".rst", ".lock"}  # endings of code and prose
+SUBMODULE = "160000 "  # how git writes the mode of one
 SET_BY_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
 
 
@@ -130,19 +132,15 @@ class Repository:
         """
         relative = [self._checked_link(path) for path in links]
         with _folder_of(f"{self.root}\0{commit}") as temporary:
-            _git(self.root, "worktree", "prune")  # of what a killed process left
             folder = temporary / self.root.name
             try:
-                added = _git(self.root, "worktree", "add", "--quiet", "--detach", str(folder), commit)
-                if added.returncode:
-                    raise InputError(f"git cannot write the files of {commit[:12]}: {_last_line(added.stderr)}")
+                _check_out(self.root, folder, commit)
                 for path in relative:
                     _link(self.root / path, folder / path, commit)
                 yield folder
             finally:
-                _git(self.root, "worktree", "remove", "--force", "--force", str(folder))
+                _discard(self.root, folder, commit)
                 shutil.rmtree(folder, ignore_errors=True)
-                _git(self.root, "worktree", "prune")
 
     def _checked_link(self, path: Path) -> Path:
         absolute = Path(os.path.abspath(path))
@@ -160,7 +158,7 @@ def _folder_of(what: str) -> Iterator[Path]:
     Code that asks where it lies has that in its key: the same place next time finds its trials in the store. Where
     another process uses the folder the place is another one.
     """
-    folder = Path(tempfile.gettempdir()).resolve() / f"lossact-against-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+    folder = Path(tempfile.gettempdir()).resolve() / f"{FOLDER}{hashlib.sha256(what.encode()).hexdigest()[:12]}"
     owner = folder / "process"
     with suppress(OSError, ValueError):
         if not _is_running(int(owner.read_text())):  # it was killed
@@ -188,7 +186,46 @@ def _is_running(process: int) -> bool:
     return True
 
 
+def _check_out(root: Path, folder: Path, commit: str) -> None:
+    """Write the files of a commit into a new worktree, those of submodules too that are there in the working tree."""
+    _forget_lost_folders(root)
+    added = _git(root, "worktree", "add", "--quiet", "--detach", str(folder), commit)
+    if added.returncode:
+        raise InputError(f"git cannot write the files of {commit[:12]}: {_last_line(added.stderr)}")
+    for path, of_submodule in _submodules(root, commit):
+        _check_out(root / path, folder / path, of_submodule)
+
+
+def _discard(root: Path, folder: Path, commit: str) -> None:
+    """Remove a worktree that was made so, as far as it was."""
+    for path, of_submodule in _submodules(root, commit):
+        _discard(root / path, folder / path, of_submodule)
+    _git(root, "worktree", "remove", "--force", "--force", str(folder))
+    _forget_lost_folders(root)
+
+
+def _submodules(root: Path, commit: str) -> list[tuple[str, str]]:
+    """Return path and commit of each submodule that is there in the working tree."""
+    entries = _git(root, "ls-tree", "-r", "-z", commit).stdout.split("\0")
+    found = [entry.partition("\t") for entry in entries if entry.startswith(SUBMODULE)]
+    return [(path, described.split()[2]) for described, _, path in found if (root / path / ".git").exists()]
+
+
+def _forget_lost_folders(root: Path) -> None:
+    """Have git forget folders of lossact's that are gone, as a killed process leaves them.
+
+    Other worktrees stay, also those whose folder is missing: it may lie on a disk that is not mounted now.
+    """
+    for line in _git(root, "worktree", "list", "--porcelain").stdout.splitlines():
+        path = Path(line.removeprefix("worktree "))
+        is_ours = line.startswith("worktree ") and any(part.startswith(FOLDER) for part in path.parts)
+        if is_ours and not path.exists():
+            _git(root, "worktree", "remove", "--force", "--force", str(path))
+
+
 def _link(source: Path, target: Path, commit: str) -> None:
+    if target.is_dir() and not target.is_symlink() and not any(target.iterdir()):
+        target.rmdir()  # a submodule's
     if target.exists() or target.is_symlink():
         raise InputError(f"link {source}: {commit[:12]} has files of its own there; leave the link out")
     target.parent.mkdir(parents=True, exist_ok=True)

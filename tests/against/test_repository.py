@@ -53,6 +53,32 @@ def test_a_commit_has_one_place_unless_another_process_is_there(project: Project
     assert len(project.git("worktree", "list").splitlines()) == 1
 
 
+def test_worktrees_of_others_stay_where_their_folders_are_missing_for_now(project: Project, tmp_path: Path) -> None:
+    other, away = tmp_path / "other", tmp_path / "away"
+    project.git("worktree", "add", "--quiet", "--detach", str(other), "HEAD")
+    other.rename(away)  # as on a disk that is not mounted now
+    with Repository.of(project.folder).files_of("HEAD"):
+        pass
+    away.rename(other)
+    assert subprocess.run(["git", "-C", str(other), "status"], capture_output=True, check=False).returncode == 0
+
+
+def test_submodules_have_the_files_that_the_commit_names(project: Project, tmp_path: Path) -> None:
+    library = Project(tmp_path / "library")
+    project.git("-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(library.folder), "lib")
+    first = project.commit()
+    inside = project.folder / "lib"
+    project.edit("RATE = 0.3", "RATE = 0.6", inside / "nets.py")
+    project.git("-C", "lib", "commit", "--quiet", "--all", "-m", "a state")
+    project.commit()
+    repository = Repository.of(project.folder)
+    with repository.files_of(first) as files:
+        assert "RATE = 0.3" in (files / "lib" / "nets.py").read_text()
+    assert "RATE = 0.6" in (inside / "nets.py").read_text()
+    for folder in (".", "lib"):
+        assert len(project.git("-C", folder, "worktree", "list").splitlines()) == 1
+
+
 def test_links_bring_ignored_files_and_leave_their_content(project: Project) -> None:
     data = project.folder / "ignored" / "numbers.txt"
     data.parent.mkdir()
