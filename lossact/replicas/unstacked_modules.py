@@ -1,12 +1,13 @@
 """Modules side by side, each run by itself: slower, but anything a forward pass does stays its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lossact.errors import InputError
 from lossact.replicas.draws import Moment, PlainPass, module_paths
 from lossact.replicas.modules import eval_mode, trained_names
 from lossact.replicas.named_tensors import Inputs, Tensors, row_of
@@ -25,12 +26,22 @@ class UnstackedModules:
         objective: loss and metric of their outputs.
         replicas: their indices in the experiment.
         seed: the experiment's; what a pass draws comes from it, the replica and the moment.
+        unreached: names of parameters that the loss does not depend on, which are not trained.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], objective: Objective, replicas: Sequence[int], seed: int) -> None:
+    def __init__(
+        self,
+        modules: Sequence[nn.Module],
+        objective: Objective,
+        replicas: Sequence[int],
+        seed: int,
+        *,
+        unreached: Collection[str] = (),
+    ) -> None:
         self.modules, self.objective = list(modules), objective
         self.replicas = torch.tensor(list(replicas))
-        self.trained = trained_names(modules[0])
+        self.unreached = frozenset(unreached)
+        self.trained = tuple(name for name in trained_names(modules[0]) if name not in self.unreached)
         self.seed, self.paths = seed, [module_paths(module) for module in modules]
         self._share()
 
@@ -65,17 +76,21 @@ class UnstackedModules:
             targets: (sets, batch, ...).
             context: when the pass runs.
             rows: the replicas that run it.
+
+        Raises:
+            InputError: the loss depends on other parameters than in the first pass.
         """
         before = self._copied_buffers()
         losses, metrics, gradients = [], [], []
         for row in range(len(self.modules))[rows]:
             module = self.modules[row]
-            parameters = dict(module.named_parameters())
+            parameters = {name: each for name, each in module.named_parameters() if each.requires_grad}
             with self._drawing(row, context), torch.enable_grad():
                 loss, metric = self._run(row, inputs, targets, context)
                 check_learnable(loss)
                 # May run parts of the module again.
-                gradients.append(torch.autograd.grad(loss, [parameters[name] for name in self.trained]))
+                found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+                gradients.append(self._checked(dict(zip(parameters, found, strict=True))))
             losses.append(loss.detach())
             metrics.append(metric.detach())
         changed = {name: tensor[rows] for name, tensor in self._put_back(before).items()}
@@ -83,6 +98,16 @@ class UnstackedModules:
             name: torch.stack(each) for name, each in zip(self.trained, zip(*gradients, strict=True), strict=True)
         }
         return LearningPass(torch.stack(losses), torch.stack(metrics), by_name, changed)
+
+    def _checked(self, gradients: Mapping[str, Tensor | None]) -> list[Tensor]:
+        """Return the gradients of trained parameters, in order; None stands where a pass does not reach a parameter."""
+        for name, gradient in gradients.items():
+            if (gradient is None) != (name in self.unreached):
+                raise InputError(
+                    f"the loss depends on {name} in some passes and not in others, in which torch's optimizers pass it "
+                    "over; lossact's move every parameter in each update: train it by a LightningCondition"
+                )
+        return [gradient for gradient in gradients.values() if gradient is not None]
 
     def _copied_buffers(self) -> Tensors:
         return {name: tensor.clone() for name, tensor in self.buffers.items()}

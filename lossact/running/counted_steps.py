@@ -24,25 +24,36 @@ def count_draws(module: LightningModule, seed: int, replica: int) -> None:
     training_step, validation_step, backward = module.training_step, module.validation_step, module.backward
     validation_batches = 0
 
+    is_running = False
+
     def run(stage: Stage, batch: int, step: Callable[[], Any]) -> Any:
+        nonlocal is_running
         if stage in quiet:
             return step()
         first = stage not in newest
         newest[stage] = PlainPass(Moment(seed, stage, batch), replica, paths)
-        with newest[stage].active():
-            returned = step()
+        is_running = True
+        try:
+            with newest[stage].active():
+                returned = step()
+        finally:
+            is_running = False
         if first and newest[stage].draws_nothing:
             quiet.add(stage)
         return returned
 
     @wraps(training_step)
     def counted_training_step(*args: Any, **kwargs: Any) -> Any:
+        if is_running:  # a step that another step calls is a part of that one
+            return training_step(*args, **kwargs)
         batch = module.trainer.fit_loop.total_batch_idx
         return run(Stage.TRAINING, batch, partial(training_step, *args, **kwargs))
 
     @wraps(validation_step)
     def counted_validation_step(*args: Any, **kwargs: Any) -> Any:
         nonlocal validation_batches
+        if is_running:
+            return validation_step(*args, **kwargs)
         validation_batches += 1
         return run(Stage.MEASUREMENT, validation_batches - 1, partial(validation_step, *args, **kwargs))
 

@@ -14,7 +14,8 @@ from lossact.replicas.held_values import OF_EVERY_MODULE, attribute_snapshot, na
 from lossact.training.held_attributes import HYPERPARAMETERS
 from lossact.training.stackable import NotStackableError
 
-TENSORS_AND_PARTS = {"_parameters", "_buffers", "_modules"}  # the first two are stacked; parts are looked at themselves
+# The first two are stacked; parts are looked at themselves; what is shown of the Trainer is the same for all.
+LOOKED_AT_APART = {"_parameters", "_buffers", "_modules", "_trainer"}
 UNGUARDED = (OF_EVERY_MODULE | {"training"} | set(vars(LightningModule()))) - HYPERPARAMETERS
 MISSING = object()
 
@@ -39,7 +40,7 @@ def hide_what_differs(template: LightningModule, modules: Sequence[LightningModu
             raise _differs(f"the class of its {path} differs" if path else "its class differs")
         names = _differing_names(parts, known)
         for name in names:
-            if name in UNGUARDED or isinstance(part, Metric):
+            if name in UNGUARDED or isinstance(parts[0], Metric):
                 raise _differs(f"its {_joined(path, name)} differs")
         for name in names & HYPERPARAMETERS:
             vars(part)[name] = _hyperparameters([vars(each).get(name) for each in parts], known)
@@ -47,7 +48,7 @@ def hide_what_differs(template: LightningModule, modules: Sequence[LightningModu
 
 
 def _differing_names(parts: Sequence[nn.Module], known: Mapping[int, str]) -> set[str]:
-    names = {name for part in parts for name in vars(part)} - TENSORS_AND_PARTS
+    names = {name for part in parts for name in vars(part)} - LOOKED_AT_APART
 
     def differ(name: str) -> bool:
         return _differ([attribute_snapshot(name, vars(part).get(name, MISSING), known=known) for part in parts])

@@ -13,7 +13,6 @@ from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
 from lossact.running.logged_names import LOSS
 from lossact.training.compute_config import ComputeConfig
-from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_lightning import StackedLightningModule
 
 
@@ -89,41 +88,9 @@ class EpochAwareTrainer(Trainer):
 
     @property
     def callback_metrics(self) -> dict[str, Tensor]:
-        """The newest of everything that was logged; where replicas are fitted together, (replicas,) each.
-
-        Raises:
-            NotStackableError: a step of all replicas reads it.
-        """
+        """The newest of everything that was logged; where replicas are fitted together, (replicas,) each."""
         module = self.lightning_module
-        if not isinstance(module, StackedLightningModule):
-            return super().callback_metrics
-        self._check_not_stepping("callback_metrics")
-        return module.newest
-
-    @property
-    def logged_metrics(self) -> dict[str, Tensor]:
-        """What loggers were given.
-
-        Raises:
-            NotStackableError: a step of all replicas reads it.
-        """
-        self._check_not_stepping("logged_metrics")
-        return super().logged_metrics
-
-    @property
-    def progress_bar_metrics(self) -> dict[str, float]:
-        """What the progress bar shows.
-
-        Raises:
-            NotStackableError: a step of all replicas reads it.
-        """
-        self._check_not_stepping("progress_bar_metrics")
-        return super().progress_bar_metrics
-
-    def _check_not_stepping(self, name: str) -> None:
-        module = self.lightning_module
-        if isinstance(module, StackedLightningModule) and module.stepping:
-            raise NotStackableError(f"its steps read trainer.{name}")
+        return module.newest if isinstance(module, StackedLightningModule) else super().callback_metrics
 
     @property
     def max_epochs(self) -> int | None:

@@ -13,6 +13,9 @@ from lossact.errors import InputError
 from lossact.running.logged_names import LOSS, check_spelling
 from lossact.running.module_making import note_generators
 
+MOST_IDLE_EPOCHS = 10
+MOST_IDLE_BATCHES = 10_000
+
 
 class FitWatcher(Callback):
     """Count updates, and stop the fit where the metric meets the target or the budget is spent.
@@ -21,6 +24,7 @@ class FitWatcher(Callback):
         steps: updates that had been applied when the target was met, None before.
         updates: training_steps so far in which an optimizer stepped.
         latest: the newest value of the metric, None before the first.
+        idle_epochs, idle_batches: that began or ended since the last update.
         history: (updates, value) for every value that was compared with the target.
         went_backward: whether training_step returned a loss.
     """
@@ -31,7 +35,7 @@ class FitWatcher(Callback):
         self.updates = 0
         self.latest: float | None = None
         self.history: list[tuple[int, float]] = []
-        self.updates_before = self.optimizer_steps = 0
+        self.updates_before = self.optimizer_steps = self.idle_epochs = self.idle_batches = 0
         self.loss_before: Tensor | None = None
         self.metric_before: Tensor | None = None
         self.counts_returned_loss = self.went_backward = False
@@ -47,12 +51,15 @@ class FitWatcher(Callback):
             _set_max_steps(trainer, self.condition.budget * max(1, len(trainer.optimizers)))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        validate_last_epoch(trainer, self.condition)
         if self.knows_names:
             check_spelling(self.condition, trainer.callback_metrics)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._count(trainer)
         self._look(trainer, self.updates)
+        if "max_epochs" not in self.condition.trainer:  # else the Trainer ends it
+            self._check_going_on()
         go_on_to_budget(trainer, self.condition, self.updates)
         self.knows_names = is_validated(trainer)
 
@@ -80,6 +87,9 @@ class FitWatcher(Callback):
             self._compare(trainer, self.metric_before, self.updates_before)
         else:
             self._look(trainer, self.updates_before)
+        self.idle_batches += 1
+        if self.idle_batches > MOST_IDLE_BATCHES:
+            self._check_going_on()
         if not pl_module.automatic_optimization:
             self._stop_manual_optimization(trainer)
         stop_at_budget(trainer, self.condition, self.updates)
@@ -87,11 +97,16 @@ class FitWatcher(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        if self._is_logged(trainer) and (self.counts_returned_loss or self._is_logged_in_training(trainer)):
-            raise InputError(
-                f"{self.condition}: both training and validation give a metric={self.condition.metric!r}; log that of "
-                "validation under a name of its own, such as 'val_loss', and name the one that counts"
-            )
+        in_validation, in_training = _logged_in(trainer._results), _logged_in(trainer.fit_loop.epoch_loop._results)
+        if self.counts_returned_loss:
+            in_training.add(LOSS)
+        for name in (self.condition.metric, *self.condition.measures):
+            if name in in_validation & in_training:
+                what = "a metric" if name == self.condition.metric else "a measure"
+                raise InputError(
+                    f"{self.condition}: both training and validation give {what}={name!r}; log that of validation "
+                    "under a name of its own, such as 'val_loss', and name the one that counts"
+                )
         self._look(trainer, self.updates)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -102,7 +117,18 @@ class FitWatcher(Callback):
     def _count(self, trainer: Trainer) -> None:
         if trainer.global_step > self.optimizer_steps:
             self.updates += 1
+            self.idle_epochs = self.idle_batches = 0
         self.optimizer_steps = trainer.global_step
+
+    def _check_going_on(self) -> None:
+        """Raise InputError where the fit would never end, for no optimizer steps any more."""
+        self.idle_epochs += 1
+        if self.idle_epochs > MOST_IDLE_EPOCHS or self.idle_batches > MOST_IDLE_BATCHES:
+            raise InputError(
+                f"{self.condition}: no optimizer has stepped for {self.idle_epochs - 1} epochs and "
+                f"{self.idle_batches} training steps, after {self.updates} of {self.condition.budget} updates; have "
+                "one step, or say where the fit ends by trainer={'max_epochs': ...}"
+            )
 
     def _stop_manual_optimization(self, trainer: Trainer) -> None:
         """End the fit when the budget of updates is spent, however many optimizer steps these took."""
@@ -117,10 +143,6 @@ class FitWatcher(Callback):
             result.meta.name == self.condition.metric and hook in (None, result.meta.fx)
             for result in (trainer._results or {}).values()
         )
-
-    def _is_logged_in_training(self, trainer: Trainer) -> bool:
-        results = trainer.fit_loop.epoch_loop._results
-        return any(result.meta.name == self.condition.metric for result in results.values())
 
     def _look(self, trainer: Trainer, updates: int) -> None:
         value = trainer.callback_metrics.get(self.condition.metric or "")
@@ -137,6 +159,11 @@ class FitWatcher(Callback):
             trainer.should_stop = trainer.should_stop or not self.condition.measures
 
 
+def _logged_in(results: Any) -> set[str]:
+    """Return the names that a loop has logged."""
+    return {result.meta.name for result in (results or {}).values()}
+
+
 def _set_max_steps(trainer: Trainer, steps: int) -> None:
     trainer.fit_loop.epoch_loop.max_steps = steps
 
@@ -145,6 +172,18 @@ def stop_at_budget(trainer: Trainer, condition: LightningCondition, updates: int
     """Stop where measures are due: a Trainer that is told to stop validates first, one at its max_steps does not."""
     if condition.measures and updates >= condition.budget:
         trainer.should_stop = True
+        _validate_this_epoch(trainer)
+
+
+def validate_last_epoch(trainer: Trainer, condition: LightningCondition) -> None:
+    """Have the last epoch validated, whichever others are, so that measures are of the last weights."""
+    if condition.measures and trainer.max_epochs == trainer.current_epoch + 1:
+        _validate_this_epoch(trainer)
+
+
+def _validate_this_epoch(trainer: Trainer) -> None:
+    if trainer.check_val_every_n_epoch is not None:
+        trainer.check_val_every_n_epoch = 1
 
 
 def go_on_to_budget(trainer: Trainer, condition: LightningCondition, updates: int) -> None:

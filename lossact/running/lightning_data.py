@@ -80,8 +80,9 @@ class StackedLoader:
             raise NotStackableError("its data change from one reading to the next")
         self.shares_examples = all(_equal(each, read[0]) for each in read[1:])
         self.examples = read[0] if self.shares_examples else _stacked(read)
-        sequential = all(isinstance(loader.sampler, SequentialSampler) for loader in loaders)
-        one_order = sequential or (len(loaders) == 1 and loaders[0].sampler.generator is not None)
+        samplers = [_sampler_of(loader) for loader in loaders]
+        sequential = all(isinstance(sampler, SequentialSampler) for sampler in samplers)
+        one_order = sequential or (len(loaders) == 1 and samplers[0].generator is not None)
         self.shares_order = self.shares_examples and one_order
 
     def __len__(self) -> int:
@@ -125,6 +126,16 @@ class StackedLoader:
         return list(torch.split(orders[0] if self.shares_order else orders, sizes, dim=-1))
 
 
+def check_draws_whole_epochs(loaders: Sequence[Any]) -> None:
+    """Raise NotStackableError where an order is drawn batch by batch, for a Trainer with limits ends that early."""
+    for loader in loaders:
+        sampler = _sampler_of(loader)
+        if isinstance(sampler, RandomSampler) and sampler.replacement and sampler.generator is not None:
+            raise NotStackableError(
+                "its sampler draws with replacement, and its Trainer limits the batches of an epoch"
+            )
+
+
 def loaders_alike(loaders: Sequence[Any], others: Sequence[Any], *, read: bool) -> bool:
     """Return whether loaders give the same examples and draw their orders from generators in the same state.
 
@@ -155,7 +166,7 @@ def _alike(loader: Any, other: Any, *, read: bool) -> bool:
 
 def _held_by(loader: Any) -> Any:
     """Return what a loader's data set, sampler and generators hold, to be compared."""
-    sampler = {name: value for name, value in vars(loader.sampler).items() if name != "data_source"}
+    sampler = {name: value for name, value in vars(_sampler_of(loader)).items() if name != "data_source"}
     return snapshot([loader.dataset, sampler, loader.generator])
 
 
@@ -164,10 +175,13 @@ def _check_loader(loader: Any) -> None:
         raise NotStackableError(f"its data come from a {type(loader).__name__}, not a DataLoader")
     if isinstance(loader.dataset, IterableDataset) or not hasattr(loader.dataset, "__len__"):
         raise NotStackableError("its data set can only be iterated")
-    if hasattr(loader.dataset, "__getitems__") and type(loader.dataset) is not Subset:
+    dataset = loader.dataset
+    while type(dataset) is Subset:  # which asks the data set that it is of
+        dataset = dataset.dataset
+    if hasattr(dataset, "__getitems__"):
         raise NotStackableError("its data set reads several examples at once, by __getitems__")
-    if type(loader.batch_sampler) is not BatchSampler or type(loader.sampler) not in SAMPLERS:
-        kind = type(loader.batch_sampler if type(loader.batch_sampler) is not BatchSampler else loader.sampler)
+    if type(loader.batch_sampler) is not BatchSampler or type(_sampler_of(loader)) not in SAMPLERS:
+        kind = type(loader.batch_sampler if type(loader.batch_sampler) is not BatchSampler else _sampler_of(loader))
         raise NotStackableError(f"its DataLoader draws by a {kind.__name__}")
     if loader.collate_fn is not default_collate:
         raise NotStackableError("its DataLoader has a collate_fn of its own")
@@ -175,13 +189,19 @@ def _check_loader(loader: Any) -> None:
         raise NotStackableError("its DataLoader keeps workers of its own")
 
 
+def _sampler_of(loader: Any) -> Any:
+    """Return what draws a loader's order; a loader that is given a batch sampler has an unused one beside it."""
+    return loader.batch_sampler.sampler
+
+
 def _examples(dataset: Any) -> Any:
-    """Return all examples of a data set as one batch; None where one has other values when it is read again."""
+    """Return all examples of a data set as one batch; None where reading them again changes them or the data set."""
     if type(dataset) is TensorDataset:
         return [tensor.detach() for tensor in dataset.tensors]
     items = [dataset[index] for index in range(len(dataset))]
     spread = sorted(set(torch.linspace(0, len(dataset) - 1, READ_TWICE).long().tolist())) if items else []
-    if not all(_is_same(items[index], dataset[index]) for index in spread):
+    held = snapshot(dataset)  # what it keeps of the examples, it has now
+    if not all(_is_same(items[index], dataset[index]) for index in spread) or snapshot(dataset) != held:
         return None
     examples = default_collate(items)
     _check_tensors(examples)

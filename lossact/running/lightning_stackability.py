@@ -7,19 +7,23 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torchmetrics import Metric, MetricCollection
 
 from lossact.conditions.lightning import LightningCondition
 from lossact.replicas.draws import Moment
 from lossact.replicas.named_tensors import Tensors
 from lossact.replicas.passes import Stage
+from lossact.replicas.random_streams import isolate_rng
 from lossact.replicas.slices import step_width
-from lossact.running.probed_module import ProbedModule, set_modes
+from lossact.running.differing_attributes import hide_what_differs
+from lossact.running.probed_module import ProbedModule, check_reached, set_modes
 from lossact.running.values_read import ValuesRead
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.held_attributes import changed_names, held_by_template
 from lossact.training.lightning_pass import PassLog
 from lossact.training.logged_values import StepLog
+from lossact.training.shown_trainer import ShownTrainer
 from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_lightning import StackedLightningModule
 
@@ -75,6 +79,8 @@ def check_module(module: LightningModule) -> None:
             raise NotStackableError("it has hooks on gradients")
     if any(tensor._backward_hooks or tensor._post_accumulate_grad_hooks for tensor in module.parameters()):
         raise NotStackableError("it has hooks on gradients")
+    if any(map(is_lazy, module.parameters())):
+        raise NotStackableError("it has lazy layers, whose shapes are not known yet")
     if not list(module.parameters()):
         raise NotStackableError("it has no parameters")
 
@@ -124,6 +130,24 @@ class StepProbe:
         self.modules = [ProbedModule(row, module) for row, module in modules.items()]
         self.held: dict[str, Any] = {}  # by the module that runs the steps of all, beside its tensors
 
+    def configure(self, stacked: StackedLightningModule) -> None:
+        """Have the modules that stand for replicas do what their own fits do before the first step.
+
+        Raises:
+            NotStackableError: they come to differ between conditions in what cannot be hidden.
+        """
+        for probed in self.modules:
+            probed.place(stacked)
+        different = list(dict.fromkeys(stacked.configured))
+        template = [] if stacked.template in different else [stacked.template]
+        for module in (*(probed.module for probed in self.modules), *template):
+            module.trainer = ShownTrainer(stacked.trainer, "its configure_optimizers reads")  # type: ignore[assignment]
+            with isolate_rng():
+                module.configure_optimizers()
+            module.trainer = ShownTrainer(stacked.trainer, "its steps read")  # type: ignore[assignment]
+        if len(different) > 1:
+            hide_what_differs(stacked.template, different)
+
     def __call__(self, stacked: StackedLightningModule) -> None:
         """Probe.
 
@@ -134,8 +158,6 @@ class StepProbe:
             self._run(stacked)
 
     def _run(self, stacked: StackedLightningModule) -> None:
-        for probed in self.modules:
-            probed.place(stacked)
         module = self.modules[0].module
         modes = [part.training for part in stacked.template.modules()]
         set_modes(stacked.template, [part.training for part in module.modules()])  # not those of a sanity check
@@ -169,6 +191,16 @@ class StepProbe:
                     probed.compare(f"buffer {name}", buffer[probed.row], probed.buffers[name])
 
         return compare
+
+    def check_reached(
+        self, stacked: StackedLightningModule, batch: Any, shared: bool, batch_idx: int, moment: Moment
+    ) -> None:
+        """Raise NotStackableError where the loss of this batch depends on other parameters than the first."""
+        arguments = stacked.step_arguments("training_step", batch_idx)
+        for probed in self._modules_in_training(stacked)[:1]:
+            with torch.inference_mode(False), torch.enable_grad():
+                _, gradients = probed.learn(stacked, batch, shared, arguments, moment)
+            check_reached(gradients, stacked)
 
     def begin_validation_step(
         self,

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
+from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -28,7 +29,7 @@ def make_module(condition: LightningCondition) -> LightningModule:
     if not isinstance(module, LightningModule):
         raise InputError(f"{condition}: module made {type(module).__name__}; it must return a LightningModule")
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if tensor.is_inference():  # nobody counts what is written into it
+        if is_lazy(tensor) or tensor.is_inference():  # nobody counts what is written into it
             continue
         known: int = _versions.setdefault(tensor, tensor._version)  # type: ignore[no-untyped-call]
         if known != tensor._version:
@@ -61,7 +62,7 @@ def generators_of(loaders: Iterable[Any]) -> list[torch.Generator]:
     for loader in loaders:
         if isinstance(loader, DataLoader):
             samplers = [loader.sampler, getattr(loader.batch_sampler, "sampler", None)]
-            held = [value for sampler in samplers if sampler is not None for value in vars(sampler).values()]
+            held = [value for sampler in samplers for value in getattr(sampler, "__dict__", {}).values()]
             found += [value for value in held if isinstance(value, torch.Generator)]
     return list(dict.fromkeys(found))
 

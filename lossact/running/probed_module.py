@@ -20,7 +20,7 @@ from lossact.training.held_attributes import beside_tensors, changed_names
 from lossact.training.lightning_pass import PassLog, scalar_loss
 from lossact.training.logged_values import StepLog, log_there
 from lossact.training.stackable import NotStackableError, drawing_nothing
-from lossact.training.stacked_lightning import DRAWS, StackedLightningModule
+from lossact.training.stacked_lightning import AT_TIMES, DRAWS, StackedLightningModule
 from lossact.training.stacked_metrics import MetricCalls, replace_metrics
 
 TOLERANCES = {torch.float64: 1e-7, torch.float32: 1e-3}
@@ -50,15 +50,16 @@ class ProbedModule:
     def place(self, stacked: StackedLightningModule) -> None:
         """Have the module where the replicas are."""
         stacked.trainer.precision_plugin.convert_module(self.module).to(stacked.device)
-        self.module.trainer = stacked.trainer
         replace_metrics(self.module, self.calls)
 
     def stand_as(self, stacked: StackedLightningModule) -> None:
-        """Take the weights, buffers and modes that the replica has now."""
+        """Take the weights with their gradients, the buffers and the modes that the replica has now."""
         tensors = {**stacked.parameters_by_name, **stacked.buffers_by_name}
         with torch.no_grad():
             for name, tensor in (*self.module.named_parameters(), *self.module.named_buffers()):
                 _write(tensor, tensors[name][self.row])
+                gradient = tensors[name].grad
+                tensor.grad = None if gradient is None else gradient[self.row].clone()
         set_modes(self.module, [part.training for part in stacked.template.modules()])
 
     def compare_learned(
@@ -74,9 +75,8 @@ class ProbedModule:
         self.compare("loss", losses[self.row], loss)
         self.compare_logs(passed)
         largest = max(_largest(expected) for expected in of_loss.values() if expected is not None)
+        check_reached(of_loss, stacked)
         for name, expected in of_loss.items():
-            if (expected is None) != (name in stacked.unreached):
-                raise NotStackableError(f"its loss depends on {name} in some steps and not in others")
             if expected is not None:
                 self.compare(
                     f"gradient of {name}", gradients[name][self.row], expected, at_least=OF_THE_LARGEST * largest
@@ -209,6 +209,18 @@ def _watched(
     if changed:
         raise NotStackableError(f"its {method} changes self.{changed[0]}")
     return returned, draws.any
+
+
+def check_reached(gradients: Mapping[str, Tensor | None], stacked: StackedLightningModule) -> None:
+    """Raise NotStackableError where a loss depends on other parameters than the first one did.
+
+    Args:
+        gradients: by name, None where the loss does not depend on a parameter.
+        stacked: knows what the first one depended on.
+    """
+    for name, gradient in gradients.items():
+        if (gradient is None) != (name in stacked.unreached):
+            raise NotStackableError(AT_TIMES.format(name))
 
 
 def set_modes(module: nn.Module, modes: Sequence[bool]) -> None:

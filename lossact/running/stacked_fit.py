@@ -1,6 +1,7 @@
 """Fit all replicas of a LightningModule at once, under one Trainer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -13,9 +14,8 @@ from lossact.errors import FAILURES, InputError
 from lossact.replicas.draws import SharedDrawError
 from lossact.replicas.draws_native import CPU_DRAWS
 from lossact.replicas.random_streams import isolate_rng, rng_state, start_replica
-from lossact.running.differing_attributes import hide_what_differs
 from lossact.running.fit_trainer import make_trainer, set_max_epochs
-from lossact.running.lightning_data import ReplicaStreams, StackedLoader, loaders_alike
+from lossact.running.lightning_data import ReplicaStreams, StackedLoader, check_draws_whole_epochs, loaders_alike
 from lossact.running.lightning_fit import EARLY_STOPPING
 from lossact.running.lightning_stackability import StepProbe, check_data_module, check_options
 from lossact.running.module_making import generators_of, make_data, make_module
@@ -26,11 +26,14 @@ from lossact.running.stacked_watcher import StackedWatcher
 from lossact.running.stacking import replica_seed
 from lossact.running.values_read import ValuesRead
 from lossact.training.compute_config import ComputeConfig
+from lossact.training.shown_trainer import OF_ANY_FIT, ShownTrainer
 from lossact.training.stackable import NotStackableError
 from lossact.training.stacked_lightning import StackedLightningModule
 
 Member = tuple[LightningCondition, int]  # a condition and the index of a replica
 
+NO_TRAINER: Any = ShownTrainer(None, "its data read", OF_ANY_FIT)  # while data are made and read, once for all epochs
+LIMITS = {"limit_train_batches", "limit_val_batches"}
 MAKING = "making its module or its data changes"
 TRIED = 4  # replicas whose modules and data are looked at, to see whether all can share what the first has
 
@@ -114,6 +117,7 @@ class PreparedReplicas:
     def __init__(self, members: Sequence[Member], seed: int) -> None:
         self.condition, _ = members[0]
         self.streams = ReplicaStreams()
+        self.loader_methods: dict[str, None] = {}  # of the modules themselves that made loaders, in order
         self.training_loaders: list[Any] = []  # one a replica, or one where making the data draws nothing
         self.validation_loaders: list[list[Any]] = []
         firsts: dict[LightningCondition, LightningModule] = {}
@@ -126,6 +130,7 @@ class PreparedReplicas:
             is_first = condition not in firsts
             stack = stack or ModuleStack(module, len(members))
             stack.write(module, like=firsts.setdefault(condition, module))
+            module.trainer = NO_TRAINER
             if shares and row >= TRIED:
                 if is_first:
                     values_read.check_same(MAKING)
@@ -148,11 +153,11 @@ class PreparedReplicas:
         self.validation = [
             StackedLoader(loaders, self.streams) for loaders in zip(*self.validation_loaders, strict=True)
         ]
+        if LIMITS & self.condition.trainer.keys():
+            check_draws_whole_epochs([*self.training_loaders, *chain.from_iterable(self.validation_loaders)])
         with isolate_rng():  # once more, for a probe may leave traces in them
             probed = {row: self._made_again(members[row], seed) for row in self._first_rows(members)}
             template = firsts[self.condition] if len(firsts) == 1 else self._made_again(members[0], seed)
-        if len(firsts) > 1:
-            hide_what_differs(template, list(firsts.values()))
         batches = self.training.first_batch(), [each.first_batch() for each in self.validation]
         self.probe = StepProbe(probed, *batches, ValuesRead(self.condition))
         configured = [firsts[condition] for condition, _ in members]
@@ -166,11 +171,14 @@ class PreparedReplicas:
         conditions = [condition for condition, _ in members]
         return [conditions.index(condition) for condition in dict.fromkeys(conditions)]
 
-    @staticmethod
-    def _made_again(member: Member, seed: int) -> LightningModule:
+    def _made_again(self, member: Member, seed: int) -> LightningModule:
         condition, replica = member
         start_replica(replica_seed(seed, replica))
-        return make_module(condition)
+        module = make_module(condition)
+        module.trainer = NO_TRAINER
+        for name in self.loader_methods:  # they may set attributes
+            getattr(module, name)()
+        return module
 
     def _make_source(self, module: LightningModule) -> Any:
         """Return what has a replica's loaders: a data module that is set up, a DataLoader, or the replica's module."""
@@ -179,6 +187,7 @@ class PreparedReplicas:
         data = make_data(self.condition)
         if isinstance(data, LightningDataModule):
             check_data_module(data)
+            data.trainer = NO_TRAINER
             data.prepare_data()
             data.setup("fit")
         return data
@@ -209,8 +218,10 @@ class PreparedReplicas:
             [] if loaders is None else list(loaders) if isinstance(loaders, (list, tuple)) else [loaders]
         )
 
-    def _made_by(self, method: Callable[[], Any]) -> Any:
+    def _made_by(self, method: Any) -> Any:
         """Return loaders; nothing may be drawn, for a Trainer makes them at a time of its own."""
+        if isinstance(method.__self__, LightningModule):
+            self.loader_methods[method.__name__] = None
         whole = len(self.streams.states) == 1  # of other replicas torch's alone, which costs less
         before = rng_state() if whole else None
         loaders = method()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossact.conditions.lightning import LightningCondition
-from lossact.running.fit_watcher import go_on_to_budget, is_validated, stop_at_budget
+from lossact.running.fit_watcher import go_on_to_budget, is_validated, stop_at_budget, validate_last_epoch
 from lossact.running.logged_names import LOSS, check_logged, check_spelling
 from lossact.running.outcome import ReplicaOutcome
 from lossact.running.run_digest import are_finite, are_telling, run_digest
@@ -50,6 +50,7 @@ class StackedWatcher(Callback):
         self.module.validation_log.reset()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        validate_last_epoch(trainer, self.condition)
         if self.knows_names:
             check_spelling(self.condition, self.module.newest)
 
@@ -71,9 +72,10 @@ class StackedWatcher(Callback):
             return
         values = self.module.validation_log.reduced()
         metric = self.condition.metric
+        in_training = {*self.module.training_log.names, *([LOSS] if self.counts_returned_loss else [])}
+        if any(name in values and name in in_training for name in (metric, *self.condition.measures)):
+            raise NotStackableError("training and validation log the same name")
         if metric in values:
-            if self.counts_returned_loss or metric in self.module.training_log.names:
-                raise NotStackableError("training and validation log the same name")
             self._compare(trainer, values[metric], self.updates)
         self._end_epoch_of_rested(trainer)
 

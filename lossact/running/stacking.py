@@ -241,11 +241,10 @@ def _networks(members: Sequence[ReplicaKey], seed: int, training: Examples, dtyp
         check_alike(modules)
     if not report.draws and (condition.stacked or report.changed is None):
         _check_replicas_differ(members, modules, training)
-    if condition.stacked or (not report.draws and report.changed is None):
-        for module in modules:
-            freeze(module, report.unreached)
-    if not condition.stacked:
-        return UnstackedModules(modules, objective, replicas, seed)
+    if not condition.stacked:  # a later pass may reach other parameters than the first one
+        return UnstackedModules(modules, objective, replicas, seed, unreached=report.unreached)
+    for module in modules:
+        freeze(module, report.unreached)
     part = map_tensors(lambda tensor: tensor[: max(1, len(tensor) // condition.accumulate)], shown)
     networks = StackedModule(
         modules,

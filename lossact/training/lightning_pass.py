@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from lossact.replicas.draws import Moment
@@ -57,11 +57,28 @@ def scalar_loss(returned: Any) -> Tensor:
     return loss.reshape(())
 
 
+class WithOtherTensors(nn.Module):
+    """Does whatever is to be done while a module has other tensors, by `functional_call`."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, step: Callable[[], Any]) -> Any:
+        return step()
+
+
 class Probe(Protocol):
     """Compares steps of all replicas with those of one module by itself."""
 
+    def configure(self, stacked: Any) -> None:
+        """Have the modules that stand for replicas do what their own fits do before the first step."""
+
     def __call__(self, stacked: Any) -> None:
         """Compare the first steps, before anything is trained."""
+
+    def check_reached(self, stacked: Any, batch: Any, shared: bool, batch_idx: int, moment: Moment) -> None:
+        """Raise NotStackableError where the loss of this batch depends on other parameters than the first."""
 
     def begin_training_step(
         self, stacked: Any, batch: Any, shared: bool, batch_idx: int, moment: Moment

@@ -15,19 +15,21 @@ from torch.utils import _pytree as pytree
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.modules import has_tied_tensors
 from lossact.replicas.named_tensors import Tensors, without_sharing
-from lossact.replicas.optimizers import Clipping, keep_resting
+from lossact.replicas.optimizers import keep_resting
 from lossact.replicas.passes import Stage
 from lossact.replicas.recordings import CudaGraphs
 from lossact.replicas.slices import slices_of
 from lossact.replicas.vmap_needs import as_vmap_needs
 from lossact.training.epoch_ends import EpochEnd, is_equal
-from lossact.training.lightning_pass import PassLog, Probe, scalar_loss
+from lossact.training.lightning_pass import PassLog, Probe, WithOtherTensors, scalar_loss
 from lossact.training.logged_values import EpochLog, LoggedStep, StepLog, log_there, step_values
 from lossact.training.recorded_steps import RecordedSteps, Result, Step
+from lossact.training.shown_trainer import ShownTrainer, optimizer_state_hidden
 from lossact.training.stackable import NotStackableError, drawing_nothing, reading_no_tensors
 from lossact.training.stacked_metrics import MetricCalls, ReplicaMetrics, replace_metrics
-from lossact.training.stacked_optimizers import stacked_configuration
+from lossact.training.stacked_optimizers import clip_each_replica, stacked_configuration
 
+AT_TIMES = "its loss depends on {} in some steps and not in others"  # in these an optimizer passes it over
 DRAWS = "its {} draws from numpy's or Python's generators"
 
 
@@ -74,7 +76,7 @@ class StackedLightningModule(LightningModule):
         self.metrics = ReplicaMetrics(replace_metrics(template, self.metric_calls), len(replicas))
         self.epoch_end = EpochEnd(template, self.metrics)
         self.probe, self._is_probed = probe, False
-        self.step, self.ties = _Step(template), has_tied_tensors(template)
+        self.step, self.ties = WithOtherTensors(template), has_tied_tensors(template)
         self.paths = module_paths(template)
         parameters = dict(template.named_parameters())
         self.parameter_names = list(parameters)
@@ -141,12 +143,28 @@ class StackedLightningModule(LightningModule):
             gradients, losses, passed = self._run("training", learn, *batch, batch_idx, moment)
         if compare is not None:
             compare(gradients, losses, passed)
+        vanished = self._check_reached(gradients)
+        if vanished and compare is None:
+            self.probe.check_reached(self, *batch, batch_idx, moment)
         self.losses, self._gradients = losses, gradients
         step = self._logged(passed)
         self.step_values = step_values(step, self.metrics)
         self.newest |= self.step_values
         self.training_log.add(step)
         return losses.sum()
+
+    def _check_reached(self, gradients: Tensors) -> bool:
+        """Return whether a gradient is zero throughout, as it is too where the loss does not depend on a parameter.
+
+        Raises:
+            NotStackableError: one is not, of a parameter that the first loss did not depend on.
+        """
+        are_there = torch.stack([gradient.any() for gradient in gradients.values()]).tolist()
+        vanishing = {name for name, is_there in zip(gradients, are_there, strict=True) if not is_there}
+        for name in gradients:
+            if name in self.unreached - vanishing:
+                raise NotStackableError(AT_TIMES.format(name))
+        return not vanishing <= self.unreached
 
     def _logged(self, passed: PassLog) -> LoggedStep:
         """Call the metrics of every replica with what a pass noted, and return what it logged."""
@@ -168,7 +186,7 @@ class StackedLightningModule(LightningModule):
         """Run training_step of every replica with its gradient.
 
         Returns:
-            gradients by name, losses (replicas,), and what was logged.
+            gradients by name, zero where the loss does not depend on a parameter; losses (replicas,); what was logged.
         """
         arguments = self.step_arguments("training_step", batch_idx)
         passed = PassLog()
@@ -185,7 +203,7 @@ class StackedLightningModule(LightningModule):
             changed = {name: own[name].detach() for name in buffers}  # in place, or assigned anew
             return loss, (loss.detach(), log.values, self.metric_calls.tensors(), changed)
 
-        trained = self.trained
+        trained = {name: each for name, each in self.parameters_by_name.items() if each.requires_grad}
         rest = {name: tensor for name, tensor in self.parameters_by_name.items() if name not in trained}
         with torch.no_grad():
             gradients, (losses, passed.values, passed.arguments, buffers) = self._map(
@@ -262,9 +280,10 @@ class StackedLightningModule(LightningModule):
         self.metric_calls.begin()
         self.stepping = True
         try:
-            returned = functional_call(
-                self.step, named, (lambda: method(batch, *arguments.values()),), tie_weights=self.ties
-            )
+            with optimizer_state_hidden(self.trainer):
+                returned = functional_call(
+                    self.step, named, (lambda: method(batch, *arguments.values()),), tie_weights=self.ties
+                )
         finally:
             self.stepping = False
         tensors.update({name: named[f"module.{name}"] for name in tensors})
@@ -295,6 +314,7 @@ class StackedLightningModule(LightningModule):
     # The Trainer's hooks
 
     def on_fit_start(self) -> None:
+        self.template.trainer = ShownTrainer(self.trainer, "its steps read")  # type: ignore[assignment]
         self.recorded = self._recorded_steps()
 
     def _recorded_steps(self) -> RecordedSteps | None:
@@ -341,8 +361,10 @@ class StackedLightningModule(LightningModule):
     def configure_optimizers(self) -> Any:
         for module in dict.fromkeys(self.configured):
             self.trainer.precision_plugin.convert_module(module).to(self.device)
-            module.trainer = self.trainer
-        return stacked_configuration(self.configured, self.parameters_by_name, lambda: self.stepping)
+            module.trainer = ShownTrainer(self.trainer, "its configure_optimizers reads")  # type: ignore[assignment]
+        configuration = stacked_configuration(self.configured, self.parameters_by_name, lambda: self.stepping)
+        self.probe.configure(self)
+        return configuration
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         put_back = keep_resting([parameter.detach() for parameter in self.stacked], self.rests)
@@ -360,26 +382,8 @@ class StackedLightningModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        if not gradient_clip_val or gradient_clip_val < 0:  # then Lightning clips nothing
-            return
-        moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        with_gradient = {str(index): each for index, each in enumerate(moved) if each.grad is not None}
-        by_value = gradient_clip_algorithm == "value"
-        clipping = Clipping(**{"value" if by_value else "norm": gradient_clip_val})
-        clipped = clipping.clip({name: parameter.grad for name, parameter in with_gradient.items()})
-        for name, parameter in with_gradient.items():
-            parameter.grad = clipped[name]
-
-
-class _Step(nn.Module):
-    """Whatever is to be done while a module has other tensors."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, step: Callable[[], Any]) -> Any:
-        return step()
+        if gradient_clip_val and gradient_clip_val > 0:  # else Lightning clips nothing
+            clip_each_replica(optimizer, gradient_clip_val, by_value=gradient_clip_algorithm == "value")
 
 
 def _is_power_of_two(number: int) -> bool:

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lossact.replicas.held_values import snapshot
 from lossact.replicas.named_tensors import Tensors
+from lossact.replicas.optimizers import Clipping
 from lossact.replicas.random_streams import isolate_rng
 from lossact.replicas.torch_optimizers import is_elementwise
 from lossact.training.replica_optimizers import ReplicaOptimizer, ReplicaPlateaus, ReplicaSchedulers
@@ -59,6 +60,21 @@ def stacked_configuration(modules: Sequence[LightningModule], stacked: Tensors, 
          for each in schedulers]
     )  # fmt: skip
     return _replaced(configuration, lambda value: of_all if value is optimizer else next(stand_ins))
+
+
+def clip_each_replica(optimizer: torch.optim.Optimizer, limit: float, *, by_value: bool) -> None:
+    """Clip the gradients of stacked parameters, each replica's by itself.
+
+    Args:
+        optimizer: of the stacked parameters, whose gradients are replaced.
+        limit: of the norm of a replica's gradient, or of the size of each number, > 0.
+        by_value: whether it is that of each number.
+    """
+    moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    gradients = {str(index): each.grad for index, each in enumerate(moved) if each.grad is not None}
+    clipping = Clipping(value=limit) if by_value else Clipping(norm=limit)
+    for index, clipped in clipping.clip(gradients).items():
+        moved[int(index)].grad = clipped
 
 
 def _outline(configuration: Any, module: LightningModule) -> Any:

@@ -101,7 +101,7 @@ ONE_AT_A_TIME: list[tuple[LightningCondition, str]] = [
     (condition(ending.ReadsItsList), r"its steps read self\.outputs"),
     (condition(ending.KeepsItsList), r"its on_validation_epoch_end leaves items in self\.outputs"),
     (condition(ending.KeepsTheBest), r"its on_validation_epoch_end changes self\.best"),
-    (condition(ending.StopsItself), "its on_validation_epoch_end changes the Trainer or its optimizer"),
+    (condition(ending.StopsItself), r"its code sets trainer\.should_stop"),
     (condition(ending.DrawsAtTheEnd), "its on_validation_epoch_end draws random numbers"),
     (condition(posted.Remembering), "its training_step changes self.newest"),
     (condition(DrawnRate), "its make_optimizer differs between replicas"),
