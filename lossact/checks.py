@@ -287,7 +287,11 @@ def check_signature(name: str, function: Any, *, like: str, values: int = 0, nam
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out: Python's does, and the RuntimeErrors of torch's allocators."""
+    """Return whether an error says that memory ran out: Python's does, and the RuntimeErrors of torch's allocators.
+
+    An error of torch's compiler is what it met.
+    """
+    error = getattr(error, "inner_exception", error)
     words = _first_words(error)
     return (
         isinstance(error, MemoryError)

@@ -1,6 +1,7 @@
 """Replicas of a built-in network: flat parameters (replicas, size), gradients in closed form, steps that compile."""
 
 import copy
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,8 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 from torch.func import functional_call, vmap
 
+from lossact.checks import ran_out_of_memory
 from lossact.errors import InputError
 from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion, advance, make_step
 from lossact.replicas.hyperparameters import Hyperparameter
@@ -17,6 +20,7 @@ from lossact.replicas.kernels import advance_in_kernel, is_for_kernel
 from lossact.replicas.named_tensors import rows_of
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.population import Population
+from lossact.replicas.probe import first_line
 from lossact.replicas.slices import slices_of
 from lossact.replicas.update_rules import UpdateRule
 
@@ -52,7 +56,7 @@ class FlatPopulation(Population):
         self.is_scheduled = any(each.is_scheduled for each in hyperparameters)
         self.hyperparameters = self._hyperparameters_at(0)
         self.state = ReplicaState.start(start, rule)
-        self.compiled = self._in_kernel = False
+        self.compiled = self._in_kernel = self._was_asked = False
 
     @property
     def reached(self) -> Tensor:  # type: ignore[override]
@@ -73,6 +77,7 @@ class FlatPopulation(Population):
         self.gradient_scale = self.gradient_scale.to(device)
         self.scheduled = tuple(each.to(device) for each in self.scheduled)
         self.hyperparameters = self._hyperparameters_at(0)
+        self._was_asked = compiled is True
         self.compiled = bool(compiled) and not measures_apart and device.type != "cpu"
         self._in_kernel = not mixed and (device.type == "cuda" or (native and device.type == "cpu"))
 
@@ -107,6 +112,25 @@ class FlatPopulation(Population):
             if curves is not None:
                 return curves
             self._in_kernel = False
+        try:
+            return self._advance_in_steps(inputs, targets, n_updates, first, criterion)
+        except TorchDynamoException as error:
+            if ran_out_of_memory(error):
+                raise torch.OutOfMemoryError(str(error)) from error
+            if self._was_asked:
+                message = f"torch.compile does not take the network ({first_line(error)}); it trains eagerly"
+                warnings.warn(message, stacklevel=2)
+        self.compiled = False
+        return self._advance_in_steps(inputs, targets, n_updates, first, criterion)
+
+    def _advance_in_steps(
+        self, inputs: Tensor, targets: Tensor, n_updates: int, first: int | Tensor, criterion: StoppingCriterion | None
+    ) -> tuple[Tensor, Tensor]:
+        """Advance by torch's operations, compiled where that is asked for.
+
+        Raises:
+            TorchDynamoException: they cannot be compiled; nothing has changed.
+        """
         run = partial(advance, make_step(self.network, self.rule, criterion, compiled=self.compiled))
         if not self.is_scheduled:
             return run(self.state, inputs, targets, self.hyperparameters, n_updates)

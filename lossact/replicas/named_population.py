@@ -180,7 +180,7 @@ class NamedPopulation(Population):
         try:
             yield
         except (TorchDynamoException, TraceError) as error:
-            if ran_out_of_memory(RuntimeError(str(error))):
+            if ran_out_of_memory(error):
                 raise torch.OutOfMemoryError(str(error)) from error
             assert self._compiled is not None
             self._compiled.code.failure = str(error)

@@ -49,18 +49,29 @@ class RNGState(NamedTuple):
     python: tuple[Any, ...]
     numpy: Any
     torch: "Tensor"
+    cuda: "list[Tensor]"  # of each GPU, where they are in use
 
     def equals(self, other: "RNGState") -> bool:
         """Return whether the generators stand where those of another moment did."""
         same_numpy = np.array_equal(self.numpy[1], other.numpy[1]) and self.numpy[2:] == other.numpy[2:]
-        return bool(same_numpy) and self.python == other.python and self.torch.equal(other.torch)
+        same_cuda = all(state.equal(of_other) for state, of_other in zip(self.cuda, other.cuda, strict=False))
+        return bool(same_numpy) and self.python == other.python and self.torch.equal(other.torch) and same_cuda
 
 
 def rng_state() -> RNGState:
     """Return the present states."""
     import torch
 
-    return RNGState(random.getstate(), np.random.get_state(), torch.get_rng_state())  # noqa: NPY002
+    cuda = [torch.cuda.get_rng_state(gpu) for gpu in gpus_in_use()]
+    return RNGState(random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda)  # noqa: NPY002
+
+
+def gpus_in_use() -> list[int]:
+    """Return the indices of the GPUs of a process that has used one."""
+    import torch
+
+    is_used = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return list(range(torch.cuda.device_count())) if is_used else []
 
 
 def set_rng_state(states: RNGState) -> None:
@@ -70,6 +81,8 @@ def set_rng_state(states: RNGState) -> None:
     random.setstate(states.python)
     np.random.set_state(states.numpy)  # noqa: NPY002
     torch.set_rng_state(states.torch)
+    for gpu, state in enumerate(states.cuda):
+        torch.cuda.set_rng_state(state, gpu)
 
 
 def seed_rng(seed: int) -> None:

@@ -6,7 +6,7 @@ from lightning.fabric.utilities.seed import seed_everything
 from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
 from lossact.replicas.draws_native import CPU_DRAWS
-from lossact.replicas.random_streams import isolate_rng
+from lossact.replicas.random_streams import gpus_in_use, isolate_rng
 from lossact.running.function_call import call_function
 from lossact.running.lightning_fit import fit_module
 from lossact.running.outcome import ReplicaOutcome
@@ -36,7 +36,7 @@ def train_one(
         InputError: the module, its logged metrics or the function's result are not what the condition describes.
     """
     CPU_DRAWS.is_allowed = compute_config.may_compile
-    with torch.random.fork_rng(), isolate_rng():  # on GPUs, and on the CPU
+    with torch.random.fork_rng(gpus_in_use()), isolate_rng():
         seed_everything(replica_seed, verbose=False)
         if isinstance(condition, LightningCondition):
             return fit_module(condition, compute_config, draws_for)

@@ -118,10 +118,7 @@ def _generator_digests() -> dict[str, str]:
         "numpy": states.numpy[1].tobytes() + repr(states.numpy[2:]).encode(),
         "torch": states.torch.numpy().tobytes(),
     }
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        contents |= {
-            f"cuda {device}": state.numpy().tobytes() for device, state in enumerate(torch.cuda.get_rng_state_all())
-        }
+    contents |= {f"cuda {gpu}": state.numpy().tobytes() for gpu, state in enumerate(states.cuda)}
     return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 

@@ -13,7 +13,7 @@ from lossact.conditions.lightning import LightningCondition
 from lossact.errors import FAILURES, InputError
 from lossact.replicas.draws import SharedDrawError
 from lossact.replicas.draws_native import CPU_DRAWS
-from lossact.replicas.random_streams import isolate_rng, rng_state, start_replica
+from lossact.replicas.random_streams import gpus_in_use, isolate_rng, rng_state, start_replica
 from lossact.running.fit_trainer import make_trainer, set_max_epochs
 from lossact.running.lightning_data import ReplicaStreams, StackedLoader, check_draws_whole_epochs, loaders_alike
 from lossact.running.lightning_fit import EARLY_STOPPING
@@ -65,7 +65,7 @@ def fit_stacked(members: Sequence[Member], seed: int, compute_config: ComputeCon
     condition, _ = members[0]
     check_options(condition, compute_config)
     CPU_DRAWS.is_allowed = compute_config.may_compile
-    with torch.random.fork_rng(), isolate_rng():
+    with torch.random.fork_rng(gpus_in_use()), isolate_rng():
         try:
             return _fit(members, seed, compute_config)
         except SharedDrawError:

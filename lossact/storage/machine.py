@@ -25,7 +25,7 @@ def machine_content(device: str = "cpu", *, compiles: bool = False) -> dict[str,
     """Return versions, the default dtype, how products are rounded, the CPU's capability and lossact's own source.
 
     Args:
-        device: on which replicas train; on "cuda" triton's version, or that it is missing, is among the versions.
+        device: on which replicas train; on "cuda" the GPU counts, and triton's version or that it is missing.
         compiles: whether something may be compiled for this CPU; then the C++ compiler's version is among them.
     """
     torch = sys.modules.get("torch")
@@ -36,6 +36,7 @@ def machine_content(device: str = "cpu", *, compiles: bool = False) -> dict[str,
         "cpu": cpu_capability(),
         "versions": {package: installed_version(package) for package in PACKAGES} | _versions_for(device, compiles),
         "source": source_digest(),
+        **_gpu(device),
     }
 
 
@@ -54,6 +55,17 @@ def _versions_for(device: str, compiles: bool) -> dict[str, str]:
         return {"triton": installed_version("triton")}
     except ImportError:
         return {"triton": "missing"}
+
+
+def _gpu(device: str) -> dict[str, Any]:
+    """Return the kind of GPU and the version of cuDNN, by which kernels are chosen; nothing where there is no GPU."""
+    if device != "cuda":
+        return {}
+    import torch
+
+    if not torch.cuda.is_available():  # replicas train elsewhere
+        return {}
+    return {"gpu": {"name": torch.cuda.get_device_name(), "cudnn": torch.backends.cudnn.version()}}  # type: ignore[no-untyped-call]
 
 
 def float32_products(torch: Any) -> str:

@@ -27,6 +27,7 @@ IGNORED_WARNINGS = (  # what Lightning, or torch's compiler, runs into itself
     "The dirpath has changed.*",
     r".*You passed in a `val_dataloader` but have no `validation_step`.*",
     "Starting from v1.9.0, `tensorboardX`.*",
+    ".*TensorFloat32 tensor cores.*",  # not enabled unless someone chose it
     "There is a performance drop because we have not yet implemented the batching rule.*",  # right, if slower
 )
 

@@ -370,7 +370,7 @@ class StackedReplicasModule(ReplicasModule):
 
 def _whole_curve(parts: list[Tensor], length: int) -> NDArray[np.floating[Any]]:
     """Join chunks (updates, replicas) to (replicas, length); where all rest early the last values go on."""
-    curve = torch.cat(parts).cpu().numpy().T
+    curve = torch.cat([part.cpu() for part in parts]).numpy().T  # those from a checkpoint are there already
     return np.pad(curve, ((0, 0), (0, length - curve.shape[1])), mode="edge")
 
 
@@ -378,5 +378,5 @@ def _whole_norms(parts: list[Tensor], replicas: int, moments: int) -> NDArray[np
     """Join (replicas, layers) norms to (replicas, moments, layers)."""
     if not parts:
         return np.zeros((replicas, 0, 0))
-    norms = torch.stack(parts, dim=1).cpu().numpy()
+    norms = torch.stack([part.cpu() for part in parts], dim=1).numpy()
     return np.pad(norms, ((0, 0), (0, moments - norms.shape[1]), (0, 0)), mode="edge")

@@ -2,6 +2,7 @@ import gc
 import weakref
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch._dynamo.exc import BackendCompilerFailed
 
 from lossact import SGD, Accuracy, Adam, Condition, ImageFiles, MLPConfig, RandomImages
 from lossact.conditions.optimizers import Optimizer
+from lossact.replicas import flat_population
+from lossact.replicas.engine import make_step
+from lossact.replicas.flat_population import FlatPopulation
 from lossact.replicas.objective import Objective
 from lossact.replicas.passes import PassContext, Stage
 from lossact.replicas.stacked_module import StackedModule
@@ -320,3 +325,32 @@ def test_networks_do_not_outlive_their_launch() -> None:
     del network, module
     gc.collect()
     assert gone() is None
+
+
+def fails_to_compile(error: Exception) -> Any:
+    """Steps as the engine makes them, of which those that are compiled end in an error."""
+
+    def make(*given: Any, compiled: bool) -> Any:
+        if compiled:
+            raise BackendCompilerFailed(make, error, None)
+        return make_step(*given, compiled=False)
+
+    return make
+
+
+def test_a_built_in_network_that_cannot_be_compiled_trains_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
+    population, plain = (
+        stacked_training(report_condition("sigmoid", "l2"), 0, range(3), SINGLE).population for _ in range(2)
+    )
+    assert isinstance(population, FlatPopulation)
+    images, labels = torch.rand(3, 64, 4, 4), torch.rand(3, 64).round()
+    population.compiled = population._was_asked = True
+    monkeypatch.setattr(flat_population, "make_step", fails_to_compile(ValueError("no compiler")))
+    with pytest.warns(UserWarning, match="it trains eagerly"):
+        found = population.advance(population.arrange(images), labels, 3, first=0, criterion=None)
+    expected = plain.advance(plain.arrange(images), labels, 3, first=0, criterion=None)
+    assert all(map(torch.equal, (*found, *population.state_tensors), (*expected, *plain.state_tensors)))
+    population.compiled = True
+    monkeypatch.setattr(flat_population, "make_step", fails_to_compile(torch.OutOfMemoryError("CUDA out of memory")))
+    with pytest.raises(torch.OutOfMemoryError):
+        population.advance(population.arrange(images), labels, 3, first=3, criterion=None)

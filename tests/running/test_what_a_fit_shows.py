@@ -26,6 +26,9 @@ def rows(n: int = 60, seed: int = 0) -> TensorDataset:
 class Module(LightningModule):
     """A classifier with a head that it does not use."""
 
+    total: float
+    weights: Tensor | None
+
     def __init__(self, rate: float = 0.05) -> None:
         super().__init__()
         self.rate, self.total, self.weights = rate, 1, None

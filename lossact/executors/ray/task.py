@@ -88,10 +88,10 @@ def _users_frames(error: BaseException) -> str:
 
 
 def _check_same_machine(worker: Mapping[str, Any], driver: Mapping[str, Any]) -> None:
-    """Raise InputError where a worker's part of the store's key is not the driver's."""
+    """Raise InputError where a worker's part of the store's key is not the driver's, which need not have a GPU."""
     from lossact.errors import InputError
 
-    for part in worker:
+    for part in driver:
         if worker[part] != driver[part]:
             raise InputError(
                 f"a Ray worker's {part} is {worker[part]}, that of this process {driver[part]}; trials are the same "
