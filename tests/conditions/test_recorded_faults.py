@@ -173,3 +173,58 @@ def test_steps_beyond_64_bits_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "steps.csv", rows, ["optimizer", "run", "step", "loss"])
     with pytest.raises(InputError, match=r"a step is 10000000000000000003, beyond 2\*\*63; name the column that holds"):
         read_runs(path, condition="optimizer", run="run", step="step")
+
+
+# Cells that are read as something else than was meant
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optimizer,seed,accuracy\na,0,0.5\na,,0.6\n", "line 3: the row names no run; fill in its cell"),
+        ("optimizer,seed,accuracy\na,0,1_0\na,1,0.6\n", "line 2: accuracy='1_0' is no number"),
+        ("optimizer;seed;accuracy\na;0;910\na;1;1.010\n", "line 3: accuracy='1.010' beside '910' may have a decimal"),
+        ("optimizer,seed,accuracy\n\u00e4,0,1\n\u00e4,1,2\na\u0308,0,1\na\u0308,1,2\n", "have one name"),
+    ],
+)
+def test_cells_of_a_csv_that_are_not_what_they_seem(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        read_runs(path, condition="optimizer", run="seed", pair="seed")
+
+
+@pytest.mark.parametrize("numbers", ["0.912;0.9;1", "912.5;1.010", "1.010;1.012", "910;1010", "-12;0"])
+def test_numbers_with_a_decimal_point_are_read_between_semicolons(numbers: str, tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    rows = [f"{name};{run};{number}" for name in "ab" for run, number in enumerate(numbers.split(";"))]
+    path.write_text("\n".join(["optimizer;run;accuracy", *rows]))
+    assert len(read_runs(path, condition="optimizer", run="run")["a"].runs) == len(numbers.split(";"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"optimizer": null, "seed": 1, "accuracy": 0.5}', "line 2: null names no condition; give a text or a number"),
+        ('{"optimizer": "a", "seed": null, "accuracy": 0.5}', "line 2: null names no run"),
+        ('{"optimizer": "a", "seed": true, "accuracy": 0.5}', "line 2: true names no run"),
+        ('{"optimizer": "a", "seed": 1, "accuracy": 1%s}' % ("0" * 400), "must be a finite number"),
+        ('{"optimizer": "a", "seed": 1, "accuracy": 1%s}' % ("0" * 5000), "line 2: not JSON"),
+    ],
+)  # fmt: skip
+def test_json_lines_that_are_not_what_they_seem(line: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    path.write_text('{"optimizer": "a", "seed": 0, "accuracy": 0.5}\n' + line)
+    with pytest.raises(InputError, match=message):
+        read_runs(path, condition="optimizer", run="seed")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"epoch,val\n0,1\n", "no column 'step'"), (b"step,val\n0,\xff\n", "not readable as CSV")]
+)
+def test_logs_that_are_no_csv_loggers(content: bytes, message: str, tmp_path: Path) -> None:
+    for run in ("adam/version_0", "adam/version_1"):
+        (tmp_path / run).mkdir(parents=True)
+        (tmp_path / run / "metrics.csv").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_runs(tmp_path, value="val")

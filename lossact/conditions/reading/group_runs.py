@@ -1,5 +1,6 @@
 """From rows to recorded runs, with the checks that a table of runs has to pass."""
 
+import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
@@ -103,7 +104,8 @@ def _check_names(runs: dict[str, list[RecordedRun]], place: str) -> None:
         raise InputError(f"{place}: a row names no condition; fill in its cell")
     by_appearance: dict[str, str] = {}
     for name in runs:
-        appearance = " ".join("".join(c if c.isprintable() else " " for c in name).split())
+        shown = unicodedata.normalize("NFKC", name)
+        appearance = " ".join("".join(c if c.isprintable() else " " for c in shown).split())
         other = by_appearance.setdefault(appearance, name)
         if other != name:
             raise InputError(f"{place}: conditions {other!r} and {name!r} have one name; spell it in one way")

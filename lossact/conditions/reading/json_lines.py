@@ -50,11 +50,11 @@ def read_objects(
         for name in (layout.condition, layout.run, layout.step, layout.pair, *layout.values):
             if name is not None and name not in fields:
                 raise InputError(f"{where}: no field {name!r}; every line needs the fields of the first")
-        run = str(fields[layout.run]).strip() if layout.run else str(line)
-        pair = str(fields[layout.pair]).strip() if layout.pair else None
+        run = _name(fields[layout.run], "run", where) if layout.run else str(line)
+        pair = _name(fields[layout.pair], "pair", where) if layout.pair else None
         steps = [] if layout.step is None else _as_list(fields[layout.step])
         for column in layout.values:
-            condition = str(fields[layout.condition]).strip() if layout.condition else column
+            condition = _name(fields[layout.condition], "condition", where) if layout.condition else column
             values = _as_list(fields[column])
             if layout.step is None and len(values) != 1:
                 raise InputError(f"{where}: {column} holds {len(values)} numbers; name the field of steps, step=...")
@@ -74,6 +74,14 @@ def read_objects(
     return buffer, layout.measure
 
 
+def _name(field: object, what: str, where: str) -> str:
+    """Return the name of a condition, run or pair: a text or a number."""
+    name = str(field).strip()
+    if not name or field is None or isinstance(field, (bool, list, dict)):
+        raise InputError(f"{where}: {json.dumps(field)} names no {what}; give a text or a number")
+    return name
+
+
 def _as_list(field: object) -> list[Any]:
     return field if isinstance(field, list) else [field]
 
@@ -87,7 +95,7 @@ def _objects(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 place = f"{path.name}, line {number}"
                 try:
                     fields = json.loads(line)
-                except (json.JSONDecodeError, RecursionError) as error:
+                except (ValueError, RecursionError) as error:  # no JSON, or a number of thousands of digits
                     raise InputError(f"{place}: not JSON ({error}); write one object a line") from None
                 if not isinstance(fields, dict):
                     raise InputError(f"{place}: {type(fields).__name__} where an object is needed; write {{...}}")

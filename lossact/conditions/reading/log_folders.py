@@ -1,6 +1,8 @@
 """Read folders of logs: Lightning's CSVLogger, TensorBoard event files, offline W&B runs."""
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +47,35 @@ def read_log_folder(folder: Path, columns: Columns) -> list[tuple[str, dict[str,
 
 
 def _logged_names(file: Path) -> list[str]:
-    with file.open(encoding="utf-8", newline="") as opened:
-        names = csv.DictReader(opened).fieldnames or []
+    with _read(file, file.name) as rows:
+        names = rows.fieldnames or []
     return [name for name in names if name not in ("step", "epoch")]
+
+
+@contextmanager
+def _read(file: Path, place: str) -> "Iterator[csv.DictReader[str]]":
+    """Yield what reads a log's rows within.
+
+    Raises:
+        InputError: it is no table of UTF-8 text.
+    """
+    try:
+        with file.open(encoding="utf-8", newline="") as opened:
+            yield csv.DictReader(opened)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{place}: not readable as CSV ({error}); write it again, or take its folder away") from None
 
 
 def _read_csv_logger(file: Path, root: Path, metric: str) -> LoggedRun:
     place = file.relative_to(root).as_posix()
-    with file.open(encoding="utf-8", newline="") as opened:
-        rows = csv.DictReader(opened)
+    with _read(file, place) as rows:
         names = rows.fieldnames or []
         if metric not in names:
             raise InputError(f"{place}: no column value={metric!r}; it has {', '.join(names) or 'none'}")
+        if "step" not in names:
+            raise InputError(
+                f"{place}: no column 'step', as Lightning's CSVLogger writes it; it has {', '.join(names)}"
+            )
         logged = [row for row in rows if row[metric]]  # other rows hold other metrics
     return LoggedRun(
         place=place,

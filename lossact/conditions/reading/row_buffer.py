@@ -4,6 +4,7 @@ import math
 from array import array
 from collections.abc import Hashable, Iterable, Sequence
 
+from lossact.checks import shortened
 from lossact.errors import InputError
 
 ROW = "write a number with a decimal point, or drop the row"
@@ -78,14 +79,22 @@ def to_number(text: object, column: str, place: str, way_out: str = ROW) -> floa
     """
     try:
         number = float(text)  # type: ignore[arg-type]
+    except OverflowError:
+        number = math.inf
     except (TypeError, ValueError):
-        raise InputError(f"{place}: {column}={text!r} is no number; {way_out}") from None
+        number = math.nan
+    if (isinstance(text, str) and "_" in text) or (number != number and not _says_nan(text)):
+        raise InputError(f"{place}: {column}={text!r} is no number; {way_out}")
     if not math.isfinite(number) or isinstance(text, bool):
         raise InputError(
-            f"{place}: {column}={text!r} must be a finite number; drop the row, or record a value for runs that "
-            "diverged"
+            f"{place}: {column}={shortened(text)} must be a finite number; drop the row, or record a value for "
+            "runs that diverged"
         )
     return number
+
+
+def _says_nan(text: object) -> bool:
+    return isinstance(text, float) or (isinstance(text, str) and text.strip().lower().lstrip("+-") == "nan")
 
 
 def to_step(text: object, column: str, place: str) -> int:
