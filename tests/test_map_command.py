@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from lossact.cli import main
+from lossact.errors import ClaimError
+from lossact.pytest_plugin.collect import collect_hypotheses
 from tests.pytest_plugin.conftest import CLAIMS, CONDITIONS
 
 AXES = ["--x", "optimizer.learning_rate=0.05:0.2:2", "--y", "optimizer.momentum=0.5:0.9:2", "--max-replicas", "64"]
@@ -84,6 +86,28 @@ def test_bad_input_is_one_line(
     error = capfd.readouterr().err.splitlines()[-1]
     assert error.startswith("lossact map: ")
     assert message.replace("{file}", claims.name) in error
+
+
+def test_a_map_of_another_claim_is_not_replaced(claims: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    page = Path("maps/map_true.html")
+    page.parent.mkdir()
+    page.write_text('<meta name="lossact-claim" content="other.py::test_true">')
+    with pytest.raises(SystemExit) as stopped:
+        main(["map", f"{claims.name}::test_true", *AXES, "--out", "maps"])
+    assert stopped.value.code == 2
+    assert "map_true.html is the map of another claim; give another folder" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("options", ["-ra -q", "-v --tb=short --color=yes", "-n 2"])
+def test_options_of_a_project_do_not_hide_its_claims(options: str, claims: Path) -> None:
+    Path("pytest.ini").write_text(f"[pytest]\nfilterwarnings = error\naddopts = {options}\n")
+    assert [name.partition("::")[2] for name in collect_hypotheses([f"{claims.name}::test_true"])] == ["test_true"]
+
+
+def test_an_option_that_pytest_does_not_know_is_named(claims: Path) -> None:
+    Path("pytest.ini").write_text("[pytest]\naddopts = --nothing-known\n")
+    with pytest.raises(ClaimError, match="pytest does not take its options: unrecognized arguments: --nothing-known"):
+        collect_hypotheses([f"{claims.name}::test_true"])
 
 
 def test_a_file_as_output_folder_is_refused(claims: Path, capfd: pytest.CaptureFixture[str]) -> None:

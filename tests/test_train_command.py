@@ -275,6 +275,9 @@ def test_a_checkpoint_of_another_network_is_named(capsys: pytest.CaptureFixture[
         (["--model.network.activation=sigmoid"], "network is"),
         (["--model.loss=l2"], "loss is cross_entropy, that of the config l2"),
         (["--model.budget=30"], "of a run of 20 updates, the config's budget is 30"),
+        (["--model.optimizer.learning_rate=1.0"], "of a run with another optimizer; a fit goes on as it began"),
+        (["--model.batch_size=10"], "of a run with another batch size (None, not 10)"),
+        (["--model.seed=5"], "of a run with another seed (0, not 5)"),
     ):
         error = fails(["fit", config("mlp_relu_ce"), *SHORT, *changes, f"--ckpt_path={checkpoint}"], capsys)
         assert f"the checkpoint is {why}" in error or f"the checkpoint's {why}" in error

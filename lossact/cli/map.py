@@ -101,7 +101,7 @@ def _make_map(parsed: argparse.Namespace, print_summary: Callable[[object], None
     from lossact.report.figure import save_figure
     from lossact.report.files import check_folder
     from lossact.report.map import map_figure
-    from lossact.report.map_page import write_map_page
+    from lossact.report.map_page import check_no_other_map, write_map_page
     from lossact.requirements import check_requirements
     from lossact.storage import Store
 
@@ -119,6 +119,8 @@ def _make_map(parsed: argparse.Namespace, print_summary: Callable[[object], None
     ((node, hypothesis),) = hypotheses.items()
     parsed.out.mkdir(parents=True, exist_ok=True)
     name = "map_" + re.sub(r"[^\w.=-]+", "_", node.partition("::")[2].removeprefix("test_")).strip("_")
+    page = parsed.out / f"{name}.html"
+    check_no_other_map(page, node)
     with (
         Store(None if parsed.store == "none" else parsed.store) as store,
         closing(make_executor(parsed.executor)) as executor,
@@ -143,7 +145,7 @@ def _make_map(parsed: argparse.Namespace, print_summary: Callable[[object], None
         of_map = experiment(parsed.seed)
         claim_map = map_claim(hypothesis, x=x, y=y, experiment=of_map, exploratory=parsed.exploratory, **levels)
         written = save_figure(map_figure(claim_map), parsed.out / name)
-        written.append(write_map_page(parsed.out / f"{name}.html", claim_map))
+        written.append(write_map_page(page, claim_map, of=node))
         seconds = time.perf_counter() - begin
         print_summary(f"{claim_map}\n{of_map.trained_replicas:,} replicas trained, {seconds:.0f} s")
         best = claim_map.best()

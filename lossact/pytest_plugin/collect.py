@@ -1,6 +1,8 @@
 """Collect hypotheses from claim files through pytest, with its fixtures, parameters and selections."""
 
+import io
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 import pytest
@@ -22,10 +24,15 @@ def collect_hypotheses(selection: Sequence[str]) -> dict[str, Hypothesis]:
     """
     collector = _Collector()
     # lossact is imported before pytest can rewrite its asserts; a project may turn that warning into an error.
-    options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    status = pytest.main([*loading_options(), *selection, *options], plugins=[collector])
+    options = ["-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    output, complaints = io.StringIO(), io.StringIO()
+    with redirect_stdout(output), redirect_stderr(complaints):  # options of a project may be about its output
+        status = pytest.main([*loading_options(), *selection, *options], plugins=[collector])
     if collector.errors:
         raise ClaimError("\n".join(collector.errors))
+    _, found, complaint = complaints.getvalue().partition(": error: ")
+    if status == pytest.ExitCode.USAGE_ERROR and found:
+        raise ClaimError(f"{' '.join(selection)}: pytest does not take its options: {complaint.splitlines()[0]}")
     if status == pytest.ExitCode.USAGE_ERROR or not collector.hypotheses:
         raise ClaimError(f"{' '.join(selection)}: no claim there; give a file of claims, or one as FILE::NAME")
     return collector.hypotheses
@@ -55,6 +62,11 @@ class _Collector:
     def __init__(self) -> None:
         self.hypotheses: dict[str, Hypothesis] = {}
         self.errors: list[str] = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        if hasattr(config.option, "dist"):  # claims of other processes of pytest-xdist would not be seen here
+            config.option.dist = "no"
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         plugins = session.config.pluginmanager

@@ -2,7 +2,9 @@
 
 import ast
 from collections import Counter
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, reduce
+from operator import or_
 from pathlib import Path
 
 import pytest
@@ -57,11 +59,29 @@ def is_exact(item: pytest.Item) -> bool:
 def is_defined_twice(item: pytest.Item) -> bool:
     """Return whether another function in the file has this claim's name, so that Python keeps only one of them."""
     counts = _functions(item.path, item.path.stat().st_mtime_ns)
-    return getattr(item, "cls", None) is None and counts[getattr(item, "originalname", item.name)] > 1
+    kind, name = getattr(item, "cls", None), getattr(item, "originalname", item.name)
+    return counts[name if kind is None else f"{kind.__qualname__}.{name}"] > 1
 
 
 @cache
 def _functions(path: Path, changed_at: int) -> Counter[str]:
-    """Count how often each function name is defined at the top level of a file."""
-    body = ast.parse(path.read_bytes()).body
-    return Counter(node.name for node in body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    """Count how often each function is defined in a file or a class of it, by its qualified name."""
+    return _defined(ast.parse(path.read_bytes()).body, "")
+
+
+def _defined(body: Sequence[ast.stmt], owner: str) -> Counter[str]:
+    """Count the functions that statements define; of branches only one runs."""
+    counts: Counter[str] = Counter()
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            counts[owner + node.name] += 1
+        elif isinstance(node, ast.ClassDef):
+            counts += _defined(node.body, f"{owner}{node.name}.")
+        elif isinstance(node, ast.If):
+            counts += _defined(node.body, owner) | _defined(node.orelse, owner)
+        elif isinstance(node, ast.Try):
+            handlers = [_defined(handler.body, owner) for handler in node.handlers]
+            counts += reduce(or_, handlers, _defined([*node.body, *node.orelse], owner))
+        elif isinstance(node, ast.With):
+            counts += _defined(node.body, owner)
+    return counts

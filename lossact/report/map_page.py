@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from lossact.claims.map import Axis, ClaimMap
 from lossact.claims.verdict import Verdict
+from lossact.errors import InputError
 from lossact.palette import css
 from lossact.report.map import COLOURS, MARKS, legend
 
+NOTED = '<meta name="lossact-claim" content="'  # how the note of the claim begins
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
 body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
@@ -35,12 +37,13 @@ td:focus { outline: 2px solid #000; }
 """
 
 
-def write_map_page(path: Path, claim_map: ClaimMap) -> Path:
+def write_map_page(path: Path, claim_map: ClaimMap, *, of: str = "") -> Path:
     """Write the page; the folder must exist. Values on hover, or on the keyboard's focus.
 
     Args:
         path: the file.
         claim_map: the map.
+        of: where the claim is, FILE::NAME, noted in the page.
     """
     diverged = claim_map.diverged()
     rows = "".join(_row(claim_map, row, diverged[row]) for row in reversed(range(len(claim_map.y.values))))
@@ -52,7 +55,7 @@ def write_map_page(path: Path, claim_map: ClaimMap) -> Path:
     details = f"{escape(counts)}; seed {claim_map.seed}, delta {claim_map.delta:g}{_reference(claim_map)}"
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">{_noted(of)}'
         f"<title>{sentence}</title><style>{css()}{STYLE}</style></head><body><h1>{sentence}</h1>"
         f"<p>{effect} from 0 (red) to 1 (blue); {marks}. Point at a cell.</p><p class=detail>{details}</p>"
         f"<div><table><thead><tr><th>{_name(claim_map.y)}</th><th colspan={width}></th></tr></thead>"
@@ -61,6 +64,26 @@ def write_map_page(path: Path, claim_map: ClaimMap) -> Path:
     )
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def check_no_other_map(path: Path, of: str) -> None:
+    """Raise InputError where a page of another claim would be replaced.
+
+    Args:
+        path: of the page.
+        of: where the claim is, FILE::NAME.
+
+    Raises:
+        InputError: as above.
+    """
+    if path.is_file():
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if NOTED in text and _noted(of) not in text:
+            raise InputError(f"{path} is the map of another claim; give another folder, --out")
+
+
+def _noted(of: str) -> str:
+    return f'{NOTED}{escape(of)}">' if of else ""
 
 
 def _row(claim_map: ClaimMap, row: int, diverged: NDArray[np.bool_]) -> str:

@@ -3,6 +3,7 @@
 import os
 import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from lossact.storage.trials import Curves
 
 CURVES_KEPT = 256
+# What reading a damaged archive may end in.
+DAMAGE = (ValueError, KeyError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 class CurveFiles:
@@ -72,7 +75,7 @@ class CurveFiles:
             try:
                 with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
                     parts.append(_curves(arrays))
-            except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except DAMAGE as error:
                 aside = file.with_suffix(".damaged")
                 file.replace(aside)
                 warnings.warn(

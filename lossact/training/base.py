@@ -126,7 +126,7 @@ class ReplicasModule(LightningModule, ABC):
         self.log_dict({f"test_{name}": value for name, value in self.measured(batch).items()}, batch_size=1)
 
     def check_origin(self, checkpoint: Mapping[str, Any]) -> None:
-        """Raise InputError where a checkpoint is of another network or loss, or would go on to another budget."""
+        """Raise InputError where a checkpoint is of another network or loss, or a fit would go on as another one."""
         saved, current = (metadata.get("condition") for metadata in (checkpoint.get("about", {}), self.metadata))
         if saved is None or current is None:
             return
@@ -142,6 +142,23 @@ class ReplicasModule(LightningModule, ABC):
                 f"the checkpoint is of a run of {saved['budget']} updates, the config's budget is {current['budget']}; "
                 "a fit goes on to the budget that it began with"
             )
+        if self.trainer.state.fn == "fit":
+            self._check_goes_on(checkpoint["about"] | saved, {**self.metadata, **current})
+
+    @staticmethod
+    def _check_goes_on(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
+        """Raise InputError where something differs that training depends on."""
+        for what in sorted(current.keys() - {"name", "condition"}):
+            before, now = saved.get(what), current[what]
+            if before != now:
+                shown = "" if {type(before), type(now)} - NUMBERS else f" ({before}, not {now})"
+                raise InputError(
+                    f"the checkpoint is of a run with another {what.replace('_', ' ')}{shown}; a fit goes on as it "
+                    "began: give the config that it was made with, or begin a new fit"
+                )
+
+
+NUMBERS = {int, float, bool, type(None)}
 
 
 def _weightless(content: Any) -> Any:

@@ -143,6 +143,43 @@ def test_an_error_of_training_is_shown_with_the_users_own_lines(claims: Claims) 
     whole.stdout.fnmatch_lines(["*function_call.py:*"])
 
 
+TWICE_WITHIN = """
+class TestTwice:
+    @pytest.mark.claim("a claim")
+    def test_inner(self):
+        return faster(HARD, than=EASY)
+
+    @pytest.mark.claim("another")
+    def test_inner(self):
+        return faster(EASY, than=HARD)
+
+@pytest.mark.claim("a claim")
+def test_again():
+    return faster(HARD, than=EASY)
+
+if True:
+    @pytest.mark.claim("another")
+    def test_again():
+        return faster(EASY, than=HARD)
+
+if HARD is None:
+    def test_branch():
+        pass
+else:
+    @pytest.mark.claim("the only one that is run")
+    def test_branch():
+        return faster(EASY, than=HARD)
+"""
+
+
+def test_claims_of_one_name_in_classes_and_branches(claims: Claims) -> None:
+    claims.write(CLAIMS + TWICE_WITHIN)
+    run = claims.run("-k", "inner or again or branch")
+    run.assert_outcomes(passed=1, failed=2, deselected=2)
+    for name in ("test_inner", "test_again"):
+        run.stdout.fnmatch_lines([f"test_claims.py has more than one {name}, and Python keeps only the last*"])
+
+
 def test_two_claims_with_the_same_name_are_an_error_and_the_others_run(claims: Claims) -> None:
     claims.write(CLAIMS + TWICE)
     run = claims.run("-k", "true or twice")

@@ -244,12 +244,26 @@ def test_a_bad_seed_is_named() -> None:
         Experiment(seed=-1)
 
 
-def test_damaged_curves_are_set_aside(tmp_path: Path) -> None:
+def cut(content: bytes) -> bytes:
+    return content[:100]
+
+
+def zeroed(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes(60) + content[middle + 60 :]
+
+
+def of_another_compression(content: bytes) -> bytes:
+    return content.replace(b"\x08\x00", b"\x63\x00")
+
+
+@pytest.mark.parametrize("damaged", [cut, zeroed, of_another_compression])
+def test_damaged_curves_are_set_aside(damaged: Callable[[bytes], bytes], tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         for first in (0, 64):
             store.add("k", {}, first, some_trials(64), some_curves(64))
         file = tmp_path / "curves" / "k" / "000064.npz"
-        file.write_bytes(file.read_bytes()[:100])
+        file.write_bytes(damaged(file.read_bytes()))
         with pytest.warns(UserWarning, match=r"000064.npz: not readable .*; set aside as 000064.damaged"):
             kept = store.curves("k", 64)
         assert kept is not None
