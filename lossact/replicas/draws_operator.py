@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lossact.replicas.draws_native import CPU_DRAWS, DrawRequest
-from lossact.replicas.draws_philox import tensor_draw
+from lossact.replicas.draws_triton import GPU_DRAWS, draw_in_arithmetic
 
 
 @torch.library.custom_op("lossact::draw", mutates_args=())
@@ -37,13 +37,17 @@ def draw(
     """
     n = int(np.prod(shape, dtype=np.int64))
     replicas = replica.reshape(-1)
-    key_words = (key[0] % 2**64, key[1] % 2**64)
-    if replica.device.type == "cpu":
-        stream_words = (stream[0] % 2**64, (stream[1] + (0 if batch is None else int(batch))) % 2**64)
-        rows = CPU_DRAWS.draw(replicas, DrawRequest(key_words, stream_words, n, kind, number, dtype))
+    device = replica.device.type
+    third = stream[1] + (int(batch) if batch is not None and device == "cpu" else 0)
+    request = DrawRequest(
+        (key[0] % 2**64, key[1] % 2**64), (stream[0] % 2**64, third % 2**64), n, kind, number, dtype
+    )  # fmt: skip
+    if device == "cpu":
+        rows = CPU_DRAWS.draw(replicas, request)
+    elif device == "cuda":
+        rows = GPU_DRAWS.draw(replicas, request, batch)
     else:
-        place = (stream[0], stream[1] if batch is None else batch + stream[1])
-        rows = tensor_draw(replicas, key_words, place, n, kind, number=number, dtype=dtype)
+        rows = draw_in_arithmetic(replicas, request, batch)
     return rows.reshape((*replica.shape, *shape))
 
 

@@ -1,6 +1,7 @@
 """The MLP's kernel on a GPU, beside the CPU in double precision."""
 
 import itertools
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -9,6 +10,9 @@ import torch
 
 from lossact.functional import ACTIVATIONS, SIGMOID_LOSSES
 from lossact.replicas import kernels
+from lossact.replicas.draws_native import DrawRequest
+from lossact.replicas.draws_philox import MASK, UNIFORM
+from lossact.replicas.draws_triton import draw_in_kernel, is_right
 from lossact.replicas.engine import NEVER, Hyperparameters, ReplicaState, advance, make_step
 from lossact.replicas.launch import Launch
 from lossact.replicas.mlp import StackedMLP
@@ -84,3 +88,17 @@ def test_a_replica_that_diverges_in_the_kernel_leaves_others_alone() -> None:
     assert ends[1].diverged.tolist() == [k == 3 for k in range(8)]
     others = torch.arange(8, device="cuda") != 3
     assert torch.equal(ends[1].parameters[others], ends[0].parameters[others])
+
+
+@needs_triton
+@pytest.mark.parametrize("kind", [UNIFORM, MASK])
+@pytest.mark.parametrize("batch", [None, 5])
+def test_draws_by_the_kernel_have_the_bits_of_numpy(kind: str, batch: int | None) -> None:
+    device, replicas = torch.device("cuda"), torch.tensor([0, 9, 2**40])
+    assert is_right(device)
+    for n in (1, 1023, 100_001):
+        request = DrawRequest((11, 2**63 + 5), (7, 100), n, kind, 0.3, torch.float32)
+        place = None if batch is None else torch.tensor(batch, device=device)
+        found = draw_in_kernel(replicas.to(device), request, place)
+        expected = replace(request, stream=(7, 100 + (batch or 0))).by_numpy(replicas)
+        assert torch.equal(found.cpu(), expected)

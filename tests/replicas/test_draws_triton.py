@@ -1,0 +1,81 @@
+"""Draws by one kernel on a GPU have the bits of numpy's."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+
+from lossact.replicas import draws_triton
+from lossact.replicas.draws_native import DrawRequest
+from lossact.replicas.draws_philox import MASK, NORMAL, UNIFORM
+from lossact.replicas.draws_triton import GPUDraws, draw_in_arithmetic, is_right
+
+CPU = torch.device("cpu")
+REPLICAS = torch.tensor([0, 9, 2**40])
+
+
+@pytest.mark.slow
+def test_the_kernel_gives_the_bits_of_numpy() -> None:
+    pytest.importorskip("triton", reason="triton is not installed; it comes with CUDA builds of torch")
+    program = [sys.executable, "-m", "tests.replicas.interpreted_draws"]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    run = subprocess.run(program, capture_output=True, text=True, env=environment, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout) == {"different": [], "is_right": True}
+
+
+class BuildFailedError(Exception):
+    """Stands for Triton's own."""
+
+
+def fails(*_: object) -> Tensor:
+    raise BuildFailedError
+
+
+def one_off(replicas: Tensor, request: DrawRequest, batch: Tensor | None) -> Tensor:
+    numbers = draw_in_arithmetic(replicas, request, batch)
+    numbers[-1, -1] += 1
+    return numbers
+
+
+@pytest.mark.parametrize(("kernel", "right"), [(draw_in_arithmetic, True), (one_off, False), (fails, False)])
+def test_a_kernel_is_taken_where_it_can_be_built_and_its_bits_are_right(
+    kernel: Callable[..., Tensor], right: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "triton", SimpleNamespace(TritonError=BuildFailedError))
+    monkeypatch.setattr(draws_triton, "draw_in_kernel", kernel)
+    assert is_right(CPU) == right
+
+
+def test_without_triton_no_kernel_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton", None)
+    assert not is_right(CPU)
+
+
+def test_what_the_kernel_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[DrawRequest] = []
+
+    def kernel(replicas: Tensor, request: DrawRequest, batch: Tensor | None) -> Tensor:
+        drawn.append(request)
+        return draw_in_arithmetic(replicas, request, batch)
+
+    monkeypatch.setattr(draws_triton, "draw_in_kernel", kernel)
+    draws = GPUDraws()
+    for is_trusted in (True, False):
+        draws._is_right[CPU] = is_trusted
+        for kind, n, dtype in (
+            (UNIFORM, 5, torch.float32),
+            (MASK, 5, torch.float64),
+            (UNIFORM, 5, torch.float64),  # of 53 bits
+            (NORMAL, 5, torch.float32),
+            (MASK, 0, torch.float32),
+        ):
+            request = DrawRequest((11, 12), (7, 8), n, kind, 0.3, dtype)
+            assert torch.equal(draws.draw(REPLICAS, request, None), draw_in_arithmetic(REPLICAS, request, None))
+    assert [(request.kind, request.dtype) for request in drawn] == [(UNIFORM, torch.float32), (MASK, torch.float64)]
