@@ -58,6 +58,8 @@ from lossact.training.compute_config import ComputeConfig
 from lossact.training.loaders import Examples
 from lossact.training.stacked import StackedReplicasModule
 
+MOMENTS_ON_A_GPU = 10  # in a training_step: a GPU would wait for the Trainer between two of 25 short updates
+
 
 def stacked_training(
     condition: Condition,
@@ -94,12 +96,13 @@ def stack_replicas(
         seed: the experiment's.
         compute_config: how to compute.
         curves_of: curves are kept for the first so many replicas.
-        updates_per_step: updates in one training_step; None for what suits the network.
+        updates_per_step: updates in one training_step; None for what suits the network and the device.
         logs: whether each training_step logs how training goes.
         fresh_test_data: whether Trainer.test measures on test examples: a fresh draw where data are drawn.
         metadata: what is trained, for logs and checkpoints, ready for JSON.
     """
     CPU_DRAWS.is_allowed = compute_config.may_compile
+    is_unwatched = updates_per_step is None and not logs  # nobody looks at each training_step
     dtype = DTYPES[compute_config.precision]
     condition, _ = members[0]
     sets = data_sets(members, seed)
@@ -138,6 +141,7 @@ def stack_replicas(
         compiled=compute_config.compiles(condition.budget) and compute_config.compiled,
         native=compute_config.may_compile,
         updates_per_step=updates_per_step or condition.network_config.updates_per_step,
+        moments_per_step=MOMENTS_ON_A_GPU if is_unwatched and compute_config.device == "cuda" else 1,
         logs=logs,
         description=RunDescription(
             replicas=[replica for _, replica in members], metric_name=condition.metric_name, metadata=metadata

@@ -65,7 +65,8 @@ class StackedReplicasModule(ReplicasModule):
         budget: updates at most, >= 1.
         compiled: whether passes and updates may go through torch.compile; "auto" for silently, where it can be.
         native: whether a program in C++ may take the updates.
-        updates_per_step: updates in one training_step.
+        updates_per_step: updates between two moments at which gradient norms are noted.
+        moments_per_step: such moments in one training_step. What the Trainer does between two takes about 0.7 ms.
         logs: whether each training_step logs how training goes. It takes about 3 ms.
         description: which replicas these are, and of what.
     """
@@ -81,6 +82,7 @@ class StackedReplicasModule(ReplicasModule):
         compiled: Compiled = False,
         native: bool = False,
         updates_per_step: int = 50,
+        moments_per_step: int = 1,
         logs: bool = True,
         description: RunDescription,
     ) -> None:
@@ -91,7 +93,8 @@ class StackedReplicasModule(ReplicasModule):
         self.recorder = ValueRecorder(plan.values or ValuePlan(), population)
         self.batches = batches
         self.measures_apart = batches is not None or plan.on_validation or plan.every > 1 or plan.apart
-        self.compiled, self.native, self.updates_per_step, self.logs = compiled, native, updates_per_step, logs
+        self.compiled, self.native, self.logs = compiled, native, logs
+        self.updates_per_step, self.moments_per_step = updates_per_step, moments_per_step
         self.inputs = population.arrange(examples.training[0])
         self.targets = examples.training[1]
         self.drawn_from = examples.training[0] if batches is not None else ()  # as they are before they are arranged
@@ -108,15 +111,15 @@ class StackedReplicasModule(ReplicasModule):
         self.recorded: RecordedUpdates | None = None
 
     @property
-    def chunks(self) -> range:
-        """What the loader yields: one index a training_step."""
-        return range(-(-self.budget // self.updates_per_step))
+    def n_moments(self) -> int:
+        """How many moments there are at which gradient norms are noted, at most."""
+        return -(-self.budget // self.updates_per_step)
 
     def configure_optimizers(self) -> list[Any]:
         return []
 
     def train_dataloader(self) -> range:
-        return self.chunks
+        return range(-(-self.n_moments // self.moments_per_step))  # an index for each training_step
 
     def configure_callbacks(self) -> list[Any]:
         check_flags(self.trainer)  # here, because Lightning's own checks, which name one flag each, come next
@@ -156,25 +159,20 @@ class StackedReplicasModule(ReplicasModule):
             setattr(self, name, map_tensors(lambda tensor: tensor.to(self.device), getattr(self, name)))
 
     def training_step(self, batch: int, batch_idx: int) -> None:
-        n_updates = min(self.updates_per_step, self.budget - self.update_count)
+        first = self.update_count
         if self._is_mixed:  # until the Trainer ends its autocast; else that keeps what each pass casts weights to
             torch.set_autocast_cache_enabled(False)
         self.newest = []
         self.recorded = self.recorded or self._recorded_updates()
-        self._note_gradient()
-        last = self.update_count + n_updates
-        while self.update_count < last:
-            moment = self.recorder.next_moment(self.update_count)
-            if moment == self.update_count:
-                self.recorder.record(moment)
-                moment = self.recorder.next_moment(moment + 1)
-            stop = last if moment is None else min(last, moment)
-            self._take(stop - self.update_count)
-            self.update_count = stop
+        for moment in range(self.moments_per_step):
+            if self.update_count == self.budget or (moment and self.population.finished):
+                break
+            self._note_gradient()
+            self._go_on_to(min(self.budget, self.update_count + self.updates_per_step))
         # Without an optimiser nobody else counts; loggers and checkpoints ask the Trainer.
         steps = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        steps.total.ready += n_updates
-        steps.total.completed += n_updates
+        steps.total.ready += self.update_count - first
+        steps.total.completed += self.update_count - first
         if self.update_count == self.budget:
             self._measure_only()
             self.recorder.record(None)
@@ -186,8 +184,19 @@ class StackedReplicasModule(ReplicasModule):
             self.trainer.should_stop = True
             self._note_gradient()  # of replicas at rest, which is what the moments left out would hold
 
+    def _go_on_to(self, last: int) -> None:
+        """Take updates up to one, and measures at their moments on the way."""
+        while self.update_count < last:
+            moment = self.recorder.next_moment(self.update_count)
+            if moment == self.update_count:
+                self.recorder.record(moment)
+                moment = self.recorder.next_moment(moment + 1)
+            stop = last if moment is None else min(last, moment)
+            self._take(stop - self.update_count)
+            self.update_count = stop
+
     def _note_gradient(self) -> None:
-        if not self.plan.curves_of or not self.population.layer_names or len(self.gradient_norms) == len(self.chunks):
+        if not self.plan.curves_of or not self.population.layer_names or len(self.gradient_norms) == self.n_moments:
             return
         n_replicas = min(self.plan.curves_of, self.population.n_replicas)
 
@@ -356,7 +365,7 @@ class StackedReplicasModule(ReplicasModule):
             diverged=self.population.diverged.cpu().numpy(),
             loss=loss,
             metric=metric,
-            gradient_norm=_whole_norms(self.gradient_norms, len(loss), len(self.chunks)),
+            gradient_norm=_whole_norms(self.gradient_norms, len(loss), self.n_moments),
             layers=self.population.layer_names,
             updates_per_step=self.updates_per_step,
             values=self._values(),

@@ -213,6 +213,43 @@ def test_chunks_change_nothing(updates_per_step: int) -> None:
     np.testing.assert_array_equal(whole.outcome().steps_to_target, parts.outcome().steps_to_target)
 
 
+def measured_network() -> Condition:
+    return Condition(
+        network=network_of_its_own, loss="l2", optimizer=Adam(learning_rate=0.02), data=RandomImages(), budget=60,
+        batch_size=16, measures={"accuracy": Accuracy()}, measured_at=(7, 30),
+    )  # fmt: skip
+
+
+def network_of_its_own() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 1), nn.Flatten(0))
+
+
+@pytest.mark.parametrize("moments", [2, 3, 100])
+@pytest.mark.parametrize(
+    "condition",
+    [
+        report_condition(budget=310),
+        replace(report_condition(budget=1000), target=Accuracy().at_least(0.7)),  # all rest early
+        measured_network(),
+    ],
+    ids=["to the budget", "to the target", "measures"],
+)
+def test_several_moments_in_a_training_step_change_nothing(condition: Condition, moments: int) -> None:
+    one, several = (stacked_training(condition, 0, range(16), SINGLE, curves_of=8) for _ in range(2))
+    several.moments_per_step = moments
+    assert len(several.train_dataloader()) < len(one.train_dataloader())
+    for module in (one, several):
+        fit(module, SINGLE)
+    assert several.update_count == one.update_count
+    for name, expected in vars(one.outcome()).items():
+        found = vars(several.outcome())[name]
+        if name == "values":
+            assert found.keys() == expected.keys()
+            assert all(np.array_equal(found[key], expected[key]) for key in expected)
+        else:
+            np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: type(optimizer).__name__)
 def test_blocks_in_the_program_agree_with_eager_ones_and_with_each_other(
     optimizer: Optimizer, monkeypatch: pytest.MonkeyPatch
