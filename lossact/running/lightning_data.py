@@ -130,10 +130,9 @@ def check_draws_whole_epochs(loaders: Sequence[Any]) -> None:
     """Raise NotStackableError where an order is drawn batch by batch, for a Trainer with limits ends that early."""
     for loader in loaders:
         sampler = _sampler_of(loader)
-        if isinstance(sampler, RandomSampler) and sampler.replacement and sampler.generator is not None:
-            raise NotStackableError(
-                "its sampler draws with replacement, and its Trainer limits the batches of an epoch"
-            )
+        draws_at_times = isinstance(sampler, RandomSampler) and sampler.generator is not None
+        if draws_at_times and (sampler.replacement or sampler.num_samples > len(loader.dataset)):
+            raise NotStackableError("its sampler draws on within an epoch, whose batches its Trainer limits")
 
 
 def loaders_alike(loaders: Sequence[Any], others: Sequence[Any], *, read: bool) -> bool:

@@ -13,12 +13,13 @@ OF_ANY_FIT: Mapping[str, Any] = {
     "is_global_zero": True,
 }  # fmt: skip
 SHOWN = OF_ANY_FIT.keys() | {
-    "accumulate_grad_batches", "check_val_every_n_epoch", "current_epoch", "estimated_stepping_batches", "evaluating",
-    "fast_dev_run", "global_step", "gradient_clip_algorithm", "gradient_clip_val", "is_last_batch",
-    "limit_train_batches", "limit_val_batches", "log_every_n_steps", "lr_scheduler_configs", "max_epochs", "max_steps",
-    "min_epochs", "min_steps", "num_sanity_val_batches", "num_training_batches", "num_val_batches", "optimizers",
-    "precision", "predicting", "sanity_checking", "strategy", "testing", "training", "val_check_batch",
-    "val_check_interval", "validating",
+    "accumulate_grad_batches", "barebones", "check_val_every_n_epoch", "current_epoch", "default_root_dir",
+    "estimated_stepping_batches", "evaluating", "fast_dev_run", "fit_loop", "global_step",
+    "gradient_clip_algorithm", "gradient_clip_val", "is_last_batch", "limit_train_batches", "limit_val_batches",
+    "log_dir", "log_every_n_steps", "logger", "loggers", "lr_scheduler_configs", "max_epochs", "max_steps",
+    "min_epochs", "min_steps", "num_sanity_val_batches", "num_training_batches", "num_val_batches",
+    "optimizers", "precision", "predicting", "sanity_checking", "state", "strategy", "testing", "training",
+    "val_check_batch", "val_check_interval", "validating",
 }  # fmt: skip
 
 
@@ -35,12 +36,31 @@ class ShownTrainer:
         vars(self).update(_trainer=trainer, _reads=reads, _shown=shown)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "train_dataloader" and vars(self)["_trainer"] is not None:
+            return _ShownLoader(len(vars(self)["_trainer"].train_dataloader), f"{vars(self)['_reads']} trainer.{name}")
         if name not in vars(self)["_shown"]:
             raise NotStackableError(f"{vars(self)['_reads']} trainer.{name}")
         return OF_ANY_FIT[name] if name in OF_ANY_FIT else getattr(vars(self)["_trainer"], name)
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise NotStackableError(f"its code sets trainer.{name}")
+
+
+class _ShownLoader:
+    """Stands for a replica's own loader, of which the length alone may be asked."""
+
+    def __init__(self, length: int, reason: str) -> None:
+        vars(self).update(_length=length, _reason=reason)
+
+    def __len__(self) -> int:
+        length: int = vars(self)["_length"]
+        return length
+
+    def __getattr__(self, _: str) -> NoReturn:
+        raise NotStackableError(vars(self)["_reason"])
+
+    def __iter__(self) -> NoReturn:
+        self.__getattr__("")
 
 
 @contextmanager

@@ -158,6 +158,24 @@ class DrawnWithReplacement(Module):
         return DataLoader(data, batch_size=5, sampler=RandomSampler(data, replacement=True, generator=generator))
 
 
+class DrawnTwice(Module):
+    def train_dataloader(self) -> Any:
+        data, generator = rows(), torch.Generator().manual_seed(torch.initial_seed() % 1000)
+        return DataLoader(data, batch_size=5, sampler=RandomSampler(data, num_samples=120, generator=generator))
+
+
+class LengthRead(Module):
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        assert self.trainer.logger is None
+        loader: Any = self.trainer.train_dataloader
+        return self.loss(batch) * (1 + batch_idx / len(loader))
+
+
+class LoaderRead(Module):
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return self.loss(batch) * (1 + len(getattr(self.trainer.train_dataloader, "dataset", ())) / 100)
+
+
 class Data(LightningDataModule):
     weights = torch.tensor([1.0, 5.0, 0.2]).double()
 
@@ -223,9 +241,15 @@ SEEN: dict[type[LightningModule], tuple[str | None, dict[str, Any]]] = {
     ReadInLists: ("its data set reads several examples at once, by __getitems__", {}),
     Flipped: ("its data change from one reading to the next", {}),
     DrawnWithReplacement: (
-        "its sampler draws with replacement, and its Trainer limits the batches of an epoch",
+        "its sampler draws on within an epoch, whose batches its Trainer limits",
         {"trainer": {"limit_train_batches": 4}},
     ),
+    DrawnTwice: (
+        "its sampler draws on within an epoch, whose batches its Trainer limits",
+        {"trainer": {"limit_train_batches": 4}},
+    ),
+    LengthRead: (None, {}),
+    LoaderRead: ("its steps read trainer.train_dataloader", {}),
     WithoutLoaders: (None, {"data": Data}),
     WeightedByData: ("its steps read trainer.datamodule", {"data": Data}),
     SampledByAList: ("its DataLoader draws by a list", {}),
