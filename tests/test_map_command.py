@@ -91,7 +91,7 @@ def test_bad_input_is_one_line(
 def test_a_map_of_another_claim_is_not_replaced(claims: Path, capfd: pytest.CaptureFixture[str]) -> None:
     page = Path("maps/map_true.html")
     page.parent.mkdir()
-    page.write_text('<meta name="lossact-claim" content="other.py::test_true">')
+    page.write_text('<meta name="lossact-claim" content="/other/test_claims.py::test_true">')
     with pytest.raises(SystemExit) as stopped:
         main(["map", f"{claims.name}::test_true", *AXES, "--out", "maps"])
     assert stopped.value.code == 2
@@ -102,6 +102,16 @@ def test_a_map_of_another_claim_is_not_replaced(claims: Path, capfd: pytest.Capt
 def test_options_of_a_project_do_not_hide_its_claims(options: str, claims: Path) -> None:
     Path("pytest.ini").write_text(f"[pytest]\nfilterwarnings = error\naddopts = {options}\n")
     assert [name.partition("::")[2] for name in collect_hypotheses([f"{claims.name}::test_true"])] == ["test_true"]
+
+
+@pytest.mark.parametrize(
+    ("conftest", "message"),
+    [("import nothere", "No module named 'nothere'"), ("def pytest_runtestloop():\n    1 / 0", "ZeroDivisionError")],
+)
+def test_what_ends_pytest_is_shown(conftest: str, message: str, claims: Path) -> None:
+    Path("conftest.py").write_text(conftest)
+    with pytest.raises(ClaimError, match=message):
+        collect_hypotheses([f"{claims.name}::test_true"])
 
 
 def test_an_option_that_pytest_does_not_know_is_named(claims: Path) -> None:

@@ -275,9 +275,10 @@ def test_a_checkpoint_of_another_network_is_named(capsys: pytest.CaptureFixture[
         (["--model.network.activation=sigmoid"], "network is"),
         (["--model.loss=l2"], "loss is cross_entropy, that of the config l2"),
         (["--model.budget=30"], "of a run of 20 updates, the config's budget is 30"),
-        (["--model.optimizer.learning_rate=1.0"], "of a run with another optimizer; a fit goes on as it began"),
-        (["--model.batch_size=10"], "of a run with another batch size (None, not 10)"),
-        (["--model.seed=5"], "of a run with another seed (0, not 5)"),
+        (["--model.optimizer.learning_rate=1.0"], "of a run whose optimizer was another one; a fit goes on"),
+        (["--model.batch_size=10"], "of a run whose batch_size was another one (None, now 10)"),
+        (["--model.seed=5"], "of a run whose seed was another one (0, now 5)"),
+        (["--model.replica=1"], "of a run whose replicas was another one"),
     ):
         error = fails(["fit", config("mlp_relu_ce"), *SHORT, *changes, f"--ckpt_path={checkpoint}"], capsys)
         assert f"the checkpoint is {why}" in error or f"the checkpoint's {why}" in error

@@ -120,7 +120,8 @@ def _make_map(parsed: argparse.Namespace, print_summary: Callable[[object], None
     parsed.out.mkdir(parents=True, exist_ok=True)
     name = "map_" + re.sub(r"[^\w.=-]+", "_", node.partition("::")[2].removeprefix("test_")).strip("_")
     page = parsed.out / f"{name}.html"
-    check_no_other_map(page, node)
+    place = str(Path(parsed.claim.partition("::")[0]).resolve()) + "::" + node.partition("::")[2]
+    check_no_other_map(page, place)
     with (
         Store(None if parsed.store == "none" else parsed.store) as store,
         closing(make_executor(parsed.executor)) as executor,
@@ -145,7 +146,7 @@ def _make_map(parsed: argparse.Namespace, print_summary: Callable[[object], None
         of_map = experiment(parsed.seed)
         claim_map = map_claim(hypothesis, x=x, y=y, experiment=of_map, exploratory=parsed.exploratory, **levels)
         written = save_figure(map_figure(claim_map), parsed.out / name)
-        written.append(write_map_page(page, claim_map, of=node))
+        written.append(write_map_page(page, claim_map, of=place))
         seconds = time.perf_counter() - begin
         print_summary(f"{claim_map}\n{of_map.trained_replicas:,} replicas trained, {seconds:.0f} s")
         best = claim_map.best()

@@ -30,12 +30,25 @@ def collect_hypotheses(selection: Sequence[str]) -> dict[str, Hypothesis]:
         status = pytest.main([*loading_options(), *selection, *options], plugins=[collector])
     if collector.errors:
         raise ClaimError("\n".join(collector.errors))
-    _, found, complaint = complaints.getvalue().partition(": error: ")
-    if status == pytest.ExitCode.USAGE_ERROR and found:
-        raise ClaimError(f"{' '.join(selection)}: pytest does not take its options: {complaint.splitlines()[0]}")
+    if not collector.hypotheses and status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        _check_collected(" ".join(selection), complaints.getvalue().strip() or output.getvalue().strip())
     if status == pytest.ExitCode.USAGE_ERROR or not collector.hypotheses:
         raise ClaimError(f"{' '.join(selection)}: no claim there; give a file of claims, or one as FILE::NAME")
     return collector.hypotheses
+
+
+def _check_collected(selection: str, complaint: str) -> None:
+    """Raise ClaimError with what pytest says, unless there is nothing of that name.
+
+    Args:
+        selection: what was to be collected.
+        complaint: pytest's output.
+    """
+    _, found, of_options = complaint.partition(": error: ")
+    if found:
+        raise ClaimError(f"{selection}: pytest does not take its options: {of_options.splitlines()[0]}")
+    if complaint and "not found:" not in complaint:
+        raise ClaimError(f"{selection}: pytest ended before there was a claim\n{complaint}")
 
 
 def call_claim(item: Any) -> Hypothesis:

@@ -66,12 +66,12 @@ def rng_state() -> RNGState:
     return RNGState(random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda)  # noqa: NPY002
 
 
-def gpus_in_use() -> list[int]:
-    """Return the indices of the GPUs of a process that has used one."""
+def gpus_in_use(device: str = "cpu") -> list[int]:
+    """Return the indices of the GPUs, none where this process has not used one and will not on this kind of device."""
     import torch
 
-    is_used = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return list(range(torch.cuda.device_count())) if is_used else []
+    is_used = device == "cuda" or torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return list(range(torch.cuda.device_count())) if is_used and torch.cuda.is_available() else []
 
 
 def set_rng_state(states: RNGState) -> None:

@@ -79,7 +79,7 @@ def check_no_other_map(path: Path, of: str) -> None:
     if path.is_file():
         text = path.read_text(encoding="utf-8", errors="replace")
         if NOTED in text and _noted(of) not in text:
-            raise InputError(f"{path} is the map of another claim; give another folder, --out")
+            raise InputError(f"{path} is the map of another claim; give another folder, --out, or delete it")
 
 
 def _noted(of: str) -> str:

@@ -15,7 +15,7 @@ from lossact.training.held_attributes import HYPERPARAMETERS
 from lossact.training.stackable import NotStackableError
 
 # The first two are stacked; parts are looked at themselves; what is shown of the Trainer is the same for all.
-LOOKED_AT_APART = {"_parameters", "_buffers", "_modules", "_trainer"}
+NOT_COMPARED = {"_parameters", "_buffers", "_modules", "_trainer"}
 UNGUARDED = (OF_EVERY_MODULE | {"training"} | set(vars(LightningModule()))) - HYPERPARAMETERS
 MISSING = object()
 
@@ -48,7 +48,7 @@ def hide_what_differs(template: LightningModule, modules: Sequence[LightningModu
 
 
 def _differing_names(parts: Sequence[nn.Module], known: Mapping[int, str]) -> set[str]:
-    names = {name for part in parts for name in vars(part)} - LOOKED_AT_APART
+    names = {name for part in parts for name in vars(part)} - NOT_COMPARED
 
     def differ(name: str) -> bool:
         return _differ([attribute_snapshot(name, vars(part).get(name, MISSING), known=known) for part in parts])

@@ -36,7 +36,7 @@ def train_one(
         InputError: the module, its logged metrics or the function's result are not what the condition describes.
     """
     CPU_DRAWS.is_allowed = compute_config.may_compile
-    with torch.random.fork_rng(gpus_in_use()), isolate_rng():
+    with torch.random.fork_rng(gpus_in_use(compute_config.device)), isolate_rng():
         seed_everything(replica_seed, verbose=False)
         if isinstance(condition, LightningCondition):
             return fit_module(condition, compute_config, draws_for)

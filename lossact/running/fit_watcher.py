@@ -13,7 +13,8 @@ from lossact.errors import InputError
 from lossact.running.logged_names import LOSS, check_spelling
 from lossact.running.module_making import note_generators
 
-MOST_IDLE_EPOCHS = 10
+# Without an update: gradients may be accumulated for as long by hand.
+MOST_IDLE_EPOCHS = 1_000
 MOST_IDLE_BATCHES = 10_000
 
 
@@ -58,8 +59,8 @@ class FitWatcher(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._count(trainer)
         self._look(trainer, self.updates)
-        if "max_epochs" not in self.condition.trainer:  # else the Trainer ends it
-            self._check_going_on()
+        self.idle_epochs += 1
+        self._check_going_on()
         go_on_to_budget(trainer, self.condition, self.updates)
         self.knows_names = is_validated(trainer)
 
@@ -88,8 +89,7 @@ class FitWatcher(Callback):
         else:
             self._look(trainer, self.updates_before)
         self.idle_batches += 1
-        if self.idle_batches > MOST_IDLE_BATCHES:
-            self._check_going_on()
+        self._check_going_on()
         if not pl_module.automatic_optimization:
             self._stop_manual_optimization(trainer)
         stop_at_budget(trainer, self.condition, self.updates)
@@ -100,12 +100,17 @@ class FitWatcher(Callback):
         in_validation, in_training = _logged_in(trainer._results), _logged_in(trainer.fit_loop.epoch_loop._results)
         if self.counts_returned_loss:
             in_training.add(LOSS)
-        for name in (self.condition.metric, *self.condition.measures):
-            if name in in_validation & in_training:
-                what = "a metric" if name == self.condition.metric else "a measure"
+        if self.condition.metric in in_validation & in_training:
+            raise InputError(
+                f"{self.condition}: both training and validation give a metric={self.condition.metric!r}; log that of "
+                "validation under a name of its own, such as 'val_loss', and name the one that counts"
+            )
+        of_epochs = _logged_in(trainer.fit_loop.epoch_loop._results, on_epoch=True)  # newer than validation's
+        for name in self.condition.measures:
+            if name in in_validation & of_epochs:
                 raise InputError(
-                    f"{self.condition}: both training and validation give {what}={name!r}; log that of validation "
-                    "under a name of its own, such as 'val_loss', and name the one that counts"
+                    f"{self.condition}: training, over the epoch, and validation both log the measure {name!r}; log "
+                    "that of training under another name"
                 )
         self._look(trainer, self.updates)
 
@@ -122,10 +127,9 @@ class FitWatcher(Callback):
 
     def _check_going_on(self) -> None:
         """Raise InputError where the fit would never end, for no optimizer steps any more."""
-        self.idle_epochs += 1
         if self.idle_epochs > MOST_IDLE_EPOCHS or self.idle_batches > MOST_IDLE_BATCHES:
             raise InputError(
-                f"{self.condition}: no optimizer has stepped for {self.idle_epochs - 1} epochs and "
+                f"{self.condition}: no optimizer has stepped for {self.idle_epochs} epochs and "
                 f"{self.idle_batches} training steps, after {self.updates} of {self.condition.budget} updates; have "
                 "one step, or say where the fit ends by trainer={'max_epochs': ...}"
             )
@@ -159,9 +163,9 @@ class FitWatcher(Callback):
             trainer.should_stop = trainer.should_stop or not self.condition.measures
 
 
-def _logged_in(results: Any) -> set[str]:
-    """Return the names that a loop has logged."""
-    return {result.meta.name for result in (results or {}).values()}
+def _logged_in(results: Any, *, on_epoch: bool = False) -> set[str]:
+    """Return the names that a loop has logged, or those of epochs alone."""
+    return {result.meta.name for result in (results or {}).values() if result.meta.on_epoch or not on_epoch}
 
 
 def _set_max_steps(trainer: Trainer, steps: int) -> None:

@@ -179,9 +179,10 @@ def _check_loader(loader: Any) -> None:
         dataset = dataset.dataset
     if hasattr(dataset, "__getitems__"):
         raise NotStackableError("its data set reads several examples at once, by __getitems__")
-    if type(loader.batch_sampler) is not BatchSampler or type(_sampler_of(loader)) not in SAMPLERS:
-        kind = type(loader.batch_sampler if type(loader.batch_sampler) is not BatchSampler else _sampler_of(loader))
-        raise NotStackableError(f"its DataLoader draws by a {kind.__name__}")
+    is_plain = type(loader.batch_sampler) is BatchSampler
+    drawn_by = _sampler_of(loader) if is_plain else loader.batch_sampler
+    if not is_plain or type(drawn_by) not in SAMPLERS:
+        raise NotStackableError(f"its DataLoader draws by a {type(drawn_by).__name__}")
     if loader.collate_fn is not default_collate:
         raise NotStackableError("its DataLoader has a collate_fn of its own")
     if loader.persistent_workers or loader.multiprocessing_context is not None:

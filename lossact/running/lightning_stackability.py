@@ -199,7 +199,7 @@ class StepProbe:
         arguments = stacked.step_arguments("training_step", batch_idx)
         for probed in self._modules_in_training(stacked)[:1]:
             with torch.inference_mode(False), torch.enable_grad():
-                _, gradients = probed.learn(stacked, batch, shared, arguments, moment)
+                gradients = probed.gradients(stacked, batch, shared, arguments, moment)
             check_reached(gradients, stacked)
 
     def begin_validation_step(

@@ -114,6 +114,21 @@ class ProbedModule:
             self.buffers = {name: tensor.detach().clone() for name, tensor in self.module.named_buffers()}
         return loss.detach(), dict(zip(trained, gradients, strict=True))
 
+    def gradients(
+        self, stacked: StackedLightningModule, batch: Any, shared: bool, arguments: dict[str, Any], moment: Moment
+    ) -> dict[str, Tensor | None]:
+        """Return the gradients of training_step, which is not watched; buffers stay as they were."""
+        log_there(self.module, StepLog(self.part_of(batch, shared), in_training=True))
+        self.calls.begin()
+        draws = CountedDraws(moment, stacked.replicas[self.row], module_paths(self.module), repeatable=False)
+        with self._kept_buffers(), isolate_rng(), as_vmap_needs(stacked.device), draws.active():
+            loss = scalar_loss(self.module.training_step(self.part_of(batch, shared), *arguments.values()))
+            trained = {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
+            gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+        for name in stacked.epoch_end.lists:
+            setattr(self.module, name, [])
+        return dict(zip(trained, gradients, strict=True))
+
     def step_size(
         self, stacked: StackedLightningModule, batch: Any, shared: bool, arguments: dict[str, Any], moment: Moment
     ) -> int:

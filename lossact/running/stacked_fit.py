@@ -65,7 +65,7 @@ def fit_stacked(members: Sequence[Member], seed: int, compute_config: ComputeCon
     condition, _ = members[0]
     check_options(condition, compute_config)
     CPU_DRAWS.is_allowed = compute_config.may_compile
-    with torch.random.fork_rng(gpus_in_use()), isolate_rng():
+    with torch.random.fork_rng(gpus_in_use(compute_config.device)), isolate_rng():
         try:
             return _fit(members, seed, compute_config)
         except SharedDrawError:

@@ -72,8 +72,9 @@ class StackedWatcher(Callback):
             return
         values = self.module.validation_log.reduced()
         metric = self.condition.metric
-        in_training = {*self.module.training_log.names, *([LOSS] if self.counts_returned_loss else [])}
-        if any(name in values and name in in_training for name in (metric, *self.condition.measures)):
+        of_epoch = self.module.training_log.reduced()
+        in_both = metric in values and (self.counts_returned_loss or metric in self.module.training_log.names)
+        if in_both or any(name in values and name in of_epoch for name in self.condition.measures):
             raise NotStackableError("training and validation log the same name")
         if metric in values:
             self._compare(trainer, values[metric], self.updates)

@@ -60,7 +60,9 @@ def training_module(
         compiled: see `ComputeConfig`; "auto" is False without a C++ compiler.
     """
     members = [(condition, replica) for replica in replicas]
-    metadata = {"name": condition.name, "seed": seed, "condition": json.loads(condition.json)}
+    metadata = {
+        "name": condition.name, "seed": seed, "replicas": list(replicas), "condition": json.loads(condition.json)
+    }  # fmt: skip
     if len(members) == 1:
         return _single(condition, replicas[0], seed, metadata)
     if compiled == "auto" and find_compiler() is None:

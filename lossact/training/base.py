@@ -137,28 +137,29 @@ class ReplicasModule(LightningModule, ABC):
                     f"the checkpoint's {what} is {before}, that of the config {now}; give the config that it was made "
                     "with"
                 )
-        if self.trainer.state.fn == "fit" and saved["budget"] != current["budget"]:
+        if self.trainer.state.fn != "fit":
+            return
+        if saved["budget"] != current["budget"]:
             raise InputError(
                 f"the checkpoint is of a run of {saved['budget']} updates, the config's budget is {current['budget']}; "
                 "a fit goes on to the budget that it began with"
             )
-        if self.trainer.state.fn == "fit":
-            self._check_goes_on(checkpoint["about"] | saved, {**self.metadata, **current})
+        self._check_goes_on(checkpoint["about"] | saved, {**self.metadata, **current})
 
     @staticmethod
     def _check_goes_on(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
         """Raise InputError where something differs that training depends on."""
-        for what in sorted(current.keys() - {"name", "condition"}):
-            before, now = saved.get(what), current[what]
+        for what in sorted(current.keys() & saved.keys() - {"name", "condition"}):
+            before, now = saved[what], current[what]
             if before != now:
-                shown = "" if {type(before), type(now)} - NUMBERS else f" ({before}, not {now})"
+                shown = "" if {type(before), type(now)} - SHOWN else f" ({before}, now {now})"
                 raise InputError(
-                    f"the checkpoint is of a run with another {what.replace('_', ' ')}{shown}; a fit goes on as it "
-                    "began: give the config that it was made with, or begin a new fit"
+                    f"the checkpoint is of a run whose {what} was another one{shown}; a fit goes on as it began: give "
+                    "the config and the code that it was made with, or begin a new fit"
                 )
 
 
-NUMBERS = {int, float, bool, type(None)}
+SHOWN = {int, float, bool, type(None)}
 
 
 def _weightless(content: Any) -> Any:

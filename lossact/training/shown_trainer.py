@@ -36,6 +36,8 @@ class ShownTrainer:
         vars(self).update(_trainer=trainer, _reads=reads, _shown=shown)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what copies and inspects it looks for
+            raise AttributeError(name)
         if name == "train_dataloader" and vars(self)["_trainer"] is not None:
             return _ShownLoader(len(vars(self)["_trainer"].train_dataloader), f"{vars(self)['_reads']} trainer.{name}")
         if name not in vars(self)["_shown"]:

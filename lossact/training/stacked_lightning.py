@@ -143,7 +143,7 @@ class StackedLightningModule(LightningModule):
             gradients, losses, passed = self._run("training", learn, *batch, batch_idx, moment)
         if compare is not None:
             compare(gradients, losses, passed)
-        vanished = self._check_reached(gradients)
+        vanished = self._vanished(gradients)
         if vanished and compare is None:
             self.probe.check_reached(self, *batch, batch_idx, moment)
         self.losses, self._gradients = losses, gradients
@@ -153,14 +153,15 @@ class StackedLightningModule(LightningModule):
         self.training_log.add(step)
         return losses.sum()
 
-    def _check_reached(self, gradients: Tensors) -> bool:
+    def _vanished(self, gradients: Tensors) -> bool:
         """Return whether a gradient is zero throughout, as it is too where the loss does not depend on a parameter.
 
         Raises:
             NotStackableError: one is not, of a parameter that the first loss did not depend on.
         """
-        are_there = torch.stack([gradient.any() for gradient in gradients.values()]).tolist()
-        vanishing = {name for name, is_there in zip(gradients, are_there, strict=True) if not is_there}
+        first = torch.stack([gradient[0].any() for gradient in gradients.values()]).tolist()  # most often enough
+        zero = {name for name, is_there in zip(gradients, first, strict=True) if not is_there}
+        vanishing = {name for name in zero if not bool(gradients[name].any())}
         for name in gradients:
             if name in self.unreached - vanishing:
                 raise NotStackableError(AT_TIMES.format(name))

@@ -1,5 +1,6 @@
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
@@ -248,16 +249,29 @@ def cut(content: bytes) -> bytes:
     return content[:100]
 
 
-def zeroed(content: bytes) -> bytes:
-    middle = len(content) // 2
-    return content[:middle] + bytes(60) + content[middle + 60 :]
+def overwritten(content: bytes) -> bytes:
+    """The beginning of the first array's compressed data is another one."""
+    begin = 30 + sum(struct.unpack_from("<HH", content, 26))  # behind the header, a name and more
+    return content[:begin] + b"\xff" * 60 + content[begin + 60 :]
+
+
+def in_headers(content: bytes, offset: int, value: bytes) -> bytes:
+    """A field of the first array's two headers is another one."""
+    central = content.index(b"PK\x01\x02") + 2
+    for header in (0, central):
+        content = content[: header + offset] + value + content[header + offset + len(value) :]
+    return content
 
 
 def of_another_compression(content: bytes) -> bytes:
-    return content.replace(b"\x08\x00", b"\x63\x00")
+    return in_headers(content, 8, b"\x63\x00")
 
 
-@pytest.mark.parametrize("damaged", [cut, zeroed, of_another_compression])
+def encrypted(content: bytes) -> bytes:
+    return in_headers(content, 6, b"\x01\x00")
+
+
+@pytest.mark.parametrize("damaged", [cut, overwritten, of_another_compression, encrypted])
 def test_damaged_curves_are_set_aside(damaged: Callable[[bytes], bytes], tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         for first in (0, 64):

@@ -77,7 +77,8 @@ def read_objects(
 def _name(field: object, what: str, where: str) -> str:
     """Return the name of a condition, run or pair: a text or a number."""
     name = str(field).strip()
-    if not name or field is None or isinstance(field, (bool, list, dict)):
+    is_flag = isinstance(field, bool) and what != "condition"
+    if not name or field is None or is_flag or isinstance(field, (list, dict)):
         raise InputError(f"{where}: {json.dumps(field)} names no {what}; give a text or a number")
     return name
 
