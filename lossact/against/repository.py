@@ -140,7 +140,6 @@ class Repository:
                 yield folder
             finally:
                 _discard(self.root, folder, commit)
-                shutil.rmtree(folder, ignore_errors=True)
 
     def _checked_link(self, path: Path) -> Path:
         absolute = Path(os.path.abspath(path))
@@ -201,6 +200,7 @@ def _discard(root: Path, folder: Path, commit: str) -> None:
     for path, of_submodule in _submodules(root, commit):
         _discard(root / path, folder / path, of_submodule)
     _git(root, "worktree", "remove", "--force", "--force", str(folder))
+    shutil.rmtree(folder, ignore_errors=True)
     _forget_lost_folders(root)
 
 

@@ -78,7 +78,7 @@ def draw_in_kernel(replicas: Tensor, request: DrawRequest, batch: Tensor | None)
     """
     from lossact.replicas.draws_program import draw_numbers
 
-    numbers = torch.empty((len(replicas), request.n), device=replicas.device)
+    numbers = torch.empty((len(replicas), request.n), dtype=torch.float32, device=replicas.device)
     if batch is None:
         batch = torch.zeros((), dtype=torch.int64, device=replicas.device)
     programs = -(-request.n // (COUNTERS * NUMBERS))

@@ -1,7 +1,6 @@
 """Replicas of a built-in network: flat parameters (replicas, size), gradients in closed form, steps that compile."""
 
 import copy
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,6 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 from torch.func import functional_call, vmap
 
-from lossact.checks import ran_out_of_memory
 from lossact.errors import InputError
 from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion, advance, make_step
 from lossact.replicas.hyperparameters import Hyperparameter
@@ -20,7 +18,7 @@ from lossact.replicas.kernels import advance_in_kernel, is_for_kernel
 from lossact.replicas.named_tensors import rows_of
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.population import Population
-from lossact.replicas.probe import first_line
+from lossact.replicas.probe import give_up_compiling
 from lossact.replicas.slices import slices_of
 from lossact.replicas.update_rules import UpdateRule
 
@@ -115,11 +113,7 @@ class FlatPopulation(Population):
         try:
             return self._advance_in_steps(inputs, targets, n_updates, first, criterion)
         except TorchDynamoException as error:
-            if ran_out_of_memory(error):
-                raise torch.OutOfMemoryError(str(error)) from error
-            if self._was_asked:
-                message = f"torch.compile does not take the network ({first_line(error)}); it trains eagerly"
-                warnings.warn(message, stacklevel=2)
+            give_up_compiling(error, was_asked=self._was_asked)
         self.compiled = False
         return self._advance_in_steps(inputs, targets, n_updates, first, criterion)
 

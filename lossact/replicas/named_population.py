@@ -1,7 +1,6 @@
 """Replicas of a user's network: tensors by name, stacked or side by side, and any optimiser."""
 
 import copy
-import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -13,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
 
-from lossact.checks import ran_out_of_memory
 from lossact.errors import InputError
 from lossact.replicas.averages import AverageRule, WeightAverage
 from lossact.replicas.compiled_modules import (
@@ -28,7 +26,7 @@ from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, map_tens
 from lossact.replicas.optimizers import Clipping, RuleOptimizer, StackedOptimizer
 from lossact.replicas.passes import LearningPass, Networks, PassContext, Stage
 from lossact.replicas.population import Population
-from lossact.replicas.probe import first_line
+from lossact.replicas.probe import give_up_compiling
 from lossact.replicas.pure_passes import TraceError
 from lossact.replicas.slices import COMPILED_NUMBERS, EAGER_NUMBERS, SMALL, blocks_of_slice, slice_width
 from lossact.replicas.stacked_module import StackedModule
@@ -180,14 +178,10 @@ class NamedPopulation(Population):
         try:
             yield
         except (TorchDynamoException, TraceError) as error:
-            if ran_out_of_memory(error):
-                raise torch.OutOfMemoryError(str(error)) from error
+            give_up_compiling(error, was_asked=self._was_asked)
             assert self._compiled is not None
             self._compiled.code.failure = str(error)
             self._compiled = None
-            if self._was_asked:
-                message = f"torch.compile does not take the network ({first_line(error)}); it trains eagerly"
-                warnings.warn(message, stacklevel=2)
 
     @property
     def can_be_recorded(self) -> bool:

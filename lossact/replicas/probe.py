@@ -1,5 +1,6 @@
 """One pass before many: whether a network can be stacked, and the name of the part that cannot."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lossact.checks import ran_out_of_memory
 from lossact.errors import FAILURES, InputError
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.held_values import HeldValues, differing, globals_named, snapshot
@@ -287,6 +289,23 @@ def _naming_part(module: nn.Module) -> Iterator[_Path]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def give_up_compiling(error: Exception, *, was_asked: bool) -> None:
+    """Warn that a network trains eagerly, as torch.compile does not take it; silently where nobody asked for it.
+
+    Args:
+        error: of compiling.
+        was_asked: whether the user asked for it.
+
+    Raises:
+        OutOfMemoryError: memory ran out, which says nothing about the network.
+    """
+    if ran_out_of_memory(error):
+        raise torch.OutOfMemoryError(str(error)) from error
+    if was_asked:
+        message = f"torch.compile does not take the network ({first_line(error)}); it trains eagerly"
+        warnings.warn(message, stacklevel=4)
 
 
 def first_line(error: Exception) -> str:

@@ -109,10 +109,9 @@ class ProbedModule:
             loss = scalar_loss(self.step("training_step", stacked, log, arguments, moment))
             if not loss.requires_grad:
                 raise NotStackableError("its loss depends on no parameter")
-            trained = {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
-            gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+            gradients = self._gradients_of(loss)
             self.buffers = {name: tensor.detach().clone() for name, tensor in self.module.named_buffers()}
-        return loss.detach(), dict(zip(trained, gradients, strict=True))
+        return loss.detach(), gradients
 
     def gradients(
         self, stacked: StackedLightningModule, batch: Any, shared: bool, arguments: dict[str, Any], moment: Moment
@@ -123,10 +122,14 @@ class ProbedModule:
         draws = CountedDraws(moment, stacked.replicas[self.row], module_paths(self.module), repeatable=False)
         with self._kept_buffers(), isolate_rng(), as_vmap_needs(stacked.device), draws.active():
             loss = scalar_loss(self.module.training_step(self.part_of(batch, shared), *arguments.values()))
-            trained = {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
-            gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+            gradients = self._gradients_of(loss)
         for name in stacked.epoch_end.lists:
             setattr(self.module, name, [])
+        return gradients
+
+    def _gradients_of(self, loss: Tensor) -> dict[str, Tensor | None]:
+        trained = {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
+        gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
         return dict(zip(trained, gradients, strict=True))
 
     def step_size(

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from lossact.storage.trials import Curves
 
 CURVES_KEPT = 256
-# What reading a damaged archive may end in.
-DAMAGE = (ValueError, KeyError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+# What reading a damaged archive may end in; RuntimeError where it seems encrypted, or compressed in another way.
+DAMAGE = (ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class CurveFiles:

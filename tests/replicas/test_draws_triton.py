@@ -1,8 +1,5 @@
 """Draws by one kernel on a GPU have the bits of numpy's."""
 
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -15,6 +12,7 @@ from lossact.replicas import draws_triton
 from lossact.replicas.draws_native import DrawRequest
 from lossact.replicas.draws_philox import MASK, NORMAL, UNIFORM
 from lossact.replicas.draws_triton import GPUDraws, draw_in_arithmetic, is_right
+from tests.replicas.interpreter import run_interpreted
 
 CPU = torch.device("cpu")
 REPLICAS = torch.tensor([0, 9, 2**40])
@@ -22,12 +20,7 @@ REPLICAS = torch.tensor([0, 9, 2**40])
 
 @pytest.mark.slow
 def test_the_kernel_gives_the_bits_of_numpy() -> None:
-    pytest.importorskip("triton", reason="triton is not installed; it comes with CUDA builds of torch")
-    program = [sys.executable, "-m", "tests.replicas.interpreted_draws"]
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    run = subprocess.run(program, capture_output=True, text=True, env=environment, timeout=300)
-    assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout) == {"different": [], "is_right": True}
+    assert run_interpreted("tests.replicas.interpreted_draws") == {"different": [], "is_right": True}
 
 
 class BuildFailedError(Exception):

@@ -235,13 +235,13 @@ def network_of_its_own() -> nn.Module:
     ids=["to the budget", "to the target", "measures"],
 )
 def test_several_moments_in_a_training_step_change_nothing(condition: Condition, moments: int) -> None:
-    one, several = (stacked_training(condition, 0, range(16), SINGLE, curves_of=8) for _ in range(2))
+    single, several = (stacked_training(condition, 0, range(16), SINGLE, curves_of=8) for _ in range(2))
     several.moments_per_step = moments
-    assert len(several.train_dataloader()) < len(one.train_dataloader())
-    for module in (one, several):
+    assert len(several.train_dataloader()) < len(single.train_dataloader())
+    for module in (single, several):
         fit(module, SINGLE)
-    assert several.update_count == one.update_count
-    for name, expected in vars(one.outcome()).items():
+    assert several.update_count == single.update_count
+    for name, expected in vars(single.outcome()).items():
         found = vars(several.outcome())[name]
         if name == "values":
             assert found.keys() == expected.keys()

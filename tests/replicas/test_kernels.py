@@ -1,7 +1,5 @@
 """Which MLPs a program of their own trains, and what happens where it is wrong: with doubles in the program's place."""
 
-import json
-import os
 import subprocess
 import sys
 import warnings
@@ -26,18 +24,14 @@ from lossact.replicas.mlp_triton import fits_in_registers, train_on_gpu
 from lossact.replicas.native import BuildError
 from lossact.replicas.update_rules import AdamRule, SGDRule
 from tests.replicas.cases import SMALL, Case, by_eager_steps
+from tests.replicas.interpreter import run_interpreted
 
 Curves = tuple[Tensor, Tensor]
 
 
 @pytest.mark.slow
 def test_kernel_equals_the_eager_step() -> None:
-    pytest.importorskip("triton", reason="triton is not installed; it comes with CUDA builds of torch")
-    program = [sys.executable, "-m", "tests.replicas.interpreted_kernel"]
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    run = subprocess.run(program, capture_output=True, text=True, env=environment, timeout=600)
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout)
+    found = run_interpreted("tests.replicas.interpreted_kernel")
     assert len(found["differences"]) >= 2 * (7 * 4 + 9)
     far = {
         name: difference
