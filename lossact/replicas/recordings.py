@@ -20,6 +20,7 @@ from lossact.replicas.named_tensors import is_close, recording
 
 MOST_KINDS = 8  # recordings kept
 CHECKED_REPLAYS = 2
+OF_MEMORY = "A recording takes memory of its own, beside what training takes"
 
 Replay = Callable[[], None]
 Record = Callable[[Callable[[], None]], Replay]
@@ -160,15 +161,15 @@ class Recordings(ABC):
                 self.recordings[kind] = self._recorded(function, given, _device_of((*given, *state)))
             results = self.recordings[kind].run(given)
         except RuntimeError as error:
-            self.go_back(state, start)
-            if ran_out_of_memory(error):
-                raise
-            self.go_on_plainly(f"cannot be recorded as a CUDA graph ({str(error).splitlines()[0]})")
-            return function(given)
-        if len(results) == len(expected) and all(map(is_close, (*results, *state), (*expected, *after))):
-            return results
+            reason = f"cannot be recorded as a CUDA graph ({str(error).splitlines()[0]})"
+            usual_reason = OF_MEMORY if ran_out_of_memory(error) else self.usual_reason
+        else:
+            if len(results) == len(expected) and all(map(is_close, (*results, *state), (*expected, *after))):
+                return results
+            reason, usual_reason = "give other numbers when they are recorded as a CUDA graph", self.usual_reason
         self.go_back(state, start)
-        self.go_on_plainly("give other numbers when they are recorded as a CUDA graph")
+        self.go_on_plainly(reason, usual_reason)
+        # Not above, where the error still holds tensors. What has no memory for this either is for the launch to halve.
         return function(given)
 
     def _recorded(self, function: Function, given: Given, device: torch.device) -> _Recording:
@@ -197,11 +198,11 @@ class Recordings(ABC):
             held.copy_(kept)
         self.hold()
 
-    def go_on_plainly(self, reason: str) -> None:
+    def go_on_plainly(self, reason: str, usual_reason: str) -> None:
         """Record nothing from now on, and warn."""
         self.works = False
         self.recordings.clear()
-        warnings.warn(f"{self.what} {reason}; training goes on without, more slowly. {self.usual_reason}", stacklevel=2)
+        warnings.warn(f"{self.what} {reason}; training goes on without, more slowly. {usual_reason}", stacklevel=2)
 
 
 def _device_of(values: Given) -> torch.device:

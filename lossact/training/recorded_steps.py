@@ -155,7 +155,7 @@ class RecordedSteps(Recordings):
             results = self.call(kind, function, [moment.batch, *leaves])
         except ReadsPositionError as error:
             self.go_back(self.buffers, start)
-            self.go_on_plainly(f"cannot be recorded as a CUDA graph ({error})")
+            self.go_on_plainly(f"cannot be recorded as a CUDA graph ({error})", self.usual_reason)
             self.epoch_end.begin_step()
             return step(batch, shared, batch_idx, moment)
         noted = self._noted[kind]

@@ -18,7 +18,7 @@ from lossact.replicas import torch_optimizers
 from lossact.replicas.draws_operator import draw
 from lossact.replicas.draws_philox import MASK, NORMAL, UNIFORM, tensor_draw
 from lossact.replicas.population import Population
-from lossact.replicas.recorded import RecordedUpdates
+from lossact.replicas.recorded import RecordedUpdates, Updates
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
@@ -179,14 +179,34 @@ def test_a_recording_that_gives_other_numbers_is_found_and_left(wrong: Callable[
     assert_same(outcome, trained(measured, lambda _: None)[1])
 
 
-def test_memory_that_runs_out_is_for_the_launch_to_know() -> None:
+OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_updates_that_fit_into_memory_go_on_where_their_recording_does_not() -> None:
     def full(module: StackedReplicasModule) -> RecordedUpdates:
         def record(run: Callable[[], None]) -> Callable[[], None]:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            raise OUT_OF_MEMORY
 
         return RecordedUpdates(module.population, module._updates, record)
 
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.warns(UserWarning, match=r"\(CUDA out of memory.*goes on.* A recording takes memory of its own"):
+        _, outcome = trained(CONDITIONS["minibatches"], full)
+    assert_same(outcome, trained(CONDITIONS["minibatches"], lambda _: None)[1])
+
+
+def test_memory_that_runs_out_without_a_recording_is_for_the_launch_to_halve() -> None:
+    def full(module: StackedReplicasModule) -> RecordedUpdates:
+        taken: list[Updates] = []
+
+        def take(updates: Updates) -> tuple[Tensor, Tensor]:
+            taken.append(updates)
+            if len(taken) == 1:  # before the first recording
+                return module._updates(updates)
+            raise OUT_OF_MEMORY
+
+        return RecordedUpdates(module.population, take, partial(record_on_a_cpu, module.population))
+
+    with pytest.raises(torch.OutOfMemoryError), pytest.warns(UserWarning, match="goes on without"):
         trained(CONDITIONS["minibatches"], full)
 
 
