@@ -107,6 +107,7 @@ BAD_TABLES: dict[str, tuple[list[Row] | None, dict[str, Any], str]] = {
         "'step' counts steps, and each row would be a run of its own",
     ),
     "one run": ([*GOOD, ("lion", 0, 1, 0.5)], {}, "'lion' has one run; record at least two"),
+    "one name, with and without a capital": ([*GOOD, ("Adam", 0, 1, 0.5), ("Adam", 1, 1, 0.4)], {}, "have one name"),
     "one name twice": ([*GOOD, ("adam\u200b", 0, 1, 0.5), ("adam\u200b", 1, 1, 0.4)], {}, "have one name"),
     "no name": ([*GOOD, (" ", 0, 1, 0.5)], {}, "a row names no condition"),
     "no rows": ([], {}, "no rows below the header"),

@@ -106,9 +106,12 @@ def _check_names(runs: dict[str, list[RecordedRun]], place: str) -> None:
     for name in runs:
         shown = unicodedata.normalize("NFKC", name)
         appearance = " ".join("".join(c if c.isprintable() else " " for c in shown).split())
-        other = by_appearance.setdefault(appearance, name)
+        other = by_appearance.setdefault(appearance.casefold(), name)
         if other != name:
-            raise InputError(f"{place}: conditions {other!r} and {name!r} have one name; spell it in one way")
+            raise InputError(
+                f"{place}: conditions {other!r} and {name!r} have one name but for capitals and blanks; spell it in "
+                "one way, or give them names of their own"
+            )
 
 
 def _check_runs(name: str, members: list[RecordedRun], place: str) -> None:
