@@ -252,7 +252,8 @@ def advance_compiled(
         loss and metric before each update, (n_updates, replicas).
     """
     networks, began = module.networks, PassContext(Stage.TRAINING, first)
-    curves = [optimizer.hyperparameters_at(first + k) for k in range(n_updates)]
+    each_update = zip(*(optimizer.hyperparameters_at(first + k) for k in range(n_updates)), strict=True)
+    hyperparameters = [None if values[0] is None else torch.stack(values) for values in each_update]
 
     def make(rows: slice) -> Compiled:
         return _step(module.trace("learn", inputs, targets, began, rows), optimizer.rule, clipping, criterion)
@@ -262,14 +263,16 @@ def advance_compiled(
         state = {name: [tensor[rows] for tensor in tensors] for name, tensors in optimizer.state.items()}
         scale = None if bias_gradient_scale is None else bias_gradient_scale[rows]
         reached, diverged = (flag[rows] for flag in flags)
+        indices = (index + torch.arange(n_updates, device=index.device)).unbind()
+        tables = [None if values is None else values[:, rows].contiguous().unbind() for values in hyperparameters]
         scores = []
-        for k, values in enumerate(curves):
-            now = [None if value is None else value[rows].clone() for value in values]
-            scores.append(function((*of_pass, index + k), state, reached, diverged, scale, now))
+        for k, now in enumerate(indices):
+            values = [None if table is None else table[k] for table in tables]
+            scores.append(function((*of_pass, now), state, reached, diverged, scale, values))
         losses, metrics = zip(*scores, strict=True)
         return torch.stack(losses), torch.stack(metrics)
 
-    zero = tuple(value is None for value in curves[0])
+    zero = tuple(values is None for values in hyperparameters)
     key = ("step", optimizer.rule, zero, clipping, bias_gradient_scale is None, criterion, _shapes((inputs, targets)))
     trained, rest = networks.tensors(slice(None))
     changing = [*trained.values(), *(rest[name] for name in networks.changing), *optimizer.state_tensors, *flags]
