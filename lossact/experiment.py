@@ -184,7 +184,9 @@ class Experiment:
             key = digest(content)
         with self.store.lock(key):
             recompute = self._retrain and key not in self._retrained
-            known = self.store.numbers(key, first=0 if recompute else replicas)
+            if recompute:
+                self.store.forget(key)
+            known = self.store.numbers(key, first=replicas)
             while len(known) < replicas:
                 numbers = find(known, replicas)
                 if not np.array_equal(numbers[: len(known)], known, equal_nan=True):

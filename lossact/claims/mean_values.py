@@ -86,7 +86,7 @@ class MeanAssumption:
         return ", assuming normal values" if self.value_range is None else ""
 
     def check(self, measure: str, condition: BaseCondition, values: NDArray[np.float64]) -> None:
-        """Raise ClaimError where a value lies outside the range.
+        """Raise ClaimError where a value lies outside the range, or is infinite where values are normal.
 
         Args:
             measure, condition: what was measured.
@@ -96,6 +96,12 @@ class MeanAssumption:
             ClaimError: as above.
         """
         if self.value_range is None:
+            infinite = np.flatnonzero(np.isinf(values))
+            if len(infinite):
+                raise ClaimError(
+                    f"{measure} of {condition} is {values[infinite[0]]} in replica {infinite[0]}, which no normal "
+                    'value is; claim it without of="mean"'
+                )
             return
         lowest, highest = self.value_range
         slack = SLACK * (highest - lowest)

@@ -49,6 +49,7 @@ class Database:
         self.file, self.store = file, file.parent
         self._connection = self._open()
         self.execute = self._connection.execute
+        self._opened = _identity(file)
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -106,6 +107,8 @@ class Database:
             try:
                 if not self.file.exists():  # SQLite would go on writing to the deleted file
                     raise FileNotFoundError(f"{self.file} was removed while this process used it")
+                if _identity(self.file) != self._opened:
+                    raise FileNotFoundError(f"{self.file} was replaced while this process used it")
                 self.execute("BEGIN IMMEDIATE")
                 yield
                 self.execute("COMMIT")
@@ -163,24 +166,33 @@ class Database:
 
     def _rows(self, table: Table, key: str, first: int | None) -> tuple[Rows, list[tuple[int, int]]]:
         """Return rows, and the ranges of replicas whose checksum is wrong; forms before 3 had no checksums."""
-        rows: Rows = self.execute(table.select, (key, -1 if first is None else first)).fetchall()
         written = self.execute(
             "SELECT first_replica, replicas, crc32 FROM checksums JOIN experiments ON id = experiment WHERE key = ?",
             (key,),
         ).fetchall()
+        most = -1
+        if first is not None:  # whole checksums that begin before it
+            written = [(low, count, crc) for low, count, crc in written if low < first]
+            most = max([first, *(low + count for low, count, _ in written)])
+        rows: Rows = self.execute(table.select, (key, most)).fetchall()
         changed: list[tuple[int, int]] = []
         rows = [row for row in rows if isinstance(row[0], int)]  # damaged cells may be text
         replicas = [row[0] for row in rows]
         for low, count, crc in written:
             part = rows[bisect_left(replicas, low) : bisect_left(replicas, low + count)]
-            cut = first is not None and low + count > first
-            if not cut and _crc(part) != crc:
+            if _crc(part) != crc:
                 changed.append((low, low + count - 1))
-        return rows, changed
+        return rows[:first], changed
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    """Return what differs between a file and one that took its place."""
+    status = file.stat()
+    return status.st_dev, status.st_ino
 
 
 def _crc(rows: Rows) -> int:

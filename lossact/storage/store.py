@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from lossact.storage.curve_files import CurveFiles
 from lossact.storage.database import Database, Rows, damage_error, explain_errors
 from lossact.storage.schema import STATISTICS_TABLE, TRIALS
 from lossact.storage.trials import NOT_COUNTED, Curves, Trials
-from lossact.storage.values import pack_values, unpack_values
+from lossact.storage.values import BYTES_OF_A_VALUE, pack_values, unpack_values
 
 
 class Store:
@@ -83,6 +84,15 @@ class Store:
             the trials, none where nothing is stored.
         """
         rows = self._database.intact_rows(TRIALS, key, first)
+        measures = self._measures(key)
+        if any(row[4] is not None and len(row[4]) != BYTES_OF_A_VALUE * len(measures) for row in rows):
+            self.forget(key)
+            warnings.warn(
+                f"store {self.directory}: names of measures are not what was written (key {key[:12]}); its trials are "
+                "dropped, to be made again",
+                stacklevel=2,
+            )
+            rows = []
         gapless = next((n for n, row in enumerate(rows) if row[0] != n), len(rows))
         columns: Rows = list(zip(*rows[:gapless], strict=True)) or [()] * 5
         reached = np.array([steps not in {None, NOT_COUNTED} for steps in columns[1]], dtype=bool)
@@ -92,14 +102,17 @@ class Store:
             diverged=np.array(columns[2], dtype=bool),
             budget=budget,
             run_digests=np.array(columns[3], dtype=np.int64),
-            values=unpack_values(self._measures(key), columns[4]),
+            values=unpack_values(measures, columns[4]),
         )
 
     def _measures(self, key: str) -> list[tuple[str, str]]:
-        """Return the name and type of each measured value of a key's trials, in order."""
+        """Return the name and type of each measured value of a key's trials, in order; none where they are damaged."""
         with self._database.reading():
             row = self._database.execute("SELECT measures FROM experiments WHERE key = ?", (key,)).fetchone()
-        return [] if row is None else [(str(name), str(dtype)) for name, dtype in json.loads(row[0])]
+        try:
+            return [] if row is None else [(str(name), np.dtype(dtype).name) for name, dtype in json.loads(row[0])]
+        except (ValueError, TypeError):
+            return []
 
     def keys(self) -> list[str]:
         """Return all keys, sorted."""
@@ -216,8 +229,11 @@ class Store:
             )
 
     def forget(self, key: str) -> None:
-        """Delete the trials of a key, so that they are trained again."""
+        """Delete the trials and numbers of a key, so that they are made again."""
         with self._database.writing():
+            self._database.execute(
+                "DELETE FROM numbers WHERE experiment = (SELECT id FROM experiments WHERE key = ?)", (key,)
+            )
             self._database.execute(
                 "DELETE FROM trials WHERE experiment = (SELECT id FROM experiments WHERE key = ?)", (key,)
             )

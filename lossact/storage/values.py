@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from lossact.storage.trials import Trials
 
+BYTES_OF_A_VALUE = 8
+
 
 def pack_values(trials: Trials) -> list[bytes | None]:
     """Return one replica's values as little-endian float64 each, in the order of their names.
@@ -33,7 +35,7 @@ def unpack_values(measures: Sequence[tuple[str, str]], rows: Sequence[bytes | No
     Returns:
         name to (replicas,) values in their type; NaN where a row holds other values than those named.
     """
-    width = 8 * len(measures)
+    width = BYTES_OF_A_VALUE * len(measures)
     unknown = np.full(len(measures), np.nan).tobytes()
     packed = b"".join(row if row is not None and len(row) == width else unknown for row in rows)
     columns = np.frombuffer(packed, dtype="<f8").reshape(len(rows), len(measures)).T

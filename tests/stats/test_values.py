@@ -76,6 +76,10 @@ def test_median_bounds_miss_no_more_often_than_promised() -> None:
         (0.99, 0.1, True, True, Outcome.UNDETERMINED),
         (math.nan, 0.1, False, False, Outcome.UNDETERMINED),
         (math.nan, 0.1, False, True, Outcome.UNDETERMINED),
+        (math.inf, 0.1, True, False, Outcome.LOSS),
+        (-math.inf, 0.1, False, False, Outcome.LOSS),
+        (0.1, -math.inf, False, False, Outcome.WIN),
+        (math.inf, math.inf, False, False, Outcome.UNDETERMINED),
     ],
 )
 def test_a_replica_says_who_is_higher(a: float, b: float, diverged_a: bool, diverged_b: bool, outcome: Outcome) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lossact import Experiment, FunctionCondition, Store
+from lossact import Experiment, Store
 from lossact.errors import InputError, StoreError
 from lossact.experiment import default_compute_config
 from lossact.storage import Curves, Trials
@@ -244,42 +244,6 @@ def test_a_bad_seed_is_named() -> None:
         Experiment(seed=-1)
 
 
-CHANGES = {
-    "a number": "UPDATE trials SET steps_to_target = steps_to_target + 256 WHERE replica = 20",
-    "an outcome": "UPDATE trials SET steps_to_target = NULL WHERE replica = 20",
-    "text": "UPDATE trials SET steps_to_target = 'many' WHERE replica = 20",
-    "a flag": "UPDATE trials SET diverged = 1 - diverged WHERE replica = 20",
-    "a row less": "DELETE FROM trials WHERE replica = 20",
-    "another replica's": "UPDATE trials SET replica = 'twenty' WHERE replica = 20",
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_rows_that_are_not_what_was_written_are_dropped_and_made_again(change: str, tmp_path: Path) -> None:
-    trained = FunctionCondition(train=lambda seed: seed % 50, budget=50)
-    with Store(tmp_path) as store:
-        experiment = Experiment(store=store, compute_config=ComputeConfig(threads=1))
-        (before,) = experiment.trials([trained], 64)
-        store._database.execute(CHANGES[change])
-        with pytest.warns(
-            UserWarning, match=r"trials of replicas 20 to 21 are not what was written \(key [0-9a-f]{12}\)"
-        ):
-            (after,) = experiment.trials([trained], 64)
-        assert experiment.trained_replicas == 64 + trained.block
-    for name in ("steps", "reached", "diverged"):
-        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
-
-
-def test_numbers_that_are_not_what_was_written_are_dropped(tmp_path: Path) -> None:
-    with Store(tmp_path) as store:
-        store.add_numbers("n", {}, np.array([0.1, np.nan, 3.0]))
-        store._database.execute("UPDATE numbers SET value = 0 WHERE replica = 1")
-        assert len(store.numbers("n", first=2)) == 2  # what was written together is judged together
-        with pytest.warns(UserWarning, match="numbers of replicas 0 to 2 are not what was written"):
-            assert len(store.numbers("n", first=3)) == 0
-        assert len(store.numbers("n", first=3)) == 0
-
-
 @pytest.mark.parametrize(("form", "lacks"), [(1, ("numbers", "checksums")), (2, ("checksums",)), (3, ())])
 def test_numbers_come_back_and_stores_of_older_forms_take_them(
     form: int, lacks: tuple[str, ...], tmp_path: Path
@@ -361,6 +325,9 @@ def test_retraining_computes_numbers_anew(tmp_path: Path) -> None:
     assert first.numbers(measure, zeros, 3).tolist() == [0, 0, 0]
     assert again.numbers(measure, ones, 3).tolist() == [1, 1, 1]  # what it finds changed unseen, a file, say
     assert later.numbers(measure, zeros, 3).tolist() == [1, 1, 1]
+    once_more = Experiment(store=store, compute_config=compute_config, retrain=True)
+    assert once_more.numbers(measure, zeros, 2).tolist() == [0, 0]
+    assert once_more.numbers(measure, zeros, 3).tolist() == [0, 0, 0]  # none of those before are left
 
 
 def test_a_store_that_is_removed_while_it_is_used_is_named(tmp_path: Path) -> None:
@@ -371,6 +338,16 @@ def test_a_store_that_is_removed_while_it_is_used_is_named(tmp_path: Path) -> No
             StoreError, match=r"cannot be written \(.*trials.sqlite was removed while this process used"
         ):
             store.add("k", {}, 64, some_trials(64), NO_CURVES)
+
+
+def test_a_store_that_is_replaced_while_it_is_used_is_named(tmp_path: Path) -> None:
+    with Store(tmp_path / "store") as store:
+        shutil.rmtree(tmp_path / "store")
+        Store(tmp_path / "store").close()
+        with pytest.raises(
+            StoreError, match=r"cannot be written \(.*trials.sqlite was replaced while this process used"
+        ):
+            store.add("k", {}, 0, some_trials(64), NO_CURVES)
 
 
 def test_git_ignores_a_store_and_no_files_that_were_there(tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ def compare_values(
 ) -> Outcomes:
     """Decide for each replica whether A's value exceeds B's by more than `by`.
 
-    A replica that diverged loses to one that did not. Where both diverged, or a value is NaN, the comparison is
-    undetermined. Differences within the rounding error of the measure's type are ties: the difference of two accuracies
-    that differ by exactly 0.01 comes out above 0.01 in most cases otherwise.
+    A replica that diverged loses to one that did not. Where both diverged, a value is NaN, or both are the same
+    infinity, the comparison is undetermined. Differences within the rounding error of the measure's type are ties: the
+    difference of two accuracies that differ by exactly 0.01 comes out above 0.01 in most cases otherwise.
 
     Args:
         values_a, values_b: (replicas,) in the measure's unit.
@@ -47,8 +47,9 @@ def compare_values(
         raise InputError(f"lengths {sorted(lengths)} of the two conditions' replicas differ; pair them by index first")
     sign = 1 if higher else -1
     excess = differences(sign * a, sign * b, diverged_a, diverged_b) - by
-    rounding = TIE_ULPS * np.asarray(epsilon) * np.fmax(np.fmax(np.abs(a), np.abs(b)), abs(by))
-    tie = np.abs(excess) <= rounding
+    with np.errstate(invalid="ignore"):  # infinite values have no rounding error, and never tie
+        rounding = TIE_ULPS * np.asarray(epsilon) * np.fmax(np.fmax(np.abs(a), np.abs(b)), abs(by))
+    tie = np.isfinite(excess) & (np.abs(excess) <= rounding)
     cases = [np.isnan(excess), tie, excess > 0]
     outcomes = [Outcome.UNDETERMINED, Outcome.TIE, Outcome.WIN]
     return np.select(cases, outcomes, Outcome.LOSS).astype(np.int8)
@@ -88,7 +89,7 @@ def without_rounding(numbers: Floats, tolerance: Floats) -> Floats:
 
     Args:
         numbers: (n,), NaN where undefined.
-        tolerance: (n,) of each, >= 0.
+        tolerance: (n,) of each, >= 0, or infinite where the number is.
 
     Returns:
         (n,) the numbers.
@@ -96,7 +97,9 @@ def without_rounding(numbers: Floats, tolerance: Floats) -> Floats:
     defined = numbers[~np.isnan(numbers)]
     if not len(defined):
         return numbers
-    return np.where(np.abs(numbers - defined[0]) <= tolerance, defined[0], numbers)
+    with np.errstate(invalid="ignore"):  # of two infinities
+        is_close = np.isfinite(numbers) & (np.abs(numbers - defined[0]) <= tolerance)
+    return np.where(is_close, defined[0], numbers)
 
 
 def differences(
