@@ -77,7 +77,8 @@ def evaluate(
         recorded = decide_recorded(hypothesis, alpha=alpha / family_size, delta=delta)
         return Verdict.of_recorded(hypothesis, recorded, delta=delta, seconds=time.perf_counter() - begin)
     hypothesis.check()
-    sizes = looks_at(conditions, max_replicas, at_least=min_replicas)
+    # The first look is large enough to see that replicas ignore their seed, or met their target at the start.
+    sizes = looks_at(conditions, max_replicas, at_least=max(min_replicas, FEWEST_EQUAL_RUNS))
     limit = sizes[-1]
     decider: AnyDecider | None = None
     with experiment_or_temporary(experiment) as experiment, closing(experiment.looks(conditions, sizes)) as looks:
@@ -195,7 +196,7 @@ def out_of_time(decision: Decision, seconds: float) -> Decision:
     """
     more = f"; about {decision.replicas_to_go} more would probably settle it" if decision.replicas_to_go else ""
     reason = f"time ({seconds:g} s) was up after {decision.replicas} replicas{more}"
-    return replace(decision, reason=reason, final=True)
+    return replace(decision, reason=reason, final=True, out_of_time=True)
 
 
 def _check_start(conditions: Sequence[BaseCondition], trials: Sequence[Trials]) -> None:

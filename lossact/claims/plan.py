@@ -28,7 +28,7 @@ from lossact.conditions import BaseCondition
 from lossact.experiment import Experiment, import_torch
 from lossact.stats import Comparison, PairwiseEvidence
 from lossact.stats.planning import replicas_at
-from lossact.storage import Trials
+from lossact.storage import FEWEST_EQUAL_RUNS, Trials
 
 EFFECTS = {"none": 0.0, "small": 0.2, "medium": 0.4, "large": 0.8}  # of the way from the threshold to certainty
 
@@ -130,8 +130,8 @@ def plan(
         return Plan(repr(hypothesis), 0, None, max_replicas, {}, ())
     hypothesis.check()
     conditions = hypothesis.conditions
-    sizes = looks_at(conditions, max_replicas)
-    block, limit = sizes[0], sizes[-1]
+    sizes = looks_at(conditions, max_replicas, at_least=FEWEST_EQUAL_RUNS)
+    (block, *_), limit = looks_at(conditions, max_replicas), sizes[-1]
     with experiment_or_temporary(experiment) as experiment:
         trials, pace = _timed(experiment, conditions, block)
         check_replicas_differ(conditions, trials)
@@ -157,7 +157,11 @@ def _timed(
 ) -> tuple[list[Trials], float | None]:
     """The first block of each condition, and the seconds a replica of all of them took, where all were trained."""
     import_torch()
-    import_module("lossact.running.runner")  # which takes longer than many a block
+    # What a process does once takes longer than many a block: imports, and reading lossact's own code for keys.
+    for module in ("runner", "external", "fits_together"):
+        import_module(f"lossact.running.{module}")
+    for condition in conditions:
+        experiment.key(condition)
     before, begin = experiment.trained_replicas, time.perf_counter()
     trials = experiment.trials(conditions, block)
     trained, seconds = experiment.trained_replicas - before, time.perf_counter() - begin

@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Callable, Generator
+from contextlib import ExitStack, redirect_stdout
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +122,7 @@ class ClaimHooks:
         self.seen_claims = False
         self.ended_by: BaseException | None = None
         self.of_pytest: pytest.Session | None = None
+        self.printing = ExitStack()
 
     @cached_property
     def session(self) -> "ClaimSession":
@@ -178,18 +180,23 @@ class ClaimHooks:
     def pytest_sessionstart(self) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         if self.config.stash[OPTIONS][0].json == STANDARD_OUTPUT and reporter is not None:
-            reporter._tw._file = sys.stderr  # standard output is for the verdicts
+            # Standard output is for the verdicts; what claims print goes there too where pytest captures nothing.
+            reporter._tw._file = sys.stderr
+            if self.config.getoption("capture") == "no":
+                self.printing.enter_context(redirect_stdout(sys.stderr))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        planned: str | None = getattr(report, "lossact_plan", None)
+        if getattr(report, "lossact_claim", False):
+            self.session.was_reached = True
+        planned: tuple[str, dict[str, Any]] | None = getattr(report, "lossact_plan", None)
         if planned is not None:
-            self.session.plans.append(planned)
+            self.session.add_plan(report.nodeid, *planned)
         claim: dict[str, Any] | None = getattr(report, "lossact", None)
         if claim is not None and report.when == "call":
             self.session.collect(claim)
         failed: dict[str, Any] | None = getattr(report, "lossact_error", None)
         if failed is not None:
-            self.session.record_error(failed)
+            self.session.record_error(failed, after_verdict=report.when == "teardown")
 
     def pytest_report_teststatus(
         self, report: pytest.TestReport
@@ -213,6 +220,7 @@ class ClaimHooks:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        self.printing.close()
         if self.seen_claims:
             self.session.finish()
             self._end(session)

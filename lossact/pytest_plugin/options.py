@@ -237,6 +237,10 @@ def read_options(config: pytest.Config) -> tuple[Options, Options]:
             in_force = replace(in_force, **{option.name: _parse(option.flag, text, option)})
     if in_force.json is not None and in_force.json == in_force.html:
         raise pytest.UsageError(f"--claims-json and --claims-html are both {in_force.json}; give each its own file")
+    if in_force.plan and in_force.retrain:
+        raise pytest.UsageError(
+            "a plan trains next to nothing, and stored trials stay; leave out --claims-plan or --claims-retrain"
+        )
     if in_force.compiled and in_force.eager:
         raise pytest.UsageError(
             "claims cannot train both compiled and eager; leave out --claims-compiled or --claims-eager"
@@ -245,6 +249,8 @@ def read_options(config: pytest.Config) -> tuple[Options, Options]:
 
 
 def _parse(name: str, text: str, option: _Option) -> Any:
+    if not text.strip():
+        raise pytest.UsageError(f"{name}= is empty; give a value, or leave it out")
     try:
         return option.parse(text)
     except InputError as error:

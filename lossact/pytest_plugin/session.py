@@ -35,8 +35,9 @@ from lossact.report.stored import StoredCondition, stored_conditions
 from lossact.storage import Store
 
 RESULT: pytest.StashKey[ClaimResult] = pytest.StashKey()
-PLAN: pytest.StashKey[str] = pytest.StashKey()
+PLAN: pytest.StashKey[tuple[str, dict[str, Any]]] = pytest.StashKey()
 ERROR: pytest.StashKey[LossactError] = pytest.StashKey()
+OUTCOME_KEYS: tuple[pytest.StashKey[Any], ...] = (RESULT, PLAN, ERROR)
 
 
 class ClaimSession:
@@ -56,10 +57,11 @@ class ClaimSession:
         self.lost: set[str] = set()
         self.results: dict[str, ClaimResult] = {}
         self.undecided: dict[str, UndecidedClaim] = {}
-        self.plans: list[str] = []
+        self.plans: dict[str, tuple[str, dict[str, Any]]] = {}
         self.notes: list[str] = []
         self.has_written = True  # all files that were asked for, as far as they were tried
         self.interrupted = False
+        self.was_reached = False  # a claim, be it skipped
         atexit.register(gc.freeze)  # else the last garbage collection, through all of torch, takes a second
         self.is_worker = hasattr(config, "workerinput")
 
@@ -145,6 +147,9 @@ class ClaimSession:
     def run(self, item: pytest.Function) -> None:
         """Call a claim, decide it, and fail it unless its verdict is the expected one."""
         complaint: str | None
+        for key in OUTCOME_KEYS:  # of an attempt before, where the claim is run again
+            if key in item.stash:
+                del item.stash[key]
         try:
             if self.misdeclared is not None:
                 raise ClaimError(self.misdeclared)
@@ -212,7 +217,7 @@ class ClaimSession:
             family_size=family.size,
             experiment=self.experiment,
         )
-        item.stash[PLAN] = f"{item.nodeid}: {planned}"
+        item.stash[PLAN] = str(planned), planned.to_json()
         pytest.skip("planned, not decided")
 
     def _complaint(self, result: ClaimResult, verdict: Verdict) -> str | None:
@@ -223,6 +228,8 @@ class ClaimSession:
         elif result.recorded is not None:
             expected = result.recorded if result.decides else verdict.name
             rule = f"recorded {result.recorded.upper()}, measured {verdict.name.upper()}"
+            if verdict.decision.out_of_time and result.decides:
+                expected, rule = "decided", f"recorded {result.recorded.upper()}, not decided in time"
         else:
             expected = "supported"
             rule = f"no verdict is recorded, measured {verdict.name.upper()}"
@@ -234,6 +241,7 @@ class ClaimSession:
 
     def annotate(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
         """Attach the verdict or the error to the report, which xdist sends on; lossact's errors have no traceback."""
+        report.lossact_claim = True  # type: ignore[attr-defined]
         if call.excinfo is not None and isinstance(call.excinfo.value, LossactError):
             report.longrepr = str(call.excinfo.value)
         elif call.excinfo is not None and report.failed:
@@ -266,21 +274,39 @@ class ClaimSession:
                 "goes on from there"
             )
 
+    def add_plan(self, claim: str, text: str, content: dict[str, Any]) -> None:
+        """Keep what a claim would cost, from a test report."""
+        self.plans[claim] = text, content
+
     def collect(self, content: dict[str, Any]) -> None:
         """Keep a result from a test report."""
         if not self.is_worker:
             result = ClaimResult.from_dict(content)
             self.results[result.id] = result
+            self.undecided.pop(result.id, None)  # of an attempt before
 
-    def record_error(self, content: dict[str, Any]) -> None:
-        """Keep a claim that ended in an error, from a test report."""
+    def record_error(self, content: dict[str, Any], *, after_verdict: bool) -> None:
+        """Keep a claim that ended in an error, from a test report.
+
+        Args:
+            content: of the claim.
+            after_verdict: whether it was decided before; else a verdict is of an attempt before.
+        """
         if not self.is_worker:
             claim = UndecidedClaim(**content)
             self.undecided[claim.id] = claim
+            if not after_verdict:
+                self.results.pop(claim.id, None)
+
+    @property
+    def _has_to_say(self) -> bool:
+        """Whether files are written: where nothing was decided, only JSON that the command line asks for."""
+        is_asked = self.config.getoption("--claims-json") is not None
+        return not self.interrupted and bool(self.results or self.undecided or (is_asked and self.was_reached))
 
     def finish(self) -> None:
         """Apply Holm's procedure to each family, and write the files if there is no terminal."""
-        if self.is_worker or self.interrupted or not (self.results or self.undecided):
+        if self.is_worker or not self._has_to_say:
             return
         results = settle_families(list(self.results.values()), self.options.alpha)
         self.results = {result.id: result for result in results}
@@ -290,11 +316,11 @@ class ClaimSession:
     def summarise(self, reporter: pytest.TerminalReporter) -> None:
         """Print a table for each family, the conditions' curves, and where files were written."""
         results = list(self.results.values())
-        show_plans(self.plans, reporter)
+        show_plans([f"{claim}: {text}" for claim, (text, _) in self.plans.items()], reporter)
         show_tables(results, self.options, reporter)
         if results:
             show_curves(lambda: self.conditions, reporter)
-        if (results or self.undecided) and not self.interrupted:
+        if self._has_to_say:
             self._write_out()  # last, as it may take some seconds
         for note in self.notes:
             reporter.write_line(note)
@@ -316,6 +342,7 @@ class ClaimSession:
             data=None if options.data is None else str(options.data),
             flags=options.flags(self.recorded),
             undecided=tuple(self.undecided.values()),
+            plans=tuple({"id": claim, **content} for claim, (_, content) in self.plans.items()),
         )
         with collect_warnings(self.notes):
             results = list(self.results.values())

@@ -34,6 +34,8 @@ def verdicts_json(results: Sequence[ClaimResult], run: RunInfo) -> str:
             *(claim.to_json() for claim in run.undecided if claim.id not in decided),
         ],
     }
+    if run.plans:
+        document["plans"] = list(run.plans)
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import dataclass
+from typing import Any
 
 from lossact.claims.result import ClaimResult
 from lossact.claims.undecided import UndecidedClaim
@@ -16,6 +17,7 @@ class RunInfo:
         seed, alpha, delta, device, max_replicas, data: as the options of the run.
         flags: options that give a run of the same setting, for a command line.
         undecided: claims that ended in an error.
+        plans: what claims would cost, where none was decided; each with the claim's id, ready for JSON.
     """
 
     seed: int = 0
@@ -26,6 +28,7 @@ class RunInfo:
     data: str | None = None
     flags: tuple[str, ...] = ()
     undecided: tuple[UndecidedClaim, ...] = ()
+    plans: tuple[dict[str, Any], ...] = ()
 
     @property
     def versions(self) -> dict[str, str]:

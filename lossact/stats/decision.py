@@ -63,6 +63,7 @@ class Decision:
         evidence_path: how the evidence grew, None where nothing is sampled.
         sample: recorded runs in words, where a fixed number of them decides; log_support and log_refute are then
             logarithms of 1 / p. Empty for replicas that lossact trained.
+        out_of_time: whether time was up before the evidence sufficed.
     """
 
     verdict: VerdictName
@@ -87,6 +88,7 @@ class Decision:
     at_decision: Effect | None = None
     evidence_path: EvidencePath | None = field(default=None, repr=False, compare=False)
     sample: str = ""
+    out_of_time: bool = False
 
     @property
     def p_value(self) -> float:

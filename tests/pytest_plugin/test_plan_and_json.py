@@ -2,6 +2,7 @@
 
 import json
 from importlib.resources import files
+from typing import Any
 
 import jsonschema
 import pytest
@@ -16,7 +17,14 @@ def test_a_plan_is_printed_and_nothing_is_decided(claims: Claims) -> None:
     result.stdout.fnmatch_lines(
         ["*claims: plan*", "claims/test_claims.py::test_true: easy reaches the target before hard", "*effect large*"]
     )
-    assert not claims.json.exists()
+    document = json.loads(claims.json.read_text())
+    assert document["claims"] == []
+    planned, _ = document["plans"]
+    assert planned["id"] == "claims/test_claims.py::test_true"
+    assert [effect["name"] for effect in planned["effects"]] == ["none", "small", "medium", "large"]
+    check_schema(document)
+    claims.run("-k", "true", "--claims-plan", "--claims-max-replicas", "64")
+    assert len(json.loads(claims.json.read_text())["plans"]) == 1
     result = claims.run("--claims-max-replicas", "64")
     assert claims.verdicts()["test_true"]["replicas"] == 64
 
@@ -29,19 +37,106 @@ def test_a_claim_stops_when_its_time_is_up_and_says_so(claims: Claims) -> None:
     assert verdict["reason"].startswith("time (1e-06 s) was up after 64 replicas")
 
 
+RECORDED = """
+@pytest.mark.claim("too close to call", recorded="inconclusive")
+def test_close():
+    return faster(EASY, than=HARD)
+"""
+
+
+def test_a_claim_that_time_left_open_does_not_confirm_a_record(claims: Claims) -> None:
+    claims.write(RECORDED)
+    claims.pytester.makeini("[pytest]\nclaims_alpha = 1e-40")  # so that no look decides
+    claims.run("--claims-max-replicas", "64").assert_outcomes(passed=1)  # another setting: the record says nothing
+    result = claims.run("--claims-max-seconds", "0.000001")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["recorded INCONCLUSIVE, not decided in time"])
+    assert claims.verdicts()["test_close"]["verdict"] == "inconclusive"
+
+
+def test_a_run_without_a_verdict_leaves_no_verdicts_of_an_earlier_one(claims: Claims) -> None:
+    claims.write()
+    claims.run("--claims-max-replicas", "64", "-k", "true")
+    assert set(claims.verdicts()) == {"test_true"}
+    claims.write("""
+@pytest.mark.skip("no data here")
+@pytest.mark.claim("an easy target is met first")
+def test_true():
+    return faster(EASY, than=HARD)
+""")
+    claims.run().assert_outcomes(skipped=1)
+    assert claims.verdicts() == {}
+
+
+def test_a_plan_and_training_anew_exclude_each_other(claims: Claims) -> None:
+    claims.write()
+    result = claims.run("--claims-plan", "--claims-retrain")
+    result.stderr.fnmatch_lines(["*leave out --claims-plan or --claims-retrain*"])
+
+
+TWICE = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):  # as plugins do that run a failed test again
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for attempt in range(2):
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        failed = any(report.failed for report in reports)
+        for report in reports:
+            if report.failed and not attempt:
+                report.outcome = "rerun"
+            item.ihook.pytest_runtest_logreport(report=report)
+        if not failed:
+            break
+    return True
+
+def pytest_report_teststatus(report):
+    if report.outcome == "rerun":
+        return "rerun", "R", "RERUN"
+"""
+ATTEMPTS = """
+TRIED = []
+
+@pytest.mark.claim("{claimed}")
+def test_again():
+    TRIED.append(1)
+    if len(TRIED) == {fails}:
+        raise OSError("a drive that is not there")
+    return faster({better}, than={worse})
+"""
+
+
+@pytest.mark.parametrize(
+    ("fails", "better", "worse", "verdict"), [(1, "EASY", "HARD", "supported"), (2, "HARD", "EASY", None)]
+)
+def test_of_a_claim_that_is_run_again_the_last_attempt_counts(
+    claims: Claims, fails: int, better: str, worse: str, verdict: str | None
+) -> None:
+    claims.write(ATTEMPTS.format(claimed="a claim", fails=fails, better=better, worse=worse))
+    claims.pytester.makeconftest(TWICE)
+    claims.run("--claims-max-replicas", "64")
+    (claim,) = json.loads(claims.json.read_text())["claims"]
+    assert claim.get("verdict") == verdict
+    assert (claim["error"] is None) == (verdict is not None)
+
+
+def check_schema(document: dict[str, Any]) -> None:
+    whole = json.loads((files("lossact.report") / "schema.json").read_text())
+    jsonschema.Draft202012Validator({"$ref": "#/$defs/verdicts", "$defs": whole["$defs"]}).validate(document)
+
+
 @pytest.mark.slow
-def test_verdicts_on_standard_output_have_nothing_else_beside_them(claims: Claims) -> None:
+@pytest.mark.parametrize("options", [(), ("-s",)])
+def test_verdicts_on_standard_output_have_nothing_else_beside_them(claims: Claims, options: tuple[str, ...]) -> None:
     claims.write("""
 @pytest.mark.claim("an easy target is met first")
 def test_loud():
     print("loud")
     return faster(EASY, than=HARD)
 """)
-    result = claims.pytester.runpytest_subprocess("claims", "-v", "--claims-json", "-", timeout=240)
+    result = claims.pytester.runpytest_subprocess("claims", "-v", *options, "--claims-json", "-", timeout=240)
     document = json.loads(result.stdout.str())
-    jsonschema.Draft202012Validator(json.loads((files("lossact.report") / "schema.json").read_text())).validate(
-        document
-    )
+    check_schema(document)
     assert document["claims"][0]["verdict"] == "supported"
     assert "SUPPORTED" in result.stderr.str()
 
@@ -82,8 +177,7 @@ def test_reaches():
     claims.run("--claims-max-replicas", "64")
     document = json.loads(claims.json.read_text())
     assert len(document["claims"]) == 6
-    whole = json.loads((files("lossact.report") / "schema.json").read_text())
-    jsonschema.Draft202012Validator({"$ref": "#/$defs/verdicts", "$defs": whole["$defs"]}).validate(document)
+    check_schema(document)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "soon", "inf", "nan"])
