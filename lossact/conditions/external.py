@@ -27,7 +27,7 @@ class ExternalCondition(BaseCondition):
         name: the name in tables.
     """
 
-    measures: Sequence[str] = ()
+    measures: Sequence[Any] = ()
     at_least: float | None = None
     at_most: float | None = None
     budget: int
@@ -39,7 +39,10 @@ class ExternalCondition(BaseCondition):
             check_one_side(self.at_least, self.at_most)
         check_count("budget", self.budget, hint=BUDGET_HINT)
         check_name(self.name)
-        object.__setattr__(self, "measures", checked_value_names(self.measures))
+        object.__setattr__(self, "measures", self._checked_measures())
+
+    def _checked_measures(self) -> tuple[Any, ...]:
+        return checked_value_names(self.measures)
 
     @property
     def value_names(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from lossact.checks import check_signature, checked_arguments
 from lossact.conditions.external import ExternalCondition, checked_config
 from lossact.conditions.frozen_mapping import FrozenMapping
 from lossact.conditions.measures import check_one_side
+from lossact.conditions.value_measures import Best, checked_logged_measures, logged_value_names
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint, to_canonical
 
@@ -43,9 +44,10 @@ class LightningCondition(ExternalCondition):
         at_least, at_most: the metric's threshold; exactly one of the two.
         config: keyword arguments of `module`, such as {"learning_rate": 0.01}. Conditions that differ in their numbers
             alone are fitted together where these numbers only reach the optimizer.
-        measures: names of logged metrics, such as ("val_acc",), whose newest values count when the budget is spent.
-            With measures, replicas train to their budget, whether or not they meet a target on the way, and an epoch
-            that the budget cuts short is validated.
+        measures: names of logged metrics, such as ("val_acc",), whose newest values count when the budget is spent; of
+            Best("val_loss", "min"), which claims call "best val_loss", the best value that was logged. With measures,
+            replicas train to their budget, whether or not they meet a target on the way, and an epoch that the budget
+            cuts short is validated.
         budget: the most updates, >= 1.
         trainer: options of the Trainer, such as {"gradient_clip_val": 1.0} or {"max_epochs": 10}. Without max_epochs,
             `trainer.max_epochs` is the number of epochs that the budget takes. A function is called once for each
@@ -103,6 +105,23 @@ class LightningCondition(ExternalCondition):
         object.__setattr__(self, "name", self.name or getattr(self.module, "__name__", "module"))
         self.content()
 
+    def _checked_measures(self) -> tuple[str | Best, ...]:
+        return checked_logged_measures(self.measures)
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        return logged_value_names(self.measures)
+
+    @property
+    def bests(self) -> tuple[Best, ...]:
+        """Measures that are the best of a logged value."""
+        return tuple(each for each in self.measures if isinstance(each, Best))
+
+    @property
+    def logged_measures(self) -> tuple[str, ...]:
+        """Names of all logged values that measures are about."""
+        return tuple(dict.fromkeys(str(each.measure) if isinstance(each, Best) else each for each in self.measures))
+
     @property
     def has_target(self) -> bool:
         """Whether a threshold of a metric says when a replica has arrived."""
@@ -153,7 +172,7 @@ class LightningCondition(ExternalCondition):
                 "module": fingerprint(self.module, "module"),
                 "data": None if self.data is None else fingerprint(self.data, "data"),
                 "metric": self.metric,
-                "measures": list(self.measures),
+                "measures": [each.content() if isinstance(each, Best) else each for each in self.measures],
                 "stacked": self.stacked,
                 "trainer": {name: _option_content(name, value) for name, value in sorted(self.trainer.items())},
             }

@@ -150,12 +150,52 @@ def checked_value_names(names: Any) -> tuple[str, ...]:
     """
     if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise InputError(f'measures={names!r} must be names of numbers; try measures=["accuracy"]')
+    _check_words(names)
+    return tuple(names)
+
+
+def checked_logged_measures(measures: Any) -> tuple[str | Best, ...]:
+    """Return names of logged values, and what is the best of one.
+
+    Args:
+        measures: as a user gave them.
+
+    Returns:
+        the measures.
+
+    Raises:
+        InputError: they are no sequence of such, or two have one name.
+    """
+    is_sequence = isinstance(measures, Sequence) and not isinstance(measures, str)
+    if not is_sequence or not all(
+        isinstance(each, str) or (isinstance(each, Best) and isinstance(each.measure, str)) for each in measures
+    ):
+        raise InputError(
+            f"measures={measures!r} must be names of numbers that the module logs, or Best of one; "
+            'try measures=["val_acc", Best("val_loss", "min")]'
+        )
+    _check_words(logged_value_names(measures))
+    return tuple(measures)
+
+
+def logged_value_names(measures: Sequence[str | Best]) -> tuple[str, ...]:
+    """Name the values of logged measures: "val_acc", and "best val_loss" for a Best.
+
+    Args:
+        measures: as `checked_logged_measures` returns them.
+
+    Returns:
+        the names.
+    """
+    return tuple(each.name if isinstance(each, Best) else each for each in measures)
+
+
+def _check_words(names: Sequence[str]) -> None:
     for name in names:
         if not name or name == STEPS:
             raise InputError(f"measures: {name!r} cannot be a measure's name; take a word other than {STEPS!r}")
     if len(set(names)) < len(names):
         raise InputError(f"measures={list(names)} names one twice; name each once")
-    return tuple(names)
 
 
 def checked_moments(measured_at: Any, budget: int) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
+from lossact.running.best_values import BestValues
 from lossact.running.logged_names import LOSS, check_spelling
 from lossact.running.module_making import note_generators
 
@@ -28,6 +29,7 @@ class FitWatcher(Callback):
         idle_epochs, idle_batches: that began or ended since the last update.
         history: (updates, value) for every value that was compared with the target.
         went_backward: whether training_step returned a loss.
+        best: what each Best of the condition has found.
     """
 
     def __init__(self, condition: LightningCondition) -> None:
@@ -39,6 +41,7 @@ class FitWatcher(Callback):
         self.updates_before = self.optimizer_steps = self.idle_epochs = self.idle_batches = 0
         self.loss_before: Tensor | None = None
         self.metric_before: Tensor | None = None
+        self.best = BestValues(condition)
         self.counts_returned_loss = self.went_backward = False
         self.validation_logs_metric = self.knows_names = False
 
@@ -53,12 +56,14 @@ class FitWatcher(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         validate_last_epoch(trainer, self.condition)
+        self._note_best(trainer)
         if self.knows_names:
             check_spelling(self.condition, trainer.callback_metrics)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._count(trainer)
         self._look(trainer, self.updates)
+        self._note_best(trainer)
         self.idle_epochs += 1
         self._check_going_on()
         go_on_to_budget(trainer, self.condition, self.updates)
@@ -88,6 +93,7 @@ class FitWatcher(Callback):
             self._compare(trainer, self.metric_before, self.updates_before)
         else:
             self._look(trainer, self.updates_before)
+        self._note_best(trainer)
         self.idle_batches += 1
         self._check_going_on()
         if not pl_module.automatic_optimization:
@@ -106,17 +112,19 @@ class FitWatcher(Callback):
                 "validation under a name of its own, such as 'val_loss', and name the one that counts"
             )
         of_epochs = _logged_in(trainer.fit_loop.epoch_loop._results, on_epoch=True)  # newer than validation's
-        for name in self.condition.measures:
+        for name in self.condition.logged_measures:
             if name in in_validation & of_epochs:
                 raise InputError(
                     f"{self.condition}: training, over the epoch, and validation both log the measure {name!r}; log "
                     "that of training under another name"
                 )
         self._look(trainer, self.updates)
+        self._note_best(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._count(trainer)
         self._look(trainer, self.updates)  # what the module logs at the end of an epoch comes after callbacks
+        self._note_best(trainer)
         note_generators(pytree.tree_leaves(trainer.train_dataloader))
 
     def _count(self, trainer: Trainer) -> None:
@@ -147,6 +155,10 @@ class FitWatcher(Callback):
             result.meta.name == self.condition.metric and hook in (None, result.meta.fx)
             for result in (trainer._results or {}).values()
         )
+
+    def _note_best(self, trainer: Trainer) -> None:
+        if self.condition.bests:
+            self.best.note(trainer.callback_metrics)
 
     def _look(self, trainer: Trainer, updates: int) -> None:
         value = trainer.callback_metrics.get(self.condition.metric or "")

@@ -63,9 +63,10 @@ def fit_module(
         raise InputError(f"{condition}: training_step returned no loss in {watcher.updates} updates; return one")
     logged = trainer.callback_metrics
     check_logged(condition, logged, watcher.updates, has_metric=watcher.latest is not None)
-    values = {name: float(logged[name]) for name in condition.measures}
+    values = watcher.best.values(logged)
+    last = [float(logged[name]) for name in condition.logged_measures]  # of a run that diverged no value counts
     diverged = watcher.steps is None and watcher.latest is not None and not np.isfinite(watcher.latest)
-    diverged = diverged or not all(map(np.isfinite, values.values()))
+    diverged = diverged or not all(map(np.isfinite, last))
     if watcher.steps is None or values:  # weights count, though a metric of NaN may be finite, as an accuracy is
         diverged = diverged or not are_finite(module.parameters())
     return ReplicaOutcome(watcher.steps, diverged, _digest(module, watcher), values)

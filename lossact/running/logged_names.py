@@ -18,7 +18,7 @@ def check_logged(condition: LightningCondition, logged: Collection[str], updates
         updates: of the fit.
         has_metric: whether the target's metric had a value.
     """
-    missing = [f"measures: {name!r}" for name in condition.measures if name not in logged]
+    missing = [f"measures: {name!r}" for name in condition.logged_measures if name not in logged]
     if condition.has_target and not has_metric:
         missing.insert(0, f"metric={condition.metric!r}")
     if missing:
@@ -35,7 +35,7 @@ def check_spelling(condition: LightningCondition, logged: Collection[str]) -> No
         condition: what is trained.
         logged: names of all that the module has logged, after an epoch with its validation.
     """
-    wanted = [*condition.measures, *([condition.metric] if condition.metric not in (None, LOSS) else [])]
+    wanted = [*condition.logged_measures, *([condition.metric] if condition.metric not in (None, LOSS) else [])]
     by_letters = {_letters(name): name for name in logged}
     for name in (str(name) for name in wanted if name not in logged):
         if _letters(name) in by_letters:

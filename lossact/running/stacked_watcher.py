@@ -1,6 +1,7 @@
 """When replicas that are fitted together meet their target, and when the fit of each has ended."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossact.conditions.lightning import LightningCondition
+from lossact.running.best_values import BestValues
 from lossact.running.fit_watcher import go_on_to_budget, is_validated, stop_at_budget, validate_last_epoch
 from lossact.running.logged_names import LOSS, check_logged, check_spelling
 from lossact.running.outcome import ReplicaOutcome
@@ -31,6 +33,7 @@ class StackedWatcher(Callback):
         history: updates, values (replicas,) that were compared with the target then, and (replicas,) of which replicas.
         weights: row of a replica whose fit ended at its target to what `_weights_of` returned there.
         ended: row of a replica that rests to the newest of everything that it had logged.
+        best: what each Best of the condition has found.
     """
 
     def __init__(self, condition: LightningCondition, module: StackedLightningModule) -> None:
@@ -42,6 +45,7 @@ class StackedWatcher(Callback):
         self.history: list[tuple[int, NDArray[np.float64], NDArray[np.bool_]]] = []
         self.weights: dict[int, tuple[bytes, bool, bool]] = {}
         self.ended: dict[int, dict[str, float]] = {}
+        self.best = BestValues(condition, n_replicas)
         self.updates = self.updates_before = 0
         self.counts_returned_loss = self.validation_logs_metric = self.knows_names = False
 
@@ -51,6 +55,7 @@ class StackedWatcher(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         validate_last_epoch(trainer, self.condition)
+        self._note_best(self.module.newest)
         if self.knows_names:
             check_spelling(self.condition, self.module.newest)
 
@@ -60,6 +65,7 @@ class StackedWatcher(Callback):
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self.updates = trainer.global_step
         metric = self.condition.metric
+        self._note_best(self.module.newest)
         stop_at_budget(trainer, self.condition, self.updates)
         if metric == LOSS and not self.validation_logs_metric and metric not in self.module.training_log.names:
             self.counts_returned_loss = True
@@ -74,16 +80,18 @@ class StackedWatcher(Callback):
         metric = self.condition.metric
         of_epoch = self.module.training_log.reduced()
         in_both = metric in values and (self.counts_returned_loss or metric in self.module.training_log.names)
-        if in_both or any(name in values and name in of_epoch for name in self.condition.measures):
+        if in_both or any(name in values and name in of_epoch for name in self.condition.logged_measures):
             raise NotStackableError("training and validation log the same name")
         if metric in values:
             self._compare(trainer, values[metric], self.updates)
+        self._note_best(values)
         self._end_epoch_of_rested(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         values = self.module.training_log.reduced()
         if self.condition.metric in values:
             self._compare(trainer, values[self.condition.metric], self.updates)
+        self._note_best(values)
         go_on_to_budget(trainer, self.condition, self.updates)
         self.knows_names = is_validated(trainer)
 
@@ -104,10 +112,14 @@ class StackedWatcher(Callback):
             values: by name, (replicas,) what is newer than the module's.
         """
         newest = {**self.module.newest, **(values or {})}
+        self._note_best(newest)
         for row in self.module.rests.nonzero().flatten().tolist():
             if row not in self.ended:
                 self.ended[row] = {name: float(of_all[row]) for name, of_all in newest.items()}
         self._stop_where_all_ended(trainer)
+
+    def _note_best(self, logged: Mapping[str, Tensor]) -> None:
+        self.best.note(logged, but=self.ended)
 
     def _compare(self, trainer: Trainer, values: Tensor, updates: int, *, but: Any = False) -> None:
         """Compare a metric (replicas,) with the target, but not for the replicas that are excepted."""
@@ -146,14 +158,15 @@ class StackedWatcher(Callback):
         Raises:
             InputError: the metric or a measure was never logged.
         """
+        self._note_best(self.module.newest)
         outcomes = []
         for row, steps in enumerate(self.steps.tolist()):
             logged = self.ended.get(row) or {name: float(of_all[row]) for name, of_all in self.module.newest.items()}
             check_logged(self.condition, logged, self.updates, has_metric=bool(self.compared[row]))
             weights, telling, finite = self.weights.get(row) or self._weights_of(row)
             diverged = steps < 0 and self.compared[row] and not np.isfinite(self.latest[row])
-            values = {name: logged[name] for name in self.condition.measures}
-            diverged = diverged or not all(map(np.isfinite, values.values()))
+            values = self.best.values(logged, row)
+            diverged = diverged or not all(np.isfinite(logged[name]) for name in self.condition.logged_measures)
             diverged = diverged or (not finite and (steps < 0 or bool(values)))
             compared = [(updates, float(values[row])) for updates, values, rows in self.history if rows[row]]
             digest = run_digest(steps, compared, weights, is_unique=telling)

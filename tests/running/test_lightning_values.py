@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from lightning.fabric.utilities.seed import seed_everything
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lossact import LightningCondition, evaluate, faster, higher
+from lossact import Best, LightningCondition, Loss, evaluate, faster, higher, lower
 from lossact.errors import ClaimError, InputError
 from lossact.running.runner import train_jobs
 from lossact.running.stacking import replica_seed
@@ -47,6 +47,13 @@ class Classifier(LightningModule):
         return DataLoader(self._rows(1, 40), batch_size=40)
 
 
+class Restless(Classifier):
+    """Its loss goes up and down."""
+
+    def __init__(self) -> None:
+        super().__init__(learning_rate=20.0)
+
+
 def condition(**changes: Any) -> LightningCondition:
     given: dict[str, Any] = {"module": Classifier, "measures": ["val_loss", "train_loss"], "budget": BUDGET}
     return LightningCondition(**given | changes)
@@ -75,6 +82,65 @@ def test_values_are_those_of_a_plain_fit_of_the_budget(stacked: bool) -> None:
         assert values["train_loss"][replica] == pytest.approx(float(trainer.callback_metrics["train_loss"]), rel=1e-12)
         (result,) = Trainer(**quiet).validate(module, verbose=False)
         assert values["val_loss"][replica] == pytest.approx(result["val_loss"], rel=1e-12)
+
+
+class Noted(Callback):
+    def __init__(self) -> None:
+        self.values: dict[str, list[float]] = {"train_loss": [], "val_loss": []}
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self.values["train_loss"].append(float(trainer.callback_metrics["train_loss"]))
+
+    def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
+        self.values["val_loss"].append(float(trainer.callback_metrics["val_loss"]))
+
+
+@pytest.mark.filterwarnings("ignore:.*treespec:FutureWarning")  # of the plain Trainer
+@pytest.mark.parametrize("stacked", [True, False])
+def test_the_best_of_what_was_logged(stacked: bool) -> None:
+    measures = ["val_loss", Best("val_loss", "min"), Best("train_loss")]
+    given = condition(module=Restless, measures=measures, stacked=stacked, budget=5 * EPOCH)
+    assert given.value_names == ("val_loss", "best val_loss", "best train_loss")
+    values = trained_values(given)
+    for replica in range(2):
+        seed_everything(replica_seed(0, replica), verbose=False)
+        noted = Noted()
+        Trainer(
+            max_steps=5 * EPOCH, num_sanity_val_steps=0, callbacks=[noted], precision="64-true", accelerator="cpu",
+            logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        ).fit(Restless())  # fmt: skip
+        assert values["best val_loss"][replica] == pytest.approx(min(noted.values["val_loss"]), rel=1e-12)
+        assert values["best train_loss"][replica] == pytest.approx(max(noted.values["train_loss"]), rel=1e-12)
+    assert (values["best val_loss"] < values["val_loss"]).any()
+
+
+@pytest.mark.parametrize(
+    ("measures", "message"),
+    [
+        ([Best(Loss())], "must be names of numbers that the module logs, or Best of one"),
+        ({"loss": "val_loss"}, "must be names of numbers that the module logs, or Best of one"),
+        ("val_loss", "must be names of numbers that the module logs, or Best of one"),
+        ([Best("val_loss"), Best("val_loss", "min")], "names one twice"),
+        ([""], "cannot be a measure's name"),
+    ],
+)
+def test_measures_that_are_none(measures: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        condition(measures=measures)
+
+
+def test_a_best_of_what_nobody_logs_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"measures: 'f1' was never logged in 10 updates"):
+        list(train_jobs([(condition(measures=[Best("f1")]), 0)], 0, DOUBLE))
+
+
+def test_claims_about_the_best_of_what_was_logged() -> None:
+    slow, fast = (
+        condition(measures=[Best("val_loss", "min")], config={"learning_rate": rate}, name=f"rate {rate}")
+        for rate in (1e-3, 0.3)
+    )
+    verdict = evaluate(lower("best val_loss", fast, than=slow), max_replicas=32)
+    assert verdict.name == "supported"
 
 
 def test_replicas_train_to_their_budget_and_meet_a_target_on_the_way() -> None:
@@ -168,7 +234,7 @@ class Late(Classifier):
 
 @pytest.mark.parametrize("stacked", ["auto", False])
 def test_another_name_may_come_later(stacked: bool | str) -> None:
-    given = condition(module=Late, measures=["train_loss_ema"], stacked=stacked, budget=3 * EPOCH)
+    given = condition(module=Late, measures=["train_loss_ema"], stacked=stacked, budget=5 * EPOCH)
     (block,) = train_jobs([(given, 0)], 0, DOUBLE)
     assert (block.trials.values["train_loss_ema"] == 1).all()
 
