@@ -236,6 +236,12 @@ class Condition(BaseCondition):
         return isinstance(self.watched, Accuracy) or self.uses_closed_form_gradients
 
     @property
+    def shows_accuracy(self) -> bool:
+        """Whether the target or a measure is about accuracy."""
+        measures = (each.measure if isinstance(each, Best) else each for each in self.measures.values())
+        return any(isinstance(measure, Accuracy) for measure in (self.watched, *measures))
+
+    @property
     def uses_closed_form_gradients(self) -> bool:
         """Whether stacked layers with gradients in closed form train it: a built-in network, loss and measure."""
         built_in = not isinstance(self.network, ModuleFactory)

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from lossact.errors import DataError
 
+READ_TWICE = 16  # items, to see that they stay
+
 
 def read_dataset(dataset: Any, columns: tuple[str, str] | None, split: str) -> tuple[Any, NDArray[Any]]:
     """Read every item of a dataset into arrays.
@@ -26,6 +28,7 @@ def read_dataset(dataset: Any, columns: tuple[str, str] | None, split: str) -> t
     pairs = [_pair(item, columns, split) for item in _items(dataset, split)]
     if not pairs:
         raise DataError(f"the {split} dataset is empty")
+    _check_fixed(dataset, pairs, columns, split)
     inputs, targets = zip(*pairs, strict=True)
     return _stacked(inputs, "inputs", split), _stacked(targets, "targets", split)
 
@@ -37,6 +40,32 @@ def _items(dataset: Any, split: str) -> list[Any]:
         return list(dataset)
     except TypeError:
         raise DataError(f"the {split} dataset is a {type(dataset).__name__}; give a sequence of items") from None
+
+
+def _check_fixed(dataset: Any, pairs: list[tuple[Any, Any]], columns: tuple[str, str] | None, split: str) -> None:
+    """Raise DataError where the first items are others when they are read again, as random transforms make them."""
+    if not hasattr(dataset, "__getitem__"):
+        return
+    for index, pair in enumerate(pairs[:READ_TWICE]):
+        if _contents(_pair(dataset[index], columns, split)) != _contents(pair):
+            raise DataError(
+                f"item {index} of the {split} dataset is another one when it is read again; give fixed examples, and "
+                "what is drawn anew in each update by Condition(augment=...)"
+            )
+
+
+def _contents(value: Any) -> Any:
+    """Return what an item holds, to be compared."""
+    if isinstance(value, Mapping):
+        return {name: _contents(part) for name, part in value.items()}
+    if isinstance(value, tuple):
+        return [_contents(part) for part in value]
+    array = _array(value)
+    return array.shape, array.tolist() if array.dtype == object else array.tobytes()
+
+
+def _array(value: Any) -> NDArray[Any]:
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
 
 
 def _pair(item: Any, columns: tuple[str, str] | None, split: str) -> tuple[Any, Any]:
@@ -65,7 +94,7 @@ def _stacked(values: Any, what: str, split: str) -> Any:
         return {name: _stacked([value[name] for value in values], f"{what} {name}", split) for name in first}
     if isinstance(first, tuple):
         return tuple(_stacked(part, what, split) for part in zip(*values, strict=True))
-    arrays = [value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value) for value in values]
+    arrays = [_array(value) for value in values]
     shapes = sorted({array.shape for array in arrays})
     if len(shapes) > 1:
         raise DataError(

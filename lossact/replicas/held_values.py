@@ -85,6 +85,11 @@ def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None
     return next((name for name, value in before.items() if after.get(name) != value), None)
 
 
+def is_of_tensor(content: Any) -> bool:
+    """Return whether a snapshot is that of a tensor."""
+    return content == "parameter" or (isinstance(content, tuple) and len(content) == 3 and "torch." in str(content[0]))
+
+
 def snapshot(value: Any, depth: int = 0, *, known: Mapping[int, str] = NOTHING) -> Any:
     """Return a value's content, to be compared; of functions what they hold, of what is closed its kind.
 

@@ -1,12 +1,15 @@
 """Users' modules: made by their factory, cast, and what of them trains."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn.parameter import is_lazy
+from torch.utils import _pytree as pytree
 
 from lossact.errors import InputError
 from lossact.models.factory import ModuleFactory
@@ -148,11 +151,31 @@ def layers_of(module: nn.Module) -> dict[str, list[str]]:
 
 @contextmanager
 def eval_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode within; afterwards each part is in the mode that it had."""
+    """Put a module into evaluation mode within; afterwards each part is in the mode that it had.
+
+    The module's own train() and eval() are called, for they may do more.
+    """
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
         yield
     finally:
+        module.train(modes[module])
         for part, training in modes.items():
-            part.training = training
+            if part.training != training:
+                part.train(training)
+
+
+def copy_module(module: nn.Module) -> nn.Module:
+    """Copy a module, with None for what a pass left in it and torch does not copy."""
+    return copy.deepcopy(module, left_by_passes(module))
+
+
+def left_by_passes(*modules: nn.Module) -> dict[int, Any]:
+    """Return by id what stands in copies for the tensors that passes left in modules: None, for torch copies none.
+
+    They are computed anew in each pass, as the weights of torch.nn.utils.weight_norm are.
+    """
+    held = [value for module in modules for part in module.modules() for value in vars(part).values()]
+    tensors = [each for each in pytree.tree_leaves(held) if isinstance(each, Tensor)]
+    return {id(each): None for each in tensors if not each.is_leaf or is_functorch_wrapped_tensor(each)}

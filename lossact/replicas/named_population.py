@@ -22,6 +22,7 @@ from lossact.replicas.compiled_modules import (
     shape_gradients,
 )
 from lossact.replicas.engine import StoppingCriterion, flags_after
+from lossact.replicas.modules import copy_module, left_by_passes
 from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, map_tensors, move, rows_of
 from lossact.replicas.optimizers import Clipping, RuleOptimizer, StackedOptimizer
 from lossact.replicas.passes import LearningPass, Networks, PassContext, Stage
@@ -31,6 +32,7 @@ from lossact.replicas.pure_passes import TraceError
 from lossact.replicas.slices import COMPILED_NUMBERS, EAGER_NUMBERS, SMALL, blocks_of_slice, slice_width
 from lossact.replicas.stacked_module import StackedModule
 from lossact.replicas.traced import SlicedModule, traces_of
+from lossact.replicas.unstacked_modules import UnstackedModules
 from lossact.replicas.workers import torch_threads
 
 
@@ -316,7 +318,7 @@ class NamedPopulation(Population):
 
     def network_of(self, row: int) -> nn.Module:
         if self._shown is None:
-            self._shown = copy.deepcopy(self.networks.template).eval()
+            self._shown = copy_module(self.networks.template).eval()
         held = {**self.networks.parameters, **self.networks.buffers, **(self.average.average if self.average else {})}
         with torch.no_grad():
             for name, tensor in (*self._shown.named_parameters(), *self._shown.named_buffers()):
@@ -325,8 +327,11 @@ class NamedPopulation(Population):
 
     def cpu_copy(self) -> "NamedPopulation":
         kept = copy.copy(self)
-        shared = {id(self.networks.objective): self.networks.objective}  # a user's loss, which may not be copied
-        kept.networks = copy.deepcopy(self.networks, shared)
+        networks = self.networks
+        modules = networks.modules if isinstance(networks, UnstackedModules) else [networks.template]
+        # A user's loss may not be copied.
+        shared = {id(networks.objective): networks.objective, **left_by_passes(*modules)}
+        kept.networks = copy.deepcopy(networks, shared)
         kept.networks.to(torch.device("cpu"))
         for name, average in (self.average.average if self.average else {}).items():
             kept._averaged[name].copy_(average)

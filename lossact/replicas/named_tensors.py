@@ -1,6 +1,6 @@
 """Tensors by name, replicas first, and inputs that are one tensor, a tuple or a dict of them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -50,6 +50,12 @@ def map_tensors(function: Callable[[Tensor], Any], inputs: Inputs) -> Any:
     if isinstance(inputs, (tuple, list)):
         return type(inputs)(map_tensors(function, part) for part in inputs)
     return inputs
+
+
+def with_tensors(structure: Any, tensors: Iterable[Tensor]) -> Any:
+    """Return a structure of tensors with others in their places, in the order of `tensors_in`."""
+    others = iter(tensors)
+    return map_tensors(lambda _: next(others), structure)
 
 
 def row_of(inputs: Inputs, row: int) -> Inputs:

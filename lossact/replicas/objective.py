@@ -116,9 +116,11 @@ class OfOneBatch:
 
     def __call__(self, outputs: Any, targets: Tensor) -> Tensor:
         self.metric.to(targets.device).reset()
-        self.metric.update(outputs, targets)
-        value: Tensor = self.metric.compute()
-        self.metric.reset()
+        try:
+            self.metric.update(outputs, targets)
+            value: Tensor = self.metric.compute()
+        finally:  # also where vmap does not take it, whose tensors nobody can read afterwards
+            self.metric.reset()
         return value
 
 

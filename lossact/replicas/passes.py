@@ -1,6 +1,6 @@
 """One replica's forward pass and loss: the only place where a user's network, loss and metric run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from lossact.errors import InputError
 from lossact.replicas.named_tensors import Inputs, Tensors, call_with
 from lossact.replicas.objective import Objective
 
@@ -72,6 +73,29 @@ def run_pass(
         what `score` returns.
     """
     return score(call_with(network, inputs))
+
+
+def checked_outputs(outputs: Any) -> Any:
+    """Return what a network answered.
+
+    Raises:
+        InputError: it holds something whose tensors nobody finds: an object of a class of its own, say.
+    """
+    for part in _parts(outputs):
+        if not isinstance(part, (Tensor, str, int, float, bool, type(None))):
+            raise InputError(
+                f"network returned a {type(part).__name__}, which cannot be measured; have it return tensors, or "
+                "tuples, lists or dicts of them"
+            )
+    return outputs
+
+
+def _parts(outputs: Any) -> Iterator[Any]:
+    if isinstance(outputs, (Mapping, tuple, list)):
+        for part in outputs.values() if isinstance(outputs, Mapping) else outputs:
+            yield from _parts(part)
+    else:
+        yield outputs
 
 
 class Networks(Protocol):

@@ -1,6 +1,5 @@
 """Replicas of one network in training: their weights, who rests, and the update that all take together."""
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lossact.replicas.engine import StoppingCriterion
+from lossact.replicas.modules import copy_module
 from lossact.replicas.named_tensors import Inputs
 
 
@@ -126,7 +126,7 @@ class Population(ABC):
 
     def networks_apart(self) -> tuple[nn.Module, ...]:
         """Return each replica as an ordinary module of its own, in evaluation mode."""
-        return tuple(copy.deepcopy(self.network_of(row)) for row in range(self.n_replicas))
+        return tuple(copy_module(self.network_of(row)) for row in range(self.n_replicas))
 
     @abstractmethod
     def cpu_copy(self) -> "Population":

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lossact.checks import ran_out_of_memory
 from lossact.errors import FAILURES, InputError
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
-from lossact.replicas.held_values import HeldValues, differing, globals_named, snapshot
+from lossact.replicas.held_values import HeldValues, differing, globals_named, is_of_tensor, snapshot
+from lossact.replicas.modules import eval_mode
 from lossact.replicas.named_tensors import Inputs, call_with, map_tensors, shapes_of
 from lossact.replicas.objective import Objective, check_learnable
 from lossact.replicas.pairs import check_pairs
@@ -36,12 +37,13 @@ ONE_AT_A_TIME = "train it one at a time with Condition(stacked=False)"
 
 @dataclass(frozen=True)
 class StackabilityReport:
-    """What one pass of a module by itself showed.
+    """What a pass of a module by itself showed, and one in evaluation mode.
 
     Attributes:
         draws: whether it drew random numbers, of any kind.
         drew_uncounted: whether it drew numbers that no counter gives: from numpy's generators, say.
-        changed: what the module holds beside buffers and the pass changed, by name, or None.
+        changed: what the module holds beside buffers and a pass changed, by name, or None.
+        switched: what its own train() or eval() changes, by name, or None.
         changed_buffers: names of buffers that the pass wrote into or assigned anew, if only with the same values.
         unreached: names of parameters whose gradient is not zero but none.
         changed_globals: whether it changed global variables that the network, loss or metric name.
@@ -53,13 +55,14 @@ class StackabilityReport:
     changed_buffers: Sequence[str]
     unreached: Sequence[str]
     changed_globals: bool = False
+    switched: str | None = None
 
 
 def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tensor) -> StackabilityReport:
-    """Run a module and its loss once.
+    """Run a module and its loss once, and once more in evaluation mode.
 
     Args:
-        module: a network of its own, for the pass may leave traces in it.
+        module: a network of its own, for passes may leave traces in it.
         objective: the loss and the metric.
         inputs, targets: one replica's batch.
 
@@ -116,14 +119,53 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
         for name, value in before.buffers.items()
         if after.buffers.get(name) != value or _written(buffers_before[name], buffers_after[name])
     ]
+    changed_globals = [globals_named(each) for each in named] != globals_before
+    evaluated = _evaluate(module, objective, inputs, targets)
+    return StackabilityReport(
+        draws=drew_uncounted or drawing.any or evaluated.draws,
+        drew_uncounted=drew_uncounted or evaluated.drew_uncounted,
+        changed=differing(before.attributes, after.attributes) or evaluated.changed,
+        changed_buffers=changed_buffers,
+        unreached=unreached,
+        changed_globals=changed_globals or evaluated.changed_globals,
+        switched=evaluated.switched,
+    )
+
+
+def _evaluate(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tensor) -> StackabilityReport:
+    """Run a module and its metric in evaluation mode, and report what that alone shows.
+
+    A pass that fails shows nothing: it may never be needed, and its error comes where it is.
+    """
+    named = [module, objective.loss, objective.metric]
+    held, globals_before = [_held(module)], [globals_named(each) for each in named]
+    drawing = CountedDraws(Moment(0, Stage.MEASUREMENT, 0), torch.tensor(0), module_paths(module), repeatable=False)
+    with eval_mode(module):
+        held.append(_held(module))
+        with isolate_rng(), torch.enable_grad(), drawing.active():
+            states = rng_state()
+            with suppress(InputError, *FAILURES):
+                objective.evaluate(call_with(module, inputs), targets)
+            drew_uncounted = not states.equals(rng_state())
+        held.append(_held(module))
+    held.append(_held(module))
     return StackabilityReport(
         draws=drew_uncounted or drawing.any,
         drew_uncounted=drew_uncounted,
-        changed=differing(before.attributes, after.attributes),
-        changed_buffers=changed_buffers,
-        unreached=unreached,
+        changed=differing(*held[1:3]),
+        changed_buffers=[],
+        unreached=[],
         changed_globals=[globals_named(each) for each in named] != globals_before,
+        switched=differing(*held[:2]) or differing(*held[2:]),
     )
+
+
+def _held(module: nn.Module) -> dict[str, Any]:
+    """Return what a module holds, by name, but its buffers, the mode of its parts, and what passes leave in tensors."""
+    attributes = HeldValues.of(module).attributes
+    kept = {name: held for name, held in attributes.items() if name.rpartition(".")[2] != "training"}
+    kept = {name: "a tensor" if is_of_tensor(held) else held for name, held in kept.items()}
+    return kept | {name: snapshot(parameter) for name, parameter in module.named_parameters()}
 
 
 def pass_size(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tensor) -> int:
@@ -198,6 +240,11 @@ def check_stackable(report: StackabilityReport) -> None:
         raise InputError(
             "network, loss or metric draws from numpy's or Python's generators, or by a function of torch's that has "
             "no counter, which stacked replicas would share; draw by torch.rand, torch.randn or dropout, or "
+            f"{ONE_AT_A_TIME}"
+        )
+    if report.switched is not None:
+        raise InputError(
+            f"network's train() or eval() changes its {report.switched!r}, which stacked replicas do not keep; "
             f"{ONE_AT_A_TIME}"
         )
     if report.changed is not None:

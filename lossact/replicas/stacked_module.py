@@ -12,9 +12,9 @@ from torch.func import functional_call, grad, vmap
 
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
 from lossact.replicas.modules import eval_mode, has_tied_tensors, layers_of, trained_names
-from lossact.replicas.named_tensors import Inputs, Tensors, map_tensors, n_sets, row_of
+from lossact.replicas.named_tensors import Inputs, Tensors, map_tensors, n_sets, row_of, tensors_in, with_tensors
 from lossact.replicas.objective import Objective
-from lossact.replicas.passes import LearningPass, PassContext, Stage, run_pass
+from lossact.replicas.passes import LearningPass, PassContext, Stage, checked_outputs, run_pass
 from lossact.replicas.vmap_needs import as_vmap_needs
 
 ALL = slice(None)
@@ -143,15 +143,20 @@ class StackedModule:
     def outputs(self, inputs: Inputs) -> Any:
         """Return what the networks answer in evaluation mode, (replicas, batch, ...)."""
 
-        def run(tensors: Tensors, inputs: Inputs, replica: Tensor) -> Any:
+        structures: list[Any] = []  # of the outputs, whose tensors alone go through vmap
+
+        def run(tensors: Tensors, inputs: Inputs, replica: Tensor) -> list[Tensor]:
             network = partial(self._call, tensors)
             with self._drawing(replica, PREDICTION):
-                return run_pass(network, inputs, lambda outputs: outputs, replica=replica, context=PREDICTION)
+                outputs = run_pass(network, inputs, checked_outputs, replica=replica, context=PREDICTION)
+            structures.append(map_tensors(lambda _: torch.empty(0), outputs))
+            return tensors_in(outputs)
 
         trained, rest = self.tensors(ALL)
         with eval_mode(self.module), self.as_vmap_needs():
             tensors = _with_copied({**trained, **rest}, self.buffers)
-            return _map(_as_in_a_gradient(run), (tensors,), (inputs,), self.replicas)
+            answers = _map(_as_in_a_gradient(run), (tensors,), (inputs,), self.replicas)
+        return with_tensors(structures[-1], answers)
 
     def _call(self, tensors: Tensors, *args: Any, **kwargs: Any) -> Any:
         # Changed buffers are put into `tensors`.

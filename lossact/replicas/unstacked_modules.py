@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from lossact.errors import InputError
 from lossact.replicas.draws import Moment, PlainPass, module_paths
 from lossact.replicas.modules import eval_mode, trained_names
-from lossact.replicas.named_tensors import Inputs, Tensors, row_of
+from lossact.replicas.named_tensors import Inputs, Tensors, row_of, tensors_in, with_tensors
 from lossact.replicas.objective import Objective, check_learnable
-from lossact.replicas.passes import LearningPass, PassContext, Stage, run_pass
+from lossact.replicas.passes import LearningPass, PassContext, Stage, checked_outputs, run_pass
 
 ALL = slice(None)
 PREDICTION = PassContext(Stage.PREDICTION, 0)
@@ -188,10 +188,6 @@ def _rows_of_stacked(by_name: Sequence[Mapping[str, Tensor]]) -> Tensors:
 
 
 def _stack_alike(answers: Sequence[Any]) -> Any:
-    """Stack outputs of one structure: tensors, or tuples or dicts of them."""
-    first = answers[0]
-    if isinstance(first, Tensor):
-        return torch.stack(list(answers))
-    if isinstance(first, dict):
-        return {name: _stack_alike([answer[name] for answer in answers]) for name in first}
-    return type(first)(_stack_alike(parts) for parts in zip(*answers, strict=True))
+    """Stack the tensors of outputs of one structure."""
+    columns = zip(*(tensors_in(checked_outputs(answer)) for answer in answers), strict=True)
+    return with_tensors(answers[0], [torch.stack(column) for column in columns])

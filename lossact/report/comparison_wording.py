@@ -117,7 +117,7 @@ def warnings(comparison: RunComparison) -> list[str]:
 def _kind(warning: str) -> str:
     """A warning without the numbers of one pair."""
     subject, _, rest = warning.partition(": ")
-    unlike = [word for word in ("numbers of runs", "spreads") if word in subject]
+    unlike = [word for word in ("numbers of runs", "interquartile spreads") if word in subject]
     return f"the {' and the '.join(unlike)} differ twofold: {rest}"
 
 

@@ -1,5 +1,6 @@
 """Build the LightningModule of many replicas: their data, their networks, their optimiser and their start."""
 
+import copy
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from lossact.functional import is_correct
 from lossact.models import plain_network
 from lossact.models.config import CNNConfig
 from lossact.models.factory import ModuleFactory
+from lossact.replicas.accuracy_check import check_accuracy
 from lossact.replicas.draws_native import CPU_DRAWS
 from lossact.replicas.engine import NEVER, StoppingCriterion
 from lossact.replicas.flat_population import FlatPopulation
@@ -165,9 +167,9 @@ def objective_of(condition: Condition) -> Objective:
     measure = condition.watched
     if isinstance(measure, Metric):
         function = measure.function
-        return Objective(
-            condition.loss, OfOneBatch(function) if isinstance(function, torchmetrics.Metric) else function
-        )
+        if isinstance(function, torchmetrics.Metric):
+            function = OfOneBatch(copy.deepcopy(function))  # the user's own stays as it is
+        return Objective(condition.loss, function)
     return Objective(condition.loss, is_correct if condition.measures_accuracy else None)
 
 
@@ -239,6 +241,8 @@ def _networks(members: Sequence[ReplicaKey], seed: int, training: Examples, dtyp
     (one_more,) = plain_networks(members[:1], seed, input_shape)  # its passes may change what it holds
     cast_module(one_more, dtype)
     report = probe(one_more, objective, *shown)
+    if condition.shows_accuracy:
+        check_accuracy(one_more, shown[0], shown[1], training[1])
     replicas = [replica for _, replica in members]
     if condition.stacked:
         check_stackable(report)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lossact.checks import check_digits
 from lossact.errors import InputError
+from lossact.replicas.modules import copy_module
 from lossact.replicas.named_tensors import map_tensors, row_of
 from lossact.replicas.pairs import check_pairs
 from lossact.replicas.population import Population
@@ -168,7 +169,7 @@ class ValueRecorder:
             if value.of_network:
                 network = self.population.network_of(row)
                 # A copy, so that the hooks and gradients which a function leaves in it reach no other replica.
-                own = copy.deepcopy(network) if value.split else network, *own
+                own = copy_module(network) if value.split else network, *own
             with torch.set_grad_enabled(value.of_network and value.split != ""):
                 result = function(*own)
         except InputError:

@@ -60,6 +60,12 @@ def test_tensorboard_event_files_are_read(tmp_path: Path) -> None:
     assert runs["sgd"].runs[1].steps is not None
     assert runs["sgd"].runs[1].steps.tolist() == [0, 10, 20, 30]
     assert runs["sgd"].runs[1].values[0] == 1.01
+    for seed in range(2):  # as Lightning's TensorBoardLogger writes it
+        for name, rate in (("adam", 0.1), ("sgd", 0.2)):
+            (tmp_path / name / str(seed) / "hparams.yaml").write_text(f"lr: {rate}\nseed: {seed}\n")
+    by_rate = read_runs(tmp_path, value="val/loss", condition="lr", pair="seed")
+    assert list(by_rate) == ["0.1", "0.2"]
+    assert [run.pair for run in by_rate["0.2"].runs] == ["0", "1"]
     with pytest.raises(InputError, match="no scalar value='acc'; it has val/loss"):
         read_runs(tmp_path, value="acc")
 

@@ -70,9 +70,21 @@ def test_datasets_are_read_as_the_arrays_that_they_hold() -> None:
     assert Arrays.from_dataset(pairs) == Arrays((X[:, :2], X[:, 2:]), Y)
 
 
+class Noised(TensorDataset):
+    """Its items are drawn anew, as those of random transforms."""
+
+    def __getitem__(self, index: Any) -> Any:
+        inputs, targets = (tensor[index] for tensor in self.tensors)
+        return inputs + torch.randn_like(inputs), targets
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (
+            lambda: Arrays.from_dataset(Noised(torch.from_numpy(X), torch.from_numpy(Y))),
+            r"item 0 of the training dataset is another one when it is read again; .* Condition\(augment=...\)",
+        ),
         (lambda: Arrays.from_dataset([]), "the training dataset is empty"),
         (lambda: Arrays.from_dataset(3), "is a int; give a sequence of items"),
         (lambda: Arrays.from_dataset([(X[0], 1, 2)]), "items of the training dataset are tuple; each must be a pair"),

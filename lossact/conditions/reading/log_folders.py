@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,12 @@ def read_log_folder(folder: Path, columns: Columns) -> list[tuple[str, dict[str,
     if files:
         runs = [_read_csv_logger(file, folder, columns.value) for file in files]
     elif event_folders:
-        runs = [read_events(each, folder, columns.value) for each in event_folders]
+        runs = [
+            replace(
+                read_events(each, folder, columns.value), hyperparameters=_read_hyperparameters(each / HYPERPARAMETERS)
+            )
+            for each in event_folders
+        ]
     else:
         runs = [read_offline_run(file, folder, columns.value) for file in offline]
     return [run_object(run, columns) for run in runs]

@@ -106,7 +106,7 @@ def decide_larger(
 
 
 def unlike(first: NDArray[np.float64], second: NDArray[np.float64]) -> str:
-    """Return a warning where spreads or sizes of two sets differ twofold.
+    """Return a warning where interquartile ranges or sizes of two sets differ twofold.
 
     The permutation test's null is equal distributions. With unlike spreads and sizes it rejects equal medians
     too often.
@@ -124,7 +124,7 @@ def unlike(first: NDArray[np.float64], second: NDArray[np.float64]) -> str:
         reasons.append(f"the numbers of runs ({len(first)} and {len(second)}) differ twofold")
     spreads = sorted(float(np.subtract(*np.percentile(values, [75, 25]))) for values in (first, second))
     if spreads[1] > 0 and spreads[1] >= 2 * spreads[0]:
-        reasons.append("the spreads differ twofold")
+        reasons.append("the interquartile spreads differ twofold")
     if not reasons:
         return ""
     return (
