@@ -21,7 +21,7 @@ from lossact.cpp_compiler import find_compiler
 from lossact.errors import EditedFileError, InputError, TrainingError
 from lossact.executors.base import Executor
 from lossact.executors.local import LocalExecutor
-from lossact.running.jobs import BlockJob, ProgressCallback, TrainedBlock
+from lossact.running.jobs import BlockJob, Progress, ProgressCallback, TrainedBlock
 from lossact.storage.key import digest, key_content, numbers_content, trial_key
 from lossact.storage.store import Store
 from lossact.storage.trials import Curves, Trials
@@ -216,6 +216,8 @@ class Experiment:
     ) -> Iterator[list[Trials]]:
         with ExitStack() as held:
             for key in sorted(wanted):  # in the same order in all processes, so that they cannot deadlock
+                if self.progress is not None and self.store.is_locked(key):
+                    self._say_waiting(wanted[key], self.progress)
                 held.enter_context(self.store.lock(key))
             if self._retrain:
                 for key in wanted.keys() - self._retrained:
@@ -248,6 +250,10 @@ class Experiment:
                 if step == steps[0]:
                     self._look_for_changes(contents)
                 yield [self.store.trials(key, wanted[key].budget, first=step[1]) for key in keys]
+
+    def _say_waiting(self, condition: BaseCondition, progress: ProgressCallback) -> None:
+        for finished in (True, False):  # a line of its own, and on a terminal in place
+            progress(Progress([(condition, 0)], "waiting for another process that trains them", finished))
 
     def _look_for_changes(self, contents: Mapping[BaseCondition, tuple[str, dict[str, Any]]]) -> None:
         """Note conditions whose code would read other values now than before training, in this process."""

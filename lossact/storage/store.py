@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from lossact.errors import InputError, StoreError
@@ -71,6 +71,21 @@ class Store:
             yield
         finally:
             lock.release()
+
+    def is_locked(self, key: str) -> bool:
+        """Return whether another process trains a key now.
+
+        Args:
+            key: of the store.
+        """
+        lock = FileLock(self.directory / "locks" / f"{key}.lock")
+        with explain_errors(self.directory, "cannot be locked", "give another directory, or none"):
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                return True
+            lock.release()
+        return False
 
     def trials(self, key: str, budget: int, *, first: int | None = None) -> Trials:
         """Return the stored trials of replicas 0, 1, … up to the first one missing.

@@ -340,6 +340,33 @@ def test_a_store_that_is_removed_while_it_is_used_is_named(tmp_path: Path) -> No
             store.add("k", {}, 64, some_trials(64), NO_CURVES)
 
 
+def test_who_waits_for_another_process_says_so(tmp_path: Path) -> None:
+    said: list[str] = []
+    speaks = threading.Event()
+    condition = report_condition(budget=2)
+
+    def say(progress: Any) -> None:
+        said.append(str(progress))
+        speaks.set()
+
+    def train() -> None:
+        with Store(tmp_path) as store:
+            Experiment(store=store, progress=say).trials([condition], 64)
+
+    with Store(tmp_path) as store:
+        key = Experiment(store=store).key(condition)
+        waiting = threading.Thread(target=train, daemon=True)
+        with store.lock(key):
+            assert store.is_locked(key)
+            waiting.start()
+            assert speaks.wait(timeout=120)
+        waiting.join(timeout=120)
+        assert not waiting.is_alive()
+        assert store.count() == 64
+    assert said[0].endswith("replicas 0 to 63: waiting for another process that trains them")
+    assert "waiting" not in said[-1]
+
+
 def test_a_store_that_is_replaced_while_it_is_used_is_named(tmp_path: Path) -> None:
     with Store(tmp_path / "store") as store:
         shutil.rmtree(tmp_path / "store")
