@@ -165,6 +165,9 @@ def _held(module: nn.Module) -> dict[str, Any]:
     attributes = HeldValues.of(module).attributes
     kept = {name: held for name, held in attributes.items() if name.rpartition(".")[2] != "training"}
     kept = {name: "a tensor" if is_of_tensor(held) else held for name, held in kept.items()}
+    switches = ((type(part).train, type(part).eval) for part in module.modules())
+    if all(own == (nn.Module.train, nn.Module.eval) for own in switches):
+        return kept  # and not the weights, which may be many
     return kept | {name: snapshot(parameter) for name, parameter in module.named_parameters()}
 
 
