@@ -249,9 +249,9 @@ def read_options(config: pytest.Config) -> tuple[Options, Options]:
 
 
 def _parse(name: str, text: str, option: _Option) -> Any:
-    if not text.strip():
-        raise pytest.UsageError(f"{name}= is empty; give a value, or leave it out")
     try:
+        if not text.strip():
+            raise InputError("has no value; give one, or leave it out")
         return option.parse(text)
     except InputError as error:
         bad = InputError(f"{name}={text}: {error}")

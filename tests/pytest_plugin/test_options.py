@@ -52,7 +52,7 @@ def test_bad_options_are_one_clear_error(pytester: pytest.Pytester, option: str,
 def test_options_without_a_value_are_refused(name: str, pytester: pytest.Pytester) -> None:
     run = pytester.runpytest_inprocess(f"--claims-{name}=")  # as an unset variable of a shell gives it
     assert run.ret == pytest.ExitCode.USAGE_ERROR
-    run.stderr.fnmatch_lines([f"ERROR: --claims-{name}= is empty; give a value, or leave it out"])
+    run.stderr.fnmatch_lines([f"ERROR: --claims-{name}=: has no value; give one, or leave it out"])
 
 
 def test_two_outputs_to_one_file_are_refused(pytester: pytest.Pytester) -> None:
