@@ -239,7 +239,8 @@ def read_options(config: pytest.Config) -> tuple[Options, Options]:
         raise pytest.UsageError(f"--claims-json and --claims-html are both {in_force.json}; give each its own file")
     if in_force.plan and in_force.retrain:
         raise pytest.UsageError(
-            "a plan trains next to nothing, and stored trials stay; leave out --claims-plan or --claims-retrain"
+            "a plan decides nothing, and with --claims-retrain it would throw stored trials away; leave out "
+            "--claims-plan or --claims-retrain"
         )
     if in_force.compiled and in_force.eager:
         raise pytest.UsageError(

@@ -30,7 +30,7 @@ def check_accuracy(module: nn.Module, inputs: Inputs, targets: Tensor, all_targe
         outputs = call_with(module, inputs)
     if not isinstance(outputs, Tensor) or outputs.numel() != len(targets) or targets.numel() != len(targets):
         return
-    if not any(((all_targets == other) | (all_targets == 1)).all() for other in (0, -1)):
+    if not _are_labels(all_targets):
         raise InputError(
             "accuracy of one output an example needs targets of 0 and 1, or -1 and 1, and these go from "
             f"{all_targets.min():g} to {all_targets.max():g}; measure something else, such as Loss() or Metric(f), and "
@@ -42,6 +42,13 @@ def check_accuracy(module: nn.Module, inputs: Inputs, targets: Tensor, all_targe
             "above 0; leave the sigmoid to the loss, as binary_cross_entropy_with_logits does, or say what counts: "
             "Metric(f) with f(outputs, targets) = ((outputs > 0.5) == (targets > 0.5)).double()"
         )
+
+
+def _are_labels(targets: Tensor) -> bool:
+    """Return whether targets are labels of two classes: two values in [0, 1], as smoothed ones are, or -1 and 1."""
+    low, high = float(targets.min()), float(targets.max())
+    of_two = bool(((targets == low) | (targets == high)).all())
+    return of_two and (0 <= low <= high <= 1 or {low, high} <= {-1.0, 1.0})
 
 
 def _is_sigmoid(outputs: Tensor) -> bool:

@@ -251,15 +251,15 @@ def test_accuracy_of_one_output_is_that_of_logits_against_two_labels(network: An
     replicate(condition(network, loss=squared, data=Arrays(INPUTS, targets), measures={"loss": Loss()}), replicas=2)
 
 
-def test_labels_of_minus_one_and_one_have_an_accuracy() -> None:
+def test_labels_of_minus_one_and_one_and_smoothed_ones_have_an_accuracy() -> None:
     accuracies = []
-    for low in (0.0, -1.0):
-        data = Arrays(INPUTS, np.where(LABELS == 1, 1.0, low))
+    for low, high in ((0.0, 1.0), (-1.0, 1.0), (0.1, 0.9)):
+        data = Arrays(INPUTS, np.where(LABELS == 1, high, low))
 
         def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-            return functional.softplus(torch.where(targets > 0, -outputs, outputs))
+            return functional.softplus(torch.where(targets > 0.5, -outputs, outputs))
 
         given = condition(one_logit, loss=loss, data=data, measures={"accuracy": Accuracy()})
         accuracies.append(replicate(given, replicas=4).trials.values["accuracy"])
-    assert accuracies[0].tolist() == accuracies[1].tolist()
+    assert accuracies[0].tolist() == accuracies[1].tolist() == accuracies[2].tolist()
     assert accuracies[0].mean() > 0.8
