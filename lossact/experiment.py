@@ -253,7 +253,7 @@ class Experiment:
 
     def _say_waiting(self, condition: BaseCondition, progress: ProgressCallback) -> None:
         for finished in (True, False):  # a line of its own, and on a terminal in place
-            progress(Progress([(condition, 0)], "waiting for another process that trains them", finished))
+            progress(Progress([], f"waiting for another process that trains {condition}", finished))
 
     def _look_for_changes(self, contents: Mapping[BaseCondition, tuple[str, dict[str, Any]]]) -> None:
         """Note conditions whose code would read other values now than before training, in this process."""

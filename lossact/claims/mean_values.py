@@ -99,8 +99,8 @@ class MeanAssumption:
             infinite = np.flatnonzero(np.isinf(values))
             if len(infinite):
                 raise ClaimError(
-                    f"{measure} of {condition} is {values[infinite[0]]} in replica {infinite[0]}, which no normal "
-                    'value is; claim it without of="mean"'
+                    f"{measure} of {condition} is {values[infinite[0]]} in replica {infinite[0]}, and normal "
+                    'values are finite; claim it without of="mean"'
                 )
             return
         lowest, highest = self.value_range

@@ -65,7 +65,7 @@ class ExternalCondition(BaseCondition):
             values: a number, an array or a tensor.
 
         Returns:
-            a boolean array of the same shape; what is not finite never meets a target.
+            a boolean array of the same shape; NaN meets no target, and -inf none from above.
         """
         return meets(values, at_least=self.at_least, at_most=self.at_most)
 

@@ -34,7 +34,7 @@ def read_dataset(dataset: Any, columns: tuple[str, str] | None, split: str) -> t
 
 
 def _items(dataset: Any, split: str) -> list[Any]:
-    if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
+    if _has_indices(dataset):
         return [dataset[index] for index in range(len(dataset))]
     try:
         return list(dataset)
@@ -42,9 +42,13 @@ def _items(dataset: Any, split: str) -> list[Any]:
         raise DataError(f"the {split} dataset is a {type(dataset).__name__}; give a sequence of items") from None
 
 
+def _has_indices(dataset: Any) -> bool:
+    return hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+
+
 def _check_fixed(dataset: Any, pairs: list[tuple[Any, Any]], columns: tuple[str, str] | None, split: str) -> None:
     """Raise DataError where the first items are others when they are read again, as random transforms make them."""
-    if not hasattr(dataset, "__getitem__"):
+    if not _has_indices(dataset):
         return
     for index, pair in enumerate(pairs[:READ_TWICE]):
         if _contents(_pair(dataset[index], columns, split)) != _contents(pair):

@@ -151,6 +151,8 @@ class ClaimHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if is_claim(item):
+            self.session.begin(item)
         unittest = sys.modules.get("unittest")  # unless it is loaded, no class can be a TestCase
         cls = getattr(item, "cls", None)
         if unittest is not None and is_claim(item) and isinstance(cls, type) and issubclass(cls, unittest.TestCase):

@@ -144,12 +144,15 @@ class ClaimSession:
         of_project: Executor | None = self.config.hook.pytest_claims_executor(config=self.config)
         return of_project or make_executor(self.options.executor)
 
+    def begin(self, item: pytest.Item) -> None:
+        """Forget what an attempt before left with a claim, where it is run again."""
+        for key in OUTCOME_KEYS:
+            if key in item.stash:
+                del item.stash[key]
+
     def run(self, item: pytest.Function) -> None:
         """Call a claim, decide it, and fail it unless its verdict is the expected one."""
         complaint: str | None
-        for key in OUTCOME_KEYS:  # of an attempt before, where the claim is run again
-            if key in item.stash:
-                del item.stash[key]
         try:
             if self.misdeclared is not None:
                 raise ClaimError(self.misdeclared)

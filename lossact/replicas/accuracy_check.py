@@ -1,18 +1,24 @@
 """Whether accuracy says what it should of a network with one output an example."""
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor, nn
 
-from lossact.errors import InputError
+from lossact.errors import FAILURES, InputError
+from lossact.replicas.modules import eval_mode
 from lossact.replicas.named_tensors import Inputs, call_with
 from lossact.replicas.random_streams import isolate_rng
 
-# Operations that change no number, or none in (0, 1), by the names of their backward passes.
+# Operations that leave numbers above 0 there, by the names of their backward passes.
 KEEPING = {
     "AliasBackward0", "CatBackward0", "ClampBackward0", "ClampBackward1", "CloneBackward0", "ExpandBackward0",
-    "ReshapeAliasBackward0", "SelectBackward0", "SliceBackward0", "SqueezeBackward0", "SqueezeBackward1", "TBackward0",
-    "ToCopyBackward0", "TransposeBackward0", "UnsafeViewBackward0", "UnsqueezeBackward0", "ViewBackward0",
+    "MeanBackward0", "MeanBackward1", "PermuteBackward0", "ReshapeAliasBackward0", "SelectBackward0", "SliceBackward0",
+    "SqueezeBackward0", "SqueezeBackward1", "SqueezeBackward2", "SumBackward0", "SumBackward1", "TBackward0",
+    "ToCopyBackward0", "TransposeBackward0", "UnbindBackward0", "UnsafeViewBackward0", "UnsqueezeBackward0",
+    "ViewBackward0",
 }  # fmt: skip
+SIGMOIDS = {"SigmoidBackward0", "HardsigmoidBackward0", "SoftmaxBackward0"}
 
 
 def check_accuracy(module: nn.Module, inputs: Inputs, targets: Tensor, all_targets: Tensor) -> None:
@@ -27,7 +33,10 @@ def check_accuracy(module: nn.Module, inputs: Inputs, targets: Tensor, all_targe
         InputError: as above.
     """
     with isolate_rng(), torch.enable_grad():
-        outputs = call_with(module, inputs)
+        every = [call_with(module, inputs)]
+        with eval_mode(module), suppress(InputError, *FAILURES):  # its error comes where it is evaluated
+            every.append(call_with(module, inputs))
+    outputs = every[0]
     if not isinstance(outputs, Tensor) or outputs.numel() != len(targets) or targets.numel() != len(targets):
         return
     if not _are_labels(all_targets):
@@ -36,7 +45,7 @@ def check_accuracy(module: nn.Module, inputs: Inputs, targets: Tensor, all_targe
             f"{all_targets.min():g} to {all_targets.max():g}; measure something else, such as Loss() or Metric(f), and "
             "give the condition a target of it, or none"
         )
-    if _is_sigmoid(outputs):
+    if any(isinstance(each, Tensor) and _is_sigmoid(each) for each in every):
         raise InputError(
             "accuracy of one output an example takes logits, and network ends in a sigmoid, whose outputs are all "
             "above 0; leave the sigmoid to the loss, as binary_cross_entropy_with_logits does, or say what counts: "
@@ -45,15 +54,14 @@ def check_accuracy(module: nn.Module, inputs: Inputs, targets: Tensor, all_targe
 
 
 def _are_labels(targets: Tensor) -> bool:
-    """Return whether targets are labels of two classes: two values in [0, 1], as smoothed ones are, or -1 and 1."""
-    low, high = float(targets.min()), float(targets.max())
-    of_two = bool(((targets == low) | (targets == high)).all())
-    return of_two and (0 <= low <= high <= 1 or {low, high} <= {-1.0, 1.0})
+    """Return whether targets are labels of two classes: in [0, 1], as soft ones are, or -1 and 1."""
+    in_range = ((targets >= 0) & (targets <= 1)).all()
+    return bool(in_range or ((targets == -1) | (targets == 1)).all())
 
 
 def _is_sigmoid(outputs: Tensor) -> bool:
-    """Return whether the last operation that changed the numbers was a sigmoid."""
+    """Return whether numbers come from a sigmoid, or from softmax, and are all above 0."""
     node = outputs.grad_fn
     while node is not None and node.name() in KEEPING:
         node = node.next_functions[0][0]
-    return node is not None and node.name() == "SigmoidBackward0"
+    return node is not None and node.name() in SIGMOIDS

@@ -172,7 +172,8 @@ def copy_module(module: nn.Module) -> nn.Module:
 
 
 def left_by_passes(*modules: nn.Module) -> dict[int, Any]:
-    """Return by id what stands in copies for the tensors that passes left in modules: None, for torch copies none.
+    """Return by id what stands in copies for the tensors that passes left in modules: None, because torch
+    cannot copy them.
 
     They are computed anew in each pass, as the weights of torch.nn.utils.weight_norm are.
     """

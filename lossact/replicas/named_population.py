@@ -317,8 +317,12 @@ class NamedPopulation(Population):
             return self.networks.outputs(inputs)
 
     def network_of(self, row: int) -> nn.Module:
-        if self._shown is None:
-            self._shown = copy_module(self.networks.template).eval()
+        networks = self.networks
+        if isinstance(networks, UnstackedModules):  # each has attributes of its own
+            self._shown = copy_module(networks.modules[row])
+        elif self._shown is None:
+            self._shown = copy_module(networks.template)
+        self._shown.train()  # for eval() may change weights
         held = {**self.networks.parameters, **self.networks.buffers, **(self.average.average if self.average else {})}
         with torch.no_grad():
             for name, tensor in (*self._shown.named_parameters(), *self._shown.named_buffers()):

@@ -71,10 +71,8 @@ def tensors_in(inputs: Inputs) -> list[Tensor]:
 
 
 def first_tensor(inputs: Inputs) -> Tensor:
-    """Return the first tensor of a network's inputs."""
-    while not isinstance(inputs, Tensor):
-        inputs = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs[0]
-    return inputs
+    """Return the first tensor of a network's inputs or outputs."""
+    return tensors_in(inputs)[0]
 
 
 def rows_of(inputs: Inputs, rows: slice) -> Inputs:

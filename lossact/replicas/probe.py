@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lossact.checks import ran_out_of_memory
 from lossact.errors import FAILURES, InputError
 from lossact.replicas.draws import CountedDraws, Moment, module_paths
-from lossact.replicas.held_values import HeldValues, differing, globals_named, is_of_tensor, snapshot
-from lossact.replicas.modules import eval_mode
+from lossact.replicas.evaluation_probe import contents_of, probe_evaluation
+from lossact.replicas.held_values import HeldValues, differing, globals_named, snapshot
 from lossact.replicas.named_tensors import Inputs, call_with, map_tensors, shapes_of
 from lossact.replicas.objective import Objective, check_learnable
 from lossact.replicas.pairs import check_pairs
@@ -89,14 +89,14 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
             raise InputError(
                 "network changes its inputs in place, and later updates would see them; have it make new ones"
             )
-        outputs_before = _contents(outputs)
+        outputs_before = contents_of(outputs)
         loss = _scored("loss", objective.mean_loss, outputs, targets)
         check_pairs("loss", objective.mean_loss, outputs, targets)
         if objective.metric is not None:
             _scored("metric", objective.mean_metric, outputs, targets)
             check_pairs("metric", objective.mean_metric, outputs, targets)
         drew_uncounted = not states.equals(rng_state())
-    if snapshot([inputs, targets]) != data_before or _contents(outputs) != outputs_before:
+    if snapshot([inputs, targets]) != data_before or contents_of(outputs) != outputs_before:
         raise InputError(
             "loss or metric changes outputs or targets in place, and others would see them; have it make new"
         )
@@ -120,7 +120,7 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
         if after.buffers.get(name) != value or _written(buffers_before[name], buffers_after[name])
     ]
     changed_globals = [globals_named(each) for each in named] != globals_before
-    evaluated = _evaluate(module, objective, inputs, targets)
+    evaluated = probe_evaluation(module, objective, inputs, targets)
     return StackabilityReport(
         draws=drew_uncounted or drawing.any or evaluated.draws,
         drew_uncounted=drew_uncounted or evaluated.drew_uncounted,
@@ -130,45 +130,6 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
         changed_globals=changed_globals or evaluated.changed_globals,
         switched=evaluated.switched,
     )
-
-
-def _evaluate(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tensor) -> StackabilityReport:
-    """Run a module and its metric in evaluation mode, and report what that alone shows.
-
-    A pass that fails shows nothing: it may never be needed, and its error comes where it is.
-    """
-    named = [module, objective.loss, objective.metric]
-    held, globals_before = [_held(module)], [globals_named(each) for each in named]
-    drawing = CountedDraws(Moment(0, Stage.MEASUREMENT, 0), torch.tensor(0), module_paths(module), repeatable=False)
-    with eval_mode(module):
-        held.append(_held(module))
-        with isolate_rng(), torch.enable_grad(), drawing.active():
-            states = rng_state()
-            with suppress(InputError, *FAILURES):
-                objective.evaluate(call_with(module, inputs), targets)
-            drew_uncounted = not states.equals(rng_state())
-        held.append(_held(module))
-    held.append(_held(module))
-    return StackabilityReport(
-        draws=drew_uncounted or drawing.any,
-        drew_uncounted=drew_uncounted,
-        changed=differing(*held[1:3]),
-        changed_buffers=[],
-        unreached=[],
-        changed_globals=[globals_named(each) for each in named] != globals_before,
-        switched=differing(*held[:2]) or differing(*held[2:]),
-    )
-
-
-def _held(module: nn.Module) -> dict[str, Any]:
-    """Return what a module holds, by name, but its buffers, the mode of its parts, and what passes leave in tensors."""
-    attributes = HeldValues.of(module).attributes
-    kept = {name: held for name, held in attributes.items() if name.rpartition(".")[2] != "training"}
-    kept = {name: "a tensor" if is_of_tensor(held) else held for name, held in kept.items()}
-    switches = ((type(part).train, type(part).eval) for part in module.modules())
-    if all(own == (nn.Module.train, nn.Module.eval) for own in switches):
-        return kept  # and not the weights, which may be many
-    return kept | {name: snapshot(parameter) for name, parameter in module.named_parameters()}
 
 
 def pass_size(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tensor) -> int:
@@ -218,10 +179,6 @@ def _states(module: nn.Module) -> dict[str, tuple[Tensor, int]]:
 
 def _written(before: tuple[Tensor, int], after: tuple[Tensor, int]) -> bool:
     return before[0] is not after[0] or before[1] != after[1]
-
-
-def _contents(outputs: Any) -> Any:
-    return snapshot(map_tensors(lambda tensor: tensor.detach(), outputs))
 
 
 def _scored(what: str, function: Any, outputs: Any, targets: Tensor) -> Any:

@@ -169,7 +169,7 @@ class Recordings(ABC):
             reason, usual_reason = "give other numbers when they are recorded as a CUDA graph", self.usual_reason
         self.go_back(state, start)
         self.go_on_plainly(reason, usual_reason)
-        # Not above, where the error still holds tensors. What has no memory for this either is for the launch to halve.
+        # Not above, where the error still holds tensors. If memory runs out here too, the launch is halved.
         return function(given)
 
     def _recorded(self, function: Function, given: Given, device: torch.device) -> _Recording:

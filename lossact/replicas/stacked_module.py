@@ -53,6 +53,7 @@ class StackedModule:
         self.keeps_nothing, self.pass_size = keeps_nothing, pass_size
         self.draws_by, self.paths = draws_by, module_paths(self.module)
         self.ties = has_tied_tensors(self.module)
+        self._outputs_like: Any = None  # where the metric is computed replica by replica
         self.trained = trained_names(self.module)
         self.parameters = _stacked([dict(module.named_parameters()) for module in modules])
         self.buffers = _stacked([dict(module.named_buffers()) for module in modules])
@@ -149,7 +150,7 @@ class StackedModule:
             network = partial(self._call, tensors)
             with self._drawing(replica, PREDICTION):
                 outputs = run_pass(network, inputs, checked_outputs, replica=replica, context=PREDICTION)
-            structures.append(map_tensors(lambda _: torch.empty(0), outputs))
+            structures.append(_without_tensors(outputs))
             return tensors_in(outputs)
 
         trained, rest = self.tensors(ALL)
@@ -170,7 +171,8 @@ class StackedModule:
         def score(outputs: Any) -> tuple[Tensor, Tensor, Any]:
             loss = self.objective.mean_loss(outputs, targets)
             if not self.metric_stacks:
-                return loss, loss, outputs
+                self._outputs_like = _without_tensors(outputs)
+                return loss, loss, tensors_in(outputs)
             return loss, self.objective.mean_metric(outputs, targets) if self.objective.metric else loss, ()
 
         network = partial(self._call, tensors)
@@ -200,7 +202,7 @@ class StackedModule:
             return metric
         values = []
         for row in range(len(metric)):
-            answer = row_of(map_tensors(torch.Tensor.detach, outputs), row)
+            answer = with_tensors(self._outputs_like, row_of(map_tensors(torch.Tensor.detach, outputs), row))
             values.append(self.objective.mean_metric(answer, targets[row % len(targets)]))
         return torch.stack(values)
 
@@ -222,6 +224,11 @@ def _map(function: Callable[..., Any], tensors: tuple[Tensors, ...], data: tuple
         data = map_tensors(lambda tensor: tensor[0], data)
     in_dims = (*(0 for _ in tensors), *(None if shared else 0 for _ in data), 0)
     return vmap(function, in_dims)(*tensors, *data, replicas)
+
+
+def _without_tensors(outputs: Any) -> Any:
+    """Return outputs with an empty tensor in place of each: vmap takes the tensors alone."""
+    return map_tensors(lambda _: torch.empty(0), outputs)
 
 
 def _stacked(by_name: Sequence[Tensors]) -> Tensors:

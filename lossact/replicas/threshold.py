@@ -18,7 +18,8 @@ def meets(values: Any, *, at_least: float | None = None, at_most: float | None =
         at_least, at_most: the threshold; exactly one of the two.
 
     Returns:
-        for each number whether it meets the threshold, in the same shape; what is not finite never does.
+        for each number whether it meets the threshold, in the same shape; NaN never does,
+        nor -inf a threshold from above, for such a loss diverged.
 
     >>> meets(np.float32([0.5, 0.9]), at_least=0.9)
     array([False,  True])
@@ -30,10 +31,10 @@ def meets(values: Any, *, at_least: float | None = None, at_most: float | None =
         numbers = values.detach()
         if numbers.is_floating_point():
             bound = numbers.new_tensor(threshold)
-            met = numbers >= bound if at_least is not None else numbers <= bound
-            return np.asarray((met & numbers.isfinite()).cpu())
+            met = numbers >= bound if at_least is not None else (numbers <= bound) & ~numbers.isneginf()
+            return np.asarray(met.cpu())
         values = numbers.cpu()
     numbers = np.asarray(values)
     with np.errstate(over="ignore"):  # a threshold beyond the type's largest number is infinite
         bound = numbers.dtype.type(threshold) if numbers.dtype.kind == "f" else threshold
-    return np.asarray((numbers >= bound if at_least is not None else numbers <= bound) & np.isfinite(numbers))
+    return np.asarray(numbers >= bound if at_least is not None else (numbers <= bound) & (numbers != -np.inf))

@@ -114,7 +114,7 @@ class UnstackedModules:
 
     def _put_back(self, before: Tensors) -> Tensors:
         """Give the buffers the values of before a pass; return those that it changed."""
-        self._keep_buffers()
+        self._keep_rows()
         changed = {
             name: tensor.clone() for name, tensor in self.buffers.items() if not torch.equal(tensor, before[name])
         }
@@ -122,14 +122,15 @@ class UnstackedModules:
             self.buffers[name].copy_(before[name])
         return changed
 
-    def _keep_buffers(self) -> None:
-        """Take buffers that a module replaced back into the rows that they are kept in."""
+    def _keep_rows(self) -> None:
+        """Take parameters and buffers that a module replaced back into the rows that they are kept in."""
         for row, module in enumerate(self.modules):
-            for name, buffer in module.named_buffers():
-                kept = self.buffers[name][row]
-                if buffer.data_ptr() != kept.data_ptr():
-                    kept.copy_(buffer)
-                    buffer.data = kept
+            named = ((self.parameters, module.named_parameters()), (self.buffers, module.named_buffers()))
+            for name, tensor, stacked in ((name, each, rows) for rows, tensors in named for name, each in tensors):
+                kept = stacked[name][row]
+                if tensor.data_ptr() != kept.data_ptr():
+                    kept.copy_(tensor.detach())
+                    tensor.data = kept
 
     def measure(self, inputs: Inputs, targets: Tensor, context: PassContext) -> tuple[Tensor, Tensor]:
         """Return the loss (replicas,) and metric (replicas,) in evaluation mode; buffers stay as they are.

@@ -28,13 +28,14 @@ class BestValues:
         """Take the newest values that were logged.
 
         Args:
-            logged: tensors by name, () or (replicas,); NaN is no value.
+            logged: tensors by name, () or (replicas,); what is not finite is no value.
             but: rows of replicas whose fit has ended.
         """
         for best in self.condition.bests:
             if best.measure not in logged:
                 continue
             values = logged[str(best.measure)].detach().cpu().numpy().astype(np.float64).reshape(-1)
+            values[~np.isfinite(values)] = np.nan
             better = (np.fmax if best.mode == "max" else np.fmin)(self.found[best.name], values)
             ended = list(but)
             better[ended] = self.found[best.name][ended]

@@ -118,6 +118,12 @@ class FitWatcher(Callback):
                     f"{self.condition}: training, over the epoch, and validation both log the measure {name!r}; log "
                     "that of training under another name"
                 )
+        for best in self.condition.bests:
+            if best.measure in in_validation & in_training:
+                raise InputError(
+                    f"{self.condition}: training and validation both log {best.measure!r}, and {best.name!r} of one; "
+                    "log that of training under another name"
+                )
         self._look(trainer, self.updates)
         self._note_best(trainer)
 

@@ -34,7 +34,7 @@ class Progress:
     """The progress of training.
 
     Attributes:
-        launch: the blocks that train together.
+        launch: the blocks that train together; none where this process waits.
         text: the progress in words.
         finished: whether these blocks are done.
     """
@@ -44,7 +44,7 @@ class Progress:
     finished: bool
 
     def __str__(self) -> str:
-        return f"training {describe(self.launch)}: {self.text}"
+        return f"training {describe(self.launch)}: {self.text}" if self.launch else self.text
 
 
 def replica_range(launch: Sequence[BlockJob]) -> tuple[int, int]:

@@ -58,6 +58,10 @@ class Iterated:
         return iter(zip(X[:40], Y[:40], strict=True))
 
 
+class Streamed(Iterated, torch.utils.data.IterableDataset):  # type: ignore[type-arg]
+    """One of torch's, whose `__getitem__` is there and raises."""
+
+
 def test_datasets_are_read_as_the_arrays_that_they_hold() -> None:
     plain = Arrays(X[:40], Y[:40], validation=(X[40:], Y[40:]))
     tensors = TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
@@ -66,6 +70,7 @@ def test_datasets_are_read_as_the_arrays_that_they_hold() -> None:
     listed = rows(("image", "label"), 60)
     assert Arrays.from_dataset(listed[:40], validation=listed[40:], columns=("image", "label")) == plain
     assert Arrays.from_dataset(Iterated()) == Arrays(X[:40], Y[:40])
+    assert Arrays.from_dataset(Streamed()) == Arrays(X[:40], Y[:40])
     pairs = [((x[:2], x[2:]), y) for x, y in zip(X, Y, strict=True)]
     assert Arrays.from_dataset(pairs) == Arrays((X[:, :2], X[:, 2:]), Y)
 

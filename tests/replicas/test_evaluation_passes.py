@@ -51,6 +51,21 @@ class LowRank(nn.Linear):
         return outputs if self.merged else outputs + inputs @ self.down.T @ self.up.T
 
 
+class Rebinding(LowRank):
+    """Merges into another tensor, also of a weight that trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> "Rebinding":
+        nn.Linear.train(self, mode)
+        if mode == self.merged:
+            self.weight.data = self.weight.data + (-1 if mode else 1) * (self.up @ self.down).detach()
+            self.merged = not mode
+        return self
+
+
 class Layer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -94,14 +109,40 @@ class Looking(Layer):
         return self.linear(inputs)
 
 
+class Recording(Layer):
+    """Keeps what it computed in evaluation, and counts how often it is switched; nothing of it is read again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Tensor | None = None
+        self.all_seen: list[Tensor] = []
+        self.switched = 0
+
+    def train(self, mode: bool = True) -> "Recording":
+        self.switched += 1
+        super().train(mode)
+        return self
+
+    def forward(self, inputs: Tensor) -> Any:
+        outputs = self.linear(inputs)
+        if not self.training:
+            self.seen = outputs.detach()
+            self.all_seen.append(self.seen)
+        return outputs
+
+
 def low_rank() -> nn.Module:
     return nn.Sequential(LowRank(), nn.Tanh(), nn.Linear(6, 2))
+
+
+def rebinding() -> nn.Module:
+    return nn.Sequential(Rebinding(), nn.Tanh(), nn.Linear(6, 2))
 
 
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (low_rank, r"network's train\(\) or eval\(\) changes its '0.merged'"),
+        (low_rank, r"network's train\(\) or eval\(\) changes its '0.weight'"),
         (Counting, "network changes its 'calls' in its forward pass"),
         (Caching, "network changes its 'cache' in its forward pass"),
         (DrawingFromNumpy, "draws from numpy's or Python's generators"),
@@ -125,12 +166,34 @@ def plain(network: Callable[[], nn.Module], start: nn.Module) -> float:
     return functional.cross_entropy(module.eval()(validation), validation_labels).item()
 
 
-def test_networks_side_by_side_are_switched_by_their_own_train_and_eval() -> None:
-    given = condition(low_rank, stacked=False, measured_at=(0, 7))
+def validation_loss(network: nn.Module) -> Any:
+    dtype = next(network.parameters()).dtype
+    outputs = network(torch.tensor(VALIDATION, dtype=dtype))
+    return functional.cross_entropy(outputs, torch.tensor(VALIDATION_LABELS)).detach()
+
+
+@pytest.mark.parametrize("network", [low_rank, rebinding])
+def test_networks_side_by_side_are_switched_by_their_own_train_and_eval(network: Any) -> None:
+    measures = {"loss": Loss(split="validation"), "of network": OfNetwork(validation_loss)}
+    given = condition(network, stacked=False, measured_at=(0, 7), measures=measures)
     snapshots, *_ = record_snapshots(given, 0, range(3), every=BUDGET, compute_config=DOUBLE)
     trained = replicate(given, replicas=3, compute_config=DOUBLE)
     for replica, start in enumerate(snapshots[0].networks):
-        assert trained.trials.values["loss"][replica] == pytest.approx(plain(low_rank, start), rel=1e-9)
+        expected = plain(network, start.train())
+        assert trained.trials.values["loss"][replica] == pytest.approx(expected, rel=1e-9)
+        assert trained.trials.values["of network"][replica] == pytest.approx(expected, rel=1e-9)
+        for shown in (trained.networks[replica], snapshots[-1].networks[replica]):
+            assert float(validation_loss(shown)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_what_is_kept_to_be_looked_at_may_be_stacked() -> None:
+    given = condition(Recording, measured_at=(0, 7))
+    values = [
+        replicate(each, replicas=3, compute_config=DOUBLE).trials.values["loss"]
+        for each in (given, condition(Recording, measured_at=(0, 7), stacked=False), condition(Layer))
+    ]
+    for other in values[1:]:
+        np.testing.assert_allclose(values[0], other, rtol=1e-12)
 
 
 @pytest.mark.parametrize("stacked", [True, False])
@@ -202,6 +265,22 @@ def test_outputs_may_hold_what_is_no_tensor(kind: str, stacked: bool) -> None:
 
 
 @pytest.mark.parametrize("stacked", [True, False])
+def test_a_target_may_be_of_outputs_whose_first_part_is_no_tensor(stacked: bool) -> None:
+    def loss(outputs: Any, targets: Tensor) -> Tensor:
+        return functional.cross_entropy(outputs[1], targets)
+
+    def right(outputs: Any, targets: Tensor) -> Tensor:
+        correct: Tensor = outputs[1].argmax(1) == targets
+        return correct.double()
+
+    target = Metric(right, split="validation").at_least(0.8)
+    given = condition(answering(lambda logits: (None, logits)), loss=loss, stacked=stacked, measures={}, target=target)
+    plainly = condition(Layer, measures={}, target=Accuracy(split="validation").at_least(0.8))
+    found, expected = (replicate(each, replicas=4, compute_config=DOUBLE).trials for each in (given, plainly))
+    assert found.steps.tolist() == expected.steps.tolist()
+
+
+@pytest.mark.parametrize("stacked", [True, False])
 def test_outputs_of_a_class_of_their_own_are_named(stacked: bool) -> None:
     def loss(outputs: Any, targets: Tensor) -> Tensor:
         return functional.cross_entropy(outputs.logits, targets)
@@ -253,7 +332,7 @@ def test_accuracy_of_one_output_is_that_of_logits_against_two_labels(network: An
 
 def test_labels_of_minus_one_and_one_and_smoothed_ones_have_an_accuracy() -> None:
     accuracies = []
-    for low, high in ((0.0, 1.0), (-1.0, 1.0), (0.1, 0.9)):
+    for low, high in ((0.0, 1.0), (-1.0, 1.0), (0.1, 0.9)):  # the last are smoothed
         data = Arrays(INPUTS, np.where(LABELS == 1, high, low))
 
         def loss(outputs: Tensor, targets: Tensor) -> Tensor:

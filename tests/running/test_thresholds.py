@@ -34,7 +34,8 @@ def test_a_number_meets_itself_and_its_neighbours_decide(dtype: Any, number: flo
 
 def test_nan_integers_and_numbers_beyond_a_type() -> None:
     assert meets(np.array([np.nan, 1.0]), at_least=1.0).tolist() == [False, True]
-    assert meets(np.array([np.inf, 1.0]), at_least=1.0).tolist() == [False, True]  # a run that diverged
+    assert meets(np.array([np.inf, 1.0]), at_least=1.0).tolist() == [True, True]
+    assert meets(np.array([-np.inf, -3.0]), at_most=-2.0).tolist() == [False, True]  # a loss of a run that diverged
     assert meets(torch.tensor([-torch.inf, -3.0]), at_most=-2.0).tolist() == [False, True]
     assert meets(torch.tensor([1, 2**24 + 1]), at_least=2**24 + 0.5).tolist() == [False, True]
     assert meets(np.array([0, 1]), at_least=0.5).tolist() == [False, True]

@@ -109,8 +109,8 @@ def _check_names(runs: dict[str, list[RecordedRun]], place: str) -> None:
         other = by_appearance.setdefault(appearance.casefold(), name)
         if other != name:
             raise InputError(
-                f"{place}: conditions {other!r} and {name!r} have one name but for capitals and blanks; spell it in "
-                "one way, or give them names of their own"
+                f"{place}: conditions {other!r} and {name!r} have one name: they differ only in capitals or blanks; "
+                "spell it in one way, or give them names of their own"
             )
 
 
