@@ -56,7 +56,7 @@ def probe_evaluation(module: nn.Module, objective: Objective, inputs: Inputs, ta
         with eval_mode(module):
             weights.append(_weights(module))
             before = _held(module)
-            drawing = _drawing_of_evaluation(module)
+            drawing = counted_draws(module, Stage.MEASUREMENT)
             with torch.enable_grad(), drawing.active(), suppress(InputError, *FAILURES):
                 objective.evaluate(call_with(module, inputs), targets)
             changed = differing(before, _held(module))
@@ -71,10 +71,6 @@ def probe_evaluation(module: nn.Module, objective: Objective, inputs: Inputs, ta
         changed_globals=[globals_named(each) for each in named] != globals_before,
         switched=differing(*weights[:2]) or differing(*weights[1:]),
     )
-
-
-def _drawing_of_evaluation(module: nn.Module) -> CountedDraws:
-    return CountedDraws(Moment(0, Stage.MEASUREMENT, 0), torch.tensor(0), module_paths(module), repeatable=False)
 
 
 def _moved(module: nn.Module) -> nn.Module:
@@ -101,7 +97,7 @@ def _answer_alike(module: nn.Module, other: nn.Module, inputs: Inputs) -> bool:
     for each in (module, other):
         _moved(each)
         try:
-            with isolate_rng(), eval_mode(each), torch.enable_grad(), _drawing_of_evaluation(each).active():
+            with isolate_rng(), eval_mode(each), torch.enable_grad(), counted_draws(each, Stage.MEASUREMENT).active():
                 answers.append(contents_of(call_with(each, inputs)))
         except (InputError, *FAILURES):
             return False
@@ -120,6 +116,16 @@ def _held(module: nn.Module) -> dict[str, Any]:
     """Return what a module holds beside its buffers, by name."""
     held = HeldValues.of(module).attributes
     return {name: "a tensor" if is_of_tensor(content) else content for name, content in held.items()}
+
+
+def counted_draws(module: nn.Module, stage: Stage) -> CountedDraws:
+    """Return what counts the random numbers that a module draws in a pass of a stage.
+
+    Args:
+        module: a network.
+        stage: of the pass.
+    """
+    return CountedDraws(Moment(0, stage, 0), torch.tensor(0), module_paths(module), repeatable=False)
 
 
 def contents_of(outputs: Any) -> Any:

@@ -14,8 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lossact.checks import ran_out_of_memory
 from lossact.errors import FAILURES, InputError
-from lossact.replicas.draws import CountedDraws, Moment, module_paths
-from lossact.replicas.evaluation_probe import contents_of, probe_evaluation
+from lossact.replicas.evaluation_probe import contents_of, counted_draws, probe_evaluation
 from lossact.replicas.held_values import HeldValues, differing, globals_named, snapshot
 from lossact.replicas.named_tensors import Inputs, call_with, map_tensors, shapes_of
 from lossact.replicas.objective import Objective, check_learnable
@@ -74,7 +73,7 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
     named = [module, objective.loss, objective.metric]
     globals_before = [globals_named(each) for each in named]
     data_before, weights_before = snapshot([inputs, targets]), snapshot(list(module.parameters()))
-    drawing = CountedDraws(Moment(0, Stage.TRAINING, 0), torch.tensor(0), module_paths(module), repeatable=False)
+    drawing = counted_draws(module, Stage.TRAINING)
     with isolate_rng(), torch.enable_grad(), drawing.active():
         states = rng_state()
         try:

@@ -18,6 +18,7 @@ from lossact.replicas.passes import LearningPass, PassContext, Stage, checked_ou
 from lossact.replicas.vmap_needs import as_vmap_needs
 
 ALL = slice(None)
+NO_TENSOR = torch.empty(0)  # made here, for one that is made within vmap is vmap's
 PREDICTION = PassContext(Stage.PREDICTION, 0)
 
 
@@ -53,7 +54,7 @@ class StackedModule:
         self.keeps_nothing, self.pass_size = keeps_nothing, pass_size
         self.draws_by, self.paths = draws_by, module_paths(self.module)
         self.ties = has_tied_tensors(self.module)
-        self._outputs_like: Any = None  # where the metric is computed replica by replica
+        self._outputs_like: Any = None  # the latest, where only their tensors go through vmap
         self.trained = trained_names(self.module)
         self.parameters = _stacked([dict(module.named_parameters()) for module in modules])
         self.buffers = _stacked([dict(module.named_buffers()) for module in modules])
@@ -144,20 +145,18 @@ class StackedModule:
     def outputs(self, inputs: Inputs) -> Any:
         """Return what the networks answer in evaluation mode, (replicas, batch, ...)."""
 
-        structures: list[Any] = []  # of the outputs, whose tensors alone go through vmap
-
         def run(tensors: Tensors, inputs: Inputs, replica: Tensor) -> list[Tensor]:
             network = partial(self._call, tensors)
             with self._drawing(replica, PREDICTION):
                 outputs = run_pass(network, inputs, checked_outputs, replica=replica, context=PREDICTION)
-            structures.append(_without_tensors(outputs))
+            self._outputs_like = _without_tensors(outputs)
             return tensors_in(outputs)
 
         trained, rest = self.tensors(ALL)
         with eval_mode(self.module), self.as_vmap_needs():
             tensors = _with_copied({**trained, **rest}, self.buffers)
             answers = _map(_as_in_a_gradient(run), (tensors,), (inputs,), self.replicas)
-        return with_tensors(structures[-1], answers)
+        return with_tensors(self._outputs_like, answers)
 
     def _call(self, tensors: Tensors, *args: Any, **kwargs: Any) -> Any:
         # Changed buffers are put into `tensors`.
@@ -228,7 +227,7 @@ def _map(function: Callable[..., Any], tensors: tuple[Tensors, ...], data: tuple
 
 def _without_tensors(outputs: Any) -> Any:
     """Return outputs with an empty tensor in place of each: vmap takes the tensors alone."""
-    return map_tensors(lambda _: torch.empty(0), outputs)
+    return map_tensors(lambda _: NO_TENSOR, outputs)
 
 
 def _stacked(by_name: Sequence[Tensors]) -> Tensors:

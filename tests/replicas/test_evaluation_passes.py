@@ -278,6 +278,8 @@ def test_a_target_may_be_of_outputs_whose_first_part_is_no_tensor(stacked: bool)
     plainly = condition(Layer, measures={}, target=Accuracy(split="validation").at_least(0.8))
     found, expected = (replicate(each, replicas=4, compute_config=DOUBLE).trials for each in (given, plainly))
     assert found.steps.tolist() == expected.steps.tolist()
+    snapshots, *_ = record_snapshots(given, 0, range(2), every=BUDGET, compute_config=DOUBLE)
+    assert len(snapshots) >= 2  # networks are copied between passes
 
 
 @pytest.mark.parametrize("stacked", [True, False])

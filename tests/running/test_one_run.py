@@ -1,7 +1,6 @@
 """Replicas that are one run are an error; replicas that only look alike are not."""
 
 import random
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +22,6 @@ from lossact import (
     Loss,
     evaluate,
     faster,
-    reaches,
 )
 from lossact.errors import ClaimError, InputError, LossactError
 from lossact.executors.local import LocalExecutor
@@ -39,26 +37,6 @@ def decide(experiment: Experiment, condition: Any, other: Any) -> Any:
     if condition.name == other.name:
         other = replace(other, name="other")
     return evaluate(faster(condition, than=other), max_replicas=REPLICAS, experiment=experiment)
-
-
-def constant(seed: int) -> int:
-    torch.manual_seed(42)
-    return 20 + int(torch.randint(1, 5, ()))
-
-
-def met_at_the_start(seed: int) -> int:
-    return 0 * int(np.random.default_rng(seed).integers(5))
-
-
-@pytest.mark.parametrize(
-    ("train", "message"), [(constant, ONE_RUN), (met_at_the_start, "all 8 replicas met the target before any update")]
-)
-def test_what_few_replicas_would_decide_is_checked_first(
-    train: Callable[[int], int], message: str, experiment: Experiment
-) -> None:
-    condition = FunctionCondition(train=train, budget=60)
-    with pytest.raises(ClaimError, match=message):  # four would support it
-        evaluate(reaches(condition, low=0.2, high=0.5), max_replicas=REPLICAS, experiment=experiment)
 
 
 # Functions
