@@ -13,6 +13,9 @@ from functools import lru_cache
 
 import torch
 
+from lossact.errors import InputError
+
+_is_forked = False
 _outside: ContextVar[int] = ContextVar("_outside", default=0)  # threads before any were set here
 
 
@@ -30,7 +33,16 @@ def worker_threads(n: int) -> ThreadPoolExecutor:
 
 @contextmanager
 def torch_threads(n: int) -> Iterator[None]:
-    """Have each of torch's operations take n threads."""
+    """Have each of torch's operations take n threads.
+
+    Raises:
+        InputError: n > 1 in a forked process, where an operation would wait without an end for threads of its parent.
+    """
+    if n > 1 and _is_forked:
+        raise InputError(
+            f"threads={n} in a forked process, in which torch has one thread; give threads=1, or start processes by "
+            "multiprocessing.get_context('spawn')"
+        )
     before = torch.get_num_threads()
     token = _outside.set(n_workers())
     try:
@@ -41,5 +53,13 @@ def torch_threads(n: int) -> Iterator[None]:
         _outside.reset(token)
 
 
-if hasattr(os, "register_at_fork"):  # a forked process has none of the threads
-    os.register_at_fork(after_in_child=worker_threads.cache_clear)
+def _after_fork() -> None:
+    """Go on with one thread: a forked process has none of its parent's, and OpenMP's would be waited for."""
+    global _is_forked
+    _is_forked = True
+    worker_threads.cache_clear()
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,5 +1,6 @@
 """Conditions whose MLPs train by the program in C++, beside the same ones trained eagerly."""
 
+import os
 import subprocess
 import sys
 import warnings
@@ -219,13 +220,23 @@ def test_threads_are_as_they_were(launches: list[bool]) -> None:
 FORKED = """
 import multiprocessing
 import sys
-from tests.running.test_native_training import AUTO, BASE, first_block, replace
+import pytest
+from lossact.errors import InputError
+from tests.running.test_native_training import AUTO, BASE, first_block, np, replace
+
 ONE = replace(AUTO, threads=1)
-first_block(BASE, ONE)
-child = multiprocessing.get_context("fork").Process(target=first_block, args=(BASE, ONE))
+here = first_block(BASE, ONE)
+
+def train():
+    np.testing.assert_array_equal(first_block(BASE, ONE).curves.loss, here.curves.loss)
+    with pytest.raises(InputError, match="threads=2 in a forked process"):
+        first_block(BASE, replace(AUTO, threads=2))
+
+child = multiprocessing.get_context("fork").Process(target=train)
 child.start()
-child.join(60)
-child.kill()
+child.join(120)
+child.kill()  # where it hangs
+child.join()
 sys.exit(child.exitcode)
 """
 
@@ -233,5 +244,7 @@ sys.exit(child.exitcode)
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
 def test_a_forked_process_trains_too() -> None:
-    run = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=180)
+    """OpenMP's threads of its parent are waited for without an end, where torch takes more than one."""
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    run = subprocess.run([sys.executable, "-c", FORKED], env=environment, capture_output=True, text=True, timeout=180)
     assert run.returncode == 0, run.stderr
