@@ -20,7 +20,7 @@ FLOAT32_LIMIT = 1e38  # a number beyond it is infinite in single precision
 OF_EXPERIMENTS = ("seed", "store", "compute_config", "retrain", "executor")  # arguments
 SHOWN = 3  # arguments that need not be given, in an error
 LONGEST_VALUE = 100  # characters of a value in an error
-OUT_OF_MEMORY = "allocate memory", "out of memory"  # what torch says on a CPU and on a GPU
+OUT_OF_MEMORY = "allocate memory", "out of memory", "ALLOC_FAILED"  # what torch, CUDA and its libraries say
 
 
 def check_number(

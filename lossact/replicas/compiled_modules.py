@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from lossact.replicas.compiling import compile_whole
 from lossact.replicas.engine import StoppingCriterion, flags_after
 from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, is_close, move, n_sets, per_replica, tensors_in
 from lossact.replicas.optimizers import Clipping, RuleOptimizer, update_by_rule
@@ -55,15 +56,13 @@ class CompiledCode:
         if key in self.functions:
             self.functions.move_to_end(key)
             return self.functions[key], False
-        function: Any = make()
-        # What torch.compile keeps it keeps with a function's code, and for a handful of signatures only.
-        function.__code__ = function.__code__.replace(co_name=f"{function.__name__}_{next(self._numbers)}")
+        function = make()
         options = OPTIONS if device.type == "cpu" else None
-        compiled = torch.compile(function, dynamic=False, fullgraph=True, options=options)
-        self.functions[key] = compiled
+        made = compile_whole(function, f"{function.__name__}_{next(self._numbers)}", options=options)
+        self.functions[key] = made
         if len(self.functions) > FUNCTIONS_KEPT:
             self.functions.popitem(last=False)
-        return compiled, True
+        return made, True
 
 
 _codes: OrderedDict[Hashable, CompiledCode] = OrderedDict()
@@ -99,7 +98,7 @@ class CompiledModule:
         """Run a forward and backward pass of all replicas, as `StackedModule.learn`.
 
         Raises:
-            TraceError, TorchDynamoException: it cannot be compiled.
+            TraceError, COMPILER_ERRORS: it cannot be compiled.
         """
         networks = self.networks
         trained, _ = networks.tensors(slice(None))
@@ -120,7 +119,7 @@ class CompiledModule:
         """Return the loss (replicas,) and metric (replicas,), as `StackedModule.measure`.
 
         Raises:
-            TraceError, TorchDynamoException: it cannot be compiled.
+            TraceError, COMPILER_ERRORS: it cannot be compiled.
         """
 
         def run(function: Compiled, rows: slice) -> tuple[Tensor, Tensor]:

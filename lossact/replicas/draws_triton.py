@@ -5,6 +5,7 @@ from subprocess import CalledProcessError
 import torch
 from torch import Tensor
 
+from lossact.checks import ran_out_of_memory
 from lossact.replicas.draws_native import DrawRequest
 from lossact.replicas.draws_philox import MASK, UNIFORM, scale_of_kept, signed, tensor_draw
 
@@ -58,6 +59,10 @@ def is_right(device: torch.device) -> bool:
             for place in (None, batch)
         )
     except (TritonError, CalledProcessError, OSError):
+        return False
+    except RuntimeError as error:  # Triton's, where there is no C compiler
+        if ran_out_of_memory(error):
+            raise
         return False
 
 

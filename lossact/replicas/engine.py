@@ -4,12 +4,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 
 import torch
 from torch import Tensor
 
+from lossact.replicas.compiling import compile_whole
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.update_rules import UpdateRule
+
+_numbers = count()  # of compiled steps
 
 Step = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]]
 
@@ -139,7 +143,7 @@ def make_step(
 
 @lru_cache(maxsize=64)
 def _compiled_step(network: StackedNetwork, rule: UpdateRule, criterion: StoppingCriterion | None) -> Step:
-    return torch.compile(_eager_step(network, rule, criterion), dynamic=False, fullgraph=True)
+    return compile_whole(_eager_step(network, rule, criterion), f"step_{next(_numbers)}")
 
 
 def _eager_step(network: StackedNetwork, rule: UpdateRule, criterion: StoppingCriterion | None) -> Step:

@@ -8,17 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._dynamo.exc import TorchDynamoException
 from torch.func import functional_call, vmap
 
 from lossact.errors import InputError
+from lossact.replicas.compiling import COMPILER_ERRORS, give_up_compiling
 from lossact.replicas.engine import Hyperparameters, ReplicaState, StoppingCriterion, advance, make_step
 from lossact.replicas.hyperparameters import Hyperparameter
 from lossact.replicas.kernels import advance_in_kernel, is_for_kernel
 from lossact.replicas.named_tensors import rows_of
 from lossact.replicas.network import StackedNetwork
 from lossact.replicas.population import Population
-from lossact.replicas.probe import give_up_compiling
 from lossact.replicas.slices import slices_of
 from lossact.replicas.update_rules import UpdateRule
 
@@ -112,7 +111,7 @@ class FlatPopulation(Population):
             self._in_kernel = False
         try:
             return self._advance_in_steps(inputs, targets, n_updates, first, criterion)
-        except TorchDynamoException as error:
+        except COMPILER_ERRORS as error:
             give_up_compiling(error, was_asked=self._was_asked)
         self.compiled = False
         return self._advance_in_steps(inputs, targets, n_updates, first, criterion)
@@ -123,7 +122,7 @@ class FlatPopulation(Population):
         """Advance by torch's operations, compiled where that is asked for.
 
         Raises:
-            TorchDynamoException: they cannot be compiled; nothing has changed.
+            COMPILER_ERRORS: they cannot be compiled; nothing has changed.
         """
         run = partial(advance, make_step(self.network, self.rule, criterion, compiled=self.compiled))
         if not self.is_scheduled:

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo.exc import TorchDynamoException
 
 from lossact.errors import InputError
 from lossact.replicas.averages import AverageRule, WeightAverage
@@ -21,13 +20,13 @@ from lossact.replicas.compiled_modules import (
     code_of,
     shape_gradients,
 )
+from lossact.replicas.compiling import COMPILER_ERRORS, give_up_compiling
 from lossact.replicas.engine import StoppingCriterion, flags_after
 from lossact.replicas.modules import copy_module, left_by_passes
 from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, map_tensors, move, rows_of
 from lossact.replicas.optimizers import Clipping, RuleOptimizer, StackedOptimizer
 from lossact.replicas.passes import LearningPass, Networks, PassContext, Stage
 from lossact.replicas.population import Population
-from lossact.replicas.probe import give_up_compiling
 from lossact.replicas.pure_passes import TraceError
 from lossact.replicas.slices import COMPILED_NUMBERS, EAGER_NUMBERS, SMALL, blocks_of_slice, slice_width
 from lossact.replicas.stacked_module import StackedModule
@@ -179,7 +178,7 @@ class NamedPopulation(Population):
         """Go on without compiled code where torch cannot make what runs within."""
         try:
             yield
-        except (TorchDynamoException, TraceError) as error:
+        except (*COMPILER_ERRORS, TraceError) as error:
             give_up_compiling(error, was_asked=self._was_asked)
             assert self._compiled is not None
             self._compiled.code.failure = str(error)

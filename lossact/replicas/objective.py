@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torchmetrics
@@ -13,7 +14,7 @@ from torch.nn import functional
 
 from lossact.errors import InputError
 from lossact.functional import SIGMOID_LOSSES, is_correct
-from lossact.replicas.named_tensors import first_tensor, shapes_of
+from lossact.replicas.named_tensors import first_tensor, map_tensors, shapes_of
 
 Function = Callable[[Any, Tensor], Tensor]
 
@@ -44,7 +45,7 @@ class Objective:
                     "needs one logit an example; for others give a function (outputs, targets) -> loss"
                 )
             return SIGMOID_LOSSES[self.loss].function(outputs, targets).mean()
-        losses = averaged_as_torch_does(self.loss)(outputs, targets)
+        losses = averaged_as_torch_does(held_on(targets.device, self.loss))(outputs, targets)
         n = len(targets)
         if not isinstance(losses, Tensor) or (losses.ndim and (not len(losses) or len(losses) % n)):
             shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
@@ -74,7 +75,7 @@ class Objective:
                 f"accuracy of outputs {shapes_of(outputs)} is not defined; give the target a measure of your own, "
                 "Metric(function of (outputs, targets)), or Loss()"
             )
-        metric = self.metric(outputs, targets)
+        metric = held_on(targets.device, self.metric)(outputs, targets)
         if not isinstance(metric, Tensor) or metric.shape not in {(), targets.shape[:1]}:
             shape = tuple(metric.shape) if isinstance(metric, Tensor) else type(metric).__name__
             raise InputError(f"metric returned {shape}; it must return a tensor: one number, or one an example")
@@ -86,6 +87,28 @@ class Objective:
         """Return the mean loss () and metric () of one network's outputs."""
         loss = self.mean_loss(outputs, targets)
         return loss, loss if self.metric is None else self.mean_metric(outputs, targets)
+
+
+_held: WeakKeyDictionary[Function, dict[torch.device, Function]] = WeakKeyDictionary()
+
+
+def held_on(device: torch.device, function: Function) -> Function:
+    """Return a loss or a metric that holds its tensors on a device: the weights of classes, say.
+
+    Args:
+        device: where it is computed.
+        function: a module, or a partial with tensors among its arguments; others are returned as they are.
+    """
+    if device.type == "cpu" or not isinstance(function, (nn.Module, partial)):
+        return function
+    copies = _held.setdefault(function, {})
+    if device not in copies:
+        if isinstance(function, partial):
+            args, keywords = map_tensors(lambda tensor: tensor.to(device), (function.args, function.keywords))
+            copies[device] = partial(held_on(device, function.func), *args, **keywords)
+        else:
+            copies[device] = copy.deepcopy(function).to(device)
+    return copies[device]
 
 
 def averaged_as_torch_does(loss: Function) -> Function:

@@ -1,6 +1,5 @@
 """One pass before many: whether a network can be stacked, and the name of the part that cannot."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lossact.checks import ran_out_of_memory
 from lossact.errors import FAILURES, InputError
+from lossact.replicas.compiling import first_line
 from lossact.replicas.evaluation_probe import contents_of, counted_draws, probe_evaluation
 from lossact.replicas.held_values import HeldValues, differing, globals_named, snapshot
 from lossact.replicas.named_tensors import Inputs, call_with, map_tensors, shapes_of
@@ -295,25 +294,3 @@ def _naming_part(module: nn.Module) -> Iterator[_Path]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def give_up_compiling(error: Exception, *, was_asked: bool) -> None:
-    """Warn that a network trains eagerly, as torch.compile does not take it; silently where nobody asked for it.
-
-    Args:
-        error: of compiling.
-        was_asked: whether the user asked for it.
-
-    Raises:
-        OutOfMemoryError: memory ran out, which says nothing about the network.
-    """
-    if ran_out_of_memory(error):
-        raise torch.OutOfMemoryError(str(error)) from error
-    if was_asked:
-        message = f"torch.compile does not take the network ({first_line(error)}); it trains eagerly"
-        warnings.warn(message, stacklevel=4)
-
-
-def first_line(error: Exception) -> str:
-    """Return the first sentence of an error's message."""
-    return str(error).partition("\n")[0].partition(". ")[0]

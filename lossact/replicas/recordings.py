@@ -8,7 +8,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ Function = Callable[[Given], Sequence[Tensor]]
 class CudaGraphs:
     """Records CUDA graphs that share their memory, for they never run at the same time."""
 
-    may_record = True  # of the process: what fails in a recording leaves CUDA's allocator in doubt
+    may_record = True  # of the process: what failed in a recording may have left more behind than is seen
 
     def __init__(self) -> None:
         self.pool = torch.cuda.graph_pool_handle()
@@ -46,10 +46,23 @@ class CudaGraphs:
                 run()
         except RuntimeError as error:
             CudaGraphs.may_record = ran_out_of_memory(error)
+            self._end()
             raise
         finally:
             torch.cuda.set_stream(stream)  # a recording that fails leaves its own behind
         return graph.replay
+
+    def _end(self) -> None:
+        """End a recording that failed, where torch has not: its allocator would free nothing from then on.
+
+        Its generator, too, would draw nothing outside of a recording.
+        """
+        device = torch.cuda.current_device()
+        with suppress(RuntimeError):  # it has ended
+            torch._C._cuda_endAllocateToPool(device, self.pool)
+            torch._C._cuda_releasePool(device, self.pool)
+        generator = torch.cuda.default_generators[device]
+        generator.graphsafe_set_state(generator.clone_state())
 
 
 @contextmanager

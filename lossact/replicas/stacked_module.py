@@ -199,11 +199,13 @@ class StackedModule:
     def _metric(self, metric: Tensor, outputs: Any, targets: Tensor) -> Tensor:
         if self.metric_stacks:
             return metric
+        # On the CPU, where numpy and other libraries can read them.
+        outputs, targets = map_tensors(lambda tensor: tensor.detach().cpu(), (outputs, targets))
         values = []
         for row in range(len(metric)):
-            answer = with_tensors(self._outputs_like, row_of(map_tensors(torch.Tensor.detach, outputs), row))
+            answer = with_tensors(self._outputs_like, row_of(outputs, row))
             values.append(self.objective.mean_metric(answer, targets[row % len(targets)]))
-        return torch.stack(values)
+        return torch.stack(values).to(metric.device)
 
     @property
     def template(self) -> nn.Module:

@@ -4,7 +4,7 @@ Without such a rule vmap computes one replica after the other, or raises an erro
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from threading import Lock
 from typing import Any
 
@@ -61,8 +61,8 @@ def as_vmap_needs(device: torch.device) -> Iterator[None]:
     """Have layers computed within by operations that vmap has rules for.
 
     Args:
-        device: where they are computed. In evaluation torch has one operation for a transformer's layer; on a CPU one
-            for attention, and on a GPU one for a recurrent layer and one for weight norm.
+        device: where they are computed. torch has one operation for attention, in evaluation one for a transformer's
+            layer, and on a GPU one for a recurrent layer and one for weight norm.
     """
-    with _LAYER_BY_LAYER.held(), _PLAIN_ATTENTION.held() if device.type == "cpu" else LayersApart():
+    with _LAYER_BY_LAYER.held(), _PLAIN_ATTENTION.held(), nullcontext() if device.type == "cpu" else LayersApart():
         yield

@@ -15,9 +15,9 @@ from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
 from lossact.models.config import MLPConfig
+from lossact.replicas.compiling import first_line
 from lossact.replicas.flat_population import FlatPopulation
 from lossact.replicas.named_population import NamedPopulation
-from lossact.replicas.probe import first_line
 from lossact.replicas.workers import n_workers
 from lossact.running.fitting_width import FittingWidth
 from lossact.running.jobs import BlockJob, Progress, ProgressCallback, TrainedBlock, describe, replicas_of

@@ -28,6 +28,7 @@ IGNORED_WARNINGS = (  # what Lightning, or torch's compiler, runs into itself
     r".*You passed in a `val_dataloader` but have no `validation_step`.*",
     "Starting from v1.9.0, `tensorboardX`.*",
     ".*TensorFloat32 tensor cores.*",  # not enabled unless someone chose it
+    "This instance was constructed with capturable=True.*",  # plain steps take place before one is recorded
     "There is a performance drop because we have not yet implemented the batching rule.*",  # right, if slower
 )
 
@@ -79,16 +80,28 @@ def terminable() -> Iterator[None]:
 @contextmanager
 def trainer_environment(threads: int) -> Iterator[None]:
     """Run a Trainer without banners and with its number of threads, and leave signal handlers as they were."""
-    with torch_threads(threads), quiet(), interruptible(), terminable(), convolutions_as_products():
+    with torch_threads(threads), quiet(), interruptible(), terminable(), exact_convolutions():
         yield
 
 
 @contextmanager
-def convolutions_as_products() -> Iterator[None]:
-    """Have convolutions on a GPU round as products of matrices do: in float32, unless someone chose tf32.
+def exact_convolutions() -> Iterator[None]:
+    """Have convolutions on a GPU repeat bit for bit, and round as products of matrices do.
 
-    torch lets convolutions use tf32 where nothing is said.
+    Left to itself, torch takes algorithms that add in any order, and tf32 where only products are in float32.
     """
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic
+    cudnn.deterministic = True
+    try:
+        with _rounded_as_products():
+            yield
+    finally:
+        cudnn.deterministic = before
+
+
+@contextmanager
+def _rounded_as_products() -> Iterator[None]:
     try:
         is_exact = torch.get_float32_matmul_precision() == "highest"
         before = torch.backends.cudnn.allow_tf32

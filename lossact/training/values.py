@@ -140,9 +140,9 @@ class ValueRecorder:
         for name, value in wanted.items():
             data: Any = examples.get(value.split, ())
             if not value.of_network:
-                if value.split not in answers:
-                    answers[value.split] = self.population.outputs(data[0])
-                data = answers[value.split], data[1]
+                if value.split not in answers:  # on the CPU, where numpy and torchmetrics can read them
+                    answers[value.split] = map_tensors(Tensor.cpu, (self.population.outputs(data[0]), data[1]))
+                data = answers[value.split]
             numbers = [np.float64("nan") if lost[row] else self._number(name, value, row, data) for row in chosen]
             if checks_pairs and value.split and not value.of_network:
                 check_pairs(f"measure {name!r}", _own(value), *row_of(data, 0))

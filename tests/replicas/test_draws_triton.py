@@ -31,19 +31,37 @@ def fails(*_: object) -> Tensor:
     raise BuildFailedError
 
 
+def finds_no_compiler(*_: object) -> Tensor:
+    raise RuntimeError("Failed to find C compiler. Please specify via CC environment variable")
+
+
+def has_no_memory(*_: object) -> Tensor:
+    raise RuntimeError("CUDA error: out of memory")
+
+
 def one_off(replicas: Tensor, request: DrawRequest, batch: Tensor | None) -> Tensor:
     numbers = draw_in_arithmetic(replicas, request, batch)
     numbers[-1, -1] += 1
     return numbers
 
 
-@pytest.mark.parametrize(("kernel", "right"), [(draw_in_arithmetic, True), (one_off, False), (fails, False)])
+@pytest.mark.parametrize(
+    ("kernel", "right"),
+    [(draw_in_arithmetic, True), (one_off, False), (fails, False), (finds_no_compiler, False)],
+)
 def test_a_kernel_is_taken_where_it_can_be_built_and_its_bits_are_right(
     kernel: Callable[..., Tensor], right: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "triton", SimpleNamespace(TritonError=BuildFailedError))
     monkeypatch.setattr(draws_triton, "draw_in_kernel", kernel)
     assert is_right(CPU) == right
+
+
+def test_a_full_memory_says_nothing_about_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton", SimpleNamespace(TritonError=BuildFailedError))
+    monkeypatch.setattr(draws_triton, "draw_in_kernel", has_no_memory)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        is_right(CPU)
 
 
 def test_without_triton_no_kernel_is_right(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,14 @@
 """What holds on the CPU holds on a GPU. Needs nothing beyond torch, lightning, torchmetrics, numpy and scipy."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torchmetrics.classification import MulticlassF1Score
 
-from lossact import Loss, TorchOptimizer, cosine
+from lossact import Loss, Metric, OfNetwork, TorchOptimizer, cosine
 from lossact.replicas.recorded import RecordedUpdates
 from lossact.replicas.recordings import CudaGraphs
 from lossact.replicas.torch_optimizers import TENSOR_RATES
@@ -106,7 +108,43 @@ def test_torchs_optimisers_in_a_cuda_graph_equal_the_cpu_in_double_precision(
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["minibatches", "dropout", "some diverge"])
+def spread(outputs: torch.Tensor, targets: torch.Tensor) -> Any:
+    return np.std(outputs.numpy()) + targets.numpy().mean()
+
+
+def test_measures_on_a_gpu_are_those_on_the_cpu() -> None:
+    measures = {
+        "spread": Metric(spread), "F1": Metric(MulticlassF1Score(num_classes=3)), "loss": Loss(),
+        "last weight": OfNetwork(lambda network: float(list(network.parameters())[-1].norm())),
+    }  # fmt: skip
+    given = replace(CONDITIONS["weighted loss"], measures=measures)
+    taken = []
+    for device in ("cuda", "cpu"):
+        config = ComputeConfig(device=device, precision="64-true")
+        module = stacked_training(given, 0, range(16), config)
+        fit(module, config)
+        taken.append(module.outcome().values)
+    assert taken[0].keys() == taken[1].keys() == measures.keys()
+    for name in measures:
+        np.testing.assert_allclose(taken[0][name], taken[1][name], rtol=1e-8)
+
+
+def numpys_accuracy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return torch.tensor(np.mean(outputs.detach().numpy().argmax(1) == targets.numpy()))
+
+
+def test_a_target_of_numpys_is_measured_on_a_gpu() -> None:
+    given = replace(CONDITIONS["weighted loss"], target=Metric(numpys_accuracy).at_least(0.9), budget=20)
+    steps = []
+    for device in ("cuda", "cpu"):
+        config = ComputeConfig(device=device, precision="64-true")
+        module = stacked_training(given, 0, range(16), config)
+        fit(module, config)
+        steps.append(module.outcome().steps_to_target)
+    np.testing.assert_array_equal(steps[0], steps[1])
+
+
+@pytest.mark.parametrize("name", ["minibatches", "dropout", "some diverge", "attention", "convolutions"])
 def test_updates_in_a_cuda_graph_repeat_bit_for_bit(name: str) -> None:
     first, again = (losses_of(name, ComputeConfig(device="cuda")) for _ in range(2))
     np.testing.assert_array_equal(first, again)
@@ -145,3 +183,13 @@ def test_a_recording_that_waits_for_the_gpu_leaves_the_process_as_it_was(monkeyp
         CudaGraphs()(waits)
     assert torch.cuda.current_stream() == stream
     assert float(numbers.add(1).sum()) == 3
+    torch.cuda.empty_cache()  # as each Trainer does; an allocator that is still recording raises an error
+    assert torch.randn(3, device="cuda").isfinite().all()
+    monkeypatch.setattr(CudaGraphs, "may_record", True)
+
+    def counts() -> None:
+        numbers.add_(1)
+
+    replay = CudaGraphs()(counts)
+    replay()
+    assert numbers.tolist() == [1, 1, 1]

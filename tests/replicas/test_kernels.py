@@ -20,7 +20,7 @@ from lossact.replicas.hyperparameters import Hyperparameter
 from lossact.replicas.kernels import advance_in_kernel, is_for_kernel
 from lossact.replicas.launch import Launch
 from lossact.replicas.mlp import StackedMLP
-from lossact.replicas.mlp_triton import fits_in_registers, train_on_gpu
+from lossact.replicas.mlp_triton import fits_in_registers, train_on_gpu, warps_of
 from lossact.replicas.native import BuildError
 from lossact.replicas.update_rules import AdamRule, SGDRule
 from tests.replicas.cases import SMALL, Case, by_eager_steps
@@ -57,6 +57,14 @@ def test_kernel_equals_the_eager_step() -> None:
 )
 def test_what_fits_in_registers(features: int, hidden: int, batch: int, dtype: torch.dtype, fits: bool) -> None:
     assert fits_in_registers(StackedMLP(features, hidden, "relu", "l2"), batch, dtype) == fits
+
+
+@pytest.mark.parametrize(
+    ("features", "hidden", "warps"),
+    [(16, 4, 1), (9, 3, 1), (13, 7, 1), (16, 16, 4), (1, 16, 4), (120, 2, 4), (7, 9, 4)],
+)
+def test_how_many_warps_train_a_replica(features: int, hidden: int, warps: int) -> None:
+    assert warps_of(StackedMLP(features, hidden, "relu", "l2")) == warps
 
 
 WIDE = StackedMLP(16, 16, "relu", "l2")

@@ -13,6 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from lossact import Accuracy, Adam, Arrays, Condition, Loss, Metric
 from lossact.errors import InputError
+from lossact.replicas.objective import Objective
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
 from lossact.training.stacked import StackedOutcome
@@ -53,6 +54,20 @@ def test_weighted_masked_and_smoothed_losses_are_torchs_objective(loss: Any, tar
     weight = loss.keywords["weight"] if isinstance(loss, partial) else loss.weight
     torchs = partial(f.cross_entropy, weight=weight, **arguments)
     check_equal_to_alone(make_condition(classifier, loss, X, targets), classifier, torchs)
+
+
+@pytest.mark.parametrize(
+    "loss", [nn.CrossEntropyLoss(weight=WEIGHTS), partial(f.cross_entropy, weight=WEIGHTS), partial(f.cross_entropy)]
+)
+def test_a_loss_has_its_tensors_where_it_is_computed(loss: Any) -> None:
+    """The meta device stands for a GPU: what lies elsewhere ends in torch's error there, too."""
+    objective = Objective(loss, metric=partial(f.cross_entropy, weight=WEIGHTS))
+    outputs, targets = torch.randn(24, 3).double(), torch.tensor(CLASSES)
+    there = objective.evaluate(outputs.to("meta"), targets.to("meta"))
+    assert all(value.is_meta for value in there)
+    here = objective.mean_loss(outputs, targets)
+    weight = None if isinstance(loss, partial) and not loss.keywords else WEIGHTS
+    torch.testing.assert_close(here, f.cross_entropy(outputs, targets, weight=weight))
 
 
 def bce(outputs: Tensor, targets: Tensor) -> Tensor:

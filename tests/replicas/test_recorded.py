@@ -39,6 +39,18 @@ def network_with_running_statistics() -> nn.Module:
     return nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3))
 
 
+def attention_network() -> nn.Module:
+    layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.1, batch_first=True)
+    return nn.Sequential(nn.Unflatten(1, (2, 1)), nn.Linear(1, 4), layer, nn.Flatten(), nn.Linear(8, 3))
+
+
+def convolutional_network() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(2, 36), nn.Unflatten(1, (1, 6, 6)), nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(),
+        nn.Conv2d(4, 2, 3, stride=2), nn.Flatten(), nn.Linear(8, 3),
+    )  # fmt: skip
+
+
 def is_matrix(name: str, parameter: Tensor) -> bool:
     return parameter.ndim > 1
 
@@ -64,6 +76,9 @@ CONDITIONS: dict[str, Condition] = {
     "loss as target": condition(SMALL, budget=75, target=Loss().at_most(0.4)),
     "dropout": condition(SMALL, network=drawing_network, batch_size=8, budget=65),
     "batch norm": condition(SMALL, network=network_with_running_statistics, batch_size=8, budget=65),
+    "attention": condition(SMALL, network=attention_network, batch_size=8, budget=65),
+    "convolutions": condition(SMALL, network=convolutional_network, batch_size=8, budget=65),
+    "weighted loss": condition(SMALL, loss=nn.CrossEntropyLoss(torch.tensor([1.0, 5.0, 0.2]).double()), budget=65),
     "accumulated": condition(SMALL, batch_size=8, accumulate=2, budget=65),
     "two optimizers, clipped": condition(
         Partition(is_matrix, Adam(learning_rate=cosine(0.02)), SMALL), clip_norm=0.5, budget=65

@@ -57,6 +57,7 @@ def test_transformers_are_evaluated_all_at_once(name: str) -> None:
 def test_recurrent_layers_are_taken_apart_on_a_gpu() -> None:
     assert not modes()
     with as_vmap_needs(torch.device("cuda")):
+        assert settings() == (False, False)
         assert [type(mode) for mode in modes()] == [LayersApart]
     with as_vmap_needs(CPU):
         assert not modes()

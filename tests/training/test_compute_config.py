@@ -88,6 +88,13 @@ def test_a_gpu_needs_no_compiler_for_the_cpu(compiled: Any) -> None:
     assert default_compute_config(device="cuda", compiled=compiled, is_remote=True).compiled is compiled
 
 
+def test_convolutions_on_a_gpu_repeat_bit_for_bit() -> None:
+    assert not torch.backends.cudnn.deterministic
+    with trainer_environment(1):
+        assert torch.backends.cudnn.deterministic
+    assert not torch.backends.cudnn.deterministic
+
+
 def test_convolutions_on_a_gpu_are_exact_unless_products_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     precision = ["highest"]
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: precision[0])
