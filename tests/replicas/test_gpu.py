@@ -138,7 +138,8 @@ def test_a_target_of_numpys_is_measured_on_a_gpu() -> None:
     steps = []
     for device in ("cuda", "cpu"):
         config = ComputeConfig(device=device, precision="64-true")
-        module = stacked_training(given, 0, range(16), config)
+        with pytest.warns(UserWarning, match="replica by replica"):
+            module = stacked_training(given, 0, range(16), config)
         fit(module, config)
         steps.append(module.outcome().steps_to_target)
     np.testing.assert_array_equal(steps[0], steps[1])
