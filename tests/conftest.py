@@ -1,3 +1,4 @@
+import gc
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -122,3 +123,8 @@ def no_claims_of_another_test() -> Iterator[None]:
     """Forget the file of claims that a test wrote, for the next one's has the same name and another folder."""
     yield
     sys.modules.pop("test_claims", None)
+
+
+def pytest_collection_finish() -> None:
+    """Have collections of garbage pass over what is loaded by now, torch among it."""
+    gc.freeze()

@@ -153,7 +153,8 @@ def test_a_wandb_server_that_is_down_costs_no_verdict(claims: Claims, silent_ser
     decided(output)
     assert "W&B: Timed out" in output or "W&B: Run initialization has timed out" in output
     assert "; what is printed above stands" in output
-    decided(run(claims, "--claims-wandb=offline"))  # from the store
+    if refuses:
+        decided(run(claims, "--claims-wandb=offline"))  # from the store
 
 
 @pytest.mark.slow

@@ -90,7 +90,9 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_trials_of_the_undisturbed_one(project: Path, start: Start) -> None:
+def test_a_killed_run_and_one_of_several_processes_have_the_trials_of_the_undisturbed_one(
+    project: Path, start: Start
+) -> None:
     decide(project, "whole")
     assert len(trials(project / "whole")) == 4 * 48
     (project / "slowly").touch()
@@ -104,6 +106,9 @@ def test_a_killed_run_goes_on_to_the_trials_of_the_undisturbed_one(project: Path
     decide(project, "killed")
     assert trials(project / "killed") == trials(project / "whole")
     assert verdicts(project, "killed") == verdicts(project, "whole")
+    decide(project, "shared", "-n", "2")
+    assert trials(project / "shared") == trials(project / "whole")
+    assert verdicts(project, "shared") == verdicts(project, "whole")
 
 
 def stored(store: Path) -> list[tuple[object, ...]]:
@@ -112,11 +117,3 @@ def stored(store: Path) -> list[tuple[object, ...]]:
         return trials(store)
     except (sqlite3.OperationalError, StopIteration):
         return []
-
-
-@pytest.mark.slow
-def test_processes_of_xdist_train_the_same(project: Path) -> None:
-    decide(project, "alone")
-    decide(project, "shared", "-n", "2")
-    assert trials(project / "shared") == trials(project / "alone")
-    assert verdicts(project, "shared") == verdicts(project, "alone")

@@ -87,6 +87,7 @@ def _constant_imports(node: ast.AST) -> Iterator[str]:
                 yield from _with_parents(str(argument.value))
 
 
+@cache
 def computed_imports(node: ast.AST) -> tuple[str, ...]:
     """Return what is written of the names of modules that code imports by computed names.
 

@@ -179,8 +179,16 @@ def test_an_error_that_cannot_be_written_is_said_beside_why(claims: Claims, monk
     run.stderr.fnmatch_lines(["verdicts as JSON: not written to *verdicts.json (disk full)", "ERROR: --claims-alpha=*"])
 
 
-@pytest.mark.parametrize("option", ["--claims-json", "--claims-html"])
-@pytest.mark.parametrize("workers", [(), ("-n", "2"), ("-p", "no:terminal")])
+@pytest.mark.parametrize(
+    ("option", "workers"),
+    [
+        ("--claims-json", ()),
+        ("--claims-html", ()),
+        ("--claims-json", ("-n", "2")),
+        ("--claims-html", ("-p", "no:terminal")),
+        ("--claims-json", ("-p", "no:terminal")),
+    ],
+)
 def test_a_file_that_could_not_be_written_is_no_success(option: str, workers: tuple[str, ...], claims: Claims) -> None:
     claims.write(size=3)
     assert claims.run("-k", "true", *workers).ret == pytest.ExitCode.OK

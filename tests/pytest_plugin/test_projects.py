@@ -8,35 +8,32 @@ import pytest
 
 from tests.pytest_plugin.conftest import CLAIMS, Claims
 
-BOTH = pytest.mark.parametrize("processes", [[], ["-n", "2"]], ids=["plain", "xdist"])
+UNDER_XDIST = pytest.param(["-n", "2"], marks=pytest.mark.slow, id="xdist")
+BOTH = pytest.mark.parametrize("processes", [pytest.param([], id="plain"), UNDER_XDIST])
 
 RECORDED = CLAIMS.replace('common sense")', 'common sense", recorded="supported")')
 
 
-OPTIONS = [
-    ["--claims-max-replicas", "64", "--claims-seed", "7", "--claims-store", "elsewhere", "--claims-accelerator", "cpu"],
-    ["--claims-alpha", "0.01", "--claims-delta", "0.2", "--claims-store", "none", "--claims-html", "out/claims.html"],
+STORE = ["--claims-seed", "7", "--claims-store", "elsewhere", "--claims-accelerator", "cpu"]
+EVIDENCE = ["--claims-alpha", "0.01", "--claims-delta", "0.2", "--claims-html", "out/claims.html"]
+OTHERS = ["--claims-data", ".", "--claims-executor", "local", "--claims-wandb", "disabled", "-W", "error"]
+STRICT = ["--claims-strict", "--claims-retrain", "--claims-max-replicas", "64", "-k", "true"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "processes"),
     [
-        "--claims-data",
-        ".",
-        "--claims-retrain",
-        "--claims-executor",
-        "local",
-        "--claims-wandb",
-        "disabled",
-        "-W",
-        "error",
+        *((arguments, []) for arguments in (STORE, EVIDENCE, OTHERS, STRICT)),
+        *(
+            pytest.param(arguments, ["-n", "2"], marks=pytest.mark.slow)
+            for arguments in (STORE + EVIDENCE + OTHERS, STRICT)
+        ),
     ],
-    ["--claims-strict", "--claims-max-replicas", "64", "-k", "true"],
-]
-
-
-@BOTH
-@pytest.mark.parametrize("arguments", OPTIONS, ids=" ".join)
-@pytest.mark.slow
+    ids=" ".join,
+)
 def test_every_option_alone_and_under_xdist(claims: Claims, arguments: list[str], processes: list[str]) -> None:
     claims.write(RECORDED)
-    run = claims.run(*arguments, *processes, subprocess=True)
+    run = claims.run(*arguments, *processes, subprocess=bool(processes))
     selected = "-k" in arguments
     run.assert_outcomes(passed=1, failed=0 if selected else 1, deselected=1 if selected and not processes else 0)
     verdicts = {name: claim["verdict"] for name, claim in claims.verdicts().items()}
@@ -47,19 +44,18 @@ def test_every_option_alone_and_under_xdist(claims: Claims, arguments: list[str]
 
 
 @BOTH
-@pytest.mark.slow
 def test_failing_first_and_last_failed(claims: Claims, processes: list[str]) -> None:
     claims.write(CLAIMS)
-    claims.run("-x", "--claims-max-replicas", "64", *processes, subprocess=True).assert_outcomes(passed=1, failed=1)
-    claims.run("--lf", "--claims-max-replicas", "64", *processes, subprocess=True).assert_outcomes(failed=1)
+    options, subprocess = ["--claims-max-replicas", "64", *processes], bool(processes)
+    claims.run("-x", *options, subprocess=subprocess).assert_outcomes(passed=1, failed=1)
+    claims.run("--lf", *options, subprocess=subprocess).assert_outcomes(failed=1)
 
 
 @BOTH
-@pytest.mark.slow
 def test_junit_holds_the_verdict_without_a_warning(claims: Claims, processes: list[str]) -> None:
     claims.write(CLAIMS)
     run = claims.run(
-        "--junitxml", "junit.xml", "--claims-max-replicas", "64", "-W", "error", *processes, subprocess=True
+        "--junitxml", "junit.xml", "--claims-max-replicas", "64", "-W", "error", *processes, subprocess=bool(processes)
     )
     run.stdout.no_fnmatch_line("*warnings summary*")
     cases = ElementTree.parse(claims.pytester.path / "junit.xml").getroot().iter("testcase")

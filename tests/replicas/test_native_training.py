@@ -98,13 +98,18 @@ def test_adam(network: StackedMLP | StackedCNN, dtype: torch.dtype, decoupled: b
     assert case.diverged == [False, False, True, False]
 
 
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
+KINDS = list(itertools.product(DTYPES, [False, True]))
+
+
 @pytest.mark.parametrize(
-    ("features", "hidden", "batch"),
+    ("features", "hidden", "batch", "dtype", "shared"),
     [
-        pytest.param(*shape, marks=() if shape in SHAPES else pytest.mark.slow)
-        for shape in itertools.product(FEATURES, HIDDEN, BATCHES)
+        *((*shape, *kind) for shape in SHAPES for kind in KINDS),
+        *(  # and the others, each as one of the kinds in turn
+            pytest.param(*shape, *kind, marks=pytest.mark.slow)
+            for shape, kind in zip(itertools.product(FEATURES, HIDDEN, BATCHES), itertools.cycle(KINDS), strict=False)
+            if shape not in SHAPES
+        ),
     ],
 )
 def test_any_shape(features: int, hidden: int, batch: int, dtype: torch.dtype, shared: bool) -> None:
