@@ -26,8 +26,8 @@ class Replicas:
         trials: updates to the target, divergence and measured values, (replicas,) each.
         loss, metric: (replicas, budget + 1) before each update and once after the last; `metric` is what the condition
             measures beside the loss.
-        networks: each replica's trained network, an ordinary module in evaluation mode; its `state_dict()` is what a
-            checkpoint holds.
+        networks: each replica's trained network, an ordinary module in evaluation mode on the CPU; its `state_dict()`
+            is what a checkpoint holds.
     """
 
     condition: Condition
@@ -90,7 +90,7 @@ def replicate(
         module = stacked_training(condition, seed, indices, config, curves_of=len(indices))
         fit(module, config)
         outcomes.append(module.outcome())
-        networks += module.population.networks_apart()
+        networks += (network.cpu() for network in module.population.networks_apart())
     reached = np.concatenate([outcome.reached for outcome in outcomes])
     steps = np.concatenate([outcome.steps_to_target for outcome in outcomes])
     trials = Trials(

@@ -236,10 +236,10 @@ class Condition(BaseCondition):
         return isinstance(self.watched, Accuracy) or self.uses_closed_form_gradients
 
     @property
-    def shows_accuracy(self) -> bool:
-        """Whether the target or a measure is about accuracy."""
+    def accuracy_splits(self) -> set[str]:
+        """The splits on which the target or a measure is about accuracy."""
         measures = (each.measure if isinstance(each, Best) else each for each in self.measures.values())
-        return any(isinstance(measure, Accuracy) for measure in (self.watched, *measures))
+        return {measure.split for measure in (self.watched, *measures) if isinstance(measure, Accuracy)}
 
     @property
     def uses_closed_form_gradients(self) -> bool:

@@ -1,5 +1,6 @@
 """Whether accuracy says what it should of a network with one output an example."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 import torch
@@ -21,13 +22,13 @@ KEEPING = {
 SIGMOIDS = {"SigmoidBackward0", "HardsigmoidBackward0", "SoftmaxBackward0"}
 
 
-def check_accuracy(module: nn.Module, inputs: Inputs, targets: Tensor, all_targets: Tensor) -> None:
+def check_accuracy(module: nn.Module, inputs: Inputs, targets: Tensor, measured: Mapping[str, Tensor]) -> None:
     """Raise InputError where outputs of one number an example are no logits, or targets no labels of two classes.
 
     Args:
         module: a network of its own, for the pass may change what it holds.
         inputs, targets: one replica's batch.
-        all_targets: of all replicas and examples.
+        measured: all targets of each split on which accuracy is measured.
 
     Raises:
         InputError: as above.
@@ -39,12 +40,14 @@ def check_accuracy(module: nn.Module, inputs: Inputs, targets: Tensor, all_targe
     outputs = every[0]
     if not isinstance(outputs, Tensor) or outputs.numel() != len(targets) or targets.numel() != len(targets):
         return
-    if not _are_labels(all_targets):
-        raise InputError(
-            "accuracy of one output an example needs targets of 0 and 1, or -1 and 1, and these go from "
-            f"{all_targets.min():g} to {all_targets.max():g}; measure something else, such as Loss() or Metric(f), and "
-            "give the condition a target of it, or none"
-        )
+    for split, labels in measured.items():
+        if not _are_labels(labels):
+            these = "these" if split == "training" else f"those of {split}"
+            raise InputError(
+                f"accuracy of one output an example needs targets of 0 and 1, or -1 and 1, and {these} go from "
+                f"{labels.min():g} to {labels.max():g}; measure something else, such as Loss() or Metric(f), and "
+                "give the condition a target of it, or none"
+            )
     if any(isinstance(each, Tensor) and _is_sigmoid(each) for each in every):
         raise InputError(
             "accuracy of one output an example takes logits, and network ends in a sigmoid, whose outputs are all "

@@ -131,7 +131,7 @@ def stack_replicas(
         orders = [replica_generator(seed, replica, ORDER) for _, replica in members]
         batches = Minibatches(orders, n_examples=n_examples, size=size, parts=condition.accumulate)
     return StackedReplicasModule(
-        make_population(members, seed, training, dtype),
+        make_population(members, seed, examples, dtype),
         examples,
         replace(
             plan_of(condition, curves_of=curves_of),
@@ -192,14 +192,14 @@ def launched_with(condition: Condition) -> str:
     return json.dumps(content, sort_keys=True, default=str)
 
 
-def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples, dtype: torch.dtype) -> Population:
+def make_population(members: Sequence[ReplicaKey], seed: int, examples: ExampleSets, dtype: torch.dtype) -> Population:
     """Make the replicas of conditions that share a launch, with their start and their optimiser."""
     condition, _ = members[0]
     config = condition.network_config
     optimizers = [condition.optimizer for condition, _ in members]
     bias_scales = [getattr(optimizer, "bias_gradient_scale", 1.0) for optimizer in optimizers]
     bias_gradient_scale = torch.tensor(bias_scales, dtype=dtype)
-    inputs, _ = training
+    inputs, _ = examples.training
     if condition.uses_closed_form_gradients:
         assert not isinstance(config, ModuleFactory)
         image_shape = tuple(inputs.shape[2:])
@@ -213,7 +213,7 @@ def make_population(members: Sequence[ReplicaKey], seed: int, training: Examples
             bias_gradient_scale=bias_gradient_scale,
             template=plain_network(config, image_shape).to(dtype),
         )
-    networks = _networks(members, seed, training, dtype)
+    networks = _networks(members, seed, examples, dtype)
     return NamedPopulation(
         networks,
         optimizer_maker(optimizers, networks.template, condition.budget, dtype, accumulates=condition.accumulate > 1),
@@ -231,24 +231,27 @@ def clipping_of(condition: Condition) -> Clipping:
     return Clipping(condition.clip_norm, condition.clip_value)
 
 
-def _networks(members: Sequence[ReplicaKey], seed: int, training: Examples, dtype: torch.dtype) -> Networks:
+def _networks(members: Sequence[ReplicaKey], seed: int, examples: ExampleSets, dtype: torch.dtype) -> Networks:
     """Make replicas' networks, stacked or side by side as the condition says."""
     condition, _ = members[0]
     objective = objective_of(condition)
-    shown = map_tensors(lambda tensor: tensor[0][: condition.batch_size], training)
+    shown = map_tensors(lambda tensor: tensor[0][: condition.batch_size], examples.training)
     input_shape = tuple(first_tensor(shown[0]).shape[1:])
     modules = [cast_module(module, dtype) for module in plain_networks(members, seed, input_shape)]
     (one_more,) = plain_networks(members[:1], seed, input_shape)  # its passes may change what it holds
     cast_module(one_more, dtype)
     report = probe(one_more, objective, *shown)
-    if condition.shows_accuracy:
-        check_accuracy(one_more, shown[0], shown[1], training[1])
+    measured = {split: getattr(examples, split) for split in sorted(condition.accuracy_splits)}
+    if measured:
+        check_accuracy(
+            one_more, shown[0], shown[1], {split: each[1] for split, each in measured.items() if each is not None}
+        )
     replicas = [replica for _, replica in members]
     if condition.stacked:
         check_stackable(report)
         check_alike(modules)
     if not report.draws and (condition.stacked or report.changed is None):
-        _check_replicas_differ(members, modules, training)
+        _check_replicas_differ(members, modules, examples.training)
     if not condition.stacked:  # a later pass may reach other parameters than the first one
         return UnstackedModules(modules, objective, replicas, seed, unreached=report.unreached)
     for module in modules:

@@ -1,6 +1,7 @@
 """What a network does in evaluation mode alone is found before training, or right; against plain loops."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -330,6 +331,18 @@ def test_accuracy_of_one_output_is_that_of_logits_against_two_labels(network: An
         with pytest.raises(InputError, match=message):
             replicate(condition(network, loss=squared, data=Arrays(INPUTS, targets), **given), replicas=2)
     replicate(condition(network, loss=squared, data=Arrays(INPUTS, targets), measures={"loss": Loss()}), replicas=2)
+
+
+def test_labels_of_validation_are_looked_at_where_accuracy_is_measured_there() -> None:
+    data = Arrays(INPUTS, LABELS.astype(float), validation=(INPUTS, LABELS + 1.0))
+    given = partial(condition, one_logit, loss=squared, data=data)
+    for wrong in (
+        given(measures={"accuracy": Accuracy(split="validation")}, target=None),
+        given(measures={}, target=Accuracy(split="validation").at_least(0.8)),
+    ):
+        with pytest.raises(InputError, match="and those of validation go from 1 to 2"):
+            replicate(wrong, replicas=2)
+    replicate(given(measures={"accuracy": Accuracy()}, target=None), replicas=2)
 
 
 def test_labels_of_minus_one_and_one_and_smoothed_ones_have_an_accuracy() -> None:
