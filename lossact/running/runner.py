@@ -260,6 +260,11 @@ def _train_at_once(
     try:
         fit(module, compute_config, _Report(jobs, progress) if progress else None)
     except RuntimeError as error:
+        if compute_config.device != "cpu" and "on the same device" in str(error):
+            raise InputError(
+                f"{first}: {first_line(error)}; what its network and loss make and hold must be where their inputs "
+                "are, as torch.zeros(3, device=inputs.device), a registered buffer or weight.to(outputs.device) are"
+            ) from error
         of_mixed = compute_config.precision == "bf16-mixed" and "BFloat16" in str(error)
         if not of_mixed or not first.stacked or module.update_count or ran_out_of_memory(error):
             raise

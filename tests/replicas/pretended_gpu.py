@@ -11,7 +11,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
@@ -74,6 +74,18 @@ class OnGPU(Tensor):
 
     def untyped_storage(self) -> torch.UntypedStorage:
         return self.numbers.untyped_storage()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if id(self) not in memo:
+            copied: Tensor = OnGPU(self.numbers.clone())
+            is_parameter = isinstance(self, nn.Parameter)
+            memo[id(self)] = nn.Parameter(copied, self.requires_grad) if is_parameter else copied
+        made: Tensor = memo[id(self)]
+        return made
+
+    def __format__(self, form: str) -> str:
+        _wait("format")
+        return format(self.numbers, form)
 
     def tolist(self) -> Any:
         _wait("tolist")

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map_only
 from torchmetrics.classification import MulticlassF1Score
 
 from lossact import Accuracy, Best, Condition, Loss, Metric, OfNetwork, TorchOptimizer, cosine, replicate
+from lossact.errors import InputError
 from lossact.replicas.torch_optimizers import TENSOR_RATES
 from lossact.running.external import train_one
 from lossact.running.runner import fit
@@ -24,6 +25,7 @@ from lossact.training.compute_config import ComputeConfig
 from lossact.training.quiet import trainer_environment
 from lossact.training.single import SingleNetworkModule
 from lossact.training.stacked import StackedOutcome
+from tests.conftest import train_blocks
 from tests.replicas.pretended_gpu import GPU, Graphs
 from tests.replicas.test_any_training import condition
 from tests.replicas.test_recorded import CAPTURABLE, CONDITIONS, SMALL
@@ -117,8 +119,8 @@ def looking() -> nn.Module:
 
 def test_what_is_elsewhere_and_what_waits_is_found(pretended_gpu: type[Graphs]) -> None:
     """As on a GPU; else the tests above would show nothing."""
-    with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
-        outcome_of(condition(SMALL, loss=weighted_by_a_tensor_of_the_cpu), ON_GPU)
+    with pytest.raises(InputError, match=r"Expected all tensors to be on the same device.*; what its network and loss"):
+        next(train_blocks(condition(SMALL, loss=weighted_by_a_tensor_of_the_cpu), 0, [0], ON_GPU))
     with pytest.warns(UserWarning, match="cannot be recorded as a CUDA graph .called a synchronizing CUDA operation"):
         assert_the_same(condition(SMALL, network=looking))
     assert not pretended_gpu.made
