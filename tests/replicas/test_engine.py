@@ -2,7 +2,6 @@ import gc
 import weakref
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,19 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch._dynamo.exc import BackendCompilerFailed, FailOnRecompileLimitHit
 
 from lossact import SGD, Accuracy, Adam, Condition, ImageFiles, MLPConfig, RandomImages
 from lossact.conditions.optimizers import Optimizer
-from lossact.replicas import flat_population
-from lossact.replicas.engine import StoppingCriterion, make_step
-from lossact.replicas.flat_population import FlatPopulation
-from lossact.replicas.mlp import StackedMLP
 from lossact.replicas.objective import Objective
 from lossact.replicas.passes import PassContext, Stage
 from lossact.replicas.stacked_module import StackedModule
 from lossact.running.jobs import TrainedBlock
-from lossact.running.optimizer_making import rule_of
 from lossact.running.runner import fit, train_jobs
 from lossact.running.snapshots import record_snapshots
 from lossact.running.stacking import stacked_training
@@ -364,43 +357,3 @@ def test_networks_do_not_outlive_their_launch() -> None:
     del network, module
     gc.collect()
     assert gone() is None
-
-
-def fails_to_compile(error: Exception) -> Any:
-    """Steps as the engine makes them, of which those that are compiled end in an error."""
-
-    def make(*given: Any, compiled: bool) -> Any:
-        if compiled:
-            raise error if isinstance(error, FailOnRecompileLimitHit) else BackendCompilerFailed(make, error, None)
-        return make_step(*given, compiled=False)
-
-    return make
-
-
-def test_compiled_steps_share_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch keeps what it compiled with a function's code, for eight signatures; the ninth ended training."""
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-    criterion, rule = StoppingCriterion(0.123), rule_of(SGD(learning_rate=0.1))
-    steps: list[Any] = [make_step(StackedMLP(16, h, "relu", "l2"), rule, criterion, compiled=True) for h in (2, 3)]
-    assert steps[0].__code__ is not steps[1].__code__
-
-
-@pytest.mark.parametrize("error", [ValueError("no compiler"), FailOnRecompileLimitHit("recompile_limit reached")])
-def test_a_built_in_network_that_cannot_be_compiled_trains_eagerly(
-    error: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    population, plain = (
-        stacked_training(report_condition("sigmoid", "l2"), 0, range(3), SINGLE).population for _ in range(2)
-    )
-    assert isinstance(population, FlatPopulation)
-    images, labels = torch.rand(3, 64, 4, 4), torch.rand(3, 64).round()
-    population.compiled = population._was_asked = True
-    monkeypatch.setattr(flat_population, "make_step", fails_to_compile(error))
-    with pytest.warns(UserWarning, match="it trains eagerly"):
-        found = population.advance(population.arrange(images), labels, 3, first=0, criterion=None)
-    expected = plain.advance(plain.arrange(images), labels, 3, first=0, criterion=None)
-    assert all(map(torch.equal, (*found, *population.state_tensors), (*expected, *plain.state_tensors)))
-    population.compiled = True
-    monkeypatch.setattr(flat_population, "make_step", fails_to_compile(torch.OutOfMemoryError("CUDA out of memory")))
-    with pytest.raises(torch.OutOfMemoryError):
-        population.advance(population.arrange(images), labels, 3, first=3, criterion=None)

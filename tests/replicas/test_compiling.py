@@ -1,0 +1,59 @@
+"""Steps of built-in networks that are compiled, or cannot be."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch._dynamo.exc import BackendCompilerFailed, FailOnRecompileLimitHit
+
+from lossact import SGD
+from lossact.replicas import flat_population
+from lossact.replicas.engine import StoppingCriterion, make_step
+from lossact.replicas.flat_population import FlatPopulation
+from lossact.replicas.mlp import StackedMLP
+from lossact.running.optimizer_making import rule_of
+from lossact.running.stacking import stacked_training
+from lossact.training.compute_config import ComputeConfig
+from tests.conftest import report_condition
+
+SINGLE = ComputeConfig(threads=2)
+
+
+def fails_to_compile(error: Exception) -> Any:
+    """Steps as the engine makes them, of which those that are compiled end in an error."""
+
+    def make(*given: Any, compiled: bool) -> Any:
+        if compiled:
+            raise error if isinstance(error, FailOnRecompileLimitHit) else BackendCompilerFailed(make, error, None)
+        return make_step(*given, compiled=False)
+
+    return make
+
+
+def test_compiled_steps_share_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch keeps what it compiled with a function's code, for eight signatures; the ninth ended training."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    criterion, rule = StoppingCriterion(0.123), rule_of(SGD(learning_rate=0.1))
+    steps: list[Any] = [make_step(StackedMLP(16, h, "relu", "l2"), rule, criterion, compiled=True) for h in (2, 3)]
+    assert steps[0].__code__ is not steps[1].__code__
+
+
+@pytest.mark.parametrize("error", [ValueError("no compiler"), FailOnRecompileLimitHit("recompile_limit reached")])
+def test_a_built_in_network_that_cannot_be_compiled_trains_eagerly(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    population, plain = (
+        stacked_training(report_condition("sigmoid", "l2"), 0, range(3), SINGLE).population for _ in range(2)
+    )
+    assert isinstance(population, FlatPopulation)
+    images, labels = torch.rand(3, 64, 4, 4), torch.rand(3, 64).round()
+    population.compiled = population._was_asked = True
+    monkeypatch.setattr(flat_population, "make_step", fails_to_compile(error))
+    with pytest.warns(UserWarning, match="it trains eagerly"):
+        found = population.advance(population.arrange(images), labels, 3, first=0, criterion=None)
+    expected = plain.advance(plain.arrange(images), labels, 3, first=0, criterion=None)
+    assert all(map(torch.equal, (*found, *population.state_tensors), (*expected, *plain.state_tensors)))
+    population.compiled = True
+    monkeypatch.setattr(flat_population, "make_step", fails_to_compile(torch.OutOfMemoryError("CUDA out of memory")))
+    with pytest.raises(torch.OutOfMemoryError):
+        population.advance(population.arrange(images), labels, 3, first=3, criterion=None)
