@@ -300,6 +300,11 @@ def ran_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def first_line(error: Exception) -> str:
+    """Return the first sentence of an error's message."""
+    return str(error).partition("\n")[0].partition(". ")[0]
+
+
 def _first_words(error: BaseException) -> str:
     return str(error).partition("\n")[0].rpartition("err == 0. ")[2]
 

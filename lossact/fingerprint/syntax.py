@@ -26,7 +26,6 @@ def tree_digest(node: ast.AST) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@cache
 def syntax_digest(source: bytes | str) -> str:
     """Return the digest of Python source; equal where only comments, blank lines and docstrings differ."""
     return tree_digest.__wrapped__(parse(source))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
-from lossact.checks import ran_out_of_memory
+from lossact.checks import first_line, ran_out_of_memory
 
 COMPILER_ERRORS = (TorchDynamoException, FailOnRecompileLimitHit)  # the latter is none of torch's own kind
 
@@ -40,8 +40,3 @@ def give_up_compiling(error: Exception, *, was_asked: bool) -> None:
     if was_asked:
         message = f"torch.compile does not take the network ({first_line(error)}); it trains eagerly"
         warnings.warn(message, stacklevel=4)
-
-
-def first_line(error: Exception) -> str:
-    """Return the first sentence of an error's message."""
-    return str(error).partition("\n")[0].partition(". ")[0]

@@ -16,8 +16,8 @@ from lossact.replicas.native import BuildError
 from lossact.replicas.update_rules import SGDRule
 
 # Of images, hidden layer and batch, each filled up to a power of two. What ptxas says of an H100 for the 99 largest
-# shapes within the limits: of the 255 registers of a thread at most 0.7 kB go to memory, with the warps that
-# `warps_of` gives; one warp alone would leave there up to 17 kB.
+# shapes within the limits: beyond the 255 registers of a thread at most 0.7 kB spill to memory, with the
+# warps that `warps_of` gives; with one warp up to 17 kB would.
 MOST_VALUE_BYTES = 20_480  # (features + hidden) x batch
 MOST_PRODUCT_BYTES = 65_536  # features x hidden x batch
 MOST_WEIGHTS_OF_A_WARP, MOST_HIDDEN_OF_A_WARP = 128, 8

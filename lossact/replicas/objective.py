@@ -2,10 +2,9 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 import torchmetrics
@@ -14,7 +13,7 @@ from torch.nn import functional
 
 from lossact.errors import InputError
 from lossact.functional import SIGMOID_LOSSES, is_correct
-from lossact.replicas.named_tensors import first_tensor, map_tensors, shapes_of
+from lossact.replicas.named_tensors import first_tensor, shapes_of
 
 Function = Callable[[Any, Tensor], Tensor]
 
@@ -27,10 +26,28 @@ class Objective:
         loss: a name in SIGMOID_LOSSES, of one logit an example; or (outputs, targets) -> the batch's loss, or the
             losses of its examples, which are averaged.
         metric: (outputs, targets) -> a number, or one an example, to be averaged; None for the loss itself.
+        given: the one that this was moved from; None where it was not moved.
+        device: where it was moved to.
     """
 
     loss: str | Function
     metric: Function | None = is_correct
+    given: "Objective | None" = field(default=None, repr=False, compare=False)
+    device: torch.device = field(default=torch.device("cpu"), repr=False, compare=False)
+
+    def on(self, device: torch.device) -> "Objective":
+        """Return it with the tensors that loss and metric hold on a device, such as the weights of classes.
+
+        Modules, with their parameters and buffers, and tensors and modules among the arguments of partials are moved;
+        on the CPU it is the one that was given.
+        """
+        given = self.given or self
+        if device == self.device:
+            return self
+        if device.type == "cpu":
+            return given
+        with torch.inference_mode(mode=False):
+            return Objective(_held_on(device, given.loss), _held_on(device, given.metric), given, device)
 
     def mean_loss(self, outputs: Any, targets: Tensor) -> Tensor:
         """Return the mean loss () of one network's outputs.
@@ -45,7 +62,7 @@ class Objective:
                     "needs one logit an example; for others give a function (outputs, targets) -> loss"
                 )
             return SIGMOID_LOSSES[self.loss].function(outputs, targets).mean()
-        losses = averaged_as_torch_does(held_on(targets.device, self.loss))(outputs, targets)
+        losses = averaged_as_torch_does(self.loss)(outputs, targets)
         n = len(targets)
         if not isinstance(losses, Tensor) or (losses.ndim and (not len(losses) or len(losses) % n)):
             shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
@@ -75,7 +92,7 @@ class Objective:
                 f"accuracy of outputs {shapes_of(outputs)} is not defined; give the target a measure of your own, "
                 "Metric(function of (outputs, targets)), or Loss()"
             )
-        metric = held_on(targets.device, self.metric)(outputs, targets)
+        metric = self.metric(outputs, targets)
         if not isinstance(metric, Tensor) or metric.shape not in {(), targets.shape[:1]}:
             shape = tuple(metric.shape) if isinstance(metric, Tensor) else type(metric).__name__
             raise InputError(f"metric returned {shape}; it must return a tensor: one number, or one an example")
@@ -89,26 +106,18 @@ class Objective:
         return loss, loss if self.metric is None else self.mean_metric(outputs, targets)
 
 
-_held: WeakKeyDictionary[Function, dict[torch.device, Function]] = WeakKeyDictionary()
-
-
-def held_on(device: torch.device, function: Function) -> Function:
-    """Return a loss or a metric that holds its tensors on a device: the weights of classes, say.
-
-    Args:
-        device: where it is computed.
-        function: a module, or a partial with tensors among its arguments; others are returned as they are.
-    """
-    if device.type == "cpu" or not isinstance(function, (nn.Module, partial)):
-        return function
-    copies = _held.setdefault(function, {})
-    if device not in copies:
-        if isinstance(function, partial):
-            args, keywords = map_tensors(lambda tensor: tensor.to(device), (function.args, function.keywords))
-            copies[device] = partial(held_on(device, function.func), *args, **keywords)
-        else:
-            copies[device] = copy.deepcopy(function).to(device)
-    return copies[device]
+def _held_on(device: torch.device, value: Any) -> Any:
+    """Return a loss, a metric or an argument of theirs with its tensors on a device; what holds none as it is."""
+    there = partial(_held_on, device)
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, nn.Module):
+        return copy.deepcopy(value).to(device)
+    if isinstance(value, partial):
+        return partial(there(value.func), *map(there, value.args), **there(value.keywords))
+    if type(value) is dict:
+        return {name: there(part) for name, part in value.items()}
+    return type(value)(map(there, value)) if type(value) in (list, tuple) else value
 
 
 def averaged_as_torch_does(loss: Function) -> Function:

@@ -11,8 +11,8 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lossact.checks import first_line
 from lossact.errors import FAILURES, InputError
-from lossact.replicas.compiling import first_line
 from lossact.replicas.evaluation_probe import contents_of, counted_draws, probe_evaluation
 from lossact.replicas.held_values import HeldValues, differing, globals_named, snapshot
 from lossact.replicas.named_tensors import Inputs, call_with, map_tensors, shapes_of

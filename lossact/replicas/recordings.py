@@ -58,7 +58,7 @@ class CudaGraphs:
         Its generator, too, would draw nothing outside of a recording.
         """
         device = torch.cuda.current_device()
-        with suppress(RuntimeError):  # it has ended
+        with suppress(RuntimeError, AttributeError):  # it has ended, or another torch ends it otherwise
             torch._C._cuda_endAllocateToPool(device, self.pool)
             torch._C._cuda_releasePool(device, self.pool)
         generator = torch.cuda.default_generators[device]

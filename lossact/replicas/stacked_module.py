@@ -70,6 +70,7 @@ class StackedModule:
     def to(self, device: torch.device) -> None:
         """Move everything to a device."""
         self.module.to(device)
+        self.objective = self.objective.on(device)
         self.replicas = self.replicas.to(device)
         for tensors in (self.parameters, self.buffers):
             tensors.update({name: tensor.to(device) for name, tensor in tensors.items()})

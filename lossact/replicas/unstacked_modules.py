@@ -63,6 +63,7 @@ class UnstackedModules:
 
     def to(self, device: torch.device) -> None:
         """Move everything to a device."""
+        self.objective = self.objective.on(device)
         self.replicas = self.replicas.to(device)
         for module in self.modules:
             module.to(device)

@@ -36,7 +36,7 @@ def torch_threads(n: int) -> Iterator[None]:
     """Have each of torch's operations take n threads.
 
     Raises:
-        InputError: n > 1 in a forked process, where an operation would wait without an end for threads of its parent.
+        InputError: n > 1 in a forked process, where an operation may wait without an end for threads of its parent.
     """
     if n > 1 and _is_forked:
         raise InputError(

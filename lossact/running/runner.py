@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lossact.checks import explain_out_of_memory, ran_out_of_memory
+from lossact.checks import explain_out_of_memory, first_line, ran_out_of_memory
 from lossact.conditions.base import BaseCondition
 from lossact.conditions.condition import Condition
 from lossact.conditions.function import FunctionCondition
 from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
 from lossact.models.config import MLPConfig
-from lossact.replicas.compiling import first_line
 from lossact.replicas.flat_population import FlatPopulation
 from lossact.replicas.named_population import NamedPopulation
 from lossact.replicas.workers import n_workers
@@ -33,6 +32,7 @@ from lossact.training.stacked import StackedOutcome, StackedReplicasModule
 
 # Calls bound a stacked fit, so that four blocks take little longer than one.
 BLOCKS_FITTED_TOGETHER = 4
+ELSEWHERE = "on the same device", "type (torch.cuda."  # what torch says of tensors on two devices
 _blocks_of_kinds: dict[tuple[str, str], int] = {}  # of a pass, by what a network is launched with and its precision
 
 
@@ -260,11 +260,6 @@ def _train_at_once(
     try:
         fit(module, compute_config, _Report(jobs, progress) if progress else None)
     except RuntimeError as error:
-        if compute_config.device != "cpu" and "on the same device" in str(error):
-            raise InputError(
-                f"{first}: {first_line(error)}; what its network and loss make and hold must be where their inputs "
-                "are, as torch.zeros(3, device=inputs.device), a registered buffer or weight.to(outputs.device) are"
-            ) from error
         of_mixed = compute_config.precision == "bf16-mixed" and "BFloat16" in str(error)
         if not of_mixed or not first.stacked or module.update_count or ran_out_of_memory(error):
             raise
@@ -291,7 +286,15 @@ def fit(module: StackedReplicasModule, compute_config: ComputeConfig, callback: 
             limit_val_batches=0,
             callbacks=[callback] if callback else [],
         )
-        trainer.fit(module)
+        try:
+            trainer.fit(module)
+        except RuntimeError as error:
+            if compute_config.device == "cpu" or not any(words in str(error) for words in ELSEWHERE):
+                raise
+            raise InputError(
+                f"{first_line(error)}; what network, loss and target make and hold must be where their inputs are, as "
+                "torch.zeros(3, device=inputs.device), a registered buffer or weight.to(outputs.device) are"
+            ) from error
 
 
 class _Report(Callback):

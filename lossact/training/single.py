@@ -100,6 +100,7 @@ class SingleNetworkModule(ReplicasModule):
     def setup(self, stage: str) -> None:
         double = "64" in str(self.trainer.precision)
         cast_module(self, torch.float64 if double else torch.float32)
+        self.objective = self.objective.on(self.trainer.strategy.root_device)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.make_optimizer(self.network)

@@ -70,6 +70,7 @@ def test_the_revisions_files_are_compared_and_not_the_installed_ones(
     assert learning_rates("HEAD") == (changes, 16 + 16 + 64)
     project.commit()
     assert learning_rates("HEAD") == ([], 0)  # what is installed is the commit now
+    assert learning_rates("HEAD~1") == (changes, 0)
 
 
 @pytest.mark.slow

@@ -168,7 +168,7 @@ def by_vmap(
 
 @cache
 def _code_of_its_own(code: CodeType, name: str) -> CodeType:
-    """A copy for each network and width: torch.compile gives up, in silence, at the ninth signature of one code."""
+    """Copy code for a network and width: torch.compile gives up, in silence, at the ninth signature of one code."""
     return code.replace(co_name=name)
 
 

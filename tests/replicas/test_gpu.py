@@ -18,7 +18,7 @@ from lossact.training.compute_config import ComputeConfig
 from lossact.training.stacked import StackedReplicasModule
 from tests.conftest import PAIRS, cnn_condition, report_condition, train_blocks
 from tests.replicas.test_any_training import condition
-from tests.replicas.test_recorded import CAPTURABLE, CONDITIONS
+from tests.replicas.test_recorded import CAPTURABLE, CONDITIONS, numpys_accuracy, spread
 
 pytestmark = [
     pytest.mark.gpu,
@@ -108,10 +108,6 @@ def test_torchs_optimisers_in_a_cuda_graph_equal_the_cpu_in_double_precision(
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
 
 
-def spread(outputs: torch.Tensor, targets: torch.Tensor) -> Any:
-    return np.std(outputs.numpy()) + targets.numpy().mean()
-
-
 def test_measures_on_a_gpu_are_those_on_the_cpu() -> None:
     measures = {
         "spread": Metric(spread), "F1": Metric(MulticlassF1Score(num_classes=3)), "loss": Loss(),
@@ -127,10 +123,6 @@ def test_measures_on_a_gpu_are_those_on_the_cpu() -> None:
     assert taken[0].keys() == taken[1].keys() == measures.keys()
     for name in measures:
         np.testing.assert_allclose(taken[0][name], taken[1][name], rtol=1e-8)
-
-
-def numpys_accuracy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return torch.tensor(np.mean(outputs.detach().numpy().argmax(1) == targets.numpy()))
 
 
 def test_a_target_of_numpys_is_measured_on_a_gpu() -> None:

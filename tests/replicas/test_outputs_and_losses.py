@@ -63,8 +63,11 @@ def test_a_loss_has_its_tensors_where_it_is_computed(loss: Any) -> None:
     """The meta device stands for a GPU: what lies elsewhere ends in torch's error there, too."""
     objective = Objective(loss, metric=partial(f.cross_entropy, weight=WEIGHTS))
     outputs, targets = torch.randn(24, 3).double(), torch.tensor(CLASSES)
-    there = objective.evaluate(outputs.to("meta"), targets.to("meta"))
+    moved = objective.on(torch.device("meta"))
+    there = moved.evaluate(outputs.to("meta"), targets.to("meta"))
     assert all(value.is_meta for value in there)
+    assert moved.on(torch.device("meta")) is moved
+    assert moved.on(torch.device("cpu")) is objective
     here = objective.mean_loss(outputs, targets)
     weight = None if isinstance(loss, partial) and not loss.keywords else WEIGHTS
     torch.testing.assert_close(here, f.cross_entropy(outputs, targets, weight=weight))

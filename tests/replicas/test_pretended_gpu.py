@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from lossact.training.stacked import StackedOutcome
 from tests.conftest import train_blocks
 from tests.replicas.pretended_gpu import GPU, Graphs
 from tests.replicas.test_any_training import condition
-from tests.replicas.test_recorded import CAPTURABLE, CONDITIONS, SMALL
+from tests.replicas.test_recorded import CAPTURABLE, CONDITIONS, SMALL, numpys_accuracy, spread
 from tests.running.stacked_and_alone import assert_equal_rows, recorded_stacked
 from tests.running.test_stacked_lightning import STACKED
 
@@ -76,14 +77,6 @@ def test_networks_side_by_side(pretended_gpu: type[Graphs]) -> None:
     assert not pretended_gpu.made
 
 
-def spread(outputs: Tensor, targets: Tensor) -> Any:
-    return np.std(outputs.numpy()) + targets.numpy().mean()
-
-
-def numpys_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    return torch.tensor(np.mean(outputs.detach().numpy().argmax(1) == targets.numpy()))
-
-
 def norm_of_weights(network: nn.Module) -> float:
     return float(sum(parameter.norm() for parameter in network.parameters()))
 
@@ -96,6 +89,20 @@ def test_measures_and_targets_read_outputs_on_the_cpu(pretended_gpu: type[Graphs
     }  # fmt: skip
     assert_the_same(replace(CONDITIONS["minibatches"], measures=measures, measured_at=(7,)))
     assert_the_same(replace(CONDITIONS["minibatches"], target=Metric(numpys_accuracy).at_least(0.9)))
+
+
+def distilled(outputs: Tensor, targets: Tensor, *, teacher: nn.Module, parts: dict[str, Any]) -> Tensor:
+    answer: Tensor = teacher(torch.ones_like(outputs))
+    loss: Tensor = functional.cross_entropy(outputs, targets, weight=parts["weight"])
+    return loss + (outputs - answer).square().mean()
+
+
+def test_modules_and_tensors_among_the_arguments_of_a_loss_are_moved(pretended_gpu: type[Graphs]) -> None:
+    teacher = nn.Linear(3, 3).double().requires_grad_(False)
+    loss = partial(distilled, teacher=teacher, parts={"weight": WEIGHT, "names": ["teacher"]})
+    for stacked in (True, False):
+        assert_the_same(condition(SMALL, loss=loss, budget=20, stacked=stacked))
+    assert pretended_gpu.made
 
 
 WEIGHT = torch.tensor([1.0, 5.0, 0.2], dtype=torch.float64)
@@ -119,7 +126,7 @@ def looking() -> nn.Module:
 
 def test_what_is_elsewhere_and_what_waits_is_found(pretended_gpu: type[Graphs]) -> None:
     """As on a GPU; else the tests above would show nothing."""
-    with pytest.raises(InputError, match=r"Expected all tensors to be on the same device.*; what its network and loss"):
+    with pytest.raises(InputError, match=r"Expected all tensors .*; what network, loss and target make"):
         next(train_blocks(condition(SMALL, loss=weighted_by_a_tensor_of_the_cpu), 0, [0], ON_GPU))
     with pytest.warns(UserWarning, match="cannot be recorded as a CUDA graph .called a synchronizing CUDA operation"):
         assert_the_same(condition(SMALL, network=looking))
@@ -156,6 +163,7 @@ def test_one_network_by_itself(name: str, pretended_gpu: type[Graphs]) -> None:
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
         with trainer_environment(1):
+            trainer.validate(module, verbose=False)  # in inference mode, whose tensors cannot be learned from
             trainer.fit(module)
         losses.append(torch.stack(module.losses).cpu())
     torch.testing.assert_close(losses[1], losses[0], rtol=1e-8, atol=0)

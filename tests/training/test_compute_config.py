@@ -88,7 +88,7 @@ def test_a_gpu_needs_no_compiler_for_the_cpu(compiled: Any) -> None:
     assert default_compute_config(device="cuda", compiled=compiled, is_remote=True).compiled is compiled
 
 
-def test_convolutions_on_a_gpu_repeat_bit_for_bit() -> None:
+def test_deterministic_convolutions_are_chosen_while_training() -> None:
     assert not torch.backends.cudnn.deterministic
     with trainer_environment(1):
         assert torch.backends.cudnn.deterministic
