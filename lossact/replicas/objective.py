@@ -98,7 +98,7 @@ class Objective:
             raise InputError(f"metric returned {shape}; it must return a tensor: one number, or one an example")
         output = first_tensor(outputs)
         exact = torch.promote_types(metric.dtype, torch.float32)  # half precision would round a share to a target
-        return metric.to(torch.promote_types(exact, output.real.dtype)).mean()
+        return metric.to(output.device, torch.promote_types(exact, output.real.dtype)).mean()
 
     def evaluate(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean loss () and metric () of one network's outputs."""

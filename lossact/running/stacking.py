@@ -241,11 +241,10 @@ def _networks(members: Sequence[ReplicaKey], seed: int, examples: ExampleSets, d
     (one_more,) = plain_networks(members[:1], seed, input_shape)  # its passes may change what it holds
     cast_module(one_more, dtype)
     report = probe(one_more, objective, *shown)
-    measured = {split: getattr(examples, split) for split in sorted(condition.accuracy_splits)}
-    if measured:
-        check_accuracy(
-            one_more, shown[0], shown[1], {split: each[1] for split, each in measured.items() if each is not None}
-        )
+    if condition.accuracy_splits:
+        splits = sorted(condition.accuracy_splits)
+        labels = {split: each[1] for split in splits if (each := getattr(examples, split)) is not None}
+        check_accuracy(one_more, shown[0], shown[1], labels)
     replicas = [replica for _, replica in members]
     if condition.stacked:
         check_stackable(report)

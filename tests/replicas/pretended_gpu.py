@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_map_only, tree_unflatten
 
 from lossact.replicas import recordings
 from lossact.replicas.recorded import RecordedUpdates
@@ -125,9 +125,10 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
                     f"{func} of one of shape {tuple(value.shape)}"
                 )
     leads_there = bool(there)
-    if kwargs.get("device") is not None:
-        leads_there = torch.device(kwargs["device"]).type in {GPU.type, CARRIER.type}
-        kwargs = {**kwargs, "device": torch.device("cpu")}
+    devices = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, torch.device)]
+    if devices:
+        leads_there = devices[0].type in {GPU.type, CARRIER.type}
+        args, kwargs = tree_map_only(torch.device, lambda _: torch.device("cpu"), (args, kwargs))
         if there and not leads_there:
             _wait(func)
     if func is torch.ops.aten._pin_memory.default:

@@ -91,6 +91,17 @@ def test_measures_and_targets_read_outputs_on_the_cpu(pretended_gpu: type[Graphs
     assert_the_same(replace(CONDITIONS["minibatches"], target=Metric(numpys_accuracy).at_least(0.9)))
 
 
+def accuracy_by_numpy(outputs: Tensor, targets: Tensor) -> Tensor:
+    return numpys_accuracy(outputs.cpu(), targets.cpu())
+
+
+@pytest.mark.filterwarnings("ignore:metric .* is measured replica by replica")
+@pytest.mark.parametrize("stacked", [True, False])
+def test_a_target_may_be_computed_on_the_cpu(stacked: bool, pretended_gpu: type[Graphs]) -> None:
+    assert_the_same(replace(CONDITIONS["minibatches"], stacked=stacked, target=Metric(accuracy_by_numpy).at_least(0.9)))
+    assert not pretended_gpu.made
+
+
 def distilled(outputs: Tensor, targets: Tensor, *, teacher: nn.Module, parts: dict[str, Any]) -> Tensor:
     answer: Tensor = teacher(torch.ones_like(outputs))
     loss: Tensor = functional.cross_entropy(outputs, targets, weight=parts["weight"])

@@ -176,7 +176,8 @@ class OfItself(Holding):
 
 
 def test_functions_of_a_module_itself_are_alike_between_replicas() -> None:
-    stacked_training(condition(OfItself), 0, list(range(8)), DOUBLE)
+    module = stacked_training(condition(OfItself), 0, list(range(8)), DOUBLE)
+    assert module.population.n_replicas == 8
 
 
 def seeded() -> nn.Module:
