@@ -15,6 +15,7 @@ NARROWEST = 100  # columns of a terminal that shows them
 LENGTH = 28
 NAME = 32
 BESIDES = 36  # columns for margins, the share and two losses
+SPLIT = len(" (validation)")
 
 
 def condition_lines(conditions: Sequence[StoredCondition], *, width: int) -> list[str]:
@@ -28,12 +29,15 @@ def condition_lines(conditions: Sequence[StoredCondition], *, width: int) -> lis
     if width < NARROWEST or not any(condition.has_target or len(condition.curves or ()) for condition in conditions):
         return []
     size = min(NAME, max(9, *(len(condition.name) for condition in conditions)))
-    length = min(LENGTH, (width - BESIDES - size) // 2)
-    head = f"    {'condition':{size}}  {'reached the target':{length + 5}}   {'median loss':{length}}"
-    return [head.rstrip(), *(f"    {_line(condition, size, length)}".rstrip() for condition in conditions)]
+    splits = {condition.loss_split for condition in conditions}
+    length = min(LENGTH, (width - BESIDES - size - (SPLIT if len(splits) > 1 else 0)) // 2)
+    loss = "median loss" if len(splits) > 1 else f"median loss on {splits.pop()} examples"
+    head = f"    {'condition':{size}}  {'reached the target':{length + 5}}   {loss}"
+    lines = (_line(condition, size, length, says_split=len(splits) > 1) for condition in conditions)
+    return [head, *(f"    {line}".rstrip() for line in lines)]
 
 
-def _line(condition: StoredCondition, size: int, length: int) -> str:
+def _line(condition: StoredCondition, size: int, length: int, *, says_split: bool) -> str:
     trials = condition.trials
     arrived = cumulative_incidence(trials.steps[trials.reached], trials.budget, replicas=len(trials))
     name = printable(condition.name)
@@ -46,7 +50,8 @@ def _line(condition: StoredCondition, size: int, length: int) -> str:
     loss = bands("loss", condition.curves.loss)["loss/median"]
     seen = loss[np.isfinite(loss)]
     low, top = (min(0.0, seen.min()), seen.max()) if len(seen) else (0.0, 1.0)
-    return f"{line}   {sparkline(loss, low, top, length=length)} {loss[0]:.3g} to {loss[-1]:.3g}"
+    split = f" ({condition.loss_split})" if says_split else ""
+    return f"{line}   {sparkline(loss, low, top, length=length)} {loss[0]:.3g} to {loss[-1]:.3g}{split}"
 
 
 def sparkline(values: ArrayLike, low: float, high: float, *, length: int = LENGTH) -> str:

@@ -42,6 +42,12 @@ class StoredCondition:
         return "accuracy" if function is None else str(function["name"]).rpartition(".")[2]
 
     @property
+    def loss_split(self) -> str:
+        """Return which examples the curves' loss is about: those of the target, or the training examples."""
+        target = self.content["condition"].get("target") or {}
+        return str(target.get("measure", {}).get("split", "training"))
+
+    @property
     def measured_updates(self) -> NDArray[np.int64]:
         """Return the updates at which loss and metric were measured; between them the curves hold the last value."""
         every = int(self.content["condition"].get("measured_every") or 1)

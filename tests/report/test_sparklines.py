@@ -42,5 +42,17 @@ def test_a_condition_without_a_target_is_not_said_to_have_missed_it(
     assert ("no target" in line) != has_target
 
 
+def test_the_examples_that_a_loss_is_about_are_named() -> None:
+    on_training, on_validation = stored(), stored()
+    on_training.content["condition"] = {"target": None, "measures": ["loss"]}
+    on_validation.content["condition"] = {"target": {"measure": {"split": "validation"}, "at_least": 0.9}}
+    assert condition_lines([on_training], width=100)[0].endswith("  median loss on training examples")
+    assert condition_lines([on_validation], width=100)[0].endswith("  median loss on validation examples")
+    head, *lines = condition_lines([on_training, on_validation], width=100)
+    assert head.endswith("  median loss")
+    assert [line.rpartition(" ")[2] for line in lines] == ["(training)", "(validation)"]
+    assert all(len(line) <= 100 for line in [head, *lines])
+
+
 def test_a_narrow_terminal_shows_none() -> None:
     assert condition_lines([stored()], width=99) == []
