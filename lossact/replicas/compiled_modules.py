@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from lossact.replicas.compiling import compile_whole
+from lossact.replicas.compiling import CompiledFunction, compile_whole
 from lossact.replicas.engine import StoppingCriterion, flags_after
 from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, is_close, move, n_sets, per_replica, tensors_in
 from lossact.replicas.optimizers import Clipping, RuleOptimizer, update_by_rule
 from lossact.replicas.passes import LearningPass, PassContext, Stage
 from lossact.replicas.pure_passes import (
     Pass,
-    PassArguments,
     TraceError,
     What,
     pass_arguments,
@@ -46,23 +45,23 @@ class CompiledCode:
     """What has been compiled for one kind of network: functions of one slice's tensors."""
 
     def __init__(self) -> None:
-        self.functions: OrderedDict[Hashable, Compiled] = OrderedDict()
+        self.functions: OrderedDict[Hashable, CompiledFunction] = OrderedDict()
         self._numbers = count()
         self.failure: str | None = None
 
-    def function(self, key: Hashable, make: Callable[[], Compiled], device: torch.device) -> tuple[Compiled, bool]:
-        """Return the function of a key on a kind of device, and whether it is new."""
+    def function(self, key: Hashable, make: Callable[[], Compiled], device: torch.device) -> CompiledFunction:
+        """Return the function of a key on a kind of device."""
         key = (key, device.type)
         if key in self.functions:
             self.functions.move_to_end(key)
-            return self.functions[key], False
+            return self.functions[key]
         function = make()
         options = OPTIONS if device.type == "cpu" else None
         made = compile_whole(function, f"{function.__name__}_{next(self._numbers)}", options=options)
         self.functions[key] = made
         if len(self.functions) > FUNCTIONS_KEPT:
             self.functions.popitem(last=False)
-        return made, True
+        return made
 
 
 _codes: OrderedDict[Hashable, CompiledCode] = OrderedDict()
@@ -178,7 +177,7 @@ class CompiledModule:
             key: of the function.
             make: returns it, not compiled yet, for the rows of a slice.
             run: calls it on the rows of one slice.
-            changing: tensors that it writes into. They are put back where one slice cannot be compiled.
+            changing: tensors that it writes into. They are put back where one slice cannot be compiled, or wrongly.
 
         Returns:
             what `run` returned, in the order of the slices.
@@ -187,7 +186,7 @@ class CompiledModule:
         n, device = len(networks.replicas), networks.replicas.device
         dtypes = tuple(tensor.dtype for tensor in networks.parameters.values())
 
-        def function_for(rows: slice) -> tuple[Compiled, bool]:
+        def function_for(rows: slice) -> CompiledFunction:
             kind = (key, networks.draws_by, dtypes, rows.stop - rows.start)
             return self.code.function(kind, lambda: make(rows), device)
 
@@ -195,8 +194,8 @@ class CompiledModule:
             with torch.no_grad():
                 return run(function, rows)
 
-        functions = [(rows, *function_for(rows)) for rows in slices_of(n, width)]
-        before = [tensor.clone() for tensor in changing] if any(is_new for _, _, is_new in functions) else []
+        functions = [(rows, function_for(rows)) for rows in slices_of(n, width)]
+        before = [] if all(function.is_trusted for _, function in functions) else [each.clone() for each in changing]
         try:
             return self._run(functions, call)
         except BaseException:
@@ -205,16 +204,17 @@ class CompiledModule:
             raise
 
     def _run(
-        self, functions: Sequence[tuple[slice, Compiled, bool]], call: Callable[[Compiled, slice], Any]
+        self, functions: Sequence[tuple[slice, CompiledFunction]], call: Callable[[Compiled, slice], Any]
     ) -> list[Any]:
         """Call each function on its rows, and have none run any more where one fails."""
         if self.networks.replicas.device.type != "cpu":
-            return [call(function, rows) for rows, function, _ in functions]
+            return [call(function, rows) for rows, function in functions]
         threads, runs = worker_threads(n_workers()), []
         try:
-            for rows, function, is_new in functions:
+            for rows, function in functions:
+                is_trusted = function.is_trusted
                 runs.append(threads.submit(call, function, rows))
-                if is_new:  # one thread compiles, the others wait
+                if not is_trusted:  # one thread compiles and compares, the others wait
                     runs[-1].result()
             return [each.result() for each in runs]
         finally:
@@ -267,7 +267,7 @@ def advance_compiled(
         scores = []
         for k, now in enumerate(indices):
             values = [None if table is None else table[k] for table in tables]
-            scores.append(function((*of_pass, now), state, reached, diverged, scale, values))
+            scores.append(function(of_pass[0], (*of_pass[1:], now), state, reached, diverged, scale, values))
         losses, metrics = zip(*scores, strict=True)
         return torch.stack(losses), torch.stack(metrics)
 
@@ -281,15 +281,16 @@ def advance_compiled(
 
 def _step(learn: Pass, rule: UpdateRule, clipping: Clipping, criterion: StoppingCriterion | None) -> Compiled:
     def step(
-        of_pass: PassArguments,
+        trained: Tensors,
+        of_pass: tuple[Any, ...],
         state: dict[str, list[Tensor]],
         reached: Tensor,
         diverged: Tensor,
         scale: Tensor | None,
         values: Sequence[Tensor | None],
     ) -> tuple[Tensor, Tensor]:
-        trained, rest, _, _, replicas, _ = of_pass
-        learned = LearningPass(*learn(*of_pass))
+        rest, _, _, replicas, _ = of_pass
+        learned = LearningPass(*learn(trained, *of_pass))
         finite = learned.loss.isfinite() & all_finite(trained, len(replicas), replicas.device)
         met, lost = flags_after(criterion, learned.loss, learned.metric, finite, reached, diverged)
         gradients = shape_gradients(learned.gradients, scale, clipping)

@@ -1,18 +1,104 @@
-"""What torch.compile asks for, and what it raises."""
+"""What torch.compile asks for, what it raises, and whether what it made gives the right numbers."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+from torch.utils import _pytree as pytree
 
 from lossact.checks import first_line, ran_out_of_memory
+from lossact.replicas.named_tensors import TOLERANCE, is_recording
 
-COMPILER_ERRORS = (TorchDynamoException, FailOnRecompileLimitHit)  # the latter is none of torch's own kind
+COMPARED = 2  # calls of what was compiled
+SPREAD = 10  # compiled code may err by so much more than numbers move with the last digits of parameters
 
 
-def compile_whole(function: Any, name: str, *, options: dict[str, Any] | None = None) -> Callable[..., Any]:
+class WrongNumbersError(Exception):
+    """Compiled code gives other numbers than what it was made of."""
+
+
+# FailOnRecompileLimitHit is none of torch's own kind.
+COMPILER_ERRORS = (TorchDynamoException, FailOnRecompileLimitHit, WrongNumbersError)
+
+
+class CompiledFunction:
+    """A compiled function, whose first two calls are compared with the function itself.
+
+    Compilers have been wrong: torch 2.11, for one, sums some rows of float64 wrongly on CPUs with AVX-512.
+
+    Args:
+        function: of tensors alone, parameters first; it may write into its arguments.
+        compiled: the same, compiled.
+    """
+
+    def __init__(self, function: Callable[..., Any], compiled: Callable[..., Any]) -> None:
+        self._function, self._compiled, self._to_compare = function, compiled, COMPARED
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether it has been compared, or cannot be for now."""
+        return self._to_compare <= 0 or is_recording()
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call it.
+
+        Raises:
+            WrongNumbersError: it gives other numbers than the function. Its arguments may have been written into.
+        """
+        return self._compiled(*arguments) if self.is_trusted else self._compare(arguments)
+
+    def _compare(self, arguments: Sequence[Any]) -> Any:
+        before, plain, moved = (pytree.tree_map_only(Tensor, torch.clone, tuple(arguments)) for _ in range(3))
+        pytree.tree_map_only(Tensor, _move_last_digits, moved[0])
+        results = self._compiled(*arguments)
+        expected, nearby = self._function(*plain), self._function(*moved)
+        # What a function writes is judged beside the change that it makes, what it returns beside its own size.
+        written = zip(*map(pytree.tree_leaves, (arguments, plain, moved, before)), strict=True)
+        returned = zip(*map(pytree.tree_leaves, (results, expected, nearby)), strict=True)
+        if not all(is_as_near(*each) for each in written) or not all(is_as_near(*each) for each in returned):
+            raise WrongNumbersError("compiled, it gives other numbers")
+        self._to_compare -= 1
+        return results
+
+
+def _move_last_digits(parameter: Tensor) -> None:
+    if parameter.is_floating_point() or parameter.is_complex():
+        waves = torch.arange(parameter.numel(), device=parameter.device).cos().reshape(parameter.shape)
+        parameter.mul_(1 + 4 * torch.finfo(parameter.dtype).eps * waves.to(parameter.dtype))
+
+
+def is_as_near(found: Any, expected: Any, nearby: Any, before: Any = None) -> bool:
+    """Return whether compiled code is as near to the plain one's numbers as rounding leaves it.
+
+    Where numbers follow from the last digits of others, as an Adam update of a gradient that is zero but for rounding
+    does, they may differ by as much.
+
+    Args:
+        found: what compiled code gave.
+        expected: what plain code gave.
+        nearby: what plain code gave for parameters that differ in their last digits.
+        before: what it was, if it was changed in place.
+    """
+    if not isinstance(expected, Tensor):
+        return bool(found == expected)
+    if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+        return False
+    if not expected.numel():
+        return True
+    if not (expected.is_floating_point() or expected.is_complex()):
+        return torch.equal(found, expected) or not torch.equal(expected, nearby)
+    is_known, is_lost = expected.isfinite() & nearby.isfinite(), ~expected.isfinite() & ~nearby.isfinite()
+    size = torch.where(is_known, expected if before is None else expected - before, 0).abs().amax()
+    spread = torch.where(is_known, nearby - expected, 0).abs().amax()
+    allowed = TOLERANCE.get(expected.dtype, TOLERANCE[torch.float32]) * size + SPREAD * spread
+    is_near = (found - expected).abs() <= allowed
+    return not bool((is_known & ~is_near | is_lost & found.isfinite()).any())
+
+
+def compile_whole(function: Any, name: str, *, options: dict[str, Any] | None = None) -> CompiledFunction:
     """Compile a whole function, for the shapes that it is called with.
 
     Args:
@@ -22,7 +108,7 @@ def compile_whole(function: Any, name: str, *, options: dict[str, Any] | None = 
         options: of the compiler.
     """
     function.__code__ = function.__code__.replace(co_name=name)
-    return torch.compile(function, dynamic=False, fullgraph=True, options=options)
+    return CompiledFunction(function, torch.compile(function, dynamic=False, fullgraph=True, options=options))
 
 
 def give_up_compiling(error: Exception, *, was_asked: bool) -> None:

@@ -1,7 +1,7 @@
 """The step that all replicas take together."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
@@ -124,7 +124,12 @@ def _finite(loss: Tensor, parameters: Tensor) -> Tensor:
 
 
 def make_step(
-    network: StackedNetwork, rule: UpdateRule, criterion: StoppingCriterion | None, *, compiled: bool
+    network: StackedNetwork,
+    rule: UpdateRule,
+    criterion: StoppingCriterion | None,
+    *,
+    compiled: bool,
+    shapes: Hashable = None,
 ) -> Step:
     """Return the function that measures every replica and then moves those that still train.
 
@@ -137,12 +142,15 @@ def make_step(
         rule: how weights move.
         criterion: when a replica rests; None where that is measured elsewhere.
         compiled: whether the step goes through torch.compile; equal networks share one compiled step.
+        shapes: for which it is compiled; others have steps of their own.
     """
-    return _compiled_step(network, rule, criterion) if compiled else _eager_step(network, rule, criterion)
+    return _compiled_step(network, rule, criterion, shapes) if compiled else _eager_step(network, rule, criterion)
 
 
 @lru_cache(maxsize=64)
-def _compiled_step(network: StackedNetwork, rule: UpdateRule, criterion: StoppingCriterion | None) -> Step:
+def _compiled_step(
+    network: StackedNetwork, rule: UpdateRule, criterion: StoppingCriterion | None, shapes: Hashable
+) -> Step:
     return compile_whole(_eager_step(network, rule, criterion), f"step_{next(_numbers)}")
 
 

@@ -124,7 +124,9 @@ class FlatPopulation(Population):
         Raises:
             COMPILER_ERRORS: they cannot be compiled; nothing has changed.
         """
-        run = partial(advance, make_step(self.network, self.rule, criterion, compiled=self.compiled))
+        shapes = self.state.parameters.shape, inputs.shape
+        step = make_step(self.network, self.rule, criterion, compiled=self.compiled, shapes=shapes)
+        run = partial(advance, step)
         if not self.is_scheduled:
             return run(self.state, inputs, targets, self.hyperparameters, n_updates)
         each_update = [

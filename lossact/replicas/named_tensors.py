@@ -26,6 +26,11 @@ def recording() -> Iterator[None]:
         _recording.reset(token)
 
 
+def is_recording() -> bool:
+    """Return whether a recording is under way, in which nothing may wait for a GPU."""
+    return _recording.get()
+
+
 def python_may_look(device: torch.device) -> bool:
     """Return whether Python may look at a tensor's numbers: on a GPU it would wait, in a recording they are stale."""
     return device.type == "cpu" and not torch.compiler.is_compiling() and not _recording.get()

@@ -1,12 +1,13 @@
 """Compiled passes and updates of users' networks beside eager ones: to rounding, by slices, or not at all."""
 
 import gc
+import itertools
 import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from torch._dynamo.exc import TorchDynamoException
 from torch.nn import functional as f
 
 from lossact import EMA, SGD, Accuracy, Adam, Arrays, Condition, Loss, TorchOptimizer, cosine
-from lossact.replicas import compiled_modules, pure_passes
+from lossact.replicas import compiled_modules, compiling, pure_passes
 from lossact.replicas.named_population import NamedPopulation
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
@@ -258,6 +259,68 @@ def test_a_trace_that_gives_other_numbers_is_not_compiled(monkeypatch: pytest.Mo
     np.testing.assert_array_equal(refused.outcome().loss, trained(of_its_own, EAGER).outcome().loss)
 
 
+def miscompiling(spoil: Callable[[Any, Any], None], bad_call: int) -> Callable[..., Any]:
+    """Stand for a torch.compile whose code is wrong in one call, where `spoil` changes arguments and results."""
+
+    def compile_wrongly(function: Any, **_: Any) -> Any:
+        calls = itertools.count()
+
+        def compiled(*arguments: Any) -> Any:
+            results = function(*arguments)
+            if next(calls) == bad_call:
+                spoil(arguments, results)
+            return results
+
+        return compiled
+
+    return compile_wrongly
+
+
+SPOILED: dict[str, Callable[[Any, Any], None]] = {
+    "a loss": lambda _, results: results[0].mul_(1.01),
+    "what one replica's weights became": lambda arguments, _: arguments[0]["0.weight"][5, 3].mul_(1.001),
+    "the optimizer's state": lambda arguments, _: arguments[2]["0.bias"][0].neg_(),
+    "a weight that is lost": lambda arguments, _: arguments[0]["3.bias"][2].fill_(torch.nan),
+    "a count": lambda arguments, _: arguments[1][0]["1.num_batches_tracked"].add_(1),
+}
+
+
+@pytest.mark.parametrize("bad_call", range(compiling.COMPARED))
+@pytest.mark.parametrize("what", SPOILED)
+def test_compiled_code_that_gives_other_numbers_is_not_used(
+    what: str, bad_call: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", miscompiling(SPOILED[what], bad_call))
+    of_its_own = condition(budget=9, target=Loss().at_most(0))
+    with pytest.warns(UserWarning, match=r"torch\.compile does not take the network \(compiled, it gives other num"):
+        refused = trained(of_its_own, COMPILED)
+    assert not population(refused).is_compiled
+    check_equal(refused, trained(of_its_own, EAGER))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "64-true"])
+def test_compiled_code_that_rounds_otherwise_is_used(
+    precision: Literal["32-true", "64-true"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batch norm leaves biases before it a gradient of rounding errors, of which Adam makes updates of full size."""
+
+    def compile_with_other_digits(function: Any, **_: Any) -> Any:
+        def compiled(parameters: Any, *others: Any) -> Any:
+            for parameter in parameters.values():
+                parameter.mul_(1 + torch.finfo(parameter.dtype).eps * torch.randn(parameter.shape))
+            return function(parameters, *others)
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", compile_with_other_digits)
+    configs = (replace(each, precision=precision) for each in (COMPILED, EAGER))
+    of_its_own = condition(optimizer=Adam(learning_rate=0.05), budget=2, target=Loss().at_most(0))
+    compiled, eager = (trained(of_its_own, config) for config in configs)
+    assert population(compiled).is_compiled
+    biases = [population(module).networks.parameters["0.bias"] for module in (compiled, eager)]
+    assert precision == "64-true" or (biases[0] - biases[1]).abs().max() > 0.01
+
+
 class Shifting(nn.Linear):
     """Adds a constant that each network draws for itself."""
 
@@ -324,10 +387,16 @@ def test_compiled_code_holds_no_launchs_tensors(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.usefixtures("one_worker")
 def test_functions_that_ran_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    taken: list[Any] = []
+
+    def noted(function: Any, **_: Any) -> Any:
+        taken.append(function)
+        return function
+
+    monkeypatch.setattr(torch, "compile", noted)
     monkeypatch.setattr(compiled_modules, "FUNCTIONS_KEPT", 2)
     code = compiled_modules.CompiledCode()
     found = [code.function(key, lambda: lambda: None, torch.device("cpu")) for key in "abacab"]
-    assert [is_new for _, is_new in found] == [True, True, False, True, False, True]
-    names = {function.__code__.co_name for function, is_new in found if is_new}
-    assert len(names) == 4  # what torch.compile keeps of one is not taken for another's
+    assert found[0] is found[2] is found[4]  # "a" is always among the last two
+    assert found[1] is not found[5]
+    assert len(set(taken)) == len({function.__code__.co_name for function in taken}) == 4  # each has code of its own

@@ -22,7 +22,7 @@ SINGLE = ComputeConfig(threads=2)
 def fails_to_compile(error: Exception) -> Any:
     """Steps as the engine makes them, of which those that are compiled end in an error."""
 
-    def make(*given: Any, compiled: bool) -> Any:
+    def make(*given: Any, compiled: bool, shapes: Any) -> Any:
         if compiled:
             raise error if isinstance(error, FailOnRecompileLimitHit) else BackendCompilerFailed(make, error, None)
         return make_step(*given, compiled=False)
@@ -32,10 +32,17 @@ def fails_to_compile(error: Exception) -> Any:
 
 def test_compiled_steps_share_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch keeps what it compiled with a function's code, for eight signatures; the ninth ended training."""
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    taken: list[Any] = []
+
+    def noted(function: Any, **_: Any) -> Any:
+        taken.append(function)
+        return function
+
+    monkeypatch.setattr(torch, "compile", noted)
     criterion, rule = StoppingCriterion(0.123), rule_of(SGD(learning_rate=0.1))
-    steps: list[Any] = [make_step(StackedMLP(16, h, "relu", "l2"), rule, criterion, compiled=True) for h in (2, 3)]
-    assert steps[0].__code__ is not steps[1].__code__
+    for hidden, shapes in ((2, 1), (3, 1), (2, 5), (2, 1)):
+        make_step(StackedMLP(16, hidden, "relu", "l2"), rule, criterion, compiled=True, shapes=shapes)
+    assert len(taken) == len({function.__code__ for function in taken}) == 3
 
 
 @pytest.mark.parametrize("error", [ValueError("no compiler"), FailOnRecompileLimitHit("recompile_limit reached")])
