@@ -47,7 +47,11 @@ def _layers(of_sequences: Layers, of_packed: Layers) -> Layers:
         _, n_layers, dropout, is_training, *_ = arguments[4 if is_packed else 3 :]
         if n_layers > 1 and dropout and is_training:
             raise RuntimeError("dropout between layers that are taken apart is drawn by whoever counts it")
-        return of_packed(*arguments) if is_packed else of_sequences(*arguments)
+        outputs, *states = of_packed(*arguments) if is_packed else of_sequences(*arguments)
+        given = arguments[2 if is_packed else 1]
+        given = given if isinstance(given, (list, tuple)) else [given]
+        # Up to torch 2.12 the states of an LSTM come with an axis too many.
+        return outputs, *(state.reshape(like.shape) for state, like in zip(states, given, strict=True))
 
     return layers
 

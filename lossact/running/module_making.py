@@ -1,9 +1,9 @@
 """Make a LightningCondition's module and data as its functions do, and check what they return."""
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from functools import wraps
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
@@ -15,7 +15,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from lossact.conditions.lightning import LightningCondition
 from lossact.errors import InputError
 
-_left_at: WeakKeyDictionary[torch.Generator, bytes] = WeakKeyDictionary()  # generators' states after their last fit
+GENERATORS_KEPT = 1024  # more than are read between two fits that share one; older torch has no weak references to them
+
+_left_at: OrderedDict[torch.Generator, bytes] = OrderedDict()  # generators' states after their last fit
 _versions = WeakTensorKeyDictionary()  # tensors of the modules that were made, each with its count of writes then
 
 
@@ -103,6 +105,9 @@ def note_generators(loaders: Iterable[Any]) -> None:
     """Note where a fit has left the generators that its DataLoaders draw their order from."""
     for generator in generators_of(loaders):
         _left_at[generator] = _state(generator)
+        _left_at.move_to_end(generator)
+        if len(_left_at) > GENERATORS_KEPT:
+            _left_at.popitem(last=False)
 
 
 def _state(generator: torch.Generator) -> bytes:

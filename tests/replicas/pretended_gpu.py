@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_map_only, tree_unflatten
 
-from lossact.replicas import recordings
+from lossact.replicas import kernels, recordings
 from lossact.replicas.recorded import RecordedUpdates
 from lossact.training.recorded_steps import RecordedSteps
 from lossact.training.stacked import StackedReplicasModule
@@ -221,6 +221,8 @@ def _may_not_wait(device: torch.device) -> Iterator[None]:
 @pytest.fixture
 def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Graphs]]:
     """Have "cuda" be the pretended GPU; what is recorded there is counted."""
+    if torch.cuda.is_available():
+        pytest.skip("there is a real GPU, which cannot be pretended; run the tests marked gpu")
     make = Trainer.__init__
 
     def made(trainer: Trainer, *args: Any, **options: Any) -> None:
@@ -244,6 +246,7 @@ def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Graphs]]:
     monkeypatch.setattr(StackedReplicasModule, "_recorded_updates", of_population)
     monkeypatch.setattr(StackedLightningModule, "_recorded_steps", of_module)
     monkeypatch.setattr(recordings.CudaGraphs, "__init__", lambda _: None)
+    monkeypatch.setattr(kernels, "has_triton", lambda: False)  # where it is installed it finds no GPU
     monkeypatch.setattr(Trainer, "__init__", made)
     monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: None)
     monkeypatch.setattr(recordings, "without_waiting", _may_not_wait)
