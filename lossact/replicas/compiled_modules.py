@@ -12,7 +12,16 @@ from torch.utils import _pytree as pytree
 
 from lossact.replicas.compiling import CompiledFunction, compile_whole
 from lossact.replicas.engine import StoppingCriterion, flags_after
-from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, is_close, move, n_sets, per_replica, tensors_in
+from lossact.replicas.named_tensors import (
+    Inputs,
+    Tensors,
+    all_finite,
+    is_close,
+    moved_tensor,
+    n_sets,
+    per_replica,
+    tensors_in,
+)
 from lossact.replicas.optimizers import Clipping, RuleOptimizer, update_by_rule
 from lossact.replicas.passes import LearningPass, PassContext, Stage
 from lossact.replicas.pure_passes import (
@@ -32,6 +41,9 @@ from lossact.replicas.workers import n_workers, worker_threads
 KEPT = 16  # kinds of networks whose compiled code is kept
 FUNCTIONS_KEPT = 64  # of each kind
 COMPARED = 2  # times a trace is compared with what it was made of
+
+# Before, compiled updates in place were wrong for some networks: weights had moved when gradients read them.
+IN_PLACE = torch.__version__ >= "2.13"  # compared as versions
 
 OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {
     "cpp_wrapper": True,  # a whole pass is C++ and leaves the interpreter to the other threads
@@ -258,16 +270,25 @@ def advance_compiled(
         return _step(module.trace("learn", inputs, targets, began, rows), optimizer.rule, clipping, criterion)
 
     def run(function: Compiled, rows: slice) -> tuple[Tensor, Tensor]:
-        *of_pass, index = pass_arguments(networks, inputs, targets, began, rows)
-        state = {name: [tensor[rows] for tensor in tensors] for name, tensors in optimizer.state.items()}
+        trained, rest, *of_pass, index = pass_arguments(networks, inputs, targets, began, rows)
+        moving = {
+            name: [parameter, *(tensor[rows] for tensor in optimizer.state[name])]
+            for name, parameter in trained.items()
+        }
+        buffers = {name: rest.pop(name) for name in networks.changing}
         scale = None if bias_gradient_scale is None else bias_gradient_scale[rows]
-        reached, diverged = (flag[rows] for flag in flags)
+        now = moving, buffers, *(flag[rows] for flag in flags)
+        held = pytree.tree_leaves(now)
         indices = (index + torch.arange(n_updates, device=index.device)).unbind()
         tables = [None if values is None else values[:, rows].contiguous().unbind() for values in hyperparameters]
         scores = []
-        for k, now in enumerate(indices):
+        for k, at in enumerate(indices):
             values = [None if table is None else table[k] for table in tables]
-            scores.append(function(of_pass[0], (*of_pass[1:], now), state, reached, diverged, scale, values))
+            *score, then = function(*now, rest, (*of_pass, at), scale, values)
+            scores.append(score)
+            now = then or now
+        if not IN_PLACE:
+            torch._foreach_copy_(held, pytree.tree_leaves(now))
         losses, metrics = zip(*scores, strict=True)
         return torch.stack(losses), torch.stack(metrics)
 
@@ -281,31 +302,35 @@ def advance_compiled(
 
 def _step(learn: Pass, rule: UpdateRule, clipping: Clipping, criterion: StoppingCriterion | None) -> Compiled:
     def step(
-        trained: Tensors,
-        of_pass: tuple[Any, ...],
-        state: dict[str, list[Tensor]],
+        moving: dict[str, list[Tensor]],  # parameters, each with its optimiser's state
+        buffers: Tensors,
         reached: Tensor,
         diverged: Tensor,
+        rest: Tensors,
+        of_pass: tuple[Any, ...],
         scale: Tensor | None,
         values: Sequence[Tensor | None],
-    ) -> tuple[Tensor, Tensor]:
-        rest, _, _, replicas, _ = of_pass
-        learned = LearningPass(*learn(trained, *of_pass))
+    ) -> tuple[Tensor, Tensor, Any]:
+        trained = {name: tensors[0] for name, tensors in moving.items()}
+        _, _, replicas, _ = of_pass
+        learned = LearningPass(*learn(trained, {**rest, **buffers}, *of_pass))
         finite = learned.loss.isfinite() & all_finite(trained, len(replicas), replicas.device)
         met, lost = flags_after(criterion, learned.loss, learned.metric, finite, reached, diverged)
         gradients = shape_gradients(learned.gradients, scale, clipping)
         rests = met | lost
-        for name, changed in learned.buffers.items():
-            move(rest[name], changed, rests)
-        for name, gradient in gradients.items():
-            before = [trained[name], *state[name]]
+        moved = {}
+        for name, before in moving.items():
             after = [tensor.clone() for tensor in before]
-            update_by_rule(rule, after[0], tuple(after[1:]), gradient, values)
-            for held, moved in zip(before, after, strict=True):
-                move(held, moved, rests)
-        reached.copy_(met)
-        diverged.copy_(lost)
-        return learned.loss, learned.metric
+            update_by_rule(rule, after[0], tuple(after[1:]), gradients[name], values)
+            moved[name] = [moved_tensor(*each, rests) for each in zip(before, after, strict=True)]
+        changed = {name: moved_tensor(before, learned.buffers[name], rests) for name, before in buffers.items()}
+        then = moved, changed, met, lost
+        if not IN_PLACE:
+            return learned.loss, learned.metric, then
+        now = moving, buffers, reached, diverged
+        for held, value in zip(*map(pytree.tree_leaves, (now, then)), strict=True):
+            held.copy_(value)
+        return learned.loss, learned.metric, None
 
     return step
 

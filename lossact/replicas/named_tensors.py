@@ -117,7 +117,12 @@ def per_replica(values: Tensor, like: Tensor) -> Tensor:
 
 def move(held: Tensor, moved: Tensor, rests: Tensor) -> None:
     """Put new values (replicas, ...) into a tensor, in place, but for replicas that rest."""
-    held.copy_(torch.where(per_replica(rests, held), held, moved))
+    held.copy_(moved_tensor(held, moved, rests))
+
+
+def moved_tensor(held: Tensor, moved: Tensor, rests: Tensor) -> Tensor:
+    """Return new values (replicas, ...) of a tensor, the old ones for replicas that rest."""
+    return torch.where(per_replica(rests, held), held, moved)
 
 
 def without_sharing(tensors: Tensors) -> Tensors:

@@ -77,6 +77,12 @@ def check_equal(compiled: StackedReplicasModule, eager: StackedReplicasModule) -
             np.testing.assert_allclose(tensor.numpy(), expected[name].numpy(), rtol=1e-9, atol=1e-10, err_msg=name)
 
 
+@pytest.fixture(params=[True, False], ids=["in place", "with new tensors"])
+def in_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Updates as either kind of torch compiles them."""
+    monkeypatch.setattr(compiled_modules, "IN_PLACE", request.param)
+
+
 @pytest.fixture
 def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices one after the other: what is not compiled puts each slice's weights into one module."""
@@ -123,7 +129,7 @@ CASES = {
 }
 
 
-@pytest.mark.usefixtures("one_worker")
+@pytest.mark.usefixtures("one_worker", "in_place")
 @pytest.mark.parametrize("name", CASES)
 def test_steps_are_those_of_eager_training(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is compiled, run as it stands: slices, threads, resting replicas, state, buffers."""
@@ -260,7 +266,7 @@ def test_a_trace_that_gives_other_numbers_is_not_compiled(monkeypatch: pytest.Mo
 
 
 def miscompiling(spoil: Callable[[Any, Any], None], bad_call: int) -> Callable[..., Any]:
-    """Stand for a torch.compile whose code is wrong in one call, where `spoil` changes arguments and results."""
+    """Stand for a torch.compile whose code is wrong in one call, where `spoil` changes losses or what has moved."""
 
     def compile_wrongly(function: Any, **_: Any) -> Any:
         calls = itertools.count()
@@ -268,7 +274,7 @@ def miscompiling(spoil: Callable[[Any, Any], None], bad_call: int) -> Callable[.
         def compiled(*arguments: Any) -> Any:
             results = function(*arguments)
             if next(calls) == bad_call:
-                spoil(arguments, results)
+                spoil(results[0], arguments[:4] if compiled_modules.IN_PLACE else results[2])
             return results
 
         return compiled
@@ -276,15 +282,18 @@ def miscompiling(spoil: Callable[[Any, Any], None], bad_call: int) -> Callable[.
     return compile_wrongly
 
 
+# Each parameter moves with its velocity, then buffers, who has reached the target, and who has diverged.
 SPOILED: dict[str, Callable[[Any, Any], None]] = {
-    "a loss": lambda _, results: results[0].mul_(1.01),
-    "what one replica's weights became": lambda arguments, _: arguments[0]["0.weight"][5, 3].mul_(1.001),
-    "the optimizer's state": lambda arguments, _: arguments[2]["0.bias"][0].neg_(),
-    "a weight that is lost": lambda arguments, _: arguments[0]["3.bias"][2].fill_(torch.nan),
-    "a count": lambda arguments, _: arguments[1][0]["1.num_batches_tracked"].add_(1),
+    "losses": lambda losses, _: losses.mul_(1 + 1e-9),
+    "one replica's weights": lambda _, moved: moved[0]["0.weight"][0][5, 3].mul_(1 + 1e-9),
+    "a velocity": lambda _, moved: moved[0]["3.weight"][1][0].neg_(),
+    "a weight that is lost": lambda _, moved: moved[0]["3.bias"][0][2].fill_(torch.nan),
+    "a count": lambda _, moved: moved[1]["1.num_batches_tracked"].add_(1),
+    "one who has reached the target": lambda _, moved: moved[2][3].logical_not_(),
 }
 
 
+@pytest.mark.usefixtures("in_place")
 @pytest.mark.parametrize("bad_call", range(compiling.COMPARED))
 @pytest.mark.parametrize("what", SPOILED)
 def test_compiled_code_that_gives_other_numbers_is_not_used(
@@ -306,7 +315,7 @@ def test_compiled_code_that_rounds_otherwise_is_used(
 
     def compile_with_other_digits(function: Any, **_: Any) -> Any:
         def compiled(parameters: Any, *others: Any) -> Any:
-            for parameter in parameters.values():
+            for parameter in (tensors[0] for tensors in parameters.values()):
                 parameter.mul_(1 + torch.finfo(parameter.dtype).eps * torch.randn(parameter.shape))
             return function(parameters, *others)
 
