@@ -4,13 +4,14 @@ A recording holds addresses of tensors, and whatever Python computed while it wa
 to the next lies in tensors that stay.
 """
 
+import gc
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ class CudaGraphs:
     """Records CUDA graphs that share their memory, for they never run at the same time."""
 
     may_record = True  # of the process: what failed in a recording may have left more behind than is seen
+    failed: ClassVar[list[torch.cuda.CUDAGraph]] = []  # torch's allocator may go on asking them
 
     def __init__(self) -> None:
         self.pool = torch.cuda.graph_pool_handle()
@@ -42,10 +44,11 @@ class CudaGraphs:
             raise RuntimeError("an earlier recording failed in this process")
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         try:
-            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+            with _nothing_collected(), torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
                 run()
         except RuntimeError as error:
             CudaGraphs.may_record = ran_out_of_memory(error)
+            CudaGraphs.failed.append(graph)
             self._end()
             raise
         finally:
@@ -63,6 +66,18 @@ class CudaGraphs:
             torch._C._cuda_releasePool(device, self.pool)
         generator = torch.cuda.default_generators[device]
         generator.graphsafe_set_state(generator.clone_state())
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Keep Python from collecting garbage, in which there may be a graph: none may be freed while one is recorded."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager

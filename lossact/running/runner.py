@@ -295,6 +295,8 @@ def fit(module: StackedReplicasModule, compute_config: ComputeConfig, callback: 
                 f"{first_line(error)}; what network, loss and target make and hold must be where their inputs are, as "
                 "torch.zeros(3, device=inputs.device), a registered buffer or weight.to(outputs.device) are"
             ) from error
+        finally:
+            module.recorded = None  # its memory on a GPU is for the next launch
 
 
 class _Report(Callback):

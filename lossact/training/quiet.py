@@ -29,6 +29,8 @@ IGNORED_WARNINGS = (  # what Lightning, or torch's compiler, runs into itself
     "Starting from v1.9.0, `tensorboardX`.*",
     ".*TensorFloat32 tensor cores.*",  # not enabled unless someone chose it
     "This instance was constructed with capturable=True.*",  # plain steps take place before one is recorded
+    r"\s*Online softmax is disabled on the fly",  # torch's compiler, of fewer than 8 classes
+    "RNN module weights are not part of.*",  # of networks side by side, whose weights are rows of one tensor
     "There is a performance drop because we have not yet implemented the batching rule.*",  # right, if slower
 )
 

@@ -91,6 +91,7 @@ def in_turn(images: Tensor, weights: Tensor, stride: int) -> Tensor:
 
 def gradients(way: Way, images: Tensor, weights: Tensor, stride: int, *, tf32: bool) -> tuple[Tensor, ...]:
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.deterministic = True  # as lossact trains
     outputs = way(images, weights, stride)
     return torch.autograd.grad(outputs.square().sum(), (images, weights))
 

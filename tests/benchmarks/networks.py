@@ -201,7 +201,7 @@ def _measured(step: Callable[[], Any], device: str, updates: int, *, graph: bool
             step()
         torch.cuda.current_stream().wait_stream(stream)
         captured = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(captured):
+        with torch.cuda.graph(captured, capture_error_mode="thread_local"):
             step()
         step = captured.replay
     begin = _now(device)

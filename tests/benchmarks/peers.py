@@ -1,6 +1,7 @@
 """What else one could train replicas with, each as its own documentation would have it."""
 
 import importlib.util
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,17 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader
 
 HAS_JAX = importlib.util.find_spec("jax") is not None
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a GPU's memory is for all
+
+
+def jax_is_on(device: str) -> bool:
+    """Return whether JAX computes there; it is told to multiply in float32, as everything else does here."""
+    if not HAS_JAX:
+        return False
+    import jax
+
+    jax.config.update("jax_default_matmul_precision", "highest")
+    return device == "cpu" or jax.default_backend() == "gpu"
 
 
 def torch_loss(loss: str, logits: Tensor, labels: Tensor) -> Tensor:

@@ -143,7 +143,9 @@ def network_engines(name: str, n: int, device: str) -> list[Engine]:
         Engine("torch.func.vmap, compiled", n, partial(networks.by_vmap, name, n, device, compiled=True), few),
         Engine("torch loop, one at a time", 1, partial(networks.one_at_a_time, name, device), few),
     ]
-    if peers.HAS_JAX and not (device == "cpu" and name == "ResNetish"):  # whose convolutions take minutes there
+    if peers.jax_is_on(device) and not (
+        device == "cpu" and name == "ResNetish"
+    ):  # whose convolutions take minutes there
         run = jax_networks.run_in_jax(name, n)
         engines.append(Engine("JAX jit(vmap(scan)), replicas first", n, run, updates))
     if device == "cuda":
@@ -165,7 +167,7 @@ def built_in_engines(condition: Condition, n: int, updates: int, device: str) ->
         Engine(label, n, partial(lossact, condition, n, compiled, device=device), updates)
         for label, compiled in (("lossact", False), ("lossact, compiled", True))
     ]
-    if peers.HAS_JAX:
+    if peers.jax_is_on(device):
         examples = data_of(condition, n)
         if isinstance(condition.network, CNNConfig):
             runs = {"replicas first": peers.jax_cnn(*examples, n)}
@@ -243,8 +245,8 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    if not peers.HAS_JAX:
-        print("jax is not installed; its engines are left out")
+    if not peers.jax_is_on(arguments.device):
+        print("JAX is not installed, or not for this device; its engines are left out")
     rows: list[dict[str, float | str | int]] = []
     begin = time.perf_counter()
     for name, flop, engines in workloads(arguments):

@@ -17,6 +17,7 @@ from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
 from lossact.training.stacked import StackedReplicasModule
 from tests.conftest import PAIRS, cnn_condition, report_condition, train_blocks
+from tests.replicas.gpu_builds import triton_works
 from tests.replicas.test_any_training import condition
 from tests.replicas.test_recorded import CAPTURABLE, CONDITIONS, numpys_accuracy, spread
 
@@ -25,7 +26,14 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine"),
 ]
 
+needs_triton = pytest.mark.skipif(not triton_works(), reason="no triton, or no C compiler for it")
+COMPILED = pytest.param(True, marks=needs_triton)
+# Of each kind that compiled code tells apart; each takes seconds to compile.
+COMPILED_CONDITIONS = ("CNN", "some diverge", "minibatches", "dropout", "attention", "convolutions", "EMA")
+COMPILED_OPTIMIZERS = ("Adam", "RMSprop")
 
+
+@needs_triton  # whose MLP trains in a kernel
 @pytest.mark.parametrize(("activation", "loss"), PAIRS)
 @pytest.mark.parametrize("compiled", [False, True])
 def test_mlp_on_a_gpu_equals_the_cpu_in_double_precision(activation: str, loss: str, compiled: bool) -> None:
@@ -52,6 +60,7 @@ def test_cnn_on_a_gpu_equals_the_cpu_in_double_precision() -> None:
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-9)
 
 
+@needs_triton
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_block_on_a_gpu_repeats_bit_for_bit(compiled: bool) -> None:
     compute_config = ComputeConfig(device="cuda", compiled=compiled)
@@ -67,8 +76,13 @@ def losses_of(name: str, compute_config: ComputeConfig, replicas: range = range(
 
 
 @pytest.mark.filterwarnings("error::UserWarning:lossact")
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("name", CONDITIONS)
+@pytest.mark.parametrize(
+    ("name", "compiled"),
+    [
+        *((name, False) for name in CONDITIONS),
+        *(pytest.param(name, True, marks=needs_triton) for name in COMPILED_CONDITIONS),
+    ],
+)
 def test_updates_in_a_cuda_graph_equal_the_cpu_in_double_precision(name: str, compiled: bool) -> None:
     losses = losses_of(name, ComputeConfig(device="cuda", precision="64-true", compiled=compiled))
     expected = losses_of(name, ComputeConfig(precision="64-true"))
@@ -78,8 +92,13 @@ def test_updates_in_a_cuda_graph_equal_the_cpu_in_double_precision(name: str, co
 
 
 @pytest.mark.filterwarnings("error::UserWarning:lossact")
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("name", CAPTURABLE)
+@pytest.mark.parametrize(
+    ("name", "compiled"),
+    [
+        *((name, False) for name in CAPTURABLE),
+        *(pytest.param(name, True, marks=needs_triton) for name in COMPILED_OPTIMIZERS),
+    ],
+)
 def test_torchs_optimisers_in_a_cuda_graph_equal_the_cpu_in_double_precision(
     name: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +168,7 @@ def test_replicas_in_a_cuda_graph_do_not_see_their_companions() -> None:
     np.testing.assert_allclose(together[:16], few, rtol=1e-9)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, COMPILED])
 def test_bits_on_a_gpu_do_not_depend_on_how_many_replicas_train(compiled: bool) -> None:
     compute_config = ComputeConfig(device="cuda", compiled=compiled)
     alone, *_ = train_blocks(CONDITIONS["dropout"], 0, [0], compute_config)
@@ -157,7 +176,7 @@ def test_bits_on_a_gpu_do_not_depend_on_how_many_replicas_train(compiled: bool) 
     np.testing.assert_array_equal(among.curves.loss, alone.curves.loss)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, COMPILED])
 def test_slices_on_a_gpu_equal_the_cpu_in_double_precision(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lossact.replicas.named_population.blocks_of_slice", lambda *_: 1)
     losses = losses_of("batch norm", ComputeConfig(device="cuda", precision="64-true", compiled=compiled), range(40))

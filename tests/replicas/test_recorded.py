@@ -1,8 +1,10 @@
 """Updates that are recorded and replayed do what plain ones do; on a CPU, with a recorder in place of a CUDA graph."""
 
+import gc
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -14,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from lossact import EMA, SGD, SWA, Accuracy, Adam, Condition, Loss, Metric, Partition, TorchOptimizer, cosine
-from lossact.replicas import torch_optimizers
+from lossact.replicas import recordings, torch_optimizers
 from lossact.replicas.draws_operator import draw
 from lossact.replicas.draws_philox import MASK, NORMAL, UNIFORM, tensor_draw
 from lossact.replicas.population import Population
 from lossact.replicas.recorded import RecordedUpdates, Updates
+from lossact.replicas.recordings import CudaGraphs
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
@@ -362,3 +365,31 @@ def test_draws_at_a_moment_in_a_tensor_are_those_at_its_number(kind: str) -> Non
         )
         drawn = draw(replicas, key, [11, stage], [10], kind, 0.3, torch.float32, torch.tensor(batch))
         assert torch.equal(drawn, draw(replicas, key, [11, stage | batch], [10], kind, 0.3, torch.float32))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_is_collected_while_a_graph_is_recorded(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Freeing another graph, which garbage may hold, would end the recording."""
+    cuda = SimpleNamespace(
+        graph_pool_handle=lambda: None,
+        current_stream=lambda: None,
+        set_stream=lambda _: None,
+        graph=lambda *_, **__: nullcontext(),
+        CUDAGraph=lambda: SimpleNamespace(replay=lambda: None),
+    )
+    monkeypatch.setattr(recordings.torch, "cuda", cuda)
+    monkeypatch.setattr(CudaGraphs, "_end", lambda _: None)
+    monkeypatch.setattr(CudaGraphs, "may_record", True)
+    monkeypatch.setattr(CudaGraphs, "failed", [])
+    seen: list[bool] = []
+
+    def run() -> None:
+        seen.append(gc.isenabled())
+        if fails:
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    with pytest.raises(RuntimeError, match="not permitted") if fails else nullcontext():
+        CudaGraphs()(run)
+    assert seen == [False]
+    assert gc.isenabled()
+    assert CudaGraphs.may_record is not fails

@@ -16,6 +16,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine"),
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),  # Lightning's advice to train on the GPU, for one
 ]
 
 CUDA = ComputeConfig(device="cuda", precision="64-true")
