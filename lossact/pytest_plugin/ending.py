@@ -16,6 +16,14 @@ def reason_of(report: pytest.CollectReport | pytest.TestReport) -> str:
     return f"{report.nodeid}: {last.removeprefix('E ').strip()}{_way_to_import(last)}"
 
 
+def holds_claims(report: pytest.CollectReport | pytest.TestReport, root: Path) -> bool:
+    """Return whether there are claims in the file that a report is about, as far as its text tells."""
+    try:
+        return ".claim(" in (root / report.nodeid.partition("::")[0]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def _way_to_import(error: str) -> str:
     """Return how to import a module that lies in the current folder and was not found, "" for any other error."""
     missing_module = re.search(r"ModuleNotFoundError: No module named '([^'.]+)'", error)

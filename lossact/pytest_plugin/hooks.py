@@ -12,7 +12,7 @@ import pytest
 
 from lossact.errors import ClaimError, InputError
 from lossact.pytest_plugin import hookspecs
-from lossact.pytest_plugin.ending import reason_of, write_error
+from lossact.pytest_plugin.ending import holds_claims, reason_of, write_error
 from lossact.pytest_plugin.names import PLUGIN_NAME
 from lossact.pytest_plugin.options import STANDARD_OUTPUT, Options, add_options, read_options
 from lossact.threads import keep_threads_from_spinning
@@ -28,6 +28,7 @@ MARKER = (
 )
 
 
+CRASHED = "???"  # when a test was whose worker of xdist died
 RETURNS_HYPOTHESIS = "returned <class 'lossact.claims."
 
 
@@ -121,6 +122,7 @@ class ClaimHooks:
         self.config = config
         self.seen_claims = False
         self.ended_by: BaseException | None = None
+        self.lost: dict[str, ClaimError] = {}
         self.of_pytest: pytest.Session | None = None
         self.printing = ExitStack()
 
@@ -181,7 +183,9 @@ class ClaimHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if self.config.stash[OPTIONS][0].json == STANDARD_OUTPUT and reporter is not None:
+        if hasattr(self.config, "workerinput") or reporter is None:  # nobody sees what a worker of xdist prints
+            return
+        if self.config.stash[OPTIONS][0].json == STANDARD_OUTPUT:
             # Standard output is for the verdicts; what claims print goes there too where pytest captures nothing.
             reporter._tw._file = sys.stderr
             if self.config.getoption("capture") == "no":
@@ -197,6 +201,8 @@ class ClaimHooks:
         if claim is not None and report.when == "call":
             self.session.collect(claim)
         failed: dict[str, Any] | None = getattr(report, "lossact_error", None)
+        if report.when == CRASHED:
+            self._lose(report)
         if failed is not None:
             self.session.record_error(failed, after_verdict=report.when == "teardown")
 
@@ -210,12 +216,20 @@ class ClaimHooks:
         return report.outcome, word[0], (word, {"green" if report.passed else "red": True})
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed and self.ended_by is None:
-            self.ended_by = ClaimError(reason_of(report))
+        if report.failed:
+            self._lose(report)
+
+    def _lose(self, report: pytest.CollectReport | pytest.TestReport) -> None:
+        """Note what ended where no claim could report it: a worker of xdist that died, a file that was not read."""
+        error = ClaimError(reason_of(report))
+        self.ended_by = self.ended_by or error
+        if holds_claims(report, self.config.rootpath):
+            self.lost[report.nodeid] = error
 
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         self.ended_by = excinfo.value
 
+    @pytest.hookimpl(tryfirst=True)  # a second Ctrl-C may end what other plugins do here
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         if self.seen_claims and excinfo.type is KeyboardInterrupt:  # not a subclass, as after collection errors
             self.session.interrupt()
@@ -224,7 +238,8 @@ class ClaimHooks:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self.printing.close()
         if self.seen_claims:
-            self.session.finish()
+            self.session.add_lost(self.lost)
+            self.session.finish(session)
             self._end(session)
         self.of_pytest = session
 

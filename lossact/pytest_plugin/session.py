@@ -4,7 +4,7 @@ import atexit
 import gc
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ from lossact.pytest_plugin.collect import call_claim
 from lossact.pytest_plugin.marker import ClaimMarker, is_defined_twice, is_exact
 from lossact.pytest_plugin.options import Options
 from lossact.pytest_plugin.output import collect_warnings, show_curves, show_plans, show_tables, write_out
+from lossact.pytest_plugin.settled import follow_verdicts
 from lossact.pytest_plugin.users_lines import users_lines
 from lossact.report.progress import ProgressLine
 from lossact.report.run_info import RunInfo
@@ -301,18 +302,25 @@ class ClaimSession:
             if not after_verdict:
                 self.results.pop(claim.id, None)
 
+    def add_lost(self, lost: Mapping[str, ClaimError]) -> None:
+        """Keep what ended without a report of its own, by node id."""
+        for claim, error in lost.items():
+            self.record_error(UndecidedClaim.of(error, id=claim).to_dict(), after_verdict=False)
+
     @property
     def _has_to_say(self) -> bool:
         """Whether files are written: where nothing was decided, only JSON that the command line asks for."""
         is_asked = self.config.getoption("--claims-json") is not None
         return not self.interrupted and bool(self.results or self.undecided or (is_asked and self.was_reached))
 
-    def finish(self) -> None:
-        """Apply Holm's procedure to each family, and write the files if there is no terminal."""
+    def finish(self, session: pytest.Session) -> None:
+        """Apply Holm's procedure to each family and have tests follow, and write the files if there is no terminal."""
         if self.is_worker or not self._has_to_say:
             return
         results = settle_families(list(self.results.values()), self.options.alpha)
         self.results = {result.id: result for result in results}
+        changed = [result for result in results if result.by_holm]
+        self.notes += follow_verdicts(changed, session, strict=self.options.strict)
         if not self.config.pluginmanager.has_plugin("terminalreporter"):
             self._write_out()
 

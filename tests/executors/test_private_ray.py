@@ -87,7 +87,10 @@ def ray_folders() -> Iterator[Callable[[], set[Path]]]:
             os.kill(process, signal.SIGKILL)
 
 
-def test_a_private_ray_ends_with_the_run(tmp_path: Path, start: Start, ray_folders: Callable[[], set[Path]]) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_private_ray_ends_with_the_run(
+    sent: signal.Signals, tmp_path: Path, start: Start, ray_folders: Callable[[], set[Path]]
+) -> None:
     (tmp_path / "test_claims.py").write_text(ENDLESS)
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
     run = start(
@@ -101,7 +104,7 @@ def test_a_private_ray_ends_with_the_run(tmp_path: Path, start: Start, ray_folde
     assert any(map(processes_of, folders))
     assert listening(run.pid)
     assert listening(run.pid) <= LOOPBACK
-    run.send_signal(signal.SIGINT)
+    run.send_signal(sent)
     out, error = run.communicate(timeout=180)
     assert run.returncode == pytest.ExitCode.INTERRUPTED, out + error
     assert "Traceback" not in error

@@ -150,3 +150,43 @@ def test_a_verdict_does_not_depend_on_what_was_trained_before(claims: Claims) ->
     grown = {name: claim | {"seconds": 0} for name, claim in claims.verdicts().items()}
     claims.run("--claims-store", "fresh")
     assert grown == {name: claim | {"seconds": 0} for name, claim in claims.verdicts().items()}
+
+
+# With twelve replicas the evidence for the second claim is 51: 80 is needed in a family of two, 40 after the first.
+SUPPORTED_BY_HOLM = """
+import numpy as np
+from lossact import FunctionCondition, higher
+
+def value(seed, shift, stream):
+    return {"value": shift + np.random.default_rng([seed, stream]).random()}
+
+def shifted(shift, stream):
+    return FunctionCondition(
+        name=f"{shift}, {stream}", train=value, config={"shift": shift, "stream": stream}, measures=["value"], budget=10
+    )
+
+@pytest.mark.claim("a large shift")
+def test_strong():
+    return higher("value", shifted(2.0, 1), than=shifted(0.0, 2))
+
+@pytest.mark.claim("a smaller shift", recorded=RECORDED)
+def test_weak():
+    return higher("value", shifted(0.7, 27), than=shifted(0.0, 127))
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "2"], ["--claims-strict"]], ids=" ".join)
+@pytest.mark.parametrize("recorded", [None, "supported", "inconclusive"])
+def test_a_test_follows_its_claim_that_holms_procedure_supports(
+    claims: Claims, recorded: str | None, options: list[str]
+) -> None:
+    claims.write(SUPPORTED_BY_HOLM.replace("RECORDED", repr(recorded)), size=2)
+    claims.pytester.makeini("[pytest]\nclaims_max_replicas = 12")
+    run = claims.run(*options)
+    weak = claims.verdicts()["test_weak"]
+    assert (weak["verdict"], weak["recorded"]) == ("supported", recorded)
+    passes = recorded != "inconclusive" or "--claims-strict" in options
+    run.assert_outcomes(passed=1 + passes, failed=1 - passes)
+    assert run.ret == (pytest.ExitCode.OK if passes else pytest.ExitCode.TESTS_FAILED)
+    now = "passed" if passes else "failed"
+    run.stdout.fnmatch_lines([f"weak: SUPPORTED by Holm's procedure over its family, so its test has {now}"])

@@ -204,3 +204,41 @@ def test_a_file_that_could_not_be_written_is_no_success(option: str, workers: tu
     assert run.ret == pytest.ExitCode.TESTS_FAILED
     if "no:terminal" not in workers:
         run.stdout.fnmatch_lines(["*: not written to *"])
+
+
+def test_a_claim_whose_process_died_is_listed_and_so_is_a_file_that_cannot_be_read(claims: Claims) -> None:
+    dies = '\n@pytest.mark.claim("it dies")\ndef test_dies():\n    import os\n    os._exit(5)\n'
+    claims.write(CLAIMS + dies)
+    claims.write("\nimport nowhere_to_be_found\n" + CLAIMS, name="test_unreadable.py")
+    claims.write("\nimport nowhere_to_be_found\n", name="test_not_of_claims.py").joinpath(
+        "test_not_of_claims.py"
+    ).write_text("import nowhere_to_be_found\n")
+    options = ("-n", "2", "--continue-on-collection-errors", "--claims-max-replicas", "64")
+    assert claims.run(*options, subprocess=True).ret == pytest.ExitCode.TESTS_FAILED
+    document = fitting(json.loads(claims.json.read_text()), "verdicts")
+    by_id = {claim["id"].removeprefix("claims/"): claim for claim in document["claims"]}
+    assert by_id.keys() == {
+        "test_claims.py::test_true", "test_claims.py::test_false", "test_claims.py::test_dies", "test_unreadable.py",
+    }  # fmt: skip
+    died, unread = by_id["test_claims.py::test_dies"], by_id["test_unreadable.py"]
+    assert died["verdict"] is unread["verdict"] is None
+    assert "crashed" in died["error"]["message"]
+    assert "No module named 'nowhere_to_be_found'" in unread["error"]["message"]
+
+
+INTERRUPTED_AGAIN = """
+class Plugin:
+    def pytest_keyboard_interrupt(self):
+        raise KeyboardInterrupt
+
+def pytest_sessionstart(session):
+    session.config.pluginmanager.register(Plugin())
+"""
+
+
+def test_a_second_interruption_writes_nothing_either(claims: Claims) -> None:
+    claims.write(CLAIMS + '\n@pytest.mark.claim("it is stopped")\ndef test_stopped():\n    raise KeyboardInterrupt\n')
+    claims.pytester.makeconftest(INTERRUPTED_AGAIN)
+    claims.json.write_text("the verdicts of before")
+    claims.run("--claims-max-replicas", "64", subprocess=True)
+    assert claims.json.read_text() == "the verdicts of before"

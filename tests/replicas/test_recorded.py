@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lossact import EMA, SGD, SWA, Accuracy, Adam, Condition, Loss, Metric, Partition, TorchOptimizer, cosine
-from lossact.replicas import recordings, torch_optimizers
+from lossact.replicas import torch_optimizers
 from lossact.replicas.draws_operator import draw
 from lossact.replicas.draws_philox import MASK, NORMAL, UNIFORM, tensor_draw
 from lossact.replicas.population import Population
@@ -377,7 +377,7 @@ def test_nothing_is_collected_while_a_graph_is_recorded(fails: bool, monkeypatch
         graph=lambda *_, **__: nullcontext(),
         CUDAGraph=lambda: SimpleNamespace(replay=lambda: None),
     )
-    monkeypatch.setattr(recordings.torch, "cuda", cuda)
+    monkeypatch.setattr(torch, "cuda", cuda)
     monkeypatch.setattr(CudaGraphs, "_end", lambda _: None)
     monkeypatch.setattr(CudaGraphs, "may_record", True)
     monkeypatch.setattr(CudaGraphs, "failed", [])

@@ -2,10 +2,13 @@
 
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from lossact.errors import InputError, TrainingError
 from lossact.executors.base import Executor
@@ -87,6 +90,8 @@ class RayExecutor(Executor):
 
             ray.shutdown()
             self._connected = False
+            if signal.getsignal(signal.SIGTERM) is _interrupt:
+                _set_sigterm(signal.SIG_DFL)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
@@ -102,6 +107,7 @@ class RayExecutor(Executor):
             return
         if self._unreachable is not None:  # later claims need not wait for the same address again
             raise self._unreachable
+        before = signal.getsignal(signal.SIGTERM)
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         try:
             if self.address is None:
@@ -119,7 +125,20 @@ class RayExecutor(Executor):
                 f"no Ray {where} ({why}); give the address of a cluster that runs in RAY_ADDRESS, or the executor local"
             )
             raise self._unreachable from None
+        finally:
+            # Ray's own handler would fail a claim, and pytest would begin the next.
+            _set_sigterm(_interrupt if before is signal.SIG_DFL else before)
         self._connected = True
+
+
+def _set_sigterm(handler: Any) -> None:
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _interrupt(_: int, __: FrameType | None) -> NoReturn:
+    """End the run as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 @contextmanager

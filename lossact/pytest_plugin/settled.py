@@ -1,0 +1,51 @@
+"""Tests whose verdict changed at the end of the run, when Holm's procedure saw the whole family."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from lossact.claims.result import ClaimResult
+from lossact.report.formatting import short_name
+
+
+def passes_when_supported(result: ClaimResult, *, strict: bool) -> bool:
+    """Return whether a claim's test passes now that the claim is SUPPORTED."""
+    return strict or not result.decides or result.recorded in (None, "supported")
+
+
+def follow_verdicts(changed: Sequence[ClaimResult], session: pytest.Session, *, strict: bool) -> list[str]:
+    """Have tests pass or fail by the verdict that their claim has now, and pytest's exit status with them.
+
+    Args:
+        changed: claims that were INCONCLUSIVE when their tests ended and are SUPPORTED now.
+        session: of the run that ends.
+        strict: whether each claim must be SUPPORTED.
+
+    Returns:
+        a line for each test whose outcome changed.
+    """
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return []
+    lines = []
+    for result in changed:
+        passes = passes_when_supported(result, strict=strict)
+        was, now = ("failed", "passed") if passes else ("passed", "failed")
+        for report in [each for each in reporter.stats.get(was, []) if _is_of(each, result)]:
+            reporter.stats[was].remove(report)
+            reporter.stats.setdefault(now, []).append(report)
+            report.outcome = now
+            report.longrepr = None if passes else _complaint(result)
+            session.testsfailed += -1 if passes else 1
+            lines.append(f"{short_name(result)}: SUPPORTED by Holm's procedure over its family, so its test has {now}")
+    if lines and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED if session.testsfailed else pytest.ExitCode.OK
+    return lines
+
+
+def _is_of(report: object, result: ClaimResult) -> bool:
+    return isinstance(report, pytest.TestReport) and report.nodeid == result.id and report.when == "call"
+
+
+def _complaint(result: ClaimResult) -> str:
+    return f"recorded {str(result.recorded).upper()}, measured SUPPORTED by Holm's procedure over its family"
