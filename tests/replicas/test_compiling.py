@@ -8,6 +8,7 @@ from torch._dynamo.exc import BackendCompilerFailed, FailOnRecompileLimitHit
 
 from lossact import SGD
 from lossact.replicas import flat_population
+from lossact.replicas.compiling import is_as_near
 from lossact.replicas.engine import StoppingCriterion, make_step
 from lossact.replicas.flat_population import FlatPopulation
 from lossact.replicas.mlp import StackedMLP
@@ -64,3 +65,34 @@ def test_a_built_in_network_that_cannot_be_compiled_trains_eagerly(
     monkeypatch.setattr(flat_population, "make_step", fails_to_compile(torch.OutOfMemoryError("CUDA out of memory")))
     with pytest.raises(torch.OutOfMemoryError):
         population.advance(population.arrange(images), labels, 3, first=3, criterion=None)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "error", "is_near"),
+    [
+        (torch.float32, 1e-3, True), (torch.float32, 3e-2, False), (torch.float32, torch.nan, False),
+        (torch.float64, 1e-12, True), (torch.float64, 1e-9, False), (torch.float64, -torch.inf, False),
+        (torch.complex128, 1e-9, False), (torch.complex128, 1e-12, True), (torch.float16, 0.2, False),
+    ],
+)  # fmt: skip
+def test_what_compiled_code_may_differ_by(dtype: torch.dtype, error: float, is_near: bool) -> None:
+    expected = torch.tensor([1.0, -0.5, 0.0], dtype=dtype)
+    assert is_as_near(expected + error * torch.tensor([0, 0, 1]), expected, expected) == is_near
+
+
+def test_compiled_code_may_differ_by_as_much_as_last_digits_make() -> None:
+    expected, nearby = torch.tensor([1.0, 0.0, torch.inf]), torch.tensor([1.0, 0.05, torch.inf])
+    assert is_as_near(torch.tensor([1.0, -0.05, torch.nan]), expected, nearby)
+    assert not is_as_near(torch.tensor([1.0, 0.9, torch.inf]), expected, nearby)
+    assert not is_as_near(torch.tensor([1.0, 0.0, 7.0]), expected, nearby)
+    flags, others = torch.tensor([True, False]), torch.tensor([True, True])
+    assert not is_as_near(others, flags, flags)
+    assert is_as_near(others, flags, others)
+
+
+def test_compiled_code_is_not_held_to_digits_that_torch_was_told_to_drop(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = torch.tensor([1.0, 0.0])
+    found = expected + torch.tensor([0.0, 0.05])
+    for precision, is_near in (("highest", False), ("high", True), ("medium", True)):
+        monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda chosen=precision: chosen)
+        assert is_as_near(found, expected, expected) == is_near
