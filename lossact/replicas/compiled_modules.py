@@ -166,11 +166,12 @@ class CompiledModule:
             TraceError: it gives other numbers, or cannot be made.
         """
         function = pass_function(what, self.networks, context.stage)
-        *tensors, index = pass_arguments(self.networks, inputs, targets, context, rows)
+        trained, *others, index = pass_arguments(self.networks, inputs, targets, context, rows)
         with torch.no_grad():
-            traced = trace(function, (*tensors, index))
+            traced = trace(function, (trained, *others, index))
             for k in range(COMPARED):
-                arguments = *tensors, index + k
+                moved = {name: tensor * (1 + k / 8) for name, tensor in trained.items()}
+                arguments = moved, *others, index + k
                 found, expected = results_of(traced, arguments), pytree.tree_leaves(function(*arguments))
                 if len(found) != len(expected) or not all(map(is_close, found, expected)):
                     raise TraceError("it gives other numbers when it is traced")

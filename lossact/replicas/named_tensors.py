@@ -27,7 +27,7 @@ def recording() -> Iterator[None]:
 
 
 def is_recording() -> bool:
-    """Return whether a recording is under way, in which nothing may wait for a GPU."""
+    """Return whether a recording is under way, or being tried, in which nothing may wait for a GPU."""
     return _recording.get()
 
 

@@ -180,7 +180,7 @@ class Recordings(ABC):
         """
         start = [tensor.clone() for tensor in state]
         try:
-            with without_waiting(_device_of((*given, *state))):
+            with recording(), without_waiting(_device_of((*given, *state))):
                 expected = function(given)
                 self.settle()
             after = [tensor.clone() for tensor in state]

@@ -3,8 +3,9 @@
 import gc
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lossact import EMA, SGD, SWA, Accuracy, Adam, Condition, Loss, Metric, Partition, TorchOptimizer, cosine
-from lossact.replicas import torch_optimizers
+from lossact.replicas import compiled_modules, compiling, recordings, torch_optimizers
 from lossact.replicas.draws_operator import draw
 from lossact.replicas.draws_philox import MASK, NORMAL, UNIFORM, tensor_draw
 from lossact.replicas.population import Population
@@ -159,6 +160,36 @@ def test_recorded_updates_equal_plain_ones_bit_for_bit(name: str) -> None:
 def test_mixed_precision_is_recorded_too(name: str) -> None:
     outcome = recorded_as_plain(CONDITIONS[name], ComputeConfig(precision="bf16-mixed"))
     assert np.isfinite(outcome.loss).all()
+
+
+def test_compiled_code_is_compared_where_nothing_may_wait_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_wait = [True]
+    compared: list[bool] = []
+
+    @contextmanager
+    def without_waiting(_: torch.device) -> Iterator[None]:
+        may_wait[0] = False
+        yield
+        may_wait[0] = True
+
+    def noted(*_: Any) -> bool:
+        compared.append(may_wait[0])
+        return True
+
+    def at_once(function: Callable[..., Any], *given: Any) -> Any:
+        done = function(*given)
+        return SimpleNamespace(result=lambda: done)
+
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    monkeypatch.setattr(compiled_modules, "_codes", OrderedDict())
+    monkeypatch.setattr(compiled_modules, "worker_threads", lambda _: SimpleNamespace(submit=at_once))
+    monkeypatch.setattr(compiled_modules, "wait", lambda _: None)  # a GPU has no threads
+    monkeypatch.setattr(recordings, "without_waiting", without_waiting)
+    monkeypatch.setattr(compiling, "is_as_near", noted)
+    given = replace(CONDITIONS["validation, now and then"], budget=60, measured_every=5)  # once in each recording
+    outcome = recorded_as_plain(given, replace(DOUBLE, compiled=True))
+    assert set(compared) == {True}
+    np.testing.assert_allclose(outcome.loss, trained(given, lambda _: None)[1].loss, rtol=1e-9)
 
 
 def test_a_recording_that_fails_leaves_training_as_it_was() -> None:
