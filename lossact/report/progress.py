@@ -22,7 +22,8 @@ class ProgressLine:
         text = printable(str(progress))
         with self.capture.global_and_fixture_disabled() if self.capture else nullcontext():
             self.reporter.ensure_newline()
-            if self.reporter.isatty():
+            isatty = self.reporter.isatty
+            if isatty() if callable(isatty) else isatty:  # a property up to pytest 8.3
                 self.reporter.rewrite("" if progress.finished else text, erase=True)
                 self.reporter.flush()
             elif progress.finished:
