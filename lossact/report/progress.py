@@ -22,8 +22,7 @@ class ProgressLine:
         text = printable(str(progress))
         with self.capture.global_and_fixture_disabled() if self.capture else nullcontext():
             self.reporter.ensure_newline()
-            isatty = self.reporter.isatty
-            if isatty() if callable(isatty) else isatty:  # a property up to pytest 8.3
+            if self.reporter.isatty():
                 self.reporter.rewrite("" if progress.finished else text, erase=True)
                 self.reporter.flush()
             elif progress.finished:
