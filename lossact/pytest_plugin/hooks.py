@@ -243,7 +243,7 @@ class ClaimHooks:
             self._end(session)
         self.of_pytest = session
 
-    def pytest_terminal_summary(self, terminalreporter: "pytest.TerminalReporter") -> None:
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.seen_claims:
             self.session.summarise(terminalreporter)
             if self.of_pytest is not None:

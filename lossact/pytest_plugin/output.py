@@ -49,7 +49,7 @@ def write_out(
     return [*(note for note, _ in written), *notes], all(done for _, done in written)
 
 
-def show_plans(plans: Sequence[str], reporter: "pytest.TerminalReporter") -> None:
+def show_plans(plans: Sequence[str], reporter: pytest.TerminalReporter) -> None:
     """Print what claims would cost."""
     if plans:
         reporter.section("claims: plan")
@@ -58,7 +58,7 @@ def show_plans(plans: Sequence[str], reporter: "pytest.TerminalReporter") -> Non
         reporter.write_line("along the expected path: chance makes many claims end sooner and some later")
 
 
-def show_tables(results: Sequence[ClaimResult], options: Options, reporter: "pytest.TerminalReporter") -> None:
+def show_tables(results: Sequence[ClaimResult], options: Options, reporter: pytest.TerminalReporter) -> None:
     """Print one table for each family."""
     setting = f"seed {options.seed}" + (f", data from {options.data}" if options.data is not None else "")
     for members in families(results):
@@ -69,7 +69,7 @@ def show_tables(results: Sequence[ClaimResult], options: Options, reporter: "pyt
             reporter.write("\n")
 
 
-def show_curves(conditions: Conditions, reporter: "pytest.TerminalReporter") -> None:
+def show_curves(conditions: Conditions, reporter: pytest.TerminalReporter) -> None:
     """Print sparklines for each condition, if the terminal is wide enough and can show them."""
     width = reporter._tw.fullwidth
     if width < NARROWEST or not _can_write(BARS, reporter):
@@ -109,7 +109,7 @@ def _written(what: str, path: Path, write: Callable[[Path], None]) -> tuple[str,
     return f"{what}: {path}", True
 
 
-def _can_write(text: str, reporter: "pytest.TerminalReporter") -> bool:
+def _can_write(text: str, reporter: pytest.TerminalReporter) -> bool:
     encoding = getattr(reporter._tw._file, "encoding", None) or "ascii"
     try:
         text.encode(encoding)

@@ -324,7 +324,7 @@ class ClaimSession:
         if not self.config.pluginmanager.has_plugin("terminalreporter"):
             self._write_out()
 
-    def summarise(self, reporter: "pytest.TerminalReporter") -> None:
+    def summarise(self, reporter: pytest.TerminalReporter) -> None:
         """Print a table for each family, the conditions' curves, and where files were written."""
         results = list(self.results.values())
         show_plans([f"{claim}: {text}" for claim, (text, _) in self.plans.items()], reporter)
