@@ -38,7 +38,8 @@ def follow_verdicts(changed: Sequence[ClaimResult], session: pytest.Session, *, 
             report.longrepr = None if passes else _complaint(result)
             session.testsfailed += -1 if passes else 1
             lines.append(f"{short_name(result)}: SUPPORTED by Holm's procedure over its family, so its test has {now}")
-    if lines and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+    ended_early = session.shouldfail or session.shouldstop  # as with -x: tests were left out
+    if lines and not ended_early and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED if session.testsfailed else pytest.ExitCode.OK
     return lines
 

@@ -61,15 +61,18 @@ class CompiledCode:
         self._numbers = count()
         self.failure: str | None = None
 
-    def function(self, key: Hashable, make: Callable[[], Compiled], device: torch.device) -> CompiledFunction:
-        """Return the function of a key on a kind of device."""
+    def function(
+        self, key: Hashable, make: Callable[[], Compiled], device: torch.device, *, written: int = 0
+    ) -> CompiledFunction:
+        """Return the function of a key on a kind of device; so many of its arguments are written into."""
         key = (key, device.type)
         if key in self.functions:
             self.functions.move_to_end(key)
             return self.functions[key]
         function = make()
         options = OPTIONS if device.type == "cpu" else None
-        made = compile_whole(function, f"{function.__name__}_{next(self._numbers)}", options=options)
+        name = f"{function.__name__}_{next(self._numbers)}"
+        made = compile_whole(function, name, options=options, written=written)
         self.functions[key] = made
         if len(self.functions) > FUNCTIONS_KEPT:
             self.functions.popitem(last=False)
@@ -201,7 +204,7 @@ class CompiledModule:
 
         def function_for(rows: slice) -> CompiledFunction:
             kind = (key, networks.draws_by, dtypes, rows.stop - rows.start)
-            return self.code.function(kind, lambda: make(rows), device)
+            return self.code.function(kind, lambda: make(rows), device, written=4 if changing and IN_PLACE else 0)
 
         def call(function: Compiled, rows: slice) -> Any:
             with torch.no_grad():

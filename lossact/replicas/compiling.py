@@ -31,12 +31,14 @@ class CompiledFunction:
     """A compiled function, whose first two calls are compared with the function itself: compilers have been wrong.
 
     Args:
-        function: of tensors alone, parameters first; it may write into its arguments.
+        function: of tensors alone, parameters first.
         compiled: the same, compiled.
+        written: so many arguments, from the first on, are written into.
     """
 
-    def __init__(self, function: Callable[..., Any], compiled: Callable[..., Any]) -> None:
-        self._function, self._compiled, self._to_compare = function, compiled, COMPARED
+    def __init__(self, function: Callable[..., Any], compiled: Callable[..., Any], *, written: int) -> None:
+        self._function, self._compiled, self._written = function, compiled, written
+        self._to_compare = COMPARED
 
     @property
     def is_trusted(self) -> bool:
@@ -52,15 +54,21 @@ class CompiledFunction:
         return self._compiled(*arguments) if self.is_trusted else self._compare(arguments)
 
     def _compare(self, arguments: Sequence[Any]) -> Any:
-        plain, (parameters, *others) = (pytree.tree_map_only(Tensor, torch.clone, tuple(arguments)) for _ in range(2))
-        moved = pytree.tree_map_only(Tensor, _with_other_last_digits, parameters), *others
+        plain, moved = (self._with_copies(arguments) for _ in range(2))
+        moved[0] = pytree.tree_map_only(Tensor, _with_other_last_digits, moved[0])
         found, expected, nearby = self._compiled(*arguments), self._function(*plain), self._function(*moved)
-        written_and_returned = (arguments, found), (plain, expected), (moved, nearby)
+        n = self._written
+        written_and_returned = (list(arguments[:n]), found), (plain[:n], expected), (moved[:n], nearby)
         numbers = zip(*map(pytree.tree_leaves, written_and_returned), strict=True)
         if not all(is_as_near(*each) for each in numbers):
             raise WrongNumbersError("compiled, it gives other numbers")
         self._to_compare -= 1
         return found
+
+    def _with_copies(self, arguments: Sequence[Any]) -> list[Any]:
+        """Return them with copies of those that are written into; examples, which may be large, are not copied."""
+        written = pytree.tree_map_only(Tensor, torch.clone, list(arguments[: self._written]))
+        return [*written, *arguments[self._written :]]
 
 
 def _with_other_last_digits(parameter: Tensor) -> Tensor:
@@ -108,7 +116,9 @@ def _unit(dtype: torch.dtype) -> float:
         return COARSE["medium"]
 
 
-def compile_whole(function: Any, name: str, *, options: dict[str, Any] | None = None) -> CompiledFunction:
+def compile_whole(
+    function: Any, name: str, *, options: dict[str, Any] | None = None, written: int = 0
+) -> CompiledFunction:
     """Compile a whole function, for the shapes that it is called with.
 
     Args:
@@ -116,9 +126,11 @@ def compile_whole(function: Any, name: str, *, options: dict[str, Any] | None = 
             at most, and functions made in one place share theirs; so this one is given a code of its own.
         name: of that code.
         options: of the compiler.
+        written: so many arguments, from the first on, are written into.
     """
     function.__code__ = function.__code__.replace(co_name=name)
-    return CompiledFunction(function, torch.compile(function, dynamic=False, fullgraph=True, options=options))
+    compiled = torch.compile(function, dynamic=False, fullgraph=True, options=options)
+    return CompiledFunction(function, compiled, written=written)
 
 
 def give_up_compiling(error: Exception, *, was_asked: bool) -> None:

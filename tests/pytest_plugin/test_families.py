@@ -188,5 +188,15 @@ def test_a_test_follows_its_claim_that_holms_procedure_supports(
     passes = recorded != "inconclusive" or "--claims-strict" in options
     run.assert_outcomes(passed=1 + passes, failed=1 - passes)
     assert run.ret == (pytest.ExitCode.OK if passes else pytest.ExitCode.TESTS_FAILED)
-    now = "passed" if passes else "failed"
+    now = "passed" if passes else "failed"  # in the summary, too late for the progress
     run.stdout.fnmatch_lines([f"weak: SUPPORTED by Holm's procedure over its family, so its test has {now}"])
+
+
+def test_a_run_that_ended_early_has_not_passed(claims: Claims) -> None:
+    last = '\n@pytest.mark.claim("never reached")\ndef test_last():\n    return faster(EASY, than=HARD)\n'
+    claims.write(SUPPORTED_BY_HOLM.replace("RECORDED", "None") + last, size=3)
+    claims.pytester.makeini("[pytest]\nclaims_max_replicas = 12\nclaims_alpha = 0.1")
+    run = claims.run("-x")
+    assert claims.verdicts()["test_weak"]["verdict"] == "supported"
+    assert "test_last" not in claims.verdicts()
+    assert run.ret == pytest.ExitCode.TESTS_FAILED
