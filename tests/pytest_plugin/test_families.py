@@ -195,7 +195,7 @@ def test_a_test_follows_its_claim_that_holms_procedure_supports(
 def test_a_run_that_ended_early_has_not_passed(claims: Claims) -> None:
     last = '\n@pytest.mark.claim("never reached")\ndef test_last():\n    return faster(EASY, than=HARD)\n'
     claims.write(SUPPORTED_BY_HOLM.replace("RECORDED", "None") + last, size=3)
-    claims.pytester.makeini("[pytest]\nclaims_max_replicas = 12\nclaims_alpha = 0.1")
+    claims.pytester.makeini("[pytest]\nclaims_max_replicas = 12\nclaims_alpha = 0.05")
     run = claims.run("-x")
     assert claims.verdicts()["test_weak"]["verdict"] == "supported"
     assert "test_last" not in claims.verdicts()
