@@ -1,5 +1,6 @@
 """What --claims-json shows of a run that ended before any claim could be decided."""
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -17,11 +18,22 @@ def reason_of(report: pytest.CollectReport | pytest.TestReport) -> str:
 
 
 def holds_claims(report: pytest.CollectReport | pytest.TestReport, root: Path) -> bool:
-    """Return whether there are claims in the file that a report is about, as far as its text tells."""
+    """Return whether a report is about a claim, or about a file of claims, as far as the file's text tells."""
+    file, _, test = report.nodeid.partition("::")
+    name = test.rpartition("::")[2].partition("[")[0]
     try:
-        return ".claim(" in (root / report.nodeid.partition("::")[0]).read_text(encoding="utf-8")
+        text = (root / file).read_text(encoding="utf-8")
+        functions = ast.walk(ast.parse(text))
+    except SyntaxError:
+        return not test and ".claim(" in text
     except (OSError, UnicodeDecodeError):
         return False
+    return any(
+        isinstance(function, ast.FunctionDef)
+        and name in ("", function.name)
+        and any(".claim(" in ast.unparse(mark) for mark in function.decorator_list)
+        for function in functions
+    )
 
 
 def _way_to_import(error: str) -> str:

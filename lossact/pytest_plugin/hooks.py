@@ -199,7 +199,7 @@ class ClaimHooks:
             self.session.add_plan(report.nodeid, *planned)
         claim: dict[str, Any] | None = getattr(report, "lossact", None)
         if claim is not None and report.when == "call":
-            self.session.collect(claim)
+            self.session.collect(claim, report)
         failed: dict[str, Any] | None = getattr(report, "lossact_error", None)
         if report.when == CRASHED:
             self._lose(report)
@@ -210,7 +210,7 @@ class ClaimHooks:
         self, report: pytest.TestReport
     ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
         claim: dict[str, Any] | None = getattr(report, "lossact", None)
-        if claim is None or report.when != "call":
+        if claim is None or report.when != "call" or hasattr(report, "wasxfail"):
             return None
         word = str(claim["verdict"]["verdict"]).upper()
         return report.outcome, word[0], (word, {"green" if report.passed else "red": True})

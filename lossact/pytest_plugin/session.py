@@ -58,6 +58,7 @@ class ClaimSession:
         self.lost: set[str] = set()
         self.results: dict[str, ClaimResult] = {}
         self.undecided: dict[str, UndecidedClaim] = {}
+        self.reports: dict[str, pytest.TestReport] = {}  # of the calls of claims that were decided
         self.plans: dict[str, tuple[str, dict[str, Any]]] = {}
         self.notes: list[str] = []
         self.has_written = True  # all files that were asked for, as far as they were tried
@@ -282,11 +283,12 @@ class ClaimSession:
         """Keep what a claim would cost, from a test report."""
         self.plans[claim] = text, content
 
-    def collect(self, content: dict[str, Any]) -> None:
-        """Keep a result from a test report."""
+    def collect(self, content: dict[str, Any], report: pytest.TestReport) -> None:
+        """Keep a result and the test report that it comes from."""
         if not self.is_worker:
             result = ClaimResult.from_dict(content)
             self.results[result.id] = result
+            self.reports[result.id] = report
             self.undecided.pop(result.id, None)  # of an attempt before
 
     def record_error(self, content: dict[str, Any], *, after_verdict: bool) -> None:
@@ -305,6 +307,8 @@ class ClaimSession:
     def add_lost(self, lost: Mapping[str, ClaimError]) -> None:
         """Keep what ended without a report of its own, by node id."""
         for claim, error in lost.items():
+            if claim in self.results:  # decided in a later attempt
+                continue
             self.record_error(UndecidedClaim.of(error, id=claim).to_dict(), after_verdict=False)
 
     @property
@@ -319,7 +323,7 @@ class ClaimSession:
             return
         results = settle_families(list(self.results.values()), self.options.alpha)
         self.results = {result.id: result for result in results}
-        changed = [result for result in results if result.by_holm]
+        changed = [(result, self.reports[result.id]) for result in results if result.by_holm]
         self.notes += follow_verdicts(changed, session, strict=self.options.strict)
         if not self.config.pluginmanager.has_plugin("terminalreporter"):
             self._write_out()

@@ -1,10 +1,11 @@
 """Tests whose verdict changed at the end of the run, when Holm's procedure saw the whole family."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from lossact.claims.result import ClaimResult
+from lossact.claims.result import ClaimResult, as_dict
 from lossact.report.formatting import short_name
 
 
@@ -13,11 +14,15 @@ def passes_when_supported(result: ClaimResult, *, strict: bool) -> bool:
     return strict or not result.decides or result.recorded in (None, "supported")
 
 
-def follow_verdicts(changed: Sequence[ClaimResult], session: pytest.Session, *, strict: bool) -> list[str]:
+def follow_verdicts(
+    changed: Sequence[tuple[ClaimResult, pytest.TestReport]], session: pytest.Session, *, strict: bool
+) -> list[str]:
     """Have tests pass or fail by the verdict that their claim has now, and pytest's exit status with them.
 
+    Tests that are expected to fail stay as they are.
+
     Args:
-        changed: claims that were INCONCLUSIVE when their tests ended and are SUPPORTED now.
+        changed: claims that were INCONCLUSIVE when their tests ended and are SUPPORTED now, each with its report.
         session: of the run that ends.
         strict: whether each claim must be SUPPORTED.
 
@@ -25,27 +30,25 @@ def follow_verdicts(changed: Sequence[ClaimResult], session: pytest.Session, *, 
         a line for each test whose outcome changed.
     """
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None:
-        return []
+    shown: dict[str, list[Any]] = {} if reporter is None else reporter.stats
     lines = []
-    for result in changed:
+    for result, report in changed:
         passes = passes_when_supported(result, strict=strict)
-        was, now = ("failed", "passed") if passes else ("passed", "failed")
-        for report in [each for each in reporter.stats.get(was, []) if _is_of(each, result)]:
-            reporter.stats[was].remove(report)
-            reporter.stats.setdefault(now, []).append(report)
-            report.outcome = now
-            report.longrepr = None if passes else _complaint(result)
-            session.testsfailed += -1 if passes else 1
-            lines.append(f"{short_name(result)}: SUPPORTED by Holm's procedure over its family, so its test has {now}")
+        was, now = report.outcome, "passed" if passes else "failed"
+        if was == now or hasattr(report, "wasxfail"):
+            continue
+        if report in shown.get(was, []):
+            shown[was].remove(report)
+            shown.setdefault(now, []).append(report)
+        report.outcome = "passed" if passes else "failed"
+        report.longrepr = None if passes else _complaint(result)
+        report.lossact = as_dict(result)  # type: ignore[attr-defined]
+        session.testsfailed += -1 if passes else 1
+        lines.append(f"{short_name(result)}: SUPPORTED by Holm's procedure over its family, so its test has {now}")
     ended_early = session.shouldfail or session.shouldstop  # as with -x: tests were left out
     if lines and not ended_early and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED if session.testsfailed else pytest.ExitCode.OK
     return lines
-
-
-def _is_of(report: object, result: ClaimResult) -> bool:
-    return isinstance(report, pytest.TestReport) and report.nodeid == result.id and report.when == "call"
 
 
 def _complaint(result: ClaimResult) -> str:

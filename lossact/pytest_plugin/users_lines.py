@@ -23,7 +23,7 @@ def users_lines(error: BaseException, config: pytest.Config) -> str | None:
         raised because of another one, or is to be shown otherwise.
     """
     is_chained = error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__)
-    if is_chained or config.getoption("tbstyle") != "auto" or config.getoption("fulltrace"):
+    if is_chained or config.getoption("tbstyle", "auto") != "auto" or config.getoption("fulltrace", False):
         return None
     frames = traceback.extract_tb(error.__traceback__)
     begins = next((at for at, frame in enumerate(frames) if Path(frame.filename).is_relative_to(EVALUATING)), None)

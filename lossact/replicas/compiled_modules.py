@@ -62,9 +62,9 @@ class CompiledCode:
         self.failure: str | None = None
 
     def function(
-        self, key: Hashable, make: Callable[[], Compiled], device: torch.device, *, written: int = 0
+        self, key: Hashable, make: Callable[[], Compiled], device: torch.device, *, moving: int = 0
     ) -> CompiledFunction:
-        """Return the function of a key on a kind of device; so many of its arguments are written into."""
+        """Return the function of a key on a kind of device; so many of its arguments are moved."""
         key = (key, device.type)
         if key in self.functions:
             self.functions.move_to_end(key)
@@ -72,7 +72,7 @@ class CompiledCode:
         function = make()
         options = OPTIONS if device.type == "cpu" else None
         name = f"{function.__name__}_{next(self._numbers)}"
-        made = compile_whole(function, name, options=options, written=written)
+        made = compile_whole(function, name, options=options, moving=moving)
         self.functions[key] = made
         if len(self.functions) > FUNCTIONS_KEPT:
             self.functions.popitem(last=False)
@@ -204,7 +204,7 @@ class CompiledModule:
 
         def function_for(rows: slice) -> CompiledFunction:
             kind = (key, networks.draws_by, dtypes, rows.stop - rows.start)
-            return self.code.function(kind, lambda: make(rows), device, written=4 if changing and IN_PLACE else 0)
+            return self.code.function(kind, lambda: make(rows), device, moving=4 if changing else 0)
 
         def call(function: Compiled, rows: slice) -> Any:
             with torch.no_grad():

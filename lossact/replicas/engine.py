@@ -15,7 +15,7 @@ from lossact.replicas.update_rules import UpdateRule
 
 _numbers = count()  # of compiled steps
 
-Step = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]]
+Step = Callable[..., tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def make_step(
     """Return the function that measures every replica and then moves those that still train.
 
     (parameters, optimizer_state, reached, diverged, inputs, targets, gradient_scale, *values)
-    -> (parameters, optimizer_state, reached, diverged, loss, metric). Loss and metric are those before the update. A
+    -> (loss, metric, (parameters, optimizer_state, reached, diverged)). Loss and metric are those before the update. A
     resting replica keeps its parameters, so what is measured of it stays as it was.
 
     Args:
@@ -151,7 +151,7 @@ def make_step(
 def _compiled_step(
     network: StackedNetwork, rule: UpdateRule, criterion: StoppingCriterion | None, shapes: Hashable
 ) -> Step:
-    return compile_whole(_eager_step(network, rule, criterion), f"step_{next(_numbers)}")
+    return compile_whole(_eager_step(network, rule, criterion), f"step_{next(_numbers)}", moving=4)
 
 
 def _eager_step(network: StackedNetwork, rule: UpdateRule, criterion: StoppingCriterion | None) -> Step:
@@ -164,12 +164,12 @@ def _eager_step(network: StackedNetwork, rule: UpdateRule, criterion: StoppingCr
         targets: Tensor,
         gradient_scale: Tensor,
         *values: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
         loss, metric, gradient = network.loss_and_gradient(parameters, inputs, targets)
         reached, diverged = flags_after(criterion, loss, metric, _finite(loss, parameters), reached, diverged)
         moved, optimizer_state = rule.update(parameters, optimizer_state, gradient * gradient_scale, *values)
         rests = (reached | diverged).unsqueeze(1)
-        return torch.where(rests, parameters, moved), optimizer_state, reached, diverged, loss, metric
+        return loss, metric, (torch.where(rests, parameters, moved), optimizer_state, reached, diverged)
 
     return step
 
@@ -193,7 +193,6 @@ def advance(
     h = hyperparameters
     with torch.no_grad():
         for k in range(n_updates):
-            *moved, losses[k], metrics[k] = step(*now, inputs, targets, h.gradient_scale, *h.values)
-            now = (moved[0], moved[1], moved[2], moved[3])
+            losses[k], metrics[k], now = step(*now, inputs, targets, h.gradient_scale, *h.values)
     state.parameters, state.optimizer_state, state.reached, state.diverged = now
     return losses, metrics

@@ -109,10 +109,12 @@ class FlatPopulation(Population):
             if curves is not None:
                 return curves
             self._in_kernel = False
+        before = self.state_tensors
         try:
             return self._advance_in_steps(inputs, targets, n_updates, first, criterion)
         except COMPILER_ERRORS as error:
             give_up_compiling(error, was_asked=self._was_asked)
+        self.hold(before)  # with a schedule some updates have been taken
         self.compiled = False
         return self._advance_in_steps(inputs, targets, n_updates, first, criterion)
 

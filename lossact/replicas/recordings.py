@@ -48,7 +48,7 @@ class CudaGraphs:
                 run()
         except RuntimeError as error:
             CudaGraphs.may_record = ran_out_of_memory(error)
-            CudaGraphs.failed.append(graph)
+            CudaGraphs.failed += [] if CudaGraphs.may_record else [graph]
             self._end()
             raise
         finally:

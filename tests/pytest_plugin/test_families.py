@@ -200,3 +200,22 @@ def test_a_run_that_ended_early_has_not_passed(claims: Claims) -> None:
     assert claims.verdicts()["test_weak"]["verdict"] == "supported"
     assert "test_last" not in claims.verdicts()
     assert run.ret == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize(
+    ("recorded", "status"), [("supported", pytest.ExitCode.OK), ("inconclusive", pytest.ExitCode.TESTS_FAILED)]
+)
+def test_the_status_follows_without_a_terminal_too(claims: Claims, recorded: str, status: pytest.ExitCode) -> None:
+    claims.pytester.makeini("[pytest]\nclaims_max_replicas = 12")
+    claims.write(SUPPORTED_BY_HOLM.replace("RECORDED", repr(recorded)), size=2)
+    assert claims.run("-p", "no:terminal").ret == status
+    assert claims.verdicts()["test_weak"]["verdict"] == "supported"
+
+
+@pytest.mark.parametrize(("recorded", "outcome"), [("None", "xfailed"), ("'inconclusive'", "xpassed")])
+def test_a_test_that_is_expected_to_fail_stays_as_it_is(claims: Claims, recorded: str, outcome: str) -> None:
+    claims.write(SUPPORTED_BY_HOLM.replace("RECORDED)", f"{recorded})\n@pytest.mark.xfail"), size=2)
+    claims.pytester.makeini("[pytest]\nclaims_max_replicas = 12")
+    run = claims.run("-rA")
+    run.assert_outcomes(**{"passed": 1, outcome: 1})
+    assert run.ret == pytest.ExitCode.OK

@@ -307,16 +307,48 @@ def test_compiled_code_that_gives_other_numbers_is_not_used(
     check_equal(refused, trained(of_its_own, EAGER))
 
 
+WRONG_MOVES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "the other way": lambda before, after: 2 * before - after,
+    "not at all": lambda before, after: before,
+    "by another's gradient": lambda before, after: before + (after - before).flip(-1),
+}
+
+
+@pytest.mark.usefixtures("in_place")
+@pytest.mark.parametrize("optimizer", [SGD(learning_rate=0.01), Adam(learning_rate=1e-3)], ids=["SGD", "Adam"])
+@pytest.mark.parametrize("how", WRONG_MOVES)
+def test_weights_that_move_wrongly_are_noticed_however_small_a_step(
+    how: str, optimizer: SGD | Adam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compile_wrongly(function: Any, **_: Any) -> Any:
+        def compiled(*arguments: Any) -> Any:
+            before = {name: tensors[0].clone() for name, tensors in arguments[0].items()}
+            results = function(*arguments)
+            for name, tensors in (arguments if results[-1] is None else results[-1])[0].items():
+                tensors[0].copy_(WRONG_MOVES[how](before[name], tensors[0]))
+            return results
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", compile_wrongly)
+    single = [replace(each, precision="32-true") for each in (COMPILED, EAGER)]
+    of_its_own = condition(plain, optimizer=optimizer, budget=9, target=Loss().at_most(0))
+    with pytest.warns(UserWarning, match="compiled, it gives other num"):
+        refused = trained(of_its_own, single[0])
+    np.testing.assert_array_equal(refused.outcome().loss, trained(of_its_own, single[1]).outcome().loss)
+
+
 @pytest.mark.parametrize("precision", ["32-true", "64-true"])
 def test_compiled_code_that_rounds_otherwise_is_used(
     precision: Literal["32-true", "64-true"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batch norm leaves biases before it a gradient of rounding errors, of which Adam makes updates of full size."""
+    generator = torch.Generator().manual_seed(0)
 
     def compile_with_other_digits(function: Any, **_: Any) -> Any:
         def compiled(parameters: Any, *others: Any) -> Any:
             for parameter in (tensors[0] for tensors in parameters.values()):
-                parameter.mul_(1 + torch.finfo(parameter.dtype).eps * torch.randn(parameter.shape))
+                parameter.mul_(1 + torch.finfo(parameter.dtype).eps * torch.randn(parameter.shape, generator=generator))
             return function(parameters, *others)
 
         return compiled

@@ -126,9 +126,10 @@ class RayExecutor(Executor):
             )
             raise self._unreachable from None
         finally:
-            # Ray's own handler would fail a claim, and pytest would begin the next.
-            _set_sigterm(_interrupt if before is signal.SIG_DFL else before)
+            _set_sigterm(before)
         self._connected = True
+        if before is signal.SIG_DFL:  # Ray's own handler would fail a claim, and pytest would begin the next
+            _set_sigterm(_interrupt)
 
 
 def _set_sigterm(handler: Any) -> None:
