@@ -357,10 +357,12 @@ def test_a_head_that_is_gone_is_named(cluster: Any, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nonsense", "127.0.0.1:99999999"])
 def test_an_address_without_a_cluster_is_named_at_once(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    executor = RayExecutor(address)
+    executor, handler = RayExecutor(address), signal.getsignal(signal.SIGTERM)
     for _ in range(2):  # the second claim of a run is told the same
         with pytest.raises(InputError, match=rf"no Ray at {address} \(.*; give the address of a cluster that runs"):
             stored(executor, [function()], 2)
+    executor.close()
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 def test_out_of_memory_names_the_block() -> None:
