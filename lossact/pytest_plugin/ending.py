@@ -18,7 +18,12 @@ def reason_of(report: pytest.CollectReport | pytest.TestReport) -> str:
 
 
 def holds_claims(report: pytest.CollectReport | pytest.TestReport, root: Path) -> bool:
-    """Return whether a report is about a claim, or about a file of claims, as far as the file's text tells."""
+    """Return whether a report is about a claim, or about a file of claims, as far as the file's text tells.
+
+    Args:
+        report: of a test, or of a file that could not be collected.
+        root: the folder that node ids begin at.
+    """
     file, _, test = report.nodeid.partition("::")
     name = test.rpartition("::")[2].partition("[")[0]
     try:

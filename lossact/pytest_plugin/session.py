@@ -25,6 +25,7 @@ from lossact.executors import Executor
 from lossact.executors.choose import make_executor
 from lossact.experiment import Experiment
 from lossact.pytest_plugin.collect import call_claim
+from lossact.pytest_plugin.expected import unmet_expectation
 from lossact.pytest_plugin.marker import ClaimMarker, is_defined_twice, is_exact
 from lossact.pytest_plugin.options import Options
 from lossact.pytest_plugin.output import collect_warnings, show_curves, show_plans, show_tables, write_out
@@ -154,7 +155,6 @@ class ClaimSession:
 
     def run(self, item: pytest.Function) -> None:
         """Call a claim, decide it, and fail it unless its verdict is the expected one."""
-        complaint: str | None
         try:
             if self.misdeclared is not None:
                 raise ClaimError(self.misdeclared)
@@ -208,9 +208,9 @@ class ClaimSession:
             ("effect", f"{d.value:.6g}"),
             ("interval", f"[{d.low:.6g}, {d.high:.6g}]"),
         ]
-        complaint = self._complaint(result, verdict)
-        if complaint:
-            pytest.fail(complaint, pytrace=False)
+        why = unmet_expectation(result, strict=self.options.strict, out_of_time=d.out_of_time)
+        if why is not None:
+            pytest.fail(f"{why}\n{verdict}\n{_evidence(verdict)}".rstrip(), pytrace=False)
 
     def _plan(self, item: pytest.Function, hypothesis: Hypothesis, family: Family) -> NoReturn:
         """Say what a claim would cost, and skip it: a plan decides nothing."""
@@ -224,25 +224,6 @@ class ClaimSession:
         )
         item.stash[PLAN] = str(planned), planned.to_json()
         pytest.skip("planned, not decided")
-
-    def _complaint(self, result: ClaimResult, verdict: Verdict) -> str | None:
-        """Return why the claim fails, or None if it passes."""
-        if self.options.strict:
-            expected = "supported"
-            rule = f"--claims-strict asks for SUPPORTED, measured {verdict.name.upper()}"
-        elif result.recorded is not None:
-            expected = result.recorded if result.decides else verdict.name
-            rule = f"recorded {result.recorded.upper()}, measured {verdict.name.upper()}"
-            if verdict.decision.out_of_time and result.decides:
-                expected, rule = "decided", f"recorded {result.recorded.upper()}, not decided in time"
-        else:
-            expected = "supported"
-            rule = f"no verdict is recorded, measured {verdict.name.upper()}"
-            if verdict.name == "refuted" and result.decides:
-                rule += "; recorded='refuted' in its marker expects that"
-        if verdict.name == expected:
-            return None
-        return f"{rule}\n{verdict}\n{_evidence(verdict)}".rstrip()
 
     def annotate(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
         """Attach the verdict or the error to the report, which xdist sends on; lossact's errors have no traceback."""

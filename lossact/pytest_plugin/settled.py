@@ -1,17 +1,13 @@
 """Tests whose verdict changed at the end of the run, when Holm's procedure saw the whole family."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from lossact.claims.result import ClaimResult, as_dict
+from lossact.pytest_plugin.expected import unmet_expectation
 from lossact.report.formatting import short_name
-
-
-def passes_when_supported(result: ClaimResult, *, strict: bool) -> bool:
-    """Return whether a claim's test passes now that the claim is SUPPORTED."""
-    return strict or not result.decides or result.recorded in (None, "supported")
 
 
 def follow_verdicts(
@@ -33,23 +29,20 @@ def follow_verdicts(
     shown: dict[str, list[Any]] = {} if reporter is None else reporter.stats
     lines = []
     for result, report in changed:
-        passes = passes_when_supported(result, strict=strict)
-        was, now = report.outcome, "passed" if passes else "failed"
+        why = unmet_expectation(result, strict=strict)
+        was = report.outcome
+        now: Literal["passed", "failed"] = "passed" if why is None else "failed"
         if was == now or hasattr(report, "wasxfail"):
             continue
         if report in shown.get(was, []):
             shown[was].remove(report)
             shown.setdefault(now, []).append(report)
-        report.outcome = "passed" if passes else "failed"
-        report.longrepr = None if passes else _complaint(result)
+        report.outcome = now
+        report.longrepr = why and f"{why} by Holm's procedure over its family"
         report.lossact = as_dict(result)  # type: ignore[attr-defined]
-        session.testsfailed += -1 if passes else 1
+        session.testsfailed += 1 if why else -1
         lines.append(f"{short_name(result)}: SUPPORTED by Holm's procedure over its family, so its test has {now}")
     ended_early = session.shouldfail or session.shouldstop  # as with -x: tests were left out
     if lines and not ended_early and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED if session.testsfailed else pytest.ExitCode.OK
     return lines
-
-
-def _complaint(result: ClaimResult) -> str:
-    return f"recorded {str(result.recorded).upper()}, measured SUPPORTED by Holm's procedure over its family"

@@ -281,8 +281,7 @@ def advance_compiled(
         }
         buffers = {name: rest.pop(name) for name in networks.changing}
         scale = None if bias_gradient_scale is None else bias_gradient_scale[rows]
-        now = moving, buffers, *(flag[rows] for flag in flags)
-        held = pytree.tree_leaves(now)
+        start = now = moving, buffers, *(flag[rows] for flag in flags)
         indices = (index + torch.arange(n_updates, device=index.device)).unbind()
         tables = [None if values is None else values[:, rows].contiguous().unbind() for values in hyperparameters]
         scores = []
@@ -291,8 +290,8 @@ def advance_compiled(
             *score, then = function(*now, rest, (*of_pass, at), scale, values)
             scores.append(score)
             now = then or now
-        if not IN_PLACE:
-            torch._foreach_copy_(held, pytree.tree_leaves(now))
+        if now is not start:
+            torch._foreach_copy_(pytree.tree_leaves(start), pytree.tree_leaves(now))
         losses, metrics = zip(*scores, strict=True)
         return torch.stack(losses), torch.stack(metrics)
 

@@ -1,13 +1,12 @@
 """Compiled passes and updates of users' networks beside eager ones: to rounding, by slices, or not at all."""
 
 import gc
-import itertools
 import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from torch._dynamo.exc import TorchDynamoException
 from torch.nn import functional as f
 
 from lossact import EMA, SGD, Accuracy, Adam, Arrays, Condition, Loss, TorchOptimizer, cosine
-from lossact.replicas import compiled_modules, compiling, pure_passes
+from lossact.replicas import compiled_modules, pure_passes
 from lossact.replicas.named_population import NamedPopulation
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
@@ -131,17 +130,10 @@ CASES = {
 
 @pytest.mark.usefixtures("one_worker", "in_place")
 @pytest.mark.parametrize("name", CASES)
-def test_steps_are_those_of_eager_training(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_are_those_of_eager_training(name: str, uncompiled: list[Any]) -> None:
     """What is compiled, run as it stands: slices, threads, resting replicas, state, buffers."""
-    taken: list[Any] = []
-
-    def as_it_stands(function: Any, **_: Any) -> Any:
-        taken.append(function)
-        return function
-
-    monkeypatch.setattr(torch, "compile", as_it_stands)
     compiled = trained(CASES[name], COMPILED)
-    assert taken
+    assert uncompiled
     check_equal(compiled, trained(CASES[name], EAGER))
 
 
@@ -178,26 +170,19 @@ def test_bits_depend_neither_on_companions_nor_on_workers(monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("one_worker")
-def test_launches_of_a_condition_share_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Any] = []
-
-    def counted(function: Any, **_: Any) -> Any:
-        made.append(function)
-        return function
-
-    monkeypatch.setattr(torch, "compile", counted)
+def test_launches_of_a_condition_share_what_is_compiled(uncompiled: list[Any]) -> None:
     of_its_own = condition(plain, budget=13)
     trained(of_its_own, COMPILED)
-    first = len(made)
+    first = len(uncompiled)
     trained(of_its_own, COMPILED)
-    assert len(made) == first > 0
+    assert len(uncompiled) == first > 0
     faster = SGD(learning_rate=0.4, momentum=0.9, weight_decay=0.01, bias_gradient_scale=2.0)
     trained(replace(of_its_own, optimizer=faster), COMPILED)  # numbers are arguments
-    assert len(made) == first
+    assert len(uncompiled) == first
     trained(of_its_own, replace(COMPILED, precision="32-true"))
-    assert len(made) == 2 * first
+    assert len(uncompiled) == 2 * first
     trained(replace(of_its_own, optimizer=Adam(learning_rate=0.1)), COMPILED)
-    assert len(made) == 3 * first
+    assert len(uncompiled) == 3 * first
 
 
 def refuse(function: Any, **_: Any) -> Any:
@@ -265,103 +250,6 @@ def test_a_trace_that_gives_other_numbers_is_not_compiled(monkeypatch: pytest.Mo
     np.testing.assert_array_equal(refused.outcome().loss, trained(of_its_own, EAGER).outcome().loss)
 
 
-def miscompiling(spoil: Callable[[Any, Any], None], bad_call: int) -> Callable[..., Any]:
-    """Stand for a torch.compile whose code is wrong in one call, where `spoil` changes losses or what has moved."""
-
-    def compile_wrongly(function: Any, **_: Any) -> Any:
-        calls = itertools.count()
-
-        def compiled(*arguments: Any) -> Any:
-            results = function(*arguments)
-            if next(calls) == bad_call:
-                spoil(results[0], arguments[:4] if compiled_modules.IN_PLACE else results[2])
-            return results
-
-        return compiled
-
-    return compile_wrongly
-
-
-# Each parameter moves with its velocity, then buffers, who has reached the target, and who has diverged.
-SPOILED: dict[str, Callable[[Any, Any], None]] = {
-    "losses": lambda losses, _: losses.mul_(1 + 1e-9),
-    "one replica's weights": lambda _, moved: moved[0]["0.weight"][0][5, 3].mul_(1 + 1e-9),
-    "a velocity": lambda _, moved: moved[0]["3.weight"][1][0].neg_(),
-    "a weight that is lost": lambda _, moved: moved[0]["3.bias"][0][2].fill_(torch.nan),
-    "a count": lambda _, moved: moved[1]["1.num_batches_tracked"].add_(1),
-    "one who has reached the target": lambda _, moved: moved[2][3].logical_not_(),
-}
-
-
-@pytest.mark.usefixtures("in_place")
-@pytest.mark.parametrize("bad_call", range(compiling.COMPARED))
-@pytest.mark.parametrize("what", SPOILED)
-def test_compiled_code_that_gives_other_numbers_is_not_used(
-    what: str, bad_call: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch, "compile", miscompiling(SPOILED[what], bad_call))
-    of_its_own = condition(budget=9, target=Loss().at_most(0))
-    with pytest.warns(UserWarning, match=r"torch\.compile does not take the network \(compiled, it gives other num"):
-        refused = trained(of_its_own, COMPILED)
-    assert not population(refused).is_compiled
-    check_equal(refused, trained(of_its_own, EAGER))
-
-
-WRONG_MOVES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "the other way": lambda before, after: 2 * before - after,
-    "not at all": lambda before, after: before,
-    "by another's gradient": lambda before, after: before + (after - before).flip(-1),
-}
-
-
-@pytest.mark.usefixtures("in_place")
-@pytest.mark.parametrize("optimizer", [SGD(learning_rate=0.01), Adam(learning_rate=1e-3)], ids=["SGD", "Adam"])
-@pytest.mark.parametrize("how", WRONG_MOVES)
-def test_weights_that_move_wrongly_are_noticed_however_small_a_step(
-    how: str, optimizer: SGD | Adam, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def compile_wrongly(function: Any, **_: Any) -> Any:
-        def compiled(*arguments: Any) -> Any:
-            before = {name: tensors[0].clone() for name, tensors in arguments[0].items()}
-            results = function(*arguments)
-            for name, tensors in (arguments if results[-1] is None else results[-1])[0].items():
-                tensors[0].copy_(WRONG_MOVES[how](before[name], tensors[0]))
-            return results
-
-        return compiled
-
-    monkeypatch.setattr(torch, "compile", compile_wrongly)
-    single = [replace(each, precision="32-true") for each in (COMPILED, EAGER)]
-    of_its_own = condition(plain, optimizer=optimizer, budget=9, target=Loss().at_most(0))
-    with pytest.warns(UserWarning, match="compiled, it gives other num"):
-        refused = trained(of_its_own, single[0])
-    np.testing.assert_array_equal(refused.outcome().loss, trained(of_its_own, single[1]).outcome().loss)
-
-
-@pytest.mark.parametrize("precision", ["32-true", "64-true"])
-def test_compiled_code_that_rounds_otherwise_is_used(
-    precision: Literal["32-true", "64-true"], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Batch norm leaves biases before it a gradient of rounding errors, of which Adam makes updates of full size."""
-    generator = torch.Generator().manual_seed(0)
-
-    def compile_with_other_digits(function: Any, **_: Any) -> Any:
-        def compiled(parameters: Any, *others: Any) -> Any:
-            for parameter in (tensors[0] for tensors in parameters.values()):
-                parameter.mul_(1 + torch.finfo(parameter.dtype).eps * torch.randn(parameter.shape, generator=generator))
-            return function(parameters, *others)
-
-        return compiled
-
-    monkeypatch.setattr(torch, "compile", compile_with_other_digits)
-    configs = (replace(each, precision=precision) for each in (COMPILED, EAGER))
-    of_its_own = condition(optimizer=Adam(learning_rate=0.05), budget=2, target=Loss().at_most(0))
-    compiled, eager = (trained(of_its_own, config) for config in configs)
-    assert population(compiled).is_compiled
-    biases = [population(module).networks.parameters["0.bias"] for module in (compiled, eager)]
-    assert precision == "64-true" or (biases[0] - biases[1]).abs().max() > 0.01
-
-
 class Shifting(nn.Linear):
     """Adds a constant that each network draws for itself."""
 
@@ -373,9 +261,8 @@ class Shifting(nn.Linear):
         return super().forward(inputs) + self.shift
 
 
-@pytest.mark.usefixtures("one_worker")
-def test_single_networks_keep_constants_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+@pytest.mark.usefixtures("one_worker", "uncompiled")
+def test_single_networks_keep_constants_of_their_own() -> None:
     shifting = condition(Shifting, budget=9)
     for replica in range(2):
         losses = []
@@ -386,9 +273,8 @@ def test_single_networks_keep_constants_of_their_own(monkeypatch: pytest.MonkeyP
         np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)
 
 
-@pytest.mark.usefixtures("one_worker")
-def test_experiments_of_other_seeds_draw_other_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+@pytest.mark.usefixtures("one_worker", "uncompiled")
+def test_experiments_of_other_seeds_draw_other_numbers() -> None:
     drawing = condition(dropping, budget=9)
     for seed in range(2):
         losses = []
@@ -416,9 +302,8 @@ def test_slices_that_have_moved_are_put_back_where_another_cannot_be_compiled(mo
     check_equal(refused, trained(of_its_own, EAGER, 20))
 
 
-@pytest.mark.usefixtures("one_worker")
-def test_compiled_code_holds_no_launchs_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+@pytest.mark.usefixtures("one_worker", "uncompiled")
+def test_compiled_code_holds_no_launchs_tensors() -> None:
     module = trained(condition(optimizer=Adam(learning_rate=0.05), budget=5), COMPILED)
     held = [weakref.ref(tensor) for tensor in population(module).state_tensors]
     del module
@@ -427,17 +312,11 @@ def test_compiled_code_holds_no_launchs_tensors(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("one_worker")
-def test_functions_that_ran_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[Any] = []
-
-    def noted(function: Any, **_: Any) -> Any:
-        taken.append(function)
-        return function
-
-    monkeypatch.setattr(torch, "compile", noted)
+def test_functions_that_ran_last_are_kept(uncompiled: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled_modules, "FUNCTIONS_KEPT", 2)
     code = compiled_modules.CompiledCode()
     found = [code.function(key, lambda: lambda: None, torch.device("cpu")) for key in "abacab"]
     assert found[0] is found[2] is found[4]  # "a" is always among the last two
     assert found[1] is not found[5]
-    assert len(set(taken)) == len({function.__code__.co_name for function in taken}) == 4  # each has code of its own
+    names = {function.__code__.co_name for function in uncompiled}
+    assert len(set(uncompiled)) == len(names) == 4  # each has code of its own

@@ -1,11 +1,8 @@
 """Updates that are recorded and replayed do what plain ones do; on a CPU, with a recorder in place of a CUDA graph."""
 
-import gc
 import sys
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -17,12 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from lossact import EMA, SGD, SWA, Accuracy, Adam, Condition, Loss, Metric, Partition, TorchOptimizer, cosine
-from lossact.replicas import compiled_modules, compiling, recordings, torch_optimizers
+from lossact.replicas import torch_optimizers
 from lossact.replicas.draws_operator import draw
 from lossact.replicas.draws_philox import MASK, NORMAL, UNIFORM, tensor_draw
 from lossact.replicas.population import Population
 from lossact.replicas.recorded import RecordedUpdates, Updates
-from lossact.replicas.recordings import CudaGraphs
 from lossact.running.runner import fit
 from lossact.running.stacking import stacked_training
 from lossact.training.compute_config import ComputeConfig
@@ -160,36 +156,6 @@ def test_recorded_updates_equal_plain_ones_bit_for_bit(name: str) -> None:
 def test_mixed_precision_is_recorded_too(name: str) -> None:
     outcome = recorded_as_plain(CONDITIONS[name], ComputeConfig(precision="bf16-mixed"))
     assert np.isfinite(outcome.loss).all()
-
-
-def test_compiled_code_is_compared_where_nothing_may_wait_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    may_wait = [True]
-    compared: list[bool] = []
-
-    @contextmanager
-    def without_waiting(_: torch.device) -> Iterator[None]:
-        may_wait[0] = False
-        yield
-        may_wait[0] = True
-
-    def noted(*_: Any) -> bool:
-        compared.append(may_wait[0])
-        return True
-
-    def at_once(function: Callable[..., Any], *given: Any) -> Any:
-        done = function(*given)
-        return SimpleNamespace(result=lambda: done)
-
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-    monkeypatch.setattr(compiled_modules, "_codes", OrderedDict())
-    monkeypatch.setattr(compiled_modules, "worker_threads", lambda _: SimpleNamespace(submit=at_once))
-    monkeypatch.setattr(compiled_modules, "wait", lambda _: None)  # a GPU has no threads
-    monkeypatch.setattr(recordings, "without_waiting", without_waiting)
-    monkeypatch.setattr(compiling, "is_as_near", noted)
-    given = replace(CONDITIONS["validation, now and then"], budget=60, measured_every=5)  # once in each recording
-    outcome = recorded_as_plain(given, replace(DOUBLE, compiled=True))
-    assert set(compared) == {True}
-    np.testing.assert_allclose(outcome.loss, trained(given, lambda _: None)[1].loss, rtol=1e-9)
 
 
 def test_a_recording_that_fails_leaves_training_as_it_was() -> None:
@@ -396,31 +362,3 @@ def test_draws_at_a_moment_in_a_tensor_are_those_at_its_number(kind: str) -> Non
         )
         drawn = draw(replicas, key, [11, stage], [10], kind, 0.3, torch.float32, torch.tensor(batch))
         assert torch.equal(drawn, draw(replicas, key, [11, stage | batch], [10], kind, 0.3, torch.float32))
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_nothing_is_collected_while_a_graph_is_recorded(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Freeing another graph, which garbage may hold, would end the recording."""
-    cuda = SimpleNamespace(
-        graph_pool_handle=lambda: None,
-        current_stream=lambda: None,
-        set_stream=lambda _: None,
-        graph=lambda *_, **__: nullcontext(),
-        CUDAGraph=lambda: SimpleNamespace(replay=lambda: None),
-    )
-    monkeypatch.setattr(torch, "cuda", cuda)
-    monkeypatch.setattr(CudaGraphs, "_end", lambda _: None)
-    monkeypatch.setattr(CudaGraphs, "may_record", True)
-    monkeypatch.setattr(CudaGraphs, "failed", [])
-    seen: list[bool] = []
-
-    def run() -> None:
-        seen.append(gc.isenabled())
-        if fails:
-            raise RuntimeError("operation not permitted when stream is capturing")
-
-    with pytest.raises(RuntimeError, match="not permitted") if fails else nullcontext():
-        CudaGraphs()(run)
-    assert seen == [False]
-    assert gc.isenabled()
-    assert CudaGraphs.may_record is not fails
