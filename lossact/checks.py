@@ -47,21 +47,20 @@ def check_number(
     Raises:
         InputError: it is no finite number, or out of bounds.
     """
-    number = isinstance(value, Real) and not isinstance(value, bool) and _is_finite(value)
-    too_large = (
-        at_most == FLOAT32_LIMIT and number and value > FLOAT32_LIMIT
-    )  # the upper bound is mentioned only where it is broken
-    bounds: list[tuple[str, bool, Callable[[float], bool]]] = [
-        (f"> {above:g}", above > -math.inf, lambda v: v > above),
-        (f">= {at_least:g}", at_least > -math.inf, lambda v: v >= at_least),
-        (f"< {below:g}", below < math.inf, lambda v: v < below),
-        (f"<= {at_most:g}", at_most < FLOAT32_LIMIT or too_large, lambda v: v <= at_most),
-    ]
-    stated = [(text, holds) for text, given, holds in bounds if given]
-    rule = " and ".join(text for text, _ in stated) or "a finite number"
-    if not number or not all(holds(value) for _, holds in stated):
-        text = ", which is text," if isinstance(value, str) and _is_written_number(value) else ""
-        raise InputError(f"{name}={shortened(value)}{text} must be {rule}; try {hint}")
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and _is_finite(value)
+    rules: list[tuple[str, bool]] = []  # in words, and whether the value keeps it
+    if above > -math.inf:
+        rules.append((f"> {above:g}", is_number and value > above))
+    if at_least > -math.inf:
+        rules.append((f">= {at_least:g}", is_number and value >= at_least))
+    if below < math.inf:
+        rules.append((f"< {below:g}", is_number and value < below))
+    if at_most < FLOAT32_LIMIT or (is_number and value > at_most):  # float32's own limit only where it is broken
+        rules.append((f"<= {at_most:g}", is_number and value <= at_most))
+    if not is_number or not all(is_kept for _, is_kept in rules):
+        rule = " and ".join(words for words, _ in rules) or "a finite number"
+        note = ", which is text," if isinstance(value, str) and _is_written_number(value) else ""
+        raise InputError(f"{name}={shortened(value)}{note} must be {rule}; try {hint}")
 
 
 def _is_written_number(text: str) -> bool:
@@ -75,7 +74,7 @@ def _is_written_number(text: str) -> bool:
 def check_digits(what: str, number: Any) -> None:
     """Raise InputError where a measured number was computed in half precision.
 
-    Such a number has two or three digits, which neither a difference nor a threshold can be told by.
+    Such a number has two or three digits, too few to judge a difference or a threshold.
 
     Args:
         what: the error begins with it.
@@ -292,7 +291,7 @@ def ran_out_of_memory(error: BaseException) -> bool:
     An error of torch's compiler is what it met.
     """
     error = getattr(error, "inner_exception", error)
-    words = _first_words(error)
+    words = _allocator_message(error)
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
@@ -300,12 +299,13 @@ def ran_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def first_line(error: Exception) -> str:
+def first_sentence(error: Exception) -> str:
     """Return the first sentence of an error's message."""
     return str(error).partition("\n")[0].partition(". ")[0]
 
 
-def _first_words(error: BaseException) -> str:
+def _allocator_message(error: BaseException) -> str:
+    """Return the first line of an error, without the check that torch's CPU allocator quotes before its message."""
     return str(error).partition("\n")[0].rpartition("err == 0. ")[2]
 
 
@@ -324,6 +324,6 @@ def explain_out_of_memory(what: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not ran_out_of_memory(error):
             raise
-        words = _first_words(error)
+        words = _allocator_message(error)
         detail = f" ({words})" if words else ""
         raise TrainingError(f"{what}: out of memory{detail}; make the network, its data or its batch smaller") from None

@@ -64,6 +64,14 @@ class Experiment:
         check_count("seed", seed, at_least=0, hint=0)
         if store is not None and not hasattr(store, "trials"):
             raise InputError(f"store={store!r} must be a Store; try store=Store('.lossact')")
+        if not isinstance(compute_config, (ComputeConfig, type(None))):
+            raise InputError(f"compute_config={compute_config!r} must be a ComputeConfig; try default_compute_config()")
+        if not isinstance(retrain, bool):
+            raise InputError(f"retrain={retrain!r} must be True or False; leave it out for False")
+        if progress is not None and not callable(progress):
+            raise InputError(f"progress={progress!r} must be a function of a Progress; try progress=print")
+        if executor is not None and not hasattr(executor, "train"):
+            raise InputError(f"executor={executor!r} must be an Executor; try executor=LocalExecutor()")
         self.seed = seed
         self.store = Store(None) if store is None else store
         self.compute_config = default_compute_config() if compute_config is None else compute_config

@@ -78,7 +78,7 @@ def compare_with_revision(
         python: the revision's interpreter; another one than this has to have lossact.
         links: files and folders of the working tree that the revision is to have too.
         device: where both sides compute.
-        say: told how far it is.
+        say: called with lines of progress.
 
     Returns:
         the conditions with their verdicts, and what was on one side only.

@@ -30,7 +30,7 @@ class Looks:
         pairs: the conditions that both have.
         settings: what is asked.
         folder: where sides write trials to be read here.
-        say: told of each look.
+        say: called with a line about each look.
 
     Attributes:
         tests: what alpha is divided by, known before anything is trained: measures of conditions whose key differs.

@@ -41,8 +41,7 @@ def evaluate(
     """Train as many replicas as the evidence needs and say what it shows.
 
     Args:
-        hypothesis: what is claimed, as faster, ordering, fastest, slowest, reaches, not_worse, equivalent, exceeds,
-            sampled, measured, gap_grows, all_of and exact make it.
+        hypothesis: what is claimed, as lossact.faster, lossact.higher and the like make it.
         alpha: error probability a side, for the whole family, in (0, 1/2).
         delta: the smallest margin over a win probability of 1/2 that matters, in (0, 1/2).
         max_replicas: where looking ends; rounded up to whole blocks.
@@ -56,7 +55,7 @@ def evaluate(
         the verdict, with its effect and interval.
 
     Raises:
-        ClaimError: `hypothesis` is none.
+        ClaimError: `hypothesis` is not a hypothesis.
         InputError: another argument breaks its rule.
     """
     check_hypothesis(hypothesis)
@@ -98,13 +97,27 @@ def evaluate(
                     trials,
                     delta=delta,
                     seconds=time.perf_counter() - begin,
-                    notes=[
-                        *_different_targets(hypothesis),
-                        *_fitted_one_at_a_time(conditions, experiment),
-                        *_changing(conditions, experiment),
-                    ],
+                    notes=notes_on_training(hypothesis, experiment),
                 )
     raise AssertionError("a decision at the limit is final")
+
+
+def notes_on_training(hypothesis: Hypothesis, experiment: Experiment) -> list[str]:
+    """Return what a reader should know about how the conditions of a claim were trained.
+
+    Args:
+        hypothesis: the claim.
+        experiment: what trained its conditions.
+
+    Returns:
+        notes, for `Verdict.of`.
+    """
+    conditions = hypothesis.conditions
+    return [
+        *_different_targets(hypothesis),
+        *_fitted_one_at_a_time(conditions, experiment),
+        *_changing(conditions, experiment),
+    ]
 
 
 def _different_targets(hypothesis: Hypothesis) -> list[str]:

@@ -138,11 +138,14 @@ class Hypothesis(ABC):
         return (margins.support, margins.refute)
 
     def estimate(self, trials: Sequence[Trials], alpha: float) -> Estimate | None:
-        """Return what a claim about values is about in the measure's own unit; None for other claims.
+        """Return the difference, or the median, that a claim about values is about.
 
         Args:
             trials: of each condition, over the replicas that were looked at.
             alpha: error probability of a side.
+
+        Returns:
+            the estimate, in the measure's unit; None for other claims.
         """
         return None
 

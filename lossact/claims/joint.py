@@ -32,7 +32,7 @@ class AllOf(Hypothesis):
 
     def __post_init__(self) -> None:
         if len(self.members) < 2:
-            raise ClaimError(f"all_of{self.members!r} must have at least two hypotheses; add one")
+            raise ClaimError(f"all_of({', '.join(map(repr, self.members))}) must have at least two hypotheses; add one")
         for member in self.members:
             check_hypothesis(member)
             if isinstance(member, Theorem):

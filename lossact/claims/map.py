@@ -1,15 +1,15 @@
 """Where a claim holds: its verdict over a grid of two numbers."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lossact.checks import check_count, check_number, checked_call
+from lossact.checks import checked_call
+from lossact.claims.axis import FORM, FORMS, Axis
 from lossact.claims.evaluate import (
     ALPHA,
     DELTA,
@@ -19,147 +19,16 @@ from lossact.claims.evaluate import (
     check_replicas_differ,
     checked_comparisons,
     experiment_or_temporary,
+    notes_on_training,
 )
 from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.theorem import Theorem
 from lossact.claims.verdict import Verdict
 from lossact.conditions import BaseCondition
-from lossact.conditions.frozen_mapping import FrozenMapping
 from lossact.errors import ClaimError, InputError
 from lossact.experiment import Experiment
 from lossact.stats import Decider
 from lossact.stats.decision import LIMIT_REACHED
-
-FORM = "optimizer.learning_rate=1e-3:1:log:12"
-FORMS = "path=low:high:count, path=low:high:log:count or path=value,value"
-MOST_VALUES = 10_000  # of an axis
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One number of every condition, and the values that it takes.
-
-    Args:
-        path: the field, from the condition on: "optimizer.learning_rate".
-        values: increasing, at least one.
-        log: whether they are evenly spaced in logarithm.
-
-    Raises:
-        InputError: there are no values, one is not finite, or they do not increase.
-    """
-
-    path: str
-    values: tuple[float, ...]
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.values or any(b <= a for a, b in zip(self.values, self.values[1:], strict=False)):
-            values = ",".join(f"{value:g}" for value in self.values)
-            raise InputError(f"{self.path}={values} must be increasing values, at least one; try {FORM}")
-        for value in self.values:
-            check_number(self.path, value, hint=FORM)
-
-    @classmethod
-    def parse(cls, text: str) -> "Axis":
-        """Read an axis as the command line has it.
-
-        Args:
-            text: path=low:high:count, path=low:high:log:count, or the values themselves, path=0.1,0.2,0.5.
-
-        Returns:
-            the axis, its values rounded to 12 digits.
-
-        Raises:
-            InputError: the text has another form, or an empty range.
-        """
-        path, equals, numbers = text.partition("=")
-        parts = numbers.split(":")
-        if path and len(parts) == 1 and (values := _numbers(numbers)):
-            return cls(path, values)
-        log = len(parts) == 4 and parts[2] == "log"
-        try:
-            low, high, count = float(parts[0]), float(parts[1]), int(parts[-1])
-        except (ValueError, IndexError):
-            raise InputError(f"axis {text!r} must be {FORMS}; try {FORM}") from None
-        if not equals or not path or len(parts) != 3 + log:
-            raise InputError(f"axis {text!r} must be {FORMS}; try {FORM}")
-        check_number(f"{path}'s lowest value", low, hint="1e-3", **({"above": 0} if log else {}))
-        check_number(f"{path}'s highest value", high, above=low, hint=low + 1)
-        check_count(f"{path}'s count", count, at_least=2, at_most=MOST_VALUES, hint=12)
-        spaced = np.geomspace(low, high, count) if log else np.linspace(low, high, count)
-        return cls(path, tuple(float(f"{value:.12g}") for value in spaced), log)
-
-    def at(self, condition: BaseCondition, value: float) -> BaseCondition:
-        """Return a condition, moved to a value of this axis.
-
-        Args:
-            condition: has a number at the axis's path.
-            value: the new number.
-
-        Returns:
-            the changed condition.
-
-        Raises:
-            InputError: it has no such field, or the field does not take the value.
-        """
-        changed = _set(condition, self.path.split("."), value, self.path)
-        assert isinstance(changed, BaseCondition)
-        return changed
-
-    def of(self, condition: BaseCondition) -> float:
-        """Return where a condition lies on this axis.
-
-        Args:
-            condition: has a number at the axis's path.
-
-        Returns:
-            that number.
-        """
-        value: Any = condition
-        for name in self.path.split("."):
-            value = value[name] if isinstance(value, FrozenMapping) else getattr(value, name)
-        return float(value)
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    """Return numbers with commas between them, none where there is anything else."""
-    try:
-        numbers = tuple(map(float, text.split(",")))
-    except ValueError:
-        return ()
-    return numbers if all(map(math.isfinite, numbers)) and len(numbers) <= MOST_VALUES else ()
-
-
-def _set(owner: Any, path: Sequence[str], value: float, whole: str) -> Any:
-    name, *rest = path
-    known = _names(owner)
-    if name not in known:
-        choices = f"; choose one of {', '.join(known)}" if known else ""
-        kind = "config" if isinstance(owner, FrozenMapping) else type(owner).__name__
-        raise InputError(f"{whole}: {kind} has no {name!r}{choices}")
-    now = owner[name] if isinstance(owner, FrozenMapping) else getattr(owner, name)
-    if not rest and (not isinstance(now, (int, float)) or isinstance(now, bool)):
-        inner = [f"{whole}.{field}" for field in _names(now)]
-        hint = f"; go on with one of {', '.join(inner)}" if inner else ""
-        raise InputError(f"{whole}={now} is no number{hint}")
-    if not rest and isinstance(now, int) and not _takes_any_number(owner, name) and value != int(value):
-        raise InputError(f"{whole}={value:g} must be an integer; choose a count that steps by whole numbers")
-    new = _set(now, rest, value, whole) if rest else float(value) if _takes_any_number(owner, name) else int(value)
-    return type(owner)({**owner, name: new}) if isinstance(owner, FrozenMapping) else replace(owner, **{name: new})
-
-
-def _takes_any_number(owner: Any, name: str) -> bool:
-    """Whether a field takes fractions, also where an integer was given."""
-    if isinstance(owner, FrozenMapping):
-        return isinstance(owner[name], float)
-    return any("float" in str(field.type) for field in fields(owner) if field.name == name)
-
-
-def _names(owner: Any) -> list[str]:
-    """The parts that a path can go on with."""
-    if isinstance(owner, FrozenMapping):
-        return sorted(owner)
-    return [field.name for field in fields(owner)] if is_dataclass(owner) else []
 
 
 def map_conditions(hypothesis: Hypothesis, change: Callable[[BaseCondition], BaseCondition]) -> Hypothesis:
@@ -209,6 +78,7 @@ class ClaimMap:
         alpha, delta: of each cell.
         exploratory: whether cells were decided without regard to how many there are.
         seed: the experiment's.
+        notes: what a reader should know about how the conditions were trained.
     """
 
     hypothesis: Hypothesis
@@ -220,6 +90,7 @@ class ClaimMap:
     delta: float
     exploratory: bool
     seed: int
+    notes: tuple[str, ...] = ()
 
     @property
     def verdicts(self) -> list[Verdict]:
@@ -272,6 +143,7 @@ class ClaimMap:
             f"{self.hypothesis!r}\n{len(names)} cells: {shares}"
             + (f"; most replicas of a condition diverged in {diverged}" if diverged else "")
             + f"; {'exploratory, ' if self.exploratory else ''}alpha {self.alpha:.2g} a side in each cell"
+            + "".join(f"\nnote: {note}" for note in self.notes)
         )
 
 
@@ -329,9 +201,21 @@ def map_claim(
     with experiment_or_temporary(experiment) as experiment:
         seed = experiment.seed
         verdicts = _decide_all(cells, experiment, alpha=level, delta=delta, max_replicas=max_replicas)
+        notes = tuple(dict.fromkeys(note for cell in cells for note in notes_on_training(cell, experiment)))
     width = len(x.values)
     rows = tuple(tuple(verdicts[at : at + width]) for at in range(0, len(verdicts), width))
-    return ClaimMap(hypothesis, x, y, rows, _reference_point(hypothesis, x, y), level, delta, exploratory, seed)
+    return ClaimMap(
+        hypothesis,
+        x,
+        y,
+        rows,
+        _reference_point(hypothesis, x, y),
+        alpha=level,
+        delta=delta,
+        exploratory=exploratory,
+        seed=seed,
+        notes=notes,
+    )
 
 
 def _as_axis(name: str, axis: Any) -> Axis:
@@ -361,7 +245,14 @@ def _decide_all(
                 deciders[k] = Decider(cells[k].evidence(comparisons, delta), alpha=alpha, limit=limit)
             decision = deciders[k].decide(comparisons)
             if decision.final:
-                decided[k] = Verdict.of(cells[k], decision, trials, delta=delta, seconds=time.perf_counter() - begin)
+                decided[k] = Verdict.of(
+                    cells[k],
+                    decision,
+                    trials,
+                    delta=delta,
+                    seconds=time.perf_counter() - begin,
+                    notes=notes_on_training(cells[k], experiment),
+                )
         n = min(2 * n, limit)
     return [decided[k] for k in range(len(cells))]
 

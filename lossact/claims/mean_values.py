@@ -54,7 +54,7 @@ class MeanAssumption:
 
         Raises:
             ClaimError: neither is known, a condition lacks the measure, or was recorded.
-            InputError: both are given, or the range is none.
+            InputError: both are given, or the range is invalid.
         """
         check_conditions(conditions)
         if not normal or len(conditions) > 1:
@@ -200,7 +200,9 @@ class HigherMean(MeanHypothesis):
         check_measured(self.measure, self.conditions)
         check_number("by", self.by, at_least=0, hint=0)
         if self.assumption.value_range is not None and self.by >= self._width:
-            raise InputError(f"by={self.by:g} must be smaller than the range of {self.measure}, {self._width:g}")
+            raise InputError(
+                f"by={self.by:g} must be smaller than the range of {self.measure}, {self._width:g}; lower it"
+            )
 
     @property
     def _width(self) -> float:

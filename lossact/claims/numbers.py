@@ -272,7 +272,7 @@ def sampled(draw: Callable[[np.random.Generator], float], margin: float, *, name
 
     Args:
         draw: takes the replica's own generator, returns a number; NaN where it has none. Numbers are stored as they
-            are drawn. It is an error, told by `evaluate`, if it draws nothing and returns the same each time.
+            are drawn. `evaluate` raises where it draws nothing and returns the same each time.
         margin: what the numbers are held against.
         name: of the number, for tables; by default the function's.
 

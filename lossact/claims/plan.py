@@ -120,7 +120,7 @@ def plan(
         the plan, which prints as a few lines.
 
     Raises:
-        ClaimError: `hypothesis` is none.
+        ClaimError: `hypothesis` is not a hypothesis.
         InputError: another argument breaks its rule.
     """
     check_hypothesis(hypothesis)

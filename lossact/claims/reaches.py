@@ -68,7 +68,7 @@ def reaches(condition: BaseCondition, *, low: float = 0.90, high: float = 0.95) 
         the hypothesis.
 
     Raises:
-        ClaimError: `condition` is none.
+        ClaimError: `condition` is not a condition.
         InputError: 0 < low < high < 1 does not hold.
 
     >>> from lossact import FunctionCondition

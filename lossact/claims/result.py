@@ -56,7 +56,7 @@ class ClaimResult:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "ClaimResult":
-        """Make a result from plain values; the inverse of dataclasses.asdict.
+        """Make a result from plain values; the inverse of as_dict.
 
         Args:
             content: fields by name, also where tuples became lists on the way.
@@ -111,8 +111,8 @@ class ClaimResult:
 def settle_families(results: Sequence[ClaimResult], alpha: float) -> list[ClaimResult]:
     """Apply Holm's procedure within each declared family: it may turn "inconclusive" into "supported", nothing else.
 
-    Claims of a family that are not among `results` enter as p = 1. The interval of a claim that is supported so is
-    widened or cut where it would contradict that: its low end is at least what support is held against.
+    Claims of a family that are not among `results` enter as p = 1. The interval of such a claim is cut, or
+    widened, so that it does not contradict the verdict: its low end is at least what support is held against.
 
     Args:
         results: of all claims that were decided.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossact.checks import check_number, checked_call
-from lossact.claims.hypotheses import Hypothesis, check_comparable, check_targets, other_conditions
+from lossact.claims.hypotheses import Hypothesis, check_comparable, other_conditions
 from lossact.claims.measured_values import check_measured, compare_measured, measured_values, median_difference
 from lossact.claims.recorded_measures import check_trained
 from lossact.claims.value_hypothesis import ValueHypothesis
@@ -23,7 +23,7 @@ from lossact.storage import Trials
 
 @dataclass(frozen=True, repr=False)
 class Highest(ValueHypothesis):
-    """The measure of `condition` is above that of each of `others`; below, where `lowest`.
+    """The measure of `condition` is above that of each of `others`; below, where `is_lowest`.
 
     Args:
         measure: its name.
@@ -116,6 +116,10 @@ class Trend(Hypothesis):
             raise ClaimError(f"settings {self.settings} must increase; order the conditions by them")
 
     @property
+    def needs_target(self) -> bool:  # type: ignore[override]
+        return self.measure == STEPS
+
+    @property
     def conditions(self) -> tuple[BaseCondition, ...]:
         return self.ordered
 
@@ -126,10 +130,6 @@ class Trend(Hypothesis):
             refutation_labels=("the opposite trend", "at most negligibly more often than not"),
             censoring_reason="too many replicas have no value",
         )
-
-    def check(self) -> None:
-        if self.measure == STEPS:
-            check_targets(self.ordered)
 
     def comparisons(self, trials: Sequence[Trials]) -> list[Comparison]:
         values, censored = self._values(trials)

@@ -26,7 +26,7 @@ from lossact.storage import Trials
 
 @dataclass(frozen=True, repr=False)
 class Higher(ValueHypothesis):
-    """The measure of `condition` is above that of `than` by more than `by`; below, where `lower`.
+    """The measure of `condition` is above that of `than` by more than `by`; below, where `is_lower`.
 
     Args:
         measure: its name.
@@ -92,7 +92,7 @@ class Higher(ValueHypothesis):
 
 @dataclass(frozen=True, repr=False)
 class AtLeast(ValueHypothesis):
-    """The measure of most replicas of `condition` is at least `value`; at most, where `at_most`.
+    """The measure of most replicas of `condition` is at least `value`; at most, where `is_at_most`.
 
     Args:
         measure: its name.

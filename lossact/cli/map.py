@@ -94,7 +94,8 @@ def run(parsed: argparse.Namespace) -> None:
 
 def _make_map(parsed: argparse.Namespace, print_summary: Callable[[object], None]) -> None:
     from lossact.claims import evaluate
-    from lossact.claims.map import Axis, map_claim
+    from lossact.claims.axis import Axis
+    from lossact.claims.map import map_claim
     from lossact.executors.choose import make_executor
     from lossact.experiment import Experiment, default_compute_config
     from lossact.pytest_plugin.collect import collect_hypotheses

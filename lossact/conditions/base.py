@@ -1,4 +1,4 @@
-"""The base class of everything that can be trained and compared."""
+"""The base class of everything that can be compared."""
 
 import json
 from abc import ABC, abstractmethod
@@ -7,10 +7,10 @@ from typing import Any
 
 
 class BaseCondition(ABC):
-    """One way to train something that meets its target after a number of updates, or never.
+    """What a claim compares: one way to train, or runs that were recorded.
 
     Conditions are hashable, and equal where their content is equal. lossact trains Condition, LightningCondition and
-    FunctionCondition.
+    FunctionCondition, and reads RecordedRuns.
 
     Attributes:
         name: the name in tables; not part of the content.

@@ -1,4 +1,4 @@
-"""The base class of conditions that are trained a replica at a time: LightningModules and training functions."""
+"""The base class of conditions whose training is the user's own: LightningModules and training functions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ BUDGET_HINT = 1000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ExternalCondition(BaseCondition):
-    """A condition whose replicas train one after the other.
+    """A condition whose training is the user's own: the fit of a LightningModule, or a function.
 
     Attributes:
         measures: names of the numbers that training ends with.

@@ -289,7 +289,7 @@ def threshold_of(at_least: float | None, at_most: float | None) -> float:
         at_most: the other; exactly one of the two is None.
 
     Returns:
-        the other one.
+        the one that is given.
     """
     threshold = at_least if at_least is not None else at_most
     assert threshold is not None

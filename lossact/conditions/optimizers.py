@@ -225,7 +225,7 @@ class TorchOptimizer(Optimizer):
         **arguments: what the class takes beside the parameters. A number may be a schedule: lr=cosine(1e-2).
 
     Raises:
-        InputError: the class is none of torch's kind, or does not take the arguments.
+        InputError: `kind` is not a torch optimizer class, or does not take the arguments.
 
     Example:
         >>> import torch
@@ -282,7 +282,7 @@ class TorchOptimizer(Optimizer):
         """Return everything that decides an outcome, ready for JSON.
 
         Raises:
-            InputError: an argument is none whose content can be written down.
+            InputError: an argument cannot be fingerprinted.
         """
         return {
             "kind": "torch",
@@ -334,7 +334,7 @@ class Partition(Optimizer):
         rest: the optimiser of the others; it may be a Partition itself.
 
     Raises:
-        InputError: `chosen_by` is no such function, or what follows are no optimisers.
+        InputError: `chosen_by` is no such function, or `chosen` or `rest` is not an optimiser.
 
     Example:
         >>> from torch.optim import Muon
@@ -362,7 +362,7 @@ class Partition(Optimizer):
         """Return everything that decides an outcome, ready for JSON.
 
         Raises:
-            InputError: `chosen_by` holds values whose content cannot be told.
+            InputError: `chosen_by` holds values that cannot be fingerprinted.
         """
         return {
             "kind": "partition",

@@ -154,6 +154,9 @@ class RecordedRuns(BaseCondition):
     def steps_to_target(self) -> RecordedSteps:
         """Return the first recorded step of each run that meets the target.
 
+        Returns:
+            (runs,) steps, with the recorded step before each and the end of each run.
+
         Raises:
             InputError: there are no steps, or no target, or a run looks like the second part of a resumed one.
         """
@@ -167,10 +170,7 @@ class RecordedRuns(BaseCondition):
         reached = np.array([each.any() for each in met])
         places = [int(each.argmax()) for each in met]
         steps = [grid[k] for grid, k in zip(grids, places, strict=True)]
-        # A run of one record is taken at its word: its step is when it met the target.
-        before = [
-            grid[k - 1] if k else grid[0] - 1 if len(grid) == 1 else -1 for grid, k in zip(grids, places, strict=True)
-        ]
+        before = [_step_before(grid, k) for grid, k in zip(grids, places, strict=True)]
         ends = np.array([run.end for run in self.runs], dtype=np.int64)
         return RecordedSteps(
             np.where(reached, steps, 0).astype(np.int64), reached, ends, np.array(before, dtype=np.int64), grids
@@ -236,6 +236,13 @@ class RecordedRuns(BaseCondition):
                 "to a target"
             )
         return np.array([run.values[-1] for run in self.runs])
+
+
+def _step_before(grid: NDArray[np.int64], place: int) -> int:
+    """Return the last step at which a run is known not to have met the target, -1 where that is before all records."""
+    if place:
+        return int(grid[place - 1])
+    return int(grid[0]) - 1 if len(grid) == 1 else -1  # a run of one record is taken at its word
 
 
 def shorten(items: Sequence[object]) -> str:

@@ -13,15 +13,30 @@ from lossact.errors import InputError
 from lossact.fingerprint import fingerprint
 
 
+class FingerprintedSchedule(Schedule):
+    """A schedule that is told from others by the code of its function."""
+
+    _content: dict[str, Any]
+
+    def content(self) -> dict[str, Any]:
+        return self._content
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schedule) and self.content() == other.content()
+
+    def __hash__(self) -> int:
+        return hash(str(self.content()))
+
+
 @partial(checked_arguments, written_as="schedule")
-class FunctionSchedule(Schedule):
+class FunctionSchedule(FingerprintedSchedule):
     """What a function of the update returns.
 
     Args:
         function: updates that were applied before, 0 to budget - 1 -> value.
 
     Raises:
-        InputError: the function holds values whose content cannot be told.
+        InputError: the function holds values that cannot be fingerprinted.
 
     Example:
         >>> schedule(lambda update: 0.1 / (1 + update)).values(2).tolist()
@@ -58,21 +73,12 @@ class FunctionSchedule(Schedule):
                 raise InputError(f"{self} returned {value!r} for update {update}; a number is needed") from None
         return values
 
-    def content(self) -> dict[str, Any]:
-        return self._content
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Schedule) and self.content() == other.content()
-
-    def __hash__(self) -> int:
-        return hash(str(self.content()))
-
     def __repr__(self) -> str:
         return f"schedule({getattr(self.function, '__qualname__', type(self.function).__name__)})"
 
 
 @partial(checked_arguments, written_as="torch_schedule")
-class TorchSchedule(FunctionSchedule):
+class TorchSchedule(FingerprintedSchedule):
     """The learning rates of a scheduler of torch.optim.lr_scheduler, one step an update.
 
     Args:

@@ -72,7 +72,7 @@ class Best(Measure):
         mode: "max" or "min".
 
     Raises:
-        InputError: the measure is none, or there is no such mode.
+        InputError: `measure` is not a measure, or there is no such mode.
     """
 
     measure: Measure | str

@@ -47,7 +47,7 @@ class ModuleFactory(NetworkConfig):
         """What decides an outcome, for the store's key: the function's code and the file it lives in.
 
         Raises:
-            InputError: the function holds values whose content cannot be told.
+            InputError: the function holds values that cannot be fingerprinted.
         """
         return {"kind": "module", **fingerprint(self.make, "network")}
 

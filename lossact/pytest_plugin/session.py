@@ -23,7 +23,7 @@ from lossact.claims.verdict import Verdict
 from lossact.errors import ClaimError, LossactError, StoreError
 from lossact.executors import Executor
 from lossact.executors.choose import make_executor
-from lossact.experiment import Experiment
+from lossact.experiment import Experiment, default_compute_config
 from lossact.pytest_plugin.collect import call_claim
 from lossact.pytest_plugin.expected import unmet_expectation
 from lossact.pytest_plugin.marker import ClaimMarker, is_defined_twice, is_exact
@@ -126,8 +126,6 @@ class ClaimSession:
         return self._experiment_of(seed)
 
     def _experiment_of(self, seed: int) -> Experiment:
-        from lossact.experiment import default_compute_config
-
         return Experiment(
             seed=seed,
             store=self.store,

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 from torch.utils import _pytree as pytree
 
-from lossact.checks import first_line, ran_out_of_memory
+from lossact.checks import first_sentence, ran_out_of_memory
 from lossact.replicas.named_tensors import is_recording
 
 COMPARED = 2  # calls of what was compiled
@@ -178,5 +178,5 @@ def give_up_compiling(error: Exception, *, was_asked: bool) -> None:
     if ran_out_of_memory(error):
         raise torch.OutOfMemoryError(str(error)) from error
     if was_asked:
-        message = f"torch.compile does not take the network ({first_line(error)}); it trains eagerly"
+        message = f"torch.compile does not take the network ({first_sentence(error)}); it trains eagerly"
         warnings.warn(message, stacklevel=4)

@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lossact.checks import first_line
+from lossact.checks import first_sentence
 from lossact.errors import FAILURES, InputError
 from lossact.replicas.evaluation_probe import contents_of, counted_draws, probe_evaluation
 from lossact.replicas.held_values import HeldValues, differing, globals_named, snapshot
@@ -80,7 +80,7 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
         except InputError:
             raise
         except FAILURES as error:
-            raise InputError(f"network does not take inputs of {shapes_of(inputs)}: {first_line(error)}") from None
+            raise InputError(f"network does not take inputs of {shapes_of(inputs)}: {first_sentence(error)}") from None
         if outputs is None:
             raise InputError("network's forward returned None; have it return the outputs")
         if snapshot([inputs, targets]) != data_before:
@@ -188,7 +188,7 @@ def _scored(what: str, function: Any, outputs: Any, targets: Tensor) -> Any:
         hint = next((way_out for words, way_out in OF_CLASSES.items() if words in str(error)), "")
         raise InputError(
             f"{what} does not take outputs of {shapes_of(outputs)} and targets of {shapes_of(targets)}: "
-            f"{first_line(error)}{hint}"
+            f"{first_sentence(error)}{hint}"
         ) from None
 
 
@@ -245,7 +245,7 @@ def metric_stacks(networks: StackedModule, inputs: Inputs, targets: Tensor) -> b
                 networks.measure(batch, answers, context)
             except FAILURES as error:
                 raise InputError(
-                    f"{path.part} cannot be stacked by torch.func.vmap ({first_line(error)}); {ONE_AT_A_TIME}, or "
+                    f"{path.part} cannot be stacked by torch.func.vmap ({first_sentence(error)}); {ONE_AT_A_TIME}, or "
                     "write it in operations that torch.func.vmap knows"
                 ) from None
         networks.metric_stacks = True

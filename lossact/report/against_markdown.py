@@ -8,7 +8,7 @@ MARKS = {"identical": "✅", "equivalent": "✅", "better": "🔼", "worse": "�
 
 
 def against_markdown(result: BeforeAfter) -> str:
-    """Return the table and what is to be said below it."""
+    """Return the table and the notes below it."""
     lines = [f"## {plain(wording.title(result))}", "", plain(wording.head(result)), ""]
     lines += [f"| {' | '.join(wording.COLUMNS)} |", "|---|---|---|--:|--:|---|---|--:|"]
     for condition, measure in wording.rows(result):

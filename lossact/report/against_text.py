@@ -9,7 +9,7 @@ RIGHT = {3, 4, 7}  # columns of numbers
 
 
 def against_text(result: BeforeAfter, *, width: int) -> str:
-    """Return the table and what is to be said below it.
+    """Return the table and the notes below it.
 
     Args:
         result: what is shown.

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from lossact.claims.map import Axis, ClaimMap
+from lossact.claims.axis import Axis
+from lossact.claims.map import ClaimMap
 from lossact.palette import CLAIM_HOLDS, SOFT
 from lossact.report.style import styled
 

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
-from lossact.claims.map import Axis, ClaimMap
+from lossact.claims.axis import Axis
+from lossact.claims.map import ClaimMap
 from lossact.claims.verdict import Verdict
 from lossact.errors import InputError
 from lossact.palette import css
@@ -51,13 +52,14 @@ def write_map_page(path: Path, claim_map: ClaimMap, *, of: str = "") -> Path:
     width = len(claim_map.x.values)
     sentence = escape(repr(claim_map.hypothesis))
     effect, marks = escape(claim_map.hypothesis.effect_name), escape(legend(claim_map))
-    _, _, counts = str(claim_map).partition("\n")
+    counts, *notes = str(claim_map).splitlines()[1:]
     details = f"{escape(counts)}; seed {claim_map.seed}, delta {claim_map.delta:g}{_reference(claim_map)}"
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">{_noted(of)}'
         f"<title>{sentence}</title><style>{css()}{STYLE}</style></head><body><h1>{sentence}</h1>"
         f"<p>{effect} from 0 (red) to 1 (blue); {marks}. Point at a cell.</p><p class=detail>{details}</p>"
+        f"{''.join(f'<p class=detail>{escape(note)}</p>' for note in notes)}"
         f"<div><table><thead><tr><th>{_name(claim_map.y)}</th><th colspan={width}></th></tr></thead>"
         f"<tbody>{rows}</tbody><tfoot><tr><th></th>{head}</tr>"
         f"<tr><th></th><th colspan={width}>{_name(claim_map.x)}</th></tr></tfoot></table></div></body></html>\n"

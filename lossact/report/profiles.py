@@ -44,7 +44,6 @@ def profile_figure(activation: str, losses: Sequence[str], grid: Grid) -> Figure
     lower.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
     upper.margins(x=0)
     word = ACTIVATION_WORDS[activation]
-    word = ACTIVATION_WORDS[activation]
     figure.suptitle(f"{word[0].upper()}{word[1:]} neuron, x = {grid.x:g}, y = {grid.y:g}", x=0.01, ha="left")
     upper.legend(loc="lower left", bbox_to_anchor=(0.0, 0.99), ncols=len(losses), fontsize=12, borderaxespad=0.2)
     return figure

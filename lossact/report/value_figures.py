@@ -24,7 +24,7 @@ class Panel:
 
     Attributes:
         caption: what its marks are.
-        description: what is to be seen, for who cannot see it.
+        description: alternative text for the picture.
         height: of its axes, in rows of values.
         draw: draws it.
         has_scale: whether it has numbers on the left.

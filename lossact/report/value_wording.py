@@ -41,7 +41,7 @@ def trend_caption(samples: ValueSamples) -> str:
 
 
 def described(rows: Sequence[Sample], measure: str, unit: str) -> str:
-    """Return for who cannot see a picture what its rows show: medians, middle halves, and replicas without a value."""
+    """Return the alternative text of a picture's rows: medians, middle halves, and replicas without a value."""
     return f"{with_unit(measure, unit)}: " + "; ".join(map(_row, rows))
 
 

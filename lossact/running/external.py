@@ -1,4 +1,4 @@
-"""Train one replica of a condition that lossact does not stack: a LightningModule, or a training function."""
+"""Train one replica by itself: of a LightningModule that is not stacked, or of a training function."""
 
 import torch
 from lightning.fabric.utilities.seed import seed_everything

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lossact.checks import explain_out_of_memory, first_line, ran_out_of_memory
+from lossact.checks import explain_out_of_memory, first_sentence, ran_out_of_memory
 from lossact.conditions.base import BaseCondition
 from lossact.conditions.condition import Condition
 from lossact.conditions.function import FunctionCondition
@@ -145,20 +145,22 @@ def _train_external(
         assert isinstance(condition, (LightningCondition, FunctionCondition))
         if job not in fitted and isinstance(condition, LightningCondition):
             fitted |= fits.fit([other for other in launch[at:] if other not in fitted])
-        runs = fitted.pop(job, [])
-        together = bool(runs)
+        together = fitted.pop(job, None)
+        runs: list[ReplicaOutcome] = []
         replicas = replicas_of(condition, block)
         reason = fits.one_at_a_time.get(condition, "")
-        for replica in replicas:
-            if not together:
+        for k, replica in enumerate(replicas):
+            if together is not None:
+                run = together[k]
+            else:
                 with trainer_environment(compute_config.threads):
                     own_seed = replica_seed(seed, replica)
-                    runs.append(train_one(condition, own_seed, compute_config, draws_for=(seed, replica)))
-            steps = runs[replica - replicas.start].steps
-            reached_so_far.append(steps is not None)
+                    run = train_one(condition, own_seed, compute_config, draws_for=(seed, replica))
+            runs.append(run)
+            reached_so_far.append(run.steps is not None)
             last = replica == replicas[-1]
-            if progress is not None and (not together or last):
-                updates = condition.budget if steps is None else steps
+            if progress is not None and (together is None or last):
+                updates = condition.budget if run.steps is None else run.steps
                 text = _progress_text(condition, updates, sum(reached_so_far) / len(reached_so_far))
                 text += f"; one at a time, because {reason}" if reason else ""
                 text += f"; each condition by itself, because {fits.apart}" if fits.apart and not reason else ""
@@ -265,7 +267,7 @@ def _train_at_once(
             raise
         raise InputError(
             f"{first}: stacked replicas of this network do not train with precision='bf16-mixed' "
-            f"({first_line(error)}); take another precision, or stacked=False"
+            f"({first_sentence(error)}); take another precision, or stacked=False"
         ) from error
     return list(_split(module.outcome(), jobs))
 
@@ -292,8 +294,8 @@ def fit(module: StackedReplicasModule, compute_config: ComputeConfig, callback: 
             if compute_config.device == "cpu" or not any(words in str(error) for words in ELSEWHERE):
                 raise
             raise InputError(
-                f"{first_line(error)}; what network, loss and target make and hold must be where their inputs are, as "
-                "torch.zeros(3, device=inputs.device), a registered buffer or weight.to(outputs.device) are"
+                f"{first_sentence(error)}; what network, loss and target make and hold must be where their inputs are, "
+                "as torch.zeros(3, device=inputs.device), a registered buffer or weight.to(outputs.device) are"
             ) from error
         finally:
             module.recorded = None  # its memory on a GPU is for the next launch

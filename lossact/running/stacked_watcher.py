@@ -79,9 +79,11 @@ class StackedWatcher(Callback):
         values = self.module.validation_log.reduced()
         metric = self.condition.metric
         of_epoch = self.module.training_log.reduced()
-        in_both = metric in values and (self.counts_returned_loss or metric in self.module.training_log.names)
-        both = self.module.training_log.names
-        in_both = in_both or any(best.measure in values and best.measure in both for best in self.condition.bests)
+        in_training = self.module.training_log.names
+        in_both = metric in values and (self.counts_returned_loss or metric in in_training)
+        in_both = in_both or any(
+            best.measure in values and best.measure in in_training for best in self.condition.bests
+        )
         if in_both or any(name in values and name in of_epoch for name in self.condition.logged_measures):
             raise NotStackableError("training and validation log the same name")
         if metric in values:

@@ -152,7 +152,7 @@ class Store:
         """
         text = self._content(key)
         if text is None:
-            raise StoreError(f"store {self.directory}: holds nothing under key {key}")
+            raise StoreError(f"store {self.directory}: holds nothing under key {key}; keys() lists what it holds")
         return dict(json.loads(text))
 
     def _content(self, key: str) -> str | None:

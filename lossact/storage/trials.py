@@ -56,10 +56,6 @@ class Trials:
         if not len(self.run_digests):
             object.__setattr__(self, "run_digests", np.zeros(len(self.steps), np.int64))
 
-    @classmethod
-    def empty(cls, budget: int) -> "Trials":
-        return cls(np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, bool), budget)
-
     def __len__(self) -> int:
         return len(self.steps)
 

@@ -19,7 +19,8 @@ from lossact import (
     ordering,
     reaches,
 )
-from lossact.claims.map import Axis, map_claim, map_conditions
+from lossact.claims.axis import Axis
+from lossact.claims.map import map_claim, map_conditions
 from lossact.claims.pairs import Faster
 from lossact.errors import LossactError
 from lossact.report.map import map_figure
@@ -268,3 +269,25 @@ def test_an_axis_that_is_all_the_conditions_differ_in_is_an_error() -> None:
     )
     with pytest.raises(LossactError, match=r"two are equal .* an axis moves all conditions to one value"):
         map_claim(faster(quick, than=slow), x="config.slowness=1:3:2", y="budget=200:500:2")
+
+
+CALLS = [0]
+
+
+def remembers(seed: int, slowness: float, x: int) -> int:
+    """Count its calls in a global list, which its code reads."""
+    CALLS[0] += 1
+    return arrives(seed, slowness, x)
+
+
+def test_what_a_reader_should_know_of_training_is_noted_once_on_the_map(tmp_path: Path) -> None:
+    quick, slow = (
+        FunctionCondition(name=name, train=remembers, config={"slowness": s, "x": 1}, budget=500)
+        for name, s in (("quick", 1.0), ("slow", 3.0))
+    )
+    claim_map = map_claim(faster(quick, than=slow), x="config.x=1:2:2", y="budget=400:500:2", max_replicas=64)
+    note = "training changed values that the code of quick and slow reads"
+    assert all(sum(note in warning for warning in cell.warnings) == 1 for cell in claim_map.verdicts)
+    assert str(claim_map).count(f"\nnote: {note}") == 1
+    page = write_map_page(tmp_path / "map.html", claim_map).read_text()
+    assert page.count(f"<p class=detail>note: {note}") == 1

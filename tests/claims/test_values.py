@@ -234,6 +234,15 @@ def test_a_trend_of_steps_needs_targets_and_counts_censored_runs() -> None:
     assert comparison.outcomes.tolist() == [Outcome.WIN, Outcome.LOSS, Outcome.WIN, Outcome.CENSORED]
 
 
+def test_a_trend_of_steps_that_were_not_counted_is_refused() -> None:
+    def train(seed: int, name: str) -> dict[str, float]:
+        return {"m": seed * len(name)}
+
+    a, b = (FunctionCondition(train=train, config={"name": n}, measures=["m"], budget=10, name=n) for n in "ab")
+    with pytest.raises(LossactError, match="a has no target to reach: the dict that train returned holds no 'steps'"):
+        evaluate(increases("steps", [(1, a), (2, b)]), max_replicas=16)
+
+
 def network_condition(name: str, **changes: Any) -> Condition:
     generator = np.random.default_rng(0)
     inputs, labels = generator.normal(size=(12, 2, 2)), np.arange(12) % 2

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from lightning.pytorch.loggers import CSVLogger
 
 from lossact import FunctionCondition, LightningCondition
-from lossact.claims.map import Axis
+from lossact.claims.axis import Axis
 from lossact.claims.summary import ConditionSummary
 from lossact.errors import InputError
 from lossact.storage import Trials

@@ -27,7 +27,7 @@ from lossact import (
     torch_schedule,
     warmup_hold_decay,
 )
-from lossact.claims.map import Axis
+from lossact.claims.axis import Axis
 from lossact.errors import InputError
 
 BUDGET = 40

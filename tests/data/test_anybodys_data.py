@@ -23,7 +23,7 @@ from lossact import (
     Subset,
     replicate,
 )
-from lossact.claims.map import Axis
+from lossact.claims.axis import Axis
 from lossact.errors import DataError, InputError
 
 RNG = np.random.default_rng(3)

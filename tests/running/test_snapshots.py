@@ -102,6 +102,9 @@ def test_a_snapshot_has_the_average_of_weights(stacked: bool) -> None:
     [
         ({"every": 0}, "every=0 must be an integer >= 1"),
         ({"replicas": []}, "replicas is empty; give indices"),
+        ({"replicas": [-1]}, "replicas=-1 must be an integer >= 0"),
+        ({"replicas": "ab"}, "replicas='ab' must be indices"),
+        ({"replicas": {1: 2}}, "replicas={1: 2} must be indices"),
         ({"seed": -1}, "seed=-1 must be an integer >= 0"),
         ({"condition": network}, "must be a lossact.Condition"),
     ],

@@ -44,11 +44,14 @@ def read_project(project: str, columns: Columns, *, finished_only: bool = False)
         runs = [] if broken_off else [run for run in known if run.state == FINISHED]
         logged = [(run, list(run.scan_history(keys=[step, columns.value]))) for run in runs]
     except (wandb.errors.Error, ValueError, OSError) as error:
-        raise InputError(f"wandb:{project}: W&B does not answer with its runs ({error})") from None
+        raise InputError(
+            f"wandb:{project}: W&B does not answer with its runs ({error}); look at the name ENTITY/PROJECT, the "
+            "connection and wandb login"
+        ) from None
     if broken_off:
         raise InputError(_broken_off(project, broken_off, columns))
     if not logged:
-        raise InputError(f"wandb:{project}: it has no finished run")
+        raise InputError(f"wandb:{project}: it has no finished run; read it when runs have ended")
     root = Path(project)
     return [
         run_object(

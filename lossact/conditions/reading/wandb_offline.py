@@ -31,10 +31,13 @@ def read_offline_run(file: Path, root: Path, metric: str) -> LoggedRun:
     """
     place = file.relative_to(root).as_posix()
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=ENDS_WITHIN, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ENDS_WITHIN, check=False)
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{place}: W&B did not read it within {ENDS_WITHIN:g} s; export the run as CSV") from None
     if done.returncode != 0:
         reason = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
-        raise InputError(f"{place}: W&B cannot read it ({reason})")
+        raise InputError(f"{place}: W&B cannot read it ({reason}); run wandb sync on it, or export the run as CSV")
     records = [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
     return run_of_records(records, file, root, metric)
 

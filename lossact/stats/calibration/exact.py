@@ -85,7 +85,7 @@ def follow_equivalence(theta: float, *, delta: float = DELTA, alpha: float = ALP
     """Follow two one-sided tests; SUPPORTED needs both to have crossed at some time."""
     within = wins_needed(0.5 - delta, alpha, MIXTURE, horizon)
     apart = wins_needed(0.5 + delta, alpha / 2, MIXTURE, horizon)
-    open_: Floats = np.zeros((4, horizon + 1))  # neither side shown, not below, not above, unused
+    open_: Floats = np.zeros((4, horizon + 1))  # rows: no side shown; above 1/2 - delta; below 1/2 + delta; both
     open_[0, 0] = 1.0
     supported = refuted = replicas = 0.0
     for n in range(1, horizon + 1):

@@ -28,7 +28,7 @@ class World:
 
     Attributes:
         name: in words.
-        draw: (rng, n) -> values of the first condition, and of the second.
+        draw_first, draw_second: (rng, n) -> (n,) values of the first condition, and of the second.
         theta: probability that the first is larger, ties one half.
         shift: of the first over the second; None where they differ by more than a shift.
         median: of the second; None where it is no single value.
