@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lossact.against import BeforeAfter, ConditionResult
-from lossact.palette import css
 from lossact.report import against_wording as wording
 from lossact.report.charts import curve_charts, prefix_ids, reach_chart, series
+from lossact.report.render_page import render_page
 from lossact.report.stored import StoredCondition
 
 MOST_DRAWN = 24  # conditions with curves, the gravest first
@@ -17,11 +16,6 @@ LOOKS = {"worse": "refuted", "different": "refuted", "not yet": "inconclusive"} 
 
 def against_html(result: BeforeAfter) -> str:
     """Return the page."""
-    templates = PackageLoader("lossact.report", "templates")
-    environment = Environment(
-        loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    style, _, _ = templates.get_source(environment, "report.css")
     table = []
     for condition, measure in wording.rows(result):
         verdict = condition.verdict if measure is None else measure.verdict
@@ -31,20 +25,20 @@ def against_html(result: BeforeAfter) -> str:
             | dict(zip(("before", "after", "difference", "probability", "replicas"), rest, strict=True))
         )
     drawn = list(dict.fromkeys(condition for condition, _ in wording.rows(result)))[:MOST_DRAWN]
-    return environment.get_template("against.html.jinja").render(
-        title=wording.title(result),
-        head=wording.head(result),
-        columns=wording.COLUMNS,
-        rows=table,
-        notes=wording.notes(result),
-        sides=[(wording.revision(result), series(0)), ("working tree", series(1))],
-        conditions=[
+    content = {
+        "title": wording.title(result),
+        "head": wording.head(result),
+        "columns": wording.COLUMNS,
+        "rows": table,
+        "notes": wording.notes(result),
+        "sides": [(wording.revision(result), series(0)), ("working tree", series(1))],
+        "conditions": [
             {"name": condition.name, "verdict": condition.verdict, "look": LOOKS.get(condition.verdict, "supported"),
              "changes": "; ".join(condition.changes), "charts": _charts(number, condition)}
             for number, condition in enumerate(drawn)
         ],
-        style=Markup(css() + style),
-    )  # fmt: skip
+    }  # fmt: skip
+    return render_page("against.html.jinja", content)
 
 
 def _charts(number: int, condition: ConditionResult) -> list[tuple[str, Markup]]:

@@ -1,30 +1,24 @@
 """A comparison of recorded runs as one page, with a picture of every run; it loads nothing."""
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lossact.palette import css
 from lossact.report import comparison_wording as wording
 from lossact.report.comparison import RunComparison
 from lossact.report.comparison_pictures import legend, profile_picture, runs_picture
+from lossact.report.render_page import render_page
 
 
 def comparison_html(comparison: RunComparison) -> str:
     """Return the page."""
-    templates = PackageLoader("lossact.report", "templates")
-    environment = Environment(
-        loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    style, _, _ = templates.get_source(environment, "report.css")
-    return environment.get_template("comparison.html.jinja").render(
-        title=comparison.subject,
-        head=wording.counted(comparison),
-        undecidable=wording.undecidable(comparison),
-        left_out=comparison.left_out,
-        condition_columns=wording.CONDITION_COLUMNS,
-        conditions=[(row.name, wording.condition_cells(row, comparison.decimals)) for row in comparison.conditions],
-        correction=wording.correction(comparison),
-        pairs=[
+    content = {
+        "title": comparison.subject,
+        "head": wording.counted(comparison),
+        "undecidable": wording.undecidable(comparison),
+        "left_out": comparison.left_out,
+        "condition_columns": wording.CONDITION_COLUMNS,
+        "conditions": [(row.name, wording.condition_cells(row, comparison.decimals)) for row in comparison.conditions],
+        "correction": wording.correction(comparison),
+        "pairs": [
             {
                 "better": pair.better,
                 "worse": pair.worse,
@@ -37,10 +31,10 @@ def comparison_html(comparison: RunComparison) -> str:
             }
             for pair in comparison.pairs
         ],
-        notes=[*comparison.notes, *wording.warnings(comparison)],
-        reading=wording.reading(comparison),
-        runs=Markup(runs_picture(comparison)),
-        profiles=Markup(profile_picture(comparison)),
-        legend=legend(comparison),
-        style=Markup(css() + style),
-    )
+        "notes": [*comparison.notes, *wording.warnings(comparison)],
+        "reading": wording.reading(comparison),
+        "runs": Markup(runs_picture(comparison)),
+        "profiles": Markup(profile_picture(comparison)),
+        "legend": legend(comparison),
+    }
+    return render_page("comparison.html.jinja", content)

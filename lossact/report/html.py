@@ -5,13 +5,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lossact.claims.result import ClaimResult
 from lossact.claims.value_samples import ValueSamples
 from lossact.claims.verdict_summary import ConditionCounts, SingleRunAgreement
-from lossact.palette import css
 from lossact.report.charts import (
     curve_charts,
     evidence_chart,
@@ -37,6 +35,7 @@ from lossact.report.formatting import (
     thresholds,
     value,
 )
+from lossact.report.render_page import render_page
 from lossact.report.run_info import RunInfo
 from lossact.report.stored import StoredCondition
 from lossact.report.value_figures import value_panels
@@ -69,11 +68,6 @@ def write_html(
         conditions: by key, as far as the store holds them.
         run: what the verdicts hold for.
     """
-    templates = PackageLoader("lossact.report", "templates")
-    environment = Environment(
-        loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.globals |= {"x": _place, "share": _share}
     curves = _Curves(conditions)
     shown = {result.id: _claim(number, result, curves, run) for number, result in enumerate(results, start=1)}
     grouped = [
@@ -83,17 +77,15 @@ def write_html(
     computed = {
         f"{s['precision']}, {s['threads']} threads" for s in (c.content["setting"] for c in conditions.values())
     }
-    style, _, _ = templates.get_source(environment, "report.css")
-    page = environment.get_template("report.html.jinja").render(
-        title=f"Claims: {', '.join(dict.fromkeys(result.family for result in results))}",
-        counted=counted(results),
-        families=grouped,
-        undecided=run.undecided,
-        style=Markup(css() + style),
-        foot=f"{run.setting}; "
+    content = {
+        "title": f"Claims: {', '.join(dict.fromkeys(result.family for result in results))}",
+        "counted": counted(results),
+        "families": grouped,
+        "undecided": run.undecided,
+        "foot": f"{run.setting}; "
         + ", ".join([*computed, *(f"{name} {version}" for name, version in run.versions.items())]),
-    )
-    write_whole(path, page)
+    }
+    write_whole(path, render_page("report.html.jinja", content, {"x": _place, "share": _share}))
 
 
 class _Curves:
