@@ -45,6 +45,7 @@ def comparison_json(comparison: RunComparison) -> str:
                 "superiority": {name: getattr(pair.superiority, name) for name in ("value", "low", "high", "level")},
                 "advantage": None if pair.advantage is None else asdict(pair.advantage),
                 "p_value": pair.p_value,
+                "p_is_exact": pair.superiority.is_exact,
                 "p_needed": pair.p_needed,
                 "smallest_p": pair.smallest_p,
                 "can_decide": pair.can_decide,

@@ -18,9 +18,11 @@ def undecidable(comparison: RunComparison) -> list[str]:
     lines = []
     for pair in comparison.pairs:
         if not pair.is_decided and not pair.can_decide:
+            runs = f"{n[pair.better]} and {n[pair.worse]} runs"
             lines.append(
-                f"cannot be decided: {pair.better} and {pair.worse}. {n[pair.better]} and {n[pair.worse]} runs give no "
-                f"p below {pair.smallest_p:.2g}, and {pair.p_needed:.2g} is needed here"
+                f"cannot be decided: {pair.better} and {pair.worse}. "
+                f"{f'So many values of {runs} tie that they' if pair.has_too_many_ties else runs} give no p below "
+                f"{pair.smallest_p:.2g}, and {pair.p_needed:.2g} is needed here"
             )
     return lines
 
@@ -29,11 +31,17 @@ def correction(comparison: RunComparison) -> str:
     """How the pairs are decided together."""
     pairs, alpha = len(comparison.pairs), comparison.question.alpha
     test = "sign test" if comparison.paired else "rank-sum test"
+    bounded = sum(not pair.superiority.is_exact for pair in comparison.pairs)
+    if bounded:  # too many runs to count
+        which = "" if bounded == pairs else f" for {bounded} of them"
+        test += f", by an upper bound of p{which}: there are too many runs to count"
     if pairs == 1:
-        return f"1 pair, two-sided at {2 * alpha:g}: exact {test}. Intervals hold at {1 - 2 * alpha:.4g}"
+        exact = "" if bounded else "exact "
+        return f"1 pair, two-sided at {2 * alpha:g}: {exact}{test}. Intervals hold at {1 - 2 * alpha:.4g}"
     return (
-        f"{pairs} pairs, two-sided at {2 * alpha:g} for all together: exact {test}, Holm's correction for {pairs} "
-        f"pairs. The intervals of all pairs hold at once, with probability {1 - 2 * alpha:.4g}"
+        f"{pairs} pairs, two-sided at {2 * alpha:g} for all together: {'' if bounded == pairs else 'exact '}{test}, "
+        f"Holm's correction for {pairs} pairs. The intervals of all pairs hold at once, with probability "
+        f"{1 - 2 * alpha:.4g}"
     )
 
 
@@ -76,7 +84,7 @@ def plan(pair: PairResult, comparison: RunComparison) -> str:
     needs = "more than 1,000" if pair.runs_to_decide is None else f"about {pair.runs_to_decide}"
     hidden = pair.superiority.undetermined
     lost = f"; ends of runs or steps between records hide {hidden} of {_n_pairs(pair)} orders" if hidden else ""
-    able = "" if pair.can_decide else "; too few to decide"
+    able = "" if pair.can_decide else "; too many ties to decide" if pair.has_too_many_ties else "; too few to decide"
     return f"needs {needs} {kind}{able}{lost}"
 
 

@@ -21,7 +21,8 @@ class PairResult:
         advantage: by how much, in the unit of the values, positive; None where ends of runs hide it.
         p_value: two-sided, uncorrected.
         p_needed: what Holm's step asks of it.
-        smallest_p: the smallest two-sided p-value that so many runs can have.
+        smallest_p: the smallest two-sided p-value that so many runs with such ties can have.
+        untied_p: the smallest one that so many runs without ties can have.
         runs_to_decide: about how many runs of each would decide it; None where decided, or beyond 1,000.
         warning: what to know before quoting it; "" for nothing.
     """
@@ -34,13 +35,19 @@ class PairResult:
     p_value: float
     p_needed: float
     smallest_p: float
+    untied_p: float
     runs_to_decide: int | None
     warning: str
 
     @property
     def can_decide(self) -> bool:
-        """Whether so many runs could decide the pair at its level at all."""
+        """Whether runs with so many ties could decide the pair at its level at all."""
         return self.smallest_p <= self.p_needed
+
+    @property
+    def has_too_many_ties(self) -> bool:
+        """Whether as many runs without ties could decide the pair, and these cannot."""
+        return not self.can_decide and self.untied_p <= self.p_needed
 
 
 def compare_pairs(
@@ -119,7 +126,7 @@ def _result(
     if advantage is not None:
         bound = max(advantage.low, 0.0) if decided else min(advantage.low, 0.0)
         advantage = Shift(advantage.value, bound, max(bound, advantage.high))
-    plan = None if decided else runs_to_decide(decision.value, alpha=p_needed / 2, paired=samples.paired)
+    plan = None if decided else runs_to_decide(decision, alpha=p_needed / 2, paired=samples.paired)
     return PairResult(
         better=samples.names[first],
         worse=samples.names[second],
@@ -129,6 +136,7 @@ def _result(
         p_value=p_value,
         p_needed=p_needed,
         smallest_p=smallest,
+        untied_p=min(1.0, 2 * samples.untied_p(first, second)),
         runs_to_decide=plan,
         warning=samples.warning(first, second) if low <= 0.5 else "",  # above it Hoeffding's bound, too, shows it
     )

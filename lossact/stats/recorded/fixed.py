@@ -21,6 +21,7 @@ class FixedDecision:
         fewest_runs: the fewest runs of each condition (pairs, where paired) that could show support, without ties.
         sample: the runs in words, such as "10 and 8 recorded runs; a fixed number".
         wins, ties, losses, undetermined: pairs of runs behind the estimate.
+        is_exact: whether p_support is that of an exact test; otherwise it is an upper bound.
     """
 
     verdict: VerdictName
@@ -37,6 +38,7 @@ class FixedDecision:
     ties: int
     losses: int
     undetermined: int
+    is_exact: bool = True
 
     @property
     def level(self) -> float:

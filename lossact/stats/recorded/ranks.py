@@ -7,7 +7,8 @@ C(g, j) ways,
 
     f[k + j, s + j r] += C(g, j) f[k, s].
 
-Without ties this is the exact Mann-Whitney test.
+Without ties this is the exact Mann-Whitney test. The number of splits in which U is u is then the coefficient of q^u in
+the Gaussian binomial coefficient, a product of (1 - q^(n2 + k)) / (1 - q^k) over k = 1 … n1, which takes far less.
 
 Reference: Lehmann, Nonparametrics: Statistical Methods Based on Ranks, 1975, section 1.4.
 """
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_ADDITIONS = 2_000_000_000  # seconds of counting; about 160 and 160 runs without ties
+MOST_ADDITIONS = 2_000_000_000  # seconds of counting
+MOST_UNTIED = 400  # in the smaller set: rounding is below 1e-8 of a probability, and grows quickly from there
 EXACT_IN_INT64 = 2**62
 
 
@@ -63,6 +65,20 @@ def is_countable(groups: tuple[int, ...], n_first: int) -> bool:
     n = sum(groups)
     smaller = min(n_first, n - n_first)
     return smaller * smaller * (2 * n - smaller) * len(groups) <= MOST_ADDITIONS
+
+
+def is_countable_untied(n_first: int, n_second: int) -> bool:
+    """Return whether the distribution without ties can be counted, in seconds and without much rounding.
+
+    Args:
+        n_first: values in the first set.
+        n_second: values in the second set.
+
+    Returns:
+        whether it can.
+    """
+    smaller = min(n_first, n_second)
+    return smaller <= MOST_UNTIED and 2 * smaller * n_first * n_second <= MOST_ADDITIONS
 
 
 @lru_cache(maxsize=256)
@@ -133,6 +149,30 @@ def smallest_p(groups: tuple[int, ...], n_first: int) -> float:
     return float(tail[tail > 0][-1])
 
 
+@lru_cache(maxsize=64)
+def untied_lower_half(n_first: int, n_second: int) -> NDArray[np.float64]:
+    """Return P(U <= u) without ties for u = 0 … n1 n2 / 2, U Mann and Whitney's.
+
+    A coefficient is made of lower ones alone, which are smaller, so that small probabilities are as precise as others.
+
+    Args:
+        n_first: values in the first set.
+        n_second: values in the second set.
+
+    Returns:
+        (floor(n1 n2 / 2) + 1,) probabilities, ascending; n1 n2 - U has the same distribution.
+    """
+    smaller, larger = sorted((n_first, n_second))
+    size = n_first * n_second // 2 + 1
+    shares = np.zeros(size)
+    shares[0] = 1.0
+    for k in range(1, smaller + 1):
+        shares[larger + k :] -= shares[: max(0, size - larger - k)].copy()
+        rows = np.append(shares, np.zeros(-size % k)).reshape(-1, k)  # u, u + k, u + 2 k, … below each other
+        shares = rows.cumsum(axis=0).ravel()[:size] * (k / (larger + k))
+    return np.asarray(shares.cumsum())
+
+
 def untied_p(n_first: int, n_second: int, wins: float) -> float:
     """Return P(U >= wins) without ties, U Mann and Whitney's.
 
@@ -144,6 +184,9 @@ def untied_p(n_first: int, n_second: int, wins: float) -> float:
     Returns:
         a probability.
     """
-    groups = (1,) * (n_first + n_second)
-    rank_sum = 2 * math.floor(wins) + n_first * (n_first + 1)
-    return float(rank_sum_tail(groups, n_first)[rank_sum])
+    lower = untied_lower_half(n_first, n_second)
+    u = math.floor(wins)
+    losses = n_first * n_second - u  # P(U >= u) = P(U <= losses)
+    if losses < len(lower):
+        return float(lower[losses])
+    return 1.0 - float(lower[u - 1]) if u > 0 else 1.0

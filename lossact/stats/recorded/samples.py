@@ -1,5 +1,6 @@
 """Recorded runs of several conditions, ready to be compared pair by pair: values, or steps to a target."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from lossact.stats.recorded.steps import (
     on_one_grid,
     scores,
 )
-from lossact.stats.recorded.unpaired import decide_unpaired, outcomes_of_values, unlike
+from lossact.stats.recorded.unpaired import decide_unpaired, unlike
+from lossact.stats.recorded.values import decide_value_pair, tied_scores, value_differences
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,25 @@ class Samples(ABC):
 
     names: Sequence[str]
     paired: bool
+
+    @abstractmethod
+    def sizes(self, first: int, second: int) -> tuple[int, int]:
+        """Return the numbers of runs of two conditions.
+
+        Args:
+            first: index of one condition.
+            second: index of the other one.
+        """
+
+    def untied_p(self, first: int, second: int) -> float:
+        """Return the smallest one-sided p-value that so many runs without ties can have.
+
+        Args:
+            first: index of one condition.
+            second: index of the other one.
+        """
+        n_first, n_second = self.sizes(first, second)
+        return 0.5**n_first if self.paired else 1 / math.comb(n_first + n_second, n_first)
 
     @abstractmethod
     def decide(self, first: int, second: int, *, alpha: float, delta: float) -> FixedDecision:
@@ -87,20 +108,22 @@ class ValueSamples(Samples):
     values: Sequence[NDArray[np.float64]]
     lower: bool
 
+    def sizes(self, first: int, second: int) -> tuple[int, int]:
+        return len(self.values[first]), len(self.values[second])
+
     def _scores(self, first: int, second: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         sign = -1.0 if self.lower else 1.0
         return sign * self.values[first], sign * self.values[second]
 
     def decide(self, first: int, second: int, *, alpha: float, delta: float) -> FixedDecision:
         a, b = self._scores(first, second)
-        margins = Margins.of_wins(delta)
-        if self.paired:
-            outcomes = (np.sign(a - b) + 1).astype(np.int8)
-            return decide_paired(OutcomeCounts.of(outcomes), alpha=alpha, margins=margins)
-        return decide_unpaired(outcomes_of_values(a, b), a, b, alpha=alpha, margins=margins)
+        return decide_value_pair(a, b, by=0.0, paired=self.paired, alpha=alpha, margins=Margins.of_wins(delta))
 
     def advantage(self, first: int, second: int, *, alpha: float) -> Shift | None:
-        return _shift(*self._scores(first, second), alpha=alpha, paired=self.paired)
+        a, b = self._scores(first, second)
+        if self.paired:
+            return _median_shift(value_differences(a, b, [0.0], paired=True), alpha=alpha)
+        return hodges_lehmann(*tied_scores(a, b, by=0.0), alpha=alpha)
 
     def warning(self, first: int, second: int) -> str:
         return "" if self.paired else unlike(*self._scores(first, second))
@@ -119,6 +142,9 @@ class StepSamples(Samples):
     """
 
     steps: Sequence[RecordedSteps]
+
+    def sizes(self, first: int, second: int) -> tuple[int, int]:
+        return len(self.steps[first]), len(self.steps[second])
 
     def decide(self, first: int, second: int, *, alpha: float, delta: float) -> FixedDecision:
         a, b = self.steps[first], self.steps[second]
@@ -156,5 +182,8 @@ class StepSamples(Samples):
 def _shift(a: NDArray[np.float64], b: NDArray[np.float64], *, alpha: float, paired: bool) -> Shift:
     if not paired:
         return hodges_lehmann(a, b, alpha=alpha)
-    differences = a - b
+    return _median_shift(a - b, alpha=alpha)
+
+
+def _median_shift(differences: NDArray[np.float64], *, alpha: float) -> Shift:
     return Shift(float(np.median(differences)), *median_interval(differences, alpha=alpha))

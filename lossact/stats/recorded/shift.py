@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossact.stats.recorded.hoeffding import lower_bound
-from lossact.stats.recorded.ranks import is_countable, rank_sum_tail
+from lossact.stats.recorded.ranks import is_countable_untied, untied_lower_half
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Shift:
 def rejected_counts(n_first: int, n_second: int, alpha: float) -> int:
     """Return the number of u in 0 … n1 n2 with P(U <= u) <= alpha, U Mann-Whitney's without ties.
 
-    Where the distribution takes too long to count, Hoeffding's bound gives a smaller, valid number.
+    Where the distribution cannot be counted, Hoeffding's bound gives a smaller, valid number.
 
     Args:
         n_first: values in the first set.
@@ -38,13 +38,9 @@ def rejected_counts(n_first: int, n_second: int, alpha: float) -> int:
     Returns:
         the number, in [0, n1 n2 + 1].
     """
-    groups = (1,) * (n_first + n_second)
-    if not is_countable(groups, n_first):
+    if not is_countable_untied(n_first, n_second):
         return int(n_first * n_second * (1 - _least_mean(min(n_first, n_second), alpha)))
-    tail = rank_sum_tail(groups, n_first)
-    smallest = n_first * (n_first + 1)
-    exceeds = tail[smallest::2]  # P(U >= 0), P(U >= 1), …; U and n1 n2 - U have one distribution
-    return int((exceeds[: n_first * n_second + 1] <= alpha).sum())
+    return int((untied_lower_half(n_first, n_second) <= alpha).sum())
 
 
 def _least_mean(n: int, alpha: float) -> float:

@@ -7,7 +7,14 @@ from lossact.stats.margins import Margins
 from lossact.stats.recorded import hoeffding
 from lossact.stats.recorded.fixed import FixedDecision, fewest_by_power, runs_needed, verdict_of
 from lossact.stats.recorded.outcome_counts import OutcomeCounts
-from lossact.stats.recorded.ranks import is_countable, rank_sum_p, smallest_p, tie_groups, untied_p
+from lossact.stats.recorded.ranks import (
+    is_countable,
+    is_countable_untied,
+    rank_sum_p,
+    smallest_p,
+    tie_groups,
+    untied_p,
+)
 
 
 def outcomes_of_values(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.int8]:
@@ -36,7 +43,8 @@ def decide_unpaired(
     theta is the probability that a run of A wins against a run of B, ties counting one half. At a margin of 1/2,
     support is tested by the exact permutation distribution of the midranks; the null is that both sets have one
     distribution. Otherwise, and for the interval, by Hoeffding's bound with the smaller n, which assumes nothing about
-    the distributions. Where the permutation distribution takes too long to count, Hoeffding's bound serves there too.
+    the distributions. Where the permutation distribution takes too long to count, ties count as lost, which makes the
+    test conservative; and where that is too much as well, Hoeffding's bound serves there too.
 
     Args:
         outcomes: (n1, n2) Outcome values, A against B.
@@ -55,13 +63,16 @@ def decide_unpaired(
     low = hoeffding.lower_bound(counts.lowest_mean, n, alpha=alpha)
     high = hoeffding.upper_bound(counts.highest_mean, n, alpha=alpha)
     groups = tie_groups(np.concatenate([first, second]))
-    if margins.support != 0.5 or not is_countable(groups, n_first):
-        p_support = hoeffding.p_above(counts.lowest_mean, n, margins.support)
-        least_p = margins.support**n
-    else:
+    is_exact = margins.support == 0.5 and is_countable(groups, n_first)
+    if is_exact:
         p_support, least_p = rank_sum_p(first, second), smallest_p(groups, n_first)
         if counts.undetermined:  # the scores tie runs that need not tie, which would make the distribution narrower
             p_support = max(p_support, untied_p(n_first, n_second, counts.lowest_mean * counts.n))
+    elif margins.support == 0.5 and is_countable_untied(n_first, n_second):
+        is_exact = len(groups) == n_first + n_second
+        p_support, least_p = untied_p(n_first, n_second, counts.wins), untied_p(n_first, n_second, counts.n)
+    else:
+        p_support, least_p = hoeffding.p_above(counts.lowest_mean, n, margins.support), margins.support**n
     p_refute = hoeffding.p_below(counts.highest_mean, n, margins.refute)
     verdict = verdict_of(p_support, p_refute, alpha=alpha)
     # The rank test and Hoeffding's bound are different statistics; the interval keeps to the side of the verdict.
@@ -81,6 +92,7 @@ def decide_unpaired(
         ties=counts.ties + counts.censored,
         losses=counts.losses,
         undetermined=counts.undetermined,
+        is_exact=is_exact,
     )
 
 

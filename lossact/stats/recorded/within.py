@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from lossact.stats.recorded import hoeffding
 from lossact.stats.recorded.binomial import clopper_pearson, lower_tail
 from lossact.stats.recorded.fixed import FixedDecision, runs_needed, verdict_of
-from lossact.stats.recorded.ranks import is_countable, untied_p
+from lossact.stats.recorded.ranks import is_countable_untied, untied_p
 
 
 def decide_within(differences: NDArray[np.float64], within: float, *, alpha: float) -> FixedDecision:
@@ -65,7 +65,7 @@ def _p(count: int, shape: tuple[int, ...]) -> float:
         return lower_tail(count, shape[0], 0.5)
     n_first, n_second = shape
     n = n_first * n_second
-    if not is_countable((1,) * (n_first + n_second), n_first):
+    if not is_countable_untied(n_first, n_second):
         return hoeffding.p_above(max(0.0, 1 - (count + 1) / n), min(shape), 0.5)
     return untied_p(n_first, n_second, n - count)
 

@@ -1,5 +1,6 @@
 """The exact tests against scipy and against enumeration."""
 
+import itertools
 import math
 from itertools import combinations, product
 
@@ -22,7 +23,7 @@ from lossact.stats.recorded import (
     student_t,
 )
 from lossact.stats.recorded.binomial import clopper_pearson, lower_tail, upper_tail
-from lossact.stats.recorded.ranks import MOST_ADDITIONS, is_countable, smallest_p
+from lossact.stats.recorded.ranks import is_countable, smallest_p, untied_lower_half, untied_p
 
 ALPHA = 0.025
 WINS = Margins.of_wins(0.1)
@@ -69,14 +70,56 @@ def test_equal_values_have_p_one() -> None:
     assert smallest_p((12,), 5) == 1
 
 
-def test_counting_ends_where_it_would_take_too_long() -> None:
-    assert is_countable((1,) * 200, 100)
-    assert not is_countable((1,) * 800, 400)
-    assert MOST_ADDITIONS > 0
+@pytest.mark.parametrize(("n_first", "n_second"), [(150, 150), (12, 900)])
+def test_many_runs_have_the_exact_test_too(n_first: int, n_second: int) -> None:
+    """Compare with scipy's exact test, beyond the sizes that are counted with ties."""
+    assert not is_countable((1,) * (n_first + n_second), n_first)
     rng = np.random.default_rng(0)
-    decision = decide_larger(rng.normal(1, 1, 400), rng.normal(0, 1, 400), alpha=ALPHA)
+    first, second = rng.normal(0.3, 1, n_first), rng.normal(0, 1, n_second)
+    decision = decide_larger(first, second, alpha=ALPHA)
+    exact = stats.mannwhitneyu(first, second, alternative="greater", method="exact").pvalue
+    assert decision.is_exact
+    assert decision.p_support == pytest.approx(exact, rel=1e-9)
+
+
+@pytest.mark.parametrize(("n_first", "n_second"), [(1, 1), (3, 7), (9, 4), (60, 80)])
+def test_the_distribution_without_ties_is_that_of_its_recurrence(n_first: int, n_second: int) -> None:
+    """Compare with Mann and Whitney's recurrence in whole numbers, to the smallest probabilities."""
+    ways = {(0, n): [1] for n in range(n_second + 1)} | {(n, 0): [1] for n in range(n_first + 1)}
+    for a in range(1, n_first + 1):
+        for b in range(1, n_second + 1):
+            row = [0] * (a * b + 1)
+            for u, count in enumerate(ways[a - 1, b]):  # the largest value is of the first set: it wins b pairs
+                row[u + b] += count
+            for u, count in enumerate(ways[a, b - 1]):
+                row[u] += count
+            ways[a, b] = row
+    total = math.comb(n_first + n_second, n_first)
+    expected = [count / total for count in itertools.accumulate(ways[n_first, n_second])]
+    lower = untied_lower_half(n_first, n_second)
+    np.testing.assert_allclose(lower, expected[: len(lower)], rtol=1e-12)
+    at_least = [untied_p(n_first, n_second, u) for u in range(n_first * n_second + 1)]
+    np.testing.assert_allclose(at_least, expected[::-1], rtol=1e-12)
+
+
+def test_many_runs_with_ties_count_ties_as_lost() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0.3, 1, 200).round(2), rng.normal(0, 1, 200).round(2)
+    decision = decide_larger(first, second, alpha=ALPHA)
+    assert decision.ties > 0
+    assert not decision.is_exact
+    assert decision.p_support == untied_p(200, 200, (first[:, None] > second).sum())
+    half = stats.mannwhitneyu(first, second, alternative="greater", method="asymptotic").pvalue
+    assert half < decision.p_support < 1.5 * half
+
+
+def test_more_runs_than_can_be_counted_have_a_bound() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0.5, 1, 401), rng.normal(0, 1, 401)
+    decision = decide_larger(first, second, alpha=ALPHA)
     assert decision.verdict == "supported"
-    assert decision.p_support > stats.mannwhitneyu(rng.normal(1, 1, 400), rng.normal(0, 1, 400)).pvalue / 2
+    assert not decision.is_exact
+    assert decision.p_support > stats.mannwhitneyu(first, second, alternative="greater").pvalue
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 30, 400])
