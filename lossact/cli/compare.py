@@ -53,7 +53,9 @@ def run(parsed: argparse.Namespace) -> None:
     from lossact.report.files import check_outputs, write_whole
 
     json_alone = parsed.json == STANDARD_OUTPUT
-    check_outputs(json=None if json_alone else parsed.json, html=parsed.html, markdown=parsed.markdown)
+    check_outputs(
+        json=None if json_alone else parsed.json, html=parsed.html, markdown=parsed.markdown, inputs=[parsed.runs]
+    )
     with _said_by_options():
         conditions = read_runs(
             parsed.runs,
@@ -101,7 +103,7 @@ def _said_by_options() -> Iterator[None]:
             text = re.sub(rf"(?<![\w./-]){argument}=(?=[\s,;)]|$)", option, text)
             text = re.sub(rf"(?<![\w./-]){argument}=(?=['\".])", f"{option} ", text)
         text = re.sub(r"(?<![\w.'-])(at|target|against|alpha)=(?=\s)", r"--\1", text)
-        text = re.sub(r"(?<![\w.'-])(at|target|against|alpha)=(?=\.\.\.|['\"\d-]|last-common)", r"--\1 ", text)
+        text = re.sub(r"(?<![\w.'-])(at|target|against|alpha)=(?=\.\.\.|['\"\d-]|nan|inf|last-common)", r"--\1 ", text)
         raise InputError(text) from None
 
 

@@ -23,6 +23,8 @@ from lossact.stats.recorded import (
 )
 
 LAST_COMMON = "last-common"
+LEAST_ALPHA = 1e-12
+ROUNDING = 1e-12  # of the largest value: a smaller spread is none
 OFTEN_LOWER = {"loss", "error", "err", "perplexity", "ppl", "nll", "mse", "rmse", "mae", "wer", "bpb", "fid", "regret"}
 
 
@@ -116,6 +118,10 @@ def compare_runs(conditions: Mapping[str, RecordedRuns], question: Question) -> 
         InputError: the question does not fit the runs.
     """
     check_number("alpha", question.alpha, above=0, below=0.5, hint=0.025)
+    if question.alpha < LEAST_ALPHA:
+        check_number("alpha", question.alpha, at_least=LEAST_ALPHA, hint=0.025)
+    if question.target is not None:
+        check_number("target", question.target, hint=0.9)
     _check_question(conditions, question)
     if question.target is not None:
         rows, notes, samples_of = _steps(conditions, question, question.target)
@@ -297,5 +303,6 @@ def _aligned_steps(condition: RecordedRuns, steps: RecordedSteps, paired: bool) 
 
 def decimals_for(samples: Sequence[NDArray[np.float64]]) -> int:
     """Return how many decimals show two digits of the smallest spread."""
-    spreads = [float(np.std(values)) for values in samples if np.std(values) > 0]
+    varied = [values for values in samples if np.ptp(values) > ROUNDING * np.abs(values).max()]
+    spreads = [float(np.std(values)) for values in varied]
     return int(np.clip(1 - np.floor(np.log10(min(spreads))), 0, 12)) if spreads else 4

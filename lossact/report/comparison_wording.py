@@ -5,6 +5,8 @@ import math
 from lossact.report.comparison import ConditionRow, RunComparison
 from lossact.stats.recorded import PairResult
 
+MOST_DECIMALS = 9
+
 
 def counted(comparison: RunComparison) -> str:
     """The number of conditions and runs."""
@@ -46,8 +48,9 @@ def correction(comparison: RunComparison) -> str:
 
 
 def number(value: float, decimals: int) -> str:
-    """A value with fixed decimals; "none" for a bound that so few runs do not give."""
-    return f"{value:.{decimals}f}" if math.isfinite(value) else "none"
+    """A value with fixed decimals, or as 1.23e-14 where too many; "none" for a bound that so few runs do not give."""
+    form = f".{decimals}f" if decimals <= MOST_DECIMALS else ".3g"
+    return format(value, form) if math.isfinite(value) else "none"
 
 
 def bounds(low: float, high: float, decimals: int) -> str:

@@ -1,6 +1,7 @@
 """Files that are there whole, or not at all."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from lossact.errors import InputError
@@ -27,10 +28,11 @@ def checked_file(path: Path) -> Path:
     return path
 
 
-def check_outputs(**files: Path | None) -> None:
+def check_outputs(*, inputs: Sequence[str] = (), **files: Path | None) -> None:
     """Raise InputError unless every file that a command is to write can be one, and no two are the same.
 
     Args:
+        inputs: what the command reads, which it must not write over.
         files: option to what was given, None where it was not.
 
     Raises:
@@ -44,6 +46,8 @@ def check_outputs(**files: Path | None) -> None:
             path = checked_file(file)
         except InputError as error:
             raise InputError(f"--{option}={file}: {error}") from None
+        if path in (Path(source).resolve() for source in inputs):
+            raise InputError(f"--{option}={file} is what is read, and would be lost; give it another name")
         if path in options:
             raise InputError(f"--{options[path]} and --{option} are both {file}; give each its own file")
         options[path] = option

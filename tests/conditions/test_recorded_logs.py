@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from lossact import (
     read_runs,
@@ -68,6 +69,26 @@ def test_tensorboard_event_files_are_read(tmp_path: Path) -> None:
     assert [run.pair for run in by_rate["0.2"].runs] == ["0", "1"]
     with pytest.raises(InputError, match="no scalar value='acc'; it has val/loss"):
         read_runs(tmp_path, value="acc")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="the extra tensorboard is not installed")
+def test_tensorboard_scalars_that_were_written_as_tensors_are_read(tmp_path: Path) -> None:
+    """TensorFlow 2 and JAX write them so."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    for name in ("adam", "sgd"):
+        for seed in range(2):
+            writer = SummaryWriter(str(tmp_path / name / str(seed)))
+            for step in range(3):
+                writer.add_scalar("acc", 0.1 * step + seed / 100, step, new_style=True)
+                writer.add_tensor("weights", torch.ones(3), step)
+            writer.close()
+    runs = read_runs(tmp_path, value="acc")
+    assert runs["sgd"].runs[1].values.tolist() == [0.01, 0.11, 0.21]
+    with pytest.raises(InputError, match="value='weights' is no scalar; it has none"):
+        read_runs(tmp_path, value="weights")
+    with pytest.raises(InputError, match="no scalar value='f1'; it has acc, weights"):
+        read_runs(tmp_path, value="f1")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorboard") is not None, reason="the extra tensorboard is installed")

@@ -8,7 +8,8 @@ from lossact.errors import InputError
 
 # What columns are called that count rows and are no conditions.
 COUNTERS = {"", "unnamed: 0", "index", "id", "run", "seed", "replica", "trial", "repeat", "step", "epoch", "iteration"}
-STEPS = {"step", "global_step", "epoch", "iteration", "iter", "update"}  # what columns of steps within a run are called
+# What columns of steps within a run are called, W&B's "_step" and "trainer/global_step" among them.
+STEPS = {"step", "global_step", "timestep", "env_step", "epoch", "iteration", "iter", "update"}
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,13 @@ class Columns:
         named = {kind: getattr(self, kind) for kind in ("condition", "run", "value", "step", "pair")}
         for kind, name in named.items():
             if name is not None and name not in header:
-                close = get_close_matches(name, header, n=1)
+                close = [other for other in header if other.lower() == name.lower()]
+                close = close or get_close_matches(name, header, n=1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise InputError(f"{place}: no column {kind}={name!r}; it has {', '.join(header)}{hint}")
         left = tuple(name for name in header if name not in named.values())
         if self.run is None:
-            steps = self.step or next((name for name in left if name.lower() in STEPS and self.condition), None)
+            steps = self.step or next((name for name in left if _counts_steps(name) and self.condition), None)
             if steps is not None:
                 raise InputError(
                     f"{place}: {steps!r} counts steps, and each row would be a run of its own; name the column of runs "
@@ -80,6 +82,11 @@ class Columns:
                 "run=, step= or pair=, or take it out of the table"
             )
         return Layout(None, self.run, values, self.step, self.pair)
+
+
+def _counts_steps(name: str) -> bool:
+    """Return whether a column is called as steps are: "step", "_step", "trainer/global_step"."""
+    return name.lower().rpartition("/")[2].strip("_ ") in STEPS
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from lossact.errors import InputError
 FINE_DIGITS = 5  # significant digits from which on two runs do not agree by chance
 LONG_CURVE = 10
 REPEATED = 8
-ROUNDING = 1e-9
 BY_CHANCE = 0.001  # what a table of honest runs may at most look like copies with
 WAY_OUT = "a copy is no run: drop the copies, and if the training ignores its seed, let it use it"
 
@@ -56,9 +55,8 @@ def check_copies(name: str, members: Sequence[RecordedRun], place: str) -> None:
 def check_multiples(runs: Mapping[str, Sequence[RecordedRun]], place: str) -> None:
     """Raise InputError where each number of each condition occurs k times, 2 k times, …, as k copies of all runs do.
 
-    Few levels can look so by chance. Each condition's numbers are taken to be equally likely levels between its
-    smallest and its largest, as far apart as the closest two numbers of the table; the table is refused where so many
-    coincidences have a probability below 0.001.
+    Few levels can look so by chance. Each condition's numbers are taken to be drawn from those of the table, all
+    equally likely; the table is refused where so many coincidences have a probability below 0.001.
 
     Args:
         runs: of each condition, in the order of the table.
@@ -72,14 +70,8 @@ def check_multiples(runs: Mapping[str, Sequence[RecordedRun]], place: str) -> No
     copies = math.gcd(*(int(count) for _, counts in counted for count in counts))
     if copies < 2 or min(len(distinct) for distinct, _ in counted) < 3:
         return
-    pooled = np.unique(np.concatenate(lasts))
-    gaps = np.diff(pooled)
-    spacing = float(gaps[gaps > ROUNDING * np.abs(pooled).max()].min(initial=np.inf))
-    chance = 1.0
-    for last in lasts:
-        levels = math.floor(np.ptp(last) / spacing * (1 + 1e-9)) + 1
-        chance *= chance_of_multiples(len(last), levels, copies)
-    if chance < BY_CHANCE:
+    levels = len(np.unique(np.concatenate(lasts)))
+    if math.prod(chance_of_multiples(len(last), levels, copies) for last in lasts) < BY_CHANCE:
         name, (distinct, _) = next(zip(runs, counted, strict=True))
         raise InputError(
             f"{place}: every number of every condition occurs {copies} times or a multiple of it, as the "
@@ -133,5 +125,6 @@ def _is_unmistakable(values: NDArray[np.float64]) -> bool:
 
 
 def _has_many_digits(values: NDArray[np.float64]) -> bool:
-    digits = [len(f"{abs(value):.12g}".replace(".", "").strip("0")) for value in values[:LONG_CURVE]]
+    mantissas = [f"{abs(value):.11e}".partition("e")[0] for value in values[:LONG_CURVE]]
+    digits = [len(mantissa.replace(".", "").rstrip("0")) for mantissa in mantissas]
     return float(np.median(digits)) >= FINE_DIGITS

@@ -117,6 +117,6 @@ def _integers(texts: Sequence[str], column: str, lines: Sequence[int], name: str
         numbers = list(map(int, texts))
     except ValueError:
         numbers = []
-    if len(numbers) == len(texts) and min(numbers) >= 0:
+    if len(numbers) == len(texts) and min(numbers) >= 0 and "_" not in "".join(texts):
         return numbers
     return [to_step(text, column, f"{name}, line {line}") for text, line in zip(texts, lines, strict=True)]

@@ -3,6 +3,7 @@
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +135,10 @@ def _check_runs(name: str, members: list[RecordedRun], place: str) -> None:
 
 
 def _check_parts(name: str, members: list[RecordedRun], place: str) -> None:
-    """Refuse a run that begins where another one ends, as a resumed run does that was logged into two folders."""
+    """Refuse a run that goes on where another one ends, as a resumed run does that was logged into two folders.
+
+    It begins there, or it begins before, from a checkpoint, and has the other one's values at the steps of both.
+    """
     curves = [run for run in members if run.steps is not None and len(run.steps) > 1]
     if not curves:
         return
@@ -145,3 +149,15 @@ def _check_parts(name: str, members: list[RecordedRun], place: str) -> None:
             f"{place}: run {last.name!r} of {name!r} begins at step {last.start} and run {first.name!r} ends at step "
             f"{first.end}: {PARTS}"
         )
+    start, end = min(run.start for run in curves), max(run.end for run in curves)
+    late = [run for run in curves if run.start > start]
+    short = [run for run in curves if run.end < end]
+    for later, earlier in product(late, short):
+        assert later.steps is not None
+        assert earlier.steps is not None
+        _, k, j = np.intersect1d(later.steps, earlier.steps, assume_unique=True, return_indices=True)
+        if len(k) and earlier.start < later.start and (later.values[k] == earlier.values[j]).all():
+            raise InputError(
+                f"{place}: run {later.name!r} of {name!r} begins at step {later.start} with the values of run "
+                f"{earlier.name!r}, which ends at step {earlier.end}: {PARTS}"
+            )

@@ -60,6 +60,11 @@ def read_objects(
                 raise InputError(f"{where}: {column} holds {len(values)} numbers; name the field of steps, step=...")
             if layout.step is not None and len(values) != len(steps):
                 raise InputError(f"{where}: {len(values)} numbers in {column}, but {len(steps)} in {layout.step}")
+            if not values:
+                raise InputError(
+                    f"{where}: {column} holds no number; a run that broke off before its first is a result: record a "
+                    "value for it, or drop it where it has nothing to do with the training"
+                )
             n = len(values)
             buffer.extend(
                 [condition] * n,

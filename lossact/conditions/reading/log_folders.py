@@ -1,6 +1,7 @@
 """Read folders of logs: Lightning's CSVLogger, TensorBoard event files, offline W&B runs."""
 
 import csv
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,13 +29,19 @@ def read_log_folder(folder: Path, columns: Columns) -> list[tuple[str, dict[str,
         (place, fields) of each run.
 
     Raises:
-        InputError: there are no logs, or one lacks what is asked for.
+        InputError: there are no logs, or several kinds of them, or one lacks what is asked for.
     """
-    files = sorted(folder.rglob(METRICS))
-    event_folders = sorted({file.parent for file in folder.rglob(EVENT_FILES)})
-    offline = sorted(folder.rglob(OFFLINE_RUNS))
+    for argument, column in (("run", columns.run), ("step", columns.step)):
+        if column is not None:
+            raise InputError(
+                f"{folder.name}: {argument}={column!r} is for tables, and logs have their own; leave it out"
+            )
+    files = sorted(folder.rglob(METRICS), key=_by_number)
+    event_folders = sorted({file.parent for file in folder.rglob(EVENT_FILES)}, key=_by_number)
+    offline = sorted(folder.rglob(OFFLINE_RUNS), key=_by_number)
     if not (files or event_folders or offline):
         raise InputError(f"{folder}: no {METRICS}, TensorBoard event file or offline W&B run is below it")
+    _check_one_kind(folder, {file.parent for file in files}, set(event_folders), {file.parent for file in offline})
     if columns.value is None:
         names = f"one of {', '.join(_logged_names(files[0]))}" if files else "as it is logged"
         raise InputError(f"{folder.name}: which metric? Give value=..., {names}")
@@ -50,6 +57,35 @@ def read_log_folder(folder: Path, columns: Columns) -> list[tuple[str, dict[str,
     else:
         runs = [read_offline_run(file, folder, columns.value) for file in offline]
     return [run_object(run, columns) for run in runs]
+
+
+def _by_number(path: Path) -> list[tuple[int, int | str]]:
+    """Return what sorts version_2 before version_10, as runs came."""
+    parts = re.split(r"(\d+)", path.as_posix())
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
+
+
+def _check_one_kind(folder: Path, csv_logs: set[Path], event_logs: set[Path], offline: set[Path]) -> None:
+    """Raise InputError where runs have logs of another kind than those that are read, or none, for they would be lost.
+
+    Raises:
+        InputError: as above.
+    """
+    read = csv_logs or event_logs or offline
+    other = sorted((event_logs | offline) - read, key=_by_number)
+    if other:
+        raise InputError(
+            f"{folder.name}: {other[0].relative_to(folder).as_posix()} has no log of the kind that "
+            f"{min(read, key=_by_number).relative_to(folder).as_posix()} has; give a folder with logs of one kind"
+        )
+    started = {file.parent for file in folder.rglob(HYPERPARAMETERS)}
+    silent = sorted(started - csv_logs - event_logs, key=_by_number)
+    if silent and not offline:
+        raise InputError(
+            f"{folder.name}: {silent[0].relative_to(folder).as_posix()} has {HYPERPARAMETERS} and no log. A run that "
+            "broke off before its first value is a result: record a value for it, or take its folder away where it "
+            "has nothing to do with the training"
+        )
 
 
 def _logged_names(file: Path) -> list[str]:
@@ -96,10 +132,24 @@ def _read_csv_logger(file: Path, root: Path, metric: str) -> LoggedRun:
 def _read_hyperparameters(file: Path) -> dict[str, Any]:
     import yaml
 
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        """Reads Python's own objects, such as tuples, as the plain values they are written as."""
+
+    Loader.add_multi_constructor("tag:yaml.org,2002:python/", _plain_value)
     if not file.is_file():
         return {}
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):  # objects of Python's own; what is asked for is then missing
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader)
+    except (yaml.YAMLError, UnicodeDecodeError):  # what is asked for is then missing
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _plain_value(loader: Any, suffix: str, node: Any) -> Any:
+    import yaml
+
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    return loader.construct_scalar(node) or suffix

@@ -59,6 +59,12 @@ def read_runs(
     """
     if at_least is not None or at_most is not None:
         check_one_side(at_least, at_most)
+    named = {"condition": condition, "run": run, "value": value, "step": step, "pair": pair}
+    for argument, column in named.items():
+        if not isinstance(column, (str, type(None))):
+            raise InputError(f"{argument}={column!r} must be the name of a column; try {argument}={str(column)!r}")
+    if not isinstance(extendable, bool):
+        raise InputError(f"extendable={extendable!r} must be True or False; leave it out for False")
     options = RunOptions(at_least, at_most, extendable)
     columns = Columns(condition, run, value, step, pair)
     if not isinstance(source, (str, PathLike)):
@@ -82,7 +88,7 @@ def _read(path: Path, columns: Columns) -> tuple[RowBuffer, str, str]:
         return *_read_logs(read_log_folder(path, columns), columns, path.name), path.name
     if not path.is_file():
         raise InputError(f"{path}: no such file or folder; give a table of runs or a folder of logs")
-    read = read_json_lines if path.suffix in JSON_SUFFIXES else read_csv
+    read = read_json_lines if path.suffix.lower() in JSON_SUFFIXES else read_csv
     return *read(path, columns), path.name
 
 

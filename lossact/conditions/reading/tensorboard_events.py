@@ -25,20 +25,27 @@ def read_events(folder: Path, root: Path, tag: str) -> LoggedRun:
     """
     check_extra("tensorboard", extra="tensorboard", what="reading event files")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
 
     place = folder.relative_to(root).as_posix()
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
     events.Reload()
-    tags = events.Tags()["scalars"]
-    if tag not in tags:
-        raise InputError(f"{place}: no scalar value={tag!r}; it has {', '.join(tags) or 'none'}")
-    logged = events.Scalars(tag)
+    scalars, tensors = events.Tags()["scalars"], events.Tags()["tensors"]
+    if tag in scalars:
+        logged = [(event.step, event.value) for event in events.Scalars(tag)]
+    elif tag in tensors:  # as TensorFlow 2 and JAX write scalars
+        arrays = [(event.step, make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)]
+        if any(array.size != 1 or array.dtype.kind not in "iuf" for _, array in arrays):
+            raise InputError(f"{place}: value={tag!r} is no scalar; it has {', '.join(scalars) or 'none'}")
+        logged = [(step, array.item()) for step, array in arrays]
+    else:
+        raise InputError(f"{place}: no scalar value={tag!r}; it has {', '.join([*scalars, *tensors]) or 'none'}")
     return LoggedRun(
         place=place,
         folder=folder,
         root=root,
-        steps=[event.step for event in logged],
-        values=[shortest_double(event.value) for event in logged],
+        steps=[step for step, _ in logged],
+        values=[shortest_double(value) for _, value in logged],
     )
 
 
