@@ -1,7 +1,9 @@
 """`lossact fit`, `validate`, `test` and `predict`: Lightning's command line for one or many replicas."""
 
 import os
+import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +16,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lossact.checks import check_count, explain_out_of_memory
 from lossact.cli.scheduled_arguments import with_schedules
@@ -26,7 +29,7 @@ from lossact.report.wandb_runs import define_axes, log_arrivals, prepare_wandb, 
 from lossact.running.training_module import training_module, trials_of
 from lossact.stats.bands import bands
 from lossact.training.base import ReplicasModule
-from lossact.training.callbacks import PredictionFile, ReplicaLog, ReplicaTable, UpdatesBar
+from lossact.training.callbacks import PredictionFile, ReplicaLog, ReplicaTable, UpdatesBar, run_folder
 from lossact.training.compute_config import Compiled
 from lossact.training.quiet import interruptible, quiet
 from lossact.training.single import SingleNetworkModule
@@ -40,6 +43,8 @@ CLEARER = {  # messages of jsonargparse, and what is said instead
     "target: {measure: {class_path: lossact.Accuracy, init_args: {split: validation}}, at_least: 0.9}, as options "
     "--model.target.measure.split validation --model.target.at_least 0.9",
 }
+NO_LAST = "there is no last checkpoint available"  # of Lightning's warning, and of its error:
+NO_HPC = "no HPC checkpoint was found"
 UNLOGGED = (
     "Early stopping conditioned on metric"  # how EarlyStopping's error begins where the monitored metric is not logged
 )
@@ -104,10 +109,16 @@ def _precision(flag: Any) -> str:
 
 
 class LoggedConfig(SaveConfigCallback):
-    """Save the whole config, and log it to every logger as the run's hyperparameters."""
+    """Save the whole config in the run's folder, and log it to every logger as the run's hyperparameters."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         assert isinstance(pl_module, ReplicasModule)
+        folder = run_folder(trainer)
+        given = {Path(str(file)).resolve() for file in self.config.get("config") or []}
+        if folder is not None and (folder / self.config_filename).resolve() not in given:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = str(folder / self.config_filename)
+            self.parser.save(self.config, file, skip_none=False, overwrite=True, multifile=False)
         config = self.config.clone().as_dict()
         for logger in trainer.loggers:
             logger.log_hyperparams(
@@ -177,7 +188,11 @@ class TrainingCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         super().parse_arguments(parser, args)
         path = self.config[self.config.subcommand].get("ckpt_path")
-        if not isinstance(path, str) or path in ("last", "best", "hpc") or "://" in path:  # Lightning finds these
+        if path == "best":
+            raise InputError("ckpt_path='best' is for the fit of one process; give the path of a checkpoint")
+        if path == "last" and self.config.subcommand != "fit":  # a fit may begin without one
+            warnings.filterwarnings("error", message=f".*{NO_LAST}")
+        if not isinstance(path, str) or path in ("last", "hpc") or "://" in path:  # Lightning finds these
             return
         if not Path(path).is_file():
             raise InputError(f"ckpt_path={path!r} is no file; give a checkpoint that a fit has written")
@@ -224,7 +239,7 @@ def run(arguments: Sequence[str] | None) -> None:
                 replica_training,
                 args=None if arguments is None or list(arguments) == sys.argv[1:] else list(arguments),
                 save_config_callback=LoggedConfig,
-                save_config_kwargs={"overwrite": True},
+                save_config_kwargs={"save_to_log_dir": False},
                 seed_everything_default=False,
                 trainer_defaults={"max_epochs": 1, "min_epochs": 0, "num_sanity_val_steps": 0},
                 parser_kwargs={
@@ -241,9 +256,20 @@ def run(arguments: Sequence[str] | None) -> None:
         if not str(error).startswith(UNLOGGED):
             raise
         raise InputError(str(error)) from None
+    except (UserWarning, ValueError) as error:
+        if not any(words in str(error) for words in (NO_LAST, NO_HPC)):
+            raise
+        raise InputError("ckpt_path names no checkpoint that is there; give the path of one") from None
+    except SIGTERMException:
+        print(f"lossact {_command(arguments)}: terminated", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGTERM) from None
     if cli.subcommand != "fit" and not cli._get(cli.config, "ckpt_path"):
         print("no --ckpt_path is given: the weights are those before any update", file=sys.stderr)
     print(_outcome(cli))
+
+
+def _command(arguments: Sequence[str] | None) -> str:
+    return (sys.argv[1:] if arguments is None else arguments)[0]
 
 
 def _first(error: BaseException) -> str:

@@ -98,8 +98,21 @@ def _bands(name: str, values: torch.Tensor) -> dict[str, float]:
     return {label: float(value) for label, value in bands(name, values.double().cpu().numpy()).items()}
 
 
+def run_folder(trainer: Trainer) -> Path | None:
+    """Return the folder of a run's own, where Lightning puts its checkpoints; None without a logger.
+
+    Args:
+        trainer: of the run.
+    """
+    logger = trainer.logger
+    if logger is None:
+        return None
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    return Path(logger.save_dir or trainer.default_root_dir, str(logger.name or ""), version)
+
+
 class ReplicaTable(Callback):
-    """Writes what became of stacked replicas: a row each in replicas.csv, in the Trainer's folder of logs.
+    """Writes what became of stacked replicas: a row each in replicas.csv, in the run's folder.
 
     Attributes:
         written: where it went; None before, and where there is no logger.
@@ -109,10 +122,11 @@ class ReplicaTable(Callback):
         self.written: Path | None = None
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not isinstance(pl_module, StackedReplicasModule) or not trainer.loggers:
+        folder = run_folder(trainer)
+        if not isinstance(pl_module, StackedReplicasModule) or folder is None:
             return
         outcome = pl_module.outcome()
-        path = Path(trainer.log_dir or trainer.default_root_dir) / "replicas.csv"
+        path = folder / "replicas.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -128,7 +142,7 @@ class PredictionFile(Callback):
     """Writes what Trainer.predict finds: one row an example of a replica, its target and the network's outputs.
 
     Args:
-        path: a CSV file; None for predictions.csv in the Trainer's folder of logs.
+        path: a CSV file; None for predictions.csv in the run's folder.
 
     Attributes:
         written: where it went, None before.
@@ -150,7 +164,7 @@ class PredictionFile(Callback):
         if isinstance(pl_module, SingleNetworkModule):
             outputs, targets = outputs.unsqueeze(0), targets.unsqueeze(0)
         outputs, targets = (tensor.reshape(*tensor.shape[:2], -1) for tensor in (outputs, targets))
-        path = self.path or Path(trainer.log_dir or trainer.default_root_dir) / "predictions.csv"
+        path = self.path or (run_folder(trainer) or Path(trainer.default_root_dir)) / "predictions.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         columns = [f"output_{k}" for k in range(outputs.shape[2])] if outputs.shape[2] > 1 else ["logit"]
         with path.open("w", newline="", encoding="utf-8") as file:
