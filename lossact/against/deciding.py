@@ -66,7 +66,7 @@ class MeasureDecider:
     """
 
     def __init__(self, pair: Pair, measure: str, settings: Settings, *, alpha: float, limit: int) -> None:
-        self.measure, self._pair, self._alpha = measure, pair, alpha
+        self.measure, self._pair, self._alpha, self._limit, self._delta = measure, pair, alpha, limit, settings.delta
         self._info = _STEPS_INFO if measure == STEPS else pair.after.values[measure]
         self.direction = settings.directions.get(measure, self._info.direction)
         self.within = settings.within.get(measure)
@@ -103,7 +103,7 @@ class MeasureDecider:
         decision = self._decider.decide(comparisons)
         result = MeasureResult(
             measure=self.measure,
-            verdict=self._verdict(decision, comparisons),
+            verdict=self._verdict(decision, comparisons, before, after),
             reason=decision.reason if decision.verdict == "inconclusive" or "different" in decision.reason else "",
             replicas=decision.replicas,
             decided_at=decision.decided_at,
@@ -215,17 +215,32 @@ class MeasureDecider:
         median = float(np.median(values[~np.isnan(values)])) if not np.isnan(values).all() else np.nan
         return median if np.isfinite(median) else None
 
-    def _verdict(self, decision: Decision, comparisons: list[Comparison]) -> Verdict:
+    def _verdict(self, decision: Decision, comparisons: list[Comparison], before: Trials, after: Trials) -> Verdict:
         if decision.verdict == "inconclusive":
             return "not yet"
         if decision.verdict == "supported":
             return "equivalent"
         if self.direction is None:
-            return "different"
+            return self._by_loss(self._quantity(before).lost, self._quantity(after).lost)
         if self.within is None:
             return "better" if decision.low > 0.5 else "worse"
         holds = [int((comparison.outcomes == Outcome.WIN).sum()) for comparison in comparisons]
         return "better" if holds[0] > holds[1] else "worse"
+
+    def _by_loss(self, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Verdict:
+        """Return the verdict on a difference that is shown, of a measure whose better direction is unknown.
+
+        A replica that diverged on one side only is worse there, whichever values are better.
+
+        Args:
+            before, after: (replicas,) whether the replica counts as worse than any value.
+        """
+        outcomes = np.where(before == after, Outcome.TIE, np.where(after, Outcome.LOSS, Outcome.WIN)).astype(np.int8)
+        evidence = EquivalenceEvidence(self._delta)
+        decision = Decider(evidence, alpha=self._alpha, limit=self._limit).decide([Comparison("better", outcomes)])
+        if decision.verdict != "refuted":
+            return "different"
+        return "better" if decision.low > 0.5 else "worse"
 
 
 @cache

@@ -126,11 +126,16 @@ class Looks:
         if equal and (pair.same_key or is_telling(after)):
             return result([decider.identical(before, after) for decider in deciders], is_identical=True), True
         for side, condition, trials in zip(SIDES, (pair.before, pair.after), (before, after), strict=True):
-            if trials.are_one_run and not condition.equal_steps:
+            if trials.are_one_run and not condition.equal_steps and not trials.diverged.all():
                 raise ClaimError(
                     f"{pair.name} ({side}): the first replicas computed exactly the same, so they are one run that "
                     f"ignores its seed; {condition.seed_advice}"
                 )
+        if before.diverged.all() and after.diverged.all():
+            raise ClaimError(
+                f"{pair.name}: all {len(after)} replicas diverged on both sides, so that there is nothing to compare; "
+                "look for NaN in its data, and at its learning rate"
+            )
         decided = [decider.decide(before, after) for decider in deciders]
         return result([each for each, _ in decided]), all(is_final for _, is_final in decided)
 

@@ -13,7 +13,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-LOWER, HIGHER = {"loss", "error", "perplexity"}, {"accuracy", "acc", "f1", "auc"}
+# Words in names of measures by which lower values are known to be better, or higher ones.
+LOWER = {"loss", "logloss", "nll", "bce", "error", "err", "mse", "rmse", "mae", "wer", "perplexity", "ppl"}
+HIGHER = {"accuracy", "acc", "f1", "auc", "auroc", "precision", "recall", "iou", "dice", "bleu"}
 OLD = "its lossact is too old to be asked ({}); install a newer one there, or compare with a later revision"
 
 

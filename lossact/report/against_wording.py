@@ -86,11 +86,18 @@ def probability(measure: MeasureResult) -> str:
 
 def reasons(result: BeforeAfter) -> list[str]:
     """Return why what is open is open, and what else a verdict alone does not say."""
-    lines = []
+    lines = [
+        f"{condition.name}: {int(condition.after.diverged.sum())} of {len(condition.after)} replicas diverge now, "
+        f"{int(condition.before.diverged.sum())} did before"
+        for condition in dict.fromkeys(condition for condition, _ in rows(result))
+        if condition.after.diverged.sum() != condition.before.diverged.sum()
+    ]
     for condition, measure in rows(result):
         if measure is None:
             continue
-        if measure.verdict == "different":
+        if measure.verdict == "different" and not math.isfinite(measure.difference.value):
+            lines.append(f"{condition.name}, {measure.measure}: most replicas have no value on one side")
+        elif measure.verdict == "different":
             higher = measure.difference.value > 0
             lines.append(
                 f"{condition.name}, {measure.measure}: {'higher' if higher else 'lower'} than before; say which is "

@@ -122,3 +122,19 @@ def test_equal_trials_that_hold_next_to_nothing_tell_nothing() -> None:
     never = Trials(np.zeros(16, np.int64), np.zeros(16, bool), np.zeros(16, bool), 60)
     assert not is_telling(never)
     assert is_telling(trials(STEPS))
+
+
+@pytest.mark.parametrize(("now", "expected"), [(N, "worse"), (N // 2, "worse"), (0, "equivalent")])
+def test_replicas_that_diverge_now_are_worse_whichever_values_are_better(now: int, expected: str) -> None:
+    norm = RANDOM.uniform(1, 2, N)
+    before, after = trials(STEPS, norm=norm), trials(STEPS, norm=RANDOM.permutation(norm))
+    after.diverged[:now] = True
+    assert decide("norm", before, after).verdict == expected
+    assert decide("norm", after, before).verdict == {"worse": "better"}.get(expected, expected)
+
+
+def test_a_few_that_diverge_do_not_decide_the_direction() -> None:
+    norm = RANDOM.uniform(1, 2, N)
+    before, after = trials(STEPS, norm=norm), trials(STEPS, norm=norm + 1)
+    after.diverged[:5] = True
+    assert decide("norm", before, after).verdict == "different"
