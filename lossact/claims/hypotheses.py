@@ -332,7 +332,8 @@ def check_comparable(conditions: Sequence[BaseCondition], *, at_least: int = 2) 
         alike = " and ".join(str(each) for each in conditions if each == first)
         raise ClaimError(
             f"conditions ({names}) must differ, but two are equal in all that is trained: {alike}; change a setting of "
-            "one, or give a function of other code another version="
+            "one. A lambda made in a loop sees the loop's last value: make conditions in a function, or bind it, as "
+            "lambda outputs, targets, s=s:"
         )
     if len({condition.name for condition in conditions}) < len(set(conditions)):
         raise ClaimError(f"conditions ({names}) must have different names; give each one with Condition(name=...)")

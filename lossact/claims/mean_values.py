@@ -165,7 +165,14 @@ class MeanHypothesis(ValueHypothesis):
         return ()
 
     def decider(self, comparisons: Sequence[Comparison], delta: float, *, alpha: float, limit: int) -> MeanDecider:
-        return MeanDecider(self.evidence_of_mean(), self.constant, alpha=alpha, limit=limit, below=self.is_below)
+        return MeanDecider(
+            self.evidence_of_mean(),
+            self.constant,
+            alpha=alpha,
+            limit=limit,
+            below=self.is_below,
+            refutation_labels=self.refutation_labels,
+        )
 
     def estimate(self, trials: Sequence[Trials], alpha: float) -> Estimate:
         comparisons = self.comparisons(trials)
@@ -224,6 +231,10 @@ class HigherMean(MeanHypothesis):
     @property
     def quantity(self) -> str:
         return "mean difference"
+
+    @property
+    def refutation_labels(self) -> tuple[str, str]:
+        return ("reversed", f"not by more than {self.by:g}" if self.by else "reversed")
 
     def evidence_of_mean(self) -> BoundedMean | NormalMean:
         return NormalMean() if self.assumption.value_range is None else BoundedMean(-self._width, self._width)

@@ -70,7 +70,7 @@ def _read_values(condition: FunctionCondition, returned: Any) -> tuple[Any, dict
     """
     wanted = ", ".join(repr(name) for name in condition.measures)
     if not isinstance(returned, Mapping):
-        raise InputError(f"{condition}: train returned {returned!r}; return a dict with {wanted}")
+        raise InputError(f"{condition}: train returned {shortened(returned)}; return a dict with {wanted}")
     unknown = [name for name in returned if name not in {*condition.measures, STEPS}]
     missing = [name for name in condition.measures if name not in returned]
     if missing or unknown:
@@ -80,7 +80,10 @@ def _read_values(condition: FunctionCondition, returned: Any) -> tuple[Any, dict
     for name in condition.measures:
         number = np.asarray(_as_float(_on_cpu(returned[name])))
         if number.shape != () or number.dtype.kind not in "buif" or np.ma.is_masked(returned[name]):
-            raise InputError(f"{condition}: train returned {returned[name]!r} as {name!r}; return one number")
+            raise InputError(
+                f"{condition}: train returned {shortened(returned[name])} as {name!r}; return one number, such as the "
+                "last value of a curve"
+            )
         check_digits(f"{condition}: train returned {name!r}", returned[name])
         values[name] = float(number)
     return returned.get(STEPS), values
@@ -129,6 +132,10 @@ def _read(condition: FunctionCondition, returned: Any) -> tuple[int | None, bool
         InputError: the function returned neither.
     """
     empty = np.zeros(0)
+    takes_curve = (condition.at_least is not None or condition.at_most is not None) and not condition.measures
+    of_curve = "the condition has a threshold, so train returns the metric's curve: a list of numbers"
+    if returned is None and takes_curve:
+        raise InputError(f"{condition}: train returned None, and {of_curve}; is its return missing?")
     if returned is None:
         return None, False, empty
     if isinstance(returned, Mapping):
@@ -142,10 +149,15 @@ def _read(condition: FunctionCondition, returned: Any) -> tuple[int | None, bool
         raise InputError(f"{described}; return updates, or a curve of numbers ({error})") from None
     if curve.dtype.kind not in "buif" or curve.ndim > 1 or np.ma.is_masked(returned):
         raise InputError(f"{described}; return updates (an integer or None), or a curve of numbers")
+    if curve.ndim == 0 and takes_curve:
+        raise InputError(
+            f"{described}, and {of_curve}; a value after the last update goes into a dict, with measures= naming it"
+        )
     if curve.ndim == 0:
         if curve.dtype.kind not in "ui" or not 0 <= int(curve) <= condition.budget:
             raise InputError(
-                f"{described}; updates must be an integer from 0 to the budget, {condition.budget}, or None"
+                f"{described}; updates must be an integer from 0 to the budget, {condition.budget}, or None; a value "
+                "after the last update goes into a dict, with measures= naming it"
             )
         return int(curve), False, empty
     if condition.at_least is None and condition.at_most is None:

@@ -32,17 +32,25 @@ class MeanDecider:
         alpha: error probability of either side, in (0, 1/2).
         limit: replicas to look at, at most.
         below: whether the claim is that the mean is below the constant.
+        refutation_labels: what REFUTED is called where the mean is shown to be on the other side of 0, and where not.
 
     Raises:
         InputError: alpha breaks its rule.
     """
 
     def __init__(
-        self, evidence: MeanEvidence, constant: float, *, alpha: float, limit: int, below: bool = False
+        self,
+        evidence: MeanEvidence,
+        constant: float,
+        *,
+        alpha: float,
+        limit: int,
+        below: bool = False,
+        refutation_labels: tuple[str, str] = ("reversed", "reversed"),
     ) -> None:
         check_number("alpha", alpha, above=0, below=0.5, hint=0.025)
         self._evidence, self._constant, self._alpha, self._limit = evidence, constant, alpha, limit
-        self._below = below
+        self._below, self._labels = below, refutation_labels
         self._seen: Floats = np.zeros(0)
 
     def decide(self, comparisons: Sequence[Comparison]) -> Decision:
@@ -192,7 +200,7 @@ class MeanDecider:
             case "supported":
                 return ""
             case "refuted":
-                return "reversed"
+                return self._labels[0 if (effect.low > 0 if self._below else effect.high < 0) else 1]
         if isinstance(self._evidence, NormalMean) and not have_spread(numbers)[-1]:
             return (
                 f"the values of {len(numbers)} replicas have no spread, and without it a mean of normal values has no "

@@ -267,7 +267,9 @@ def test_an_axis_that_is_all_the_conditions_differ_in_is_an_error() -> None:
     quick, slow = (
         FunctionCondition(name=str(s), train=arrives, config={"slowness": s, "x": 1}, budget=500) for s in (1.0, 2.0)
     )
-    with pytest.raises(LossactError, match=r"two are equal .* an axis moves all conditions to one value"):
+    with pytest.raises(
+        LossactError, match=r"two are equal .*: 1.0 and 2.0 on the map, for an axis moves all conditions"
+    ):
         map_claim(faster(quick, than=slow), x="config.slowness=1:3:2", y="budget=200:500:2")
 
 

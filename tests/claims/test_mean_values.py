@@ -93,6 +93,16 @@ def test_a_claim_about_a_mean_difference_is_decided_by_the_differences(
     assert (opposite.name, opposite.decision.reason) == ("refuted", "reversed")
 
 
+@pytest.mark.parametrize(("make", "sign"), [(higher, 1), (lower, -1)])
+@pytest.mark.parametrize(("shift", "reason"), [(1.0, "not by more than 3"), (-2.0, "reversed")])
+def test_a_refuted_margin_is_called_reversed_only_where_the_difference_is(
+    make: Any, sign: int, shift: float, reason: str
+) -> None:
+    a, b = normal(sign * shift, 1), normal(0.0, 2)
+    verdict = verdict_on(make("m", A, than=B, by=3.0, of="mean", normal=True), trials(a), trials(b))
+    assert (verdict.name, verdict.decision.reason) == ("refuted", reason)
+
+
 @pytest.mark.parametrize(("make", "sign"), [(at_least, 1), (at_most, -1)])
 def test_a_mean_against_a_constant(make: Any, sign: int) -> None:
     values = normal(3.0 + sign, 3)

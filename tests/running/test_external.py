@@ -267,6 +267,15 @@ def test_what_is_trained_is_in_the_key() -> None:
             lambda: FunctionCondition(train=lambda seed: [0] * 11, at_least=1, budget=9),
             r"a curve of 11 values; 1 to budget \+ 1 = 10 are needed",
         ),
+        (
+            lambda: FunctionCondition(train=lambda seed: None, at_least=1, budget=9),
+            r"train returned None, and the condition has a threshold, so train returns .* is its return missing\?",
+        ),
+        (
+            lambda: FunctionCondition(train=lambda seed: 5, at_least=1, budget=9),
+            r"returned 5, and the condition has a threshold, so train returns the metric's curve: a list of numbers; a "
+            "value after the last update goes into a dict, with measures= naming it",
+        ),
         (lambda: FunctionCondition(train=lambda seed, a: 0, config={"a": LOCK}, budget=9), r"config holds <unlocked"),
     ],
 )  # fmt: skip
