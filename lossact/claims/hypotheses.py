@@ -336,7 +336,8 @@ def check_comparable(conditions: Sequence[BaseCondition], *, at_least: int = 2) 
             "lambda outputs, targets, s=s:"
         )
     if len({condition.name for condition in conditions}) < len(set(conditions)):
-        raise ClaimError(f"conditions ({names}) must have different names; give each one with Condition(name=...)")
+        kind = type(conditions[0]).__name__
+        raise ClaimError(f"conditions ({names}) must have different names; give each one, as {kind}(name=...)")
     budgets = sorted({condition.budget for condition in conditions if not isinstance(condition, RecordedRuns)})
     if len(budgets) > 1:
         raise ClaimError(f"budgets {budgets} of ({names}) must be equal; give every condition the same one")

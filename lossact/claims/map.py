@@ -194,8 +194,8 @@ def map_claim(
         cells = [map_conditions(hypothesis, lambda condition, a=a, b=b: y.at(x.at(condition, a), b)) for a, b in places]  # type: ignore[misc]
     except ClaimError as error:
         raise ClaimError(
-            f"{str(error).partition('; change a setting')[0]} on the map, for an axis moves all conditions to one value; take "
-            "another axis than what they differ in"
+            f"{str(error).partition('; change a setting')[0]} on the map, for an axis moves all conditions to one "
+            "value; take another axis than what they differ in"
         ) from None
     level = alpha if exploratory else alpha / len(cells)
     with experiment_or_temporary(experiment) as experiment:

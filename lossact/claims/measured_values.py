@@ -38,7 +38,15 @@ def check_measured(measure: str, conditions: Sequence[BaseCondition]) -> None:
             raise ClaimError(f"measure={measure!r} is not a measure of {condition}; {has}")
 
 
-def check_threshold(name: str, value: float, measure: str, conditions: Sequence[BaseCondition], *, hint: float) -> None:
+def check_threshold(
+    name: str,
+    value: float,
+    measure: str,
+    conditions: Sequence[BaseCondition],
+    *,
+    hint: float,
+    is_difference: bool = False,
+) -> None:
     """Raise InputError where a threshold or a margin of an accuracy lies outside of [0, 1].
 
     Args:
@@ -47,13 +55,18 @@ def check_threshold(name: str, value: float, measure: str, conditions: Sequence[
         measure: its name, which all conditions have.
         conditions: of the claim.
         hint: an accuracy that works.
+        is_difference: whether it is one of two accuracies, which 1 can never be exceeded by.
 
     Raises:
         InputError: an accuracy cannot have it.
     """
     if any(isinstance(condition, RecordedRuns) for condition in conditions):
         return  # whose numbers may be of any unit
-    if all(condition.is_share(measure) for condition in conditions) and not 0 <= value <= 1:
+    if not all(condition.is_share(measure) for condition in conditions):
+        return
+    if is_difference and value == 1:
+        raise InputError(f"{name}=1 is a difference that no two accuracies exceed; for 1 point say {name}=0.01")
+    if not 0 <= value <= 1:
         raise InputError(
             f"{name}={value:g} is no accuracy: {measure} lies in [0, 1]; for {value:g} percent say {value / 100:g}, as "
             f"in {name}={hint:g}"

@@ -50,7 +50,7 @@ class Higher(ValueHypothesis):
         check_comparable(self.conditions)
         check_measured(self.measure, self.conditions)
         check_number("by", self.by, at_least=0, hint=0)
-        check_threshold("by", self.by, self.measure, self.conditions, hint=0.05)
+        check_threshold("by", self.by, self.measure, self.conditions, hint=0.05, is_difference=True)
 
     @property
     def conditions(self) -> tuple[BaseCondition, ...]:
@@ -188,7 +188,7 @@ class EquivalentIn(ValueHypothesis):
         check_comparable(self.conditions)
         check_measured(self.measure, self.conditions)
         check_number("within", self.within, above=0, hint=0.01)
-        check_threshold("within", self.within, self.measure, self.conditions, hint=0.01)
+        check_threshold("within", self.within, self.measure, self.conditions, hint=0.01, is_difference=True)
 
     @property
     def conditions(self) -> tuple[BaseCondition, ...]:

@@ -182,7 +182,9 @@ class Accuracy(Measure):
         Raises:
             InputError: it lies outside.
         """
-        check_number(name, threshold, above=0, at_most=1, hint=1.0)
+        is_percent = isinstance(threshold, (int, float)) and 2 <= threshold <= 100
+        hint = f"{name}={threshold / 100:g}, for {threshold:g} percent" if is_percent else 1.0
+        check_number(name, threshold, above=0, at_most=1, hint=hint)
 
     def content(self) -> dict[str, Any]:
         """Return everything that decides an outcome, ready for JSON."""

@@ -1,6 +1,6 @@
 """The examples that every data source yields."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,11 @@ def _numbers(array: Any, name: str) -> NDArray[Any]:
         array = (array.float() if array.is_floating_point() and array.itemsize < 4 else array).numpy()
     numbers = np.asarray(array)
     if numbers.dtype.kind not in "buif":
-        way_out = "; read a file first, by numpy.load, say" if isinstance(array, (str, Path)) else ""
+        way_out = ""
+        if isinstance(array, (str, Path)):
+            way_out = "; read a file first, by numpy.load, say"
+        elif isinstance(array, Iterator):
+            way_out = "; it is a generator: give numpy.stack(list(...))"
         raise DataError(f"{name} have dtype {numbers.dtype}; numbers are needed{way_out}")
     if not numbers.ndim:
         raise DataError(f"{name} are the single number {numbers}; give one for each example")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lossact.checks import shortened
 from lossact.claims.hypotheses import Hypothesis
 from lossact.errors import ClaimError, LossactError
 from lossact.pytest_plugin.ending import reason_of
@@ -63,7 +64,7 @@ def call_claim(item: Any) -> Hypothesis:
     hypothesis = item.obj(**{name: item.funcargs[name] for name in item._fixtureinfo.argnames})
     if not isinstance(hypothesis, Hypothesis):
         raise ClaimError(
-            f"{item.name} returned {hypothesis!r}; a claim must return a hypothesis: "
+            f"{item.name} returned {shortened(hypothesis)}; a claim must return a hypothesis: "
             "return lossact.faster(a, than=b), say"
         )
     return hypothesis

@@ -28,6 +28,7 @@ from lossact.replicas.vmap_needs import as_vmap_needs
 OF_CLASSES = {
     "to be Long": "; give classes as integers, as classes.astype(int)",
     "expected scalar type Long": "; give classes as integers, as classes.astype(int)",
+    "multi-target not supported": "; give classes of shape (n,), as classes[:, 0]",
     "is out of bounds": "; number the classes from 0, and have one output for each",
 }
 ONE_AT_A_TIME = "train it one at a time with Condition(stacked=False)"
@@ -80,7 +81,15 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
         except InputError:
             raise
         except FAILURES as error:
-            raise InputError(f"network does not take inputs of {shapes_of(inputs)}: {first_sentence(error)}") from None
+            are_integers = isinstance(inputs, Tensor) and not inputs.is_floating_point()
+            hint = (
+                "; give floats, as inputs.astype('float32')"
+                if are_integers and "should be the same" in str(error)
+                else ""
+            )
+            raise InputError(
+                f"network does not take inputs of {shapes_of(inputs)}: {first_sentence(error)}{hint}"
+            ) from None
         if outputs is None:
             raise InputError("network's forward returned None; have it return the outputs")
         if snapshot([inputs, targets]) != data_before:

@@ -167,6 +167,12 @@ def trials_of_one() -> None:
     ("ask", "message"),
     [
         (lambda: higher("accuracy", C, than=D, by=5), "by=5 is no accuracy.*for 5 percent say 0.05"),
+        (
+            lambda: higher("accuracy", C, than=D, by=1),
+            "by=1 is a difference that no two accuracies exceed; for 1 point",
+        ),
+        (lambda: Accuracy().at_least(90), r"at_least=90 must be > 0 and <= 1; try at_least=0.9, for 90 percent"),
+        (lambda: Arrays((n for n in range(3)), [0, 1, 0]), r"numbers are needed; it is a generator: give numpy.stack"),
         (lambda: at_least("accuracy", C, 90), "value=90 is no accuracy.*for 90 percent say 0.9"),
         (lambda: at_most("accuracy", C, -1), "value=-1 is no accuracy"),
         (lambda: equivalent_in("accuracy", C, D, within=2), "within=2 is no accuracy.*say 0.02"),

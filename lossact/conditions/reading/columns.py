@@ -79,7 +79,7 @@ class Columns:
         if counters:
             raise InputError(
                 f"{place}: without condition= each column is one condition, and {counters[0]!r} is none; name it by "
-                "run=, step= or pair=, or take it out of the table"
+                "run=, step= or pair=, and the column of conditions by condition=, or take it out of the table"
             )
         return Layout(None, self.run, values, self.step, self.pair)
 
