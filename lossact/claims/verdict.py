@@ -86,6 +86,7 @@ class Verdict:
                 *_drift_warning(decision),
                 *_divergence_warning(summaries),
                 *(_unreached(summaries) if decision.verdict == "refuted" else []),
+                *(_how_many_reached(summaries) if decision.reason == BUDGET_TOO_SHORT else []),
                 *([] if decision.sample else hypothesis.warnings(decision, trials)),
                 *notes,
             ),
@@ -267,6 +268,15 @@ def _unreached(conditions: Sequence[ConditionSummary]) -> list[str]:
         f"{condition.name} reached the target in none of {condition.replicas} replicas"
         for condition in conditions
         if condition.has_target and not condition.reached
+    ]
+
+
+def _how_many_reached(conditions: Sequence[ConditionSummary]) -> list[str]:
+    """Say of each condition how many replicas reached its target, where too few did for a verdict."""
+    return [
+        f"{condition.name} reached the target in {condition.reached} of {condition.replicas} replicas"
+        for condition in dict.fromkeys(conditions)
+        if condition.has_target
     ]
 
 
