@@ -179,7 +179,9 @@ def _claim(number: int, result: ClaimResult, curves: _Curves, run: RunInfo) -> d
                 ]
             )
         ],
-        "setting": [(name, values[0]) for name, values in settings if len(set(values)) == 1],
+        "setting": [
+            (name, values[0]) for name, values in settings if len(set(values)) == 1 and not _is_inner(name, values[0])
+        ],
         "differences": [(name, values) for name, values in settings if len(set(values)) > 1],
         "again": run.rerun_command(result),
     }
@@ -265,14 +267,28 @@ def _family(members: Sequence[ClaimResult], run: RunInfo) -> str:
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return a condition's content as one level of words."""
+    """Return a condition's content as one level of words; attributes of an object are named as settings are."""
     flat: dict[str, str] = {}
-    for name, value_of_field in content.items():
+    for name, value_of_field in _fields(content):
         if isinstance(value_of_field, Mapping):
-            flat |= _flat(value_of_field, f"{prefix}{name}.")
-        elif value_of_field not in (None, ""):
+            flat |= _flat(value_of_field, f"{prefix}{name}." if name else prefix)
+        elif value_of_field not in (None, "", []):
             flat[prefix + name] = str(value_of_field)
     return flat
+
+
+def _fields(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return names and values of a part of a fingerprint; "" where a part stands for what holds it."""
+    if list(content) == ["dict"]:
+        return [(str(name).strip("'"), each) for name, each in content["dict"]]
+    if isinstance(content.get("reduced"), Mapping) and isinstance(content["reduced"].get("given"), Mapping):
+        return [("", content["reduced"]["given"]), *((name, content[name]) for name in content if name != "reduced")]
+    return list(content.items())
+
+
+def _is_inner(name: str, shown: str) -> bool:
+    """Return whether a setting is an object's own business, such as hooks that nobody registered."""
+    return any(part.startswith("_") for part in name.split(".")) or shown.startswith("again ")
 
 
 def _by_name(contents: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from lossact.cli import main
+from lossact.fingerprint import fingerprint
 from lossact.report.charts import curve_charts, evidence_chart, reach_chart
 from lossact.report.files import write_whole
 from lossact.report.folder import write_folder
@@ -182,6 +184,20 @@ def test_a_condition_without_a_target_has_a_metric_all_the_same() -> None:
     condition = stored()
     condition.content["condition"]["target"] = None
     assert list(curve_charts([condition])) == ["loss", "accuracy"]
+
+
+def test_attributes_of_an_object_are_named_as_settings_are(tmp_path: Path) -> None:
+    conditions = {}
+    for key, smoothing in (("a", 0.0), ("b", 0.2)):
+        conditions[key] = stored()
+        loss = fingerprint(nn.CrossEntropyLoss(label_smoothing=smoothing), "loss")
+        conditions[key].content["condition"]["loss"] = loss
+    claim = result(keys=(("ReLU/L2", "a"), ("ReLU/CE", "b")), thresholds=(0.5, 0.6))
+    write_html(tmp_path / "x.html", [claim], conditions, RunInfo())
+    text = (tmp_path / "x.html").read_text()
+    assert "<td>loss.function.label_smoothing</td><td>0.0</td><td>0.2</td>" in text
+    assert "<dt>loss.function.reduction</dt>" in text
+    assert "hooks" not in text
 
 
 def test_conditions_that_this_process_has_not_leave_their_charts_out(tmp_path: Path) -> None:
