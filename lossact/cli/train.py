@@ -26,6 +26,7 @@ from lossact.errors import InputError
 from lossact.models.config import NetworkConfig
 from lossact.replicas.engine import NEVER
 from lossact.report.wandb_runs import define_axes, log_arrivals, prepare_wandb, wandb_given_up
+from lossact.running.lightning_fit import EARLY_STOPPING
 from lossact.running.training_module import training_module, trials_of
 from lossact.stats.bands import bands
 from lossact.training.base import ReplicasModule
@@ -45,9 +46,6 @@ CLEARER = {  # messages of jsonargparse, and what is said instead
 }
 NO_LAST = "there is no last checkpoint available"  # of Lightning's warning, and of its error:
 NO_HPC = "no HPC checkpoint was found"
-UNLOGGED = (
-    "Early stopping conditioned on metric"  # how EarlyStopping's error begins where the monitored metric is not logged
-)
 
 
 def _help_texts(command: str, description: str) -> dict[str, str]:
@@ -253,7 +251,7 @@ def run(arguments: Sequence[str] | None) -> None:
     except (MisconfigurationException, UnpicklingError, UnicodeDecodeError) as error:
         raise InputError(str(error)) from None
     except RuntimeError as error:
-        if not str(error).startswith(UNLOGGED):
+        if not str(error).startswith(EARLY_STOPPING):
             raise
         raise InputError(str(error)) from None
     except (UserWarning, ValueError) as error:

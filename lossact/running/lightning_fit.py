@@ -20,6 +20,7 @@ from lossact.running.run_digest import are_finite, are_telling, run_digest
 from lossact.training.compute_config import ComputeConfig
 
 EARLY_STOPPING = "Early stopping conditioned on metric"  # the error of a callback whose metric nobody logs
+LIGHTNINGS_ERRORS = (EARLY_STOPPING, "Training with multiple optimizers")  # RuntimeErrors that say what to do
 
 
 def fit_module(
@@ -56,7 +57,7 @@ def fit_module(
     except MisconfigurationException as error:
         raise InputError(f"{condition}: {error}") from None
     except RuntimeError as error:
-        if not str(error).startswith(EARLY_STOPPING):
+        if not str(error).startswith(LIGHTNINGS_ERRORS):
             raise
         raise InputError(f"{condition}: {error}") from None
     if module.automatic_optimization and watcher.steps is None and not watcher.went_backward:

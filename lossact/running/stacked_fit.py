@@ -16,7 +16,7 @@ from lossact.replicas.draws_native import CPU_DRAWS
 from lossact.replicas.random_streams import gpus_in_use, isolate_rng, rng_state, start_replica
 from lossact.running.fit_trainer import make_trainer, set_max_epochs
 from lossact.running.lightning_data import ReplicaStreams, StackedLoader, check_draws_whole_epochs, loaders_alike
-from lossact.running.lightning_fit import EARLY_STOPPING
+from lossact.running.lightning_fit import LIGHTNINGS_ERRORS
 from lossact.running.lightning_stackability import StepProbe, check_data_module, check_options
 from lossact.running.module_making import generators_of, make_data, make_module
 from lossact.running.module_stack import ModuleStack
@@ -75,7 +75,7 @@ def fit_stacked(members: Sequence[Member], seed: int, compute_config: ComputeCon
         except (*FAILURES, MisconfigurationException) as error:
             if ran_out_of_memory(error):
                 raise
-            if str(error).startswith(EARLY_STOPPING):
+            if str(error).startswith(LIGHTNINGS_ERRORS):
                 raise InputError(f"{condition}: {error}") from None
             raise NotStackableError(_reason(error)) from error
 

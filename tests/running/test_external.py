@@ -42,6 +42,11 @@ class Line(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=self.rate)
 
 
+class TwoOptimizers(Line):
+    def configure_optimizers(self) -> Any:
+        return [super().configure_optimizers(), super().configure_optimizers()]
+
+
 class Points(LightningDataModule):
     def setup(self, stage: str) -> None:
         x = torch.randn(48, 3)
@@ -245,6 +250,7 @@ def test_what_is_trained_is_in_the_key() -> None:
     ("make", "message"),
     [
         (lambda: condition(metric="f1"), r"'f1' was never logged in \d+ updates; the module logged train_loss"),
+        (lambda: condition(module=TwoOptimizers), "Training with multiple optimizers is only supported with manual"),
         (lambda: condition(module=lambda: 3), r"module made int; it must return a LightningModule"),
         (lambda: condition(module=3), r"module=3 must be a function that is called as module\(\)"),
         (lambda: condition(data=3), r"data=3 must be a function that is called as data\(\)"),
