@@ -23,7 +23,7 @@ from lossact.stats import (
     censored_as_undetermined,
     compare_steps,
 )
-from lossact.stats.values import compare_values, differences, median_sequence, rank_boundary, rounding_of
+from lossact.stats.values import at_most_worse, compare_values, differences, median_sequence, rank_boundary, rounding_of
 from lossact.storage import Trials
 
 STEPS = "steps"
@@ -185,8 +185,7 @@ class MeasureDecider:
 
     def _beyond(self, first: Trials, second: Trials, margin: float) -> Outcomes:
         """Whether one is at most `margin` worse than the other; equality counts."""
-        outcomes = self._compare(self._quantity(first), self._quantity(second), by=-margin)
-        return np.where(outcomes == Outcome.TIE, Outcome.WIN, outcomes).astype(np.int8)
+        return at_most_worse(self._compare(self._quantity(first), self._quantity(second), by=-margin))
 
     def _compare(self, first: Quantity, second: Quantity, *, by: float = 0.0, higher: bool | None = None) -> Outcomes:
         return compare_values(

@@ -105,8 +105,8 @@ def decide_recorded(hypothesis: Hypothesis, *, alpha: float, delta: float) -> Re
         for condition, each in zip(conditions, steps, strict=True):
             met = each.steps if not isinstance(hypothesis, Reaches) else 0
             check_order(str(condition), np.where(each.reached, met, np.inf))
-    several, names = _decide(hypothesis, conditions, steps, alpha=alpha, delta=delta)
     margins = hypothesis.margins(delta)
+    several, names = _decide(hypothesis, conditions, steps, margins, alpha=alpha, delta=delta)
     labels = ("not equal", "not equal") if isinstance(hypothesis, Equivalent) else margins.refutation_labels
     trials = [_trials(condition, each) for condition, each in zip(conditions, steps, strict=True)]
     decision = as_decision(
@@ -119,12 +119,12 @@ def _decide(
     hypothesis: Hypothesis,
     conditions: Sequence[RecordedRuns],
     steps: Sequence[RecordedSteps],
+    margins: Margins,
     *,
     alpha: float,
     delta: float,
 ) -> tuple[SeveralDecisions, list[str]]:
     ratio = 1.0
-    margins = Margins.of_wins(delta)
     n = len(conditions)
     match hypothesis:
         case Reaches():
@@ -136,7 +136,7 @@ def _decide(
         case Faster():
             pairs, ratio = [(0, 1)], hypothesis.ratio
         case NotWorse():
-            pairs, margins = [(0, 1)], Margins.of_no_loss(delta)
+            pairs = [(0, 1)]
         case Ordering():
             pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
         case Fastest():

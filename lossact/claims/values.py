@@ -20,7 +20,7 @@ from lossact.claims.value_hypothesis import ValueHypothesis
 from lossact.claims.verdict_summary import Estimate
 from lossact.conditions import BaseCondition
 from lossact.stats import ClaimEvidence, Comparison, Decision, MedianWithinEvidence, Outcome, Outcomes
-from lossact.stats.values import is_single
+from lossact.stats.values import at_most_worse, is_single
 from lossact.storage import Trials
 
 
@@ -202,7 +202,7 @@ class EquivalentIn(ValueHypothesis):
         def beyond(i: int, j: int) -> Outcomes:
             """Whether the value of one exceeds that of the other minus the margin; equality counts."""
             outcomes = compare_measured(self.measure, self.conditions, trials, i, j, by=-self.within).outcomes
-            return np.where(outcomes == Outcome.TIE, Outcome.WIN, outcomes).astype(np.int8)
+            return at_most_worse(outcomes)
 
         return [
             Comparison(f"{self.condition} at most {self.within:g} below {self.other}", beyond(0, 1)),

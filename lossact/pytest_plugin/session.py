@@ -56,7 +56,7 @@ class ClaimSession:
         self.same_setting = options.same_setting(recorded)
         self.families: dict[Path, Family] = {}
         self.misdeclared: str | None = None
-        self.lost: set[str] = set()
+        self.defined_twice: set[str] = set()
         self.results: dict[str, ClaimResult] = {}
         self.undecided: dict[str, UndecidedClaim] = {}
         self.reports: dict[str, pytest.TestReport] = {}  # of the calls of claims that were decided
@@ -75,7 +75,7 @@ class ClaimSession:
         collected = Counter({item.path.parent: 0 for item in claims})
         for item in claims:
             collected[item.path.parent] += not is_exact(item)
-        self.lost = {item.nodeid for item in claims if is_defined_twice(item)}
+        self.defined_twice = {item.nodeid for item in claims if is_defined_twice(item)}
         try:
             self._count(collected)
         except ClaimError as error:
@@ -156,7 +156,7 @@ class ClaimSession:
         try:
             if self.misdeclared is not None:
                 raise ClaimError(self.misdeclared)
-            if item.nodeid in self.lost:
+            if item.nodeid in self.defined_twice:
                 raise ClaimError(
                     f"{item.path.name} has more than one {item.originalname}, and Python keeps only the last; "
                     "give each claim a name of its own"

@@ -20,6 +20,12 @@ from lossact.storage.schema import STATISTICS_TABLE, TRIALS
 from lossact.storage.trials import NOT_COUNTED, Curves, Trials
 from lossact.storage.values import BYTES_OF_A_VALUE, pack_values, unpack_values
 
+FORGETTING = (
+    "DELETE FROM numbers WHERE experiment = (SELECT id FROM experiments WHERE key = ?)",
+    "DELETE FROM trials WHERE experiment = (SELECT id FROM experiments WHERE key = ?)",
+    "DELETE FROM checksums WHERE experiment = (SELECT id FROM experiments WHERE key = ?)",
+)
+
 
 class Store:
     """Keep the trials of all experiments that use one directory, so that none is trained twice.
@@ -43,10 +49,10 @@ class Store:
         self.directory = Path(self._temporary.name if self._temporary else directory or "").resolve()
         self._curves = CurveFiles(self.directory / "curves")
         with explain_errors(self.directory, "cannot be opened", "give another directory, or none"):
-            is_for_others = self.directory.is_dir() and any(self.directory.iterdir())
+            held_files = self.directory.is_dir() and any(self.directory.iterdir())
             (self.directory / "curves").mkdir(parents=True, exist_ok=True)
             (self.directory / "locks").mkdir(exist_ok=True)
-            if not is_for_others:  # git is to ignore a store, and no other files
+            if not held_files:  # git is to ignore a store, and no other files
                 (self.directory / ".gitignore").write_text("*\n")
             # While the journal mode changes, SQLite fails instead of waiting for other processes.
             with FileLock(self.directory / "locks" / "opening.lock"):
@@ -246,15 +252,8 @@ class Store:
     def forget(self, key: str) -> None:
         """Delete the trials and numbers of a key, so that they are made again."""
         with self._database.writing():
-            self._database.execute(
-                "DELETE FROM numbers WHERE experiment = (SELECT id FROM experiments WHERE key = ?)", (key,)
-            )
-            self._database.execute(
-                "DELETE FROM trials WHERE experiment = (SELECT id FROM experiments WHERE key = ?)", (key,)
-            )
-            self._database.execute(
-                "DELETE FROM checksums WHERE experiment = (SELECT id FROM experiments WHERE key = ?)", (key,)
-            )
+            for statement in FORGETTING:
+                self._database.execute(statement, (key,))
 
     def curves(self, key: str, block: int) -> Curves | None:
         """Return the stored curves of the first replicas, or None.

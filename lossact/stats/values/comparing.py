@@ -102,6 +102,15 @@ def without_rounding(numbers: Floats, tolerance: Floats) -> Floats:
     return np.where(is_close, defined[0], numbers)
 
 
+def at_most_worse(outcomes: Outcomes) -> Outcomes:
+    """Return outcomes of "better by more than a margin" as those of "better by at least it": equality counts.
+
+    Args:
+        outcomes: any shape.
+    """
+    return np.where(outcomes == Outcome.TIE, Outcome.WIN, outcomes).astype(np.int8)
+
+
 def differences(
     values_a: ArrayLike, values_b: ArrayLike, diverged_a: NDArray[np.bool_], diverged_b: NDArray[np.bool_]
 ) -> Floats:
