@@ -67,14 +67,14 @@ class Estimate:
         sign = "+" if any(word in self.name for word in ("difference", "shift")) else ""
         unit = f" {self.unit}" if self.unit not in {"", self.measure} else ""
         form = digits_for(self.high - self.low) if self.is_fixed else ".4g"
+        of = f" of {self.measure or self.unit}" if self.measure or self.unit else ""
+        if math.isinf(self.value):
+            return f"{self.name}{of}: most replicas have no value"
         value = f"{self.value:{sign}z{form}}{unit}"
-        numbers = f"{value} [{self.low:z{form}}, {self.high:z{form}}], {self.level:.1%} confidence sequence"
-        if self.is_fixed:
-            numbers = f"{numbers.removesuffix('confidence sequence')}interval"
-            if math.isinf(self.low) and math.isinf(self.high):
-                numbers = f"{value}, too few runs for an interval"
-        of = self.measure or self.unit
-        return f"{self.name} of {of} {numbers}" if of else f"{self.name} {numbers}"
+        if self.is_fixed and math.isinf(self.low) and math.isinf(self.high):
+            return f"{self.name}{of} {value}, too few runs for an interval"
+        kind = "interval" if self.is_fixed else "confidence sequence"
+        return f"{self.name}{of} {value} [{self.low:z{form}}, {self.high:z{form}}], {self.level:.1%} {kind}"
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name; a number that is not finite is None, and empty words are left out."""
