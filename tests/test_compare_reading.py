@@ -60,7 +60,7 @@ def test_ties_are_named_where_they_leave_nothing_to_decide(tmp_path: Path, capsy
     table = written(tmp_path / "t.csv", "opt,seed,acc", rows)
     main(["compare", table, "--by", "opt", "--run", "seed"])
     printed = " ".join(capsys.readouterr().out.split())
-    assert "So many values of 20 and 20 runs tie that they give no p below 1" in printed
+    assert "So many of 20 and 20 runs tie that they give no p below 1" in printed
     assert "too many ties to decide" in printed
 
 
@@ -164,6 +164,51 @@ def test_a_run_resumed_from_a_checkpoint_is_noticed(tmp_path: Path, capsys: pyte
     assert "run '9' of 'a' begins at step 5 with the values of run '0', which ends at step 6" in error
 
 
+def test_sparse_rewards_are_no_resumed_runs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = []
+    for name in "ab":
+        for k in range(10):
+            steps = np.cumsum(rng.integers(5, 20, 12))
+            rows += [(name, k, step, int(rng.random() < 0.2 + 0.05 * at)) for at, step in enumerate(steps)]
+    table = written(tmp_path / "t.csv", "opt,run,step,reward", rows)
+    assert set(read_runs(table, condition="opt", run="run", step="step")) == {"a", "b"}
+
+
+def test_logs_of_a_prediction_and_of_a_second_logger_are_no_runs(tmp_path: Path) -> None:
+    for name in "ab":
+        for k in range(3):
+            logged(tmp_path / name / f"version_{k}", [0.5, k / 4])
+        (tmp_path / name / "tb").mkdir()
+        (tmp_path / name / "tb" / "events.out.tfevents.1.host").write_bytes(b"")
+    (tmp_path / "a" / "version_3").mkdir()
+    (tmp_path / "a" / "version_3" / "hparams.yaml").write_text("lr: 1\n")
+    written(tmp_path / "a" / "version_3" / "predictions.csv", "replica", [])
+    assert [len(each.runs) for each in read_runs(tmp_path, value="acc").values()] == [3, 3]
+
+
+def test_orders_that_are_hidden_make_p_a_bound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(name, k, step, step / 10) for name in "ab" for k in range(6) for step in range(4 if k < 2 else 9)]
+    table = written(tmp_path / "t.csv", "opt,run,step,acc", rows)
+    given = [table, "--by", "opt", "--run", "run", "--step", "step", "--target", "0.6"]
+    assert not compared(capsys, *given)["pairs"][0]["p_is_exact"]
+    main(["compare", *given])
+    assert "rank-sum test, by an upper bound of p: runs hide which came first" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_a_log_of_the_folder_that_is_read_is_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "ab":
+        for k in range(3):
+            logged(tmp_path / name / f"version_{k}", [0.5, k / 4])
+    log = tmp_path / "a" / "version_0" / "metrics.csv"
+    assert "would be lost" in refusal(capsys, str(tmp_path), "--value", "acc", "--json", str(log))
+    compared(capsys, str(tmp_path), "--value", "acc", "--html", str(tmp_path / "new.html"))
+
+
 def test_what_is_read_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = written(tmp_path / "t.csv", "opt,acc", [(name, k / 8) for name in "ab" for k in range(4)])
     before = Path(table).read_text()
@@ -179,6 +224,9 @@ def test_decimals_follow_spreads_not_rounding(tmp_path: Path, capsys: pytest.Cap
     rows = [(name, (k + 1) * 1.5e-14 + (name == "b") * 1e-15) for name in "ab" for k in range(4)]
     main(["compare", written(tmp_path / "u.csv", "opt,acc", rows), "--by", "opt"])
     assert "3.75e-14" in capsys.readouterr().out
+    rows = [(name, 0.5 + (k + 2 * (name == "b")) * 1e-10) for name in "ab" for k in range(4)]
+    main(["compare", written(tmp_path / "v.csv", "opt,acc", rows), "--by", "opt"])
+    assert "0.50000000015" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """One measure of one condition, decided look by look between two states of the code."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -101,12 +101,23 @@ class MeasureDecider:
         """
         comparisons = self.comparisons(before, after)
         decision = self._decider.decide(comparisons)
+        verdict, is_final, decided_at = self._verdict(decision, comparisons), decision.final, decision.decided_at
+        reason = decision.reason if decision.verdict == "inconclusive" or "different" in decision.reason else ""
+        if self.direction is None:
+            of_lost = self._decide_lost(before, after)
+            if of_lost.verdict == "refuted":  # whichever values are better
+                verdict, is_final = "better" if of_lost.low > 0.5 else "worse", True
+                decided_at = of_lost.decided_at
+            elif of_lost.verdict == "inconclusive":
+                is_final = of_lost.final
+                if verdict == "equivalent":
+                    verdict, reason = "not yet", of_lost.reason
         result = MeasureResult(
             measure=self.measure,
-            verdict=self._verdict(decision, comparisons, before, after),
-            reason=decision.reason if decision.verdict == "inconclusive" or "different" in decision.reason else "",
+            verdict=verdict,
+            reason=reason,
             replicas=decision.replicas,
-            decided_at=decision.decided_at,
+            decided_at=decided_at,
             replicas_to_go=decision.replicas_to_go,
             before=self._median(before),
             after=self._median(after),
@@ -117,7 +128,7 @@ class MeasureDecider:
             within=self.within,
             direction=self.direction,
         )
-        return result, decision.final
+        return result, is_final
 
     def identical(self, before: Trials, after: Trials) -> MeasureResult:
         """Return the result where every bit of both sides is equal.
@@ -214,32 +225,33 @@ class MeasureDecider:
         median = float(np.median(values[~np.isnan(values)])) if not np.isnan(values).all() else np.nan
         return median if np.isfinite(median) else None
 
-    def _verdict(self, decision: Decision, comparisons: list[Comparison], before: Trials, after: Trials) -> Verdict:
+    def _verdict(self, decision: Decision, comparisons: list[Comparison]) -> Verdict:
         if decision.verdict == "inconclusive":
             return "not yet"
         if decision.verdict == "supported":
             return "equivalent"
         if self.direction is None:
-            return self._by_loss(self._quantity(before).lost, self._quantity(after).lost)
+            return "different"
         if self.within is None:
             return "better" if decision.low > 0.5 else "worse"
         holds = [int((comparison.outcomes == Outcome.WIN).sum()) for comparison in comparisons]
         return "better" if holds[0] > holds[1] else "worse"
 
-    def _by_loss(self, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Verdict:
-        """Return the verdict on a difference that is shown, of a measure whose better direction is unknown.
-
-        A replica that diverged on one side only is worse there, whichever values are better.
+    def has_values(self, before: Trials, after: Trials) -> bool:
+        """Return whether some replica of one side does not count as worse than any value.
 
         Args:
-            before, after: (replicas,) whether the replica counts as worse than any value.
+            before, after: the same replicas of both sides.
         """
-        outcomes = np.where(before == after, Outcome.TIE, np.where(after, Outcome.LOSS, Outcome.WIN)).astype(np.int8)
-        evidence = EquivalenceEvidence(self._delta)
-        decision = Decider(evidence, alpha=self._alpha, limit=self._limit).decide([Comparison("better", outcomes)])
-        if decision.verdict != "refuted":
-            return "different"
-        return "better" if decision.low > 0.5 else "worse"
+        return not (self._quantity(before).lost.all() and self._quantity(after).lost.all())
+
+    def _decide_lost(self, before: Trials, after: Trials) -> Decision:
+        """Decide whether replicas are lost on both sides alike: one that diverged on one side only is worse there."""
+        old, new = self._quantity(before).lost, self._quantity(after).lost
+        outcomes = np.where(old == new, Outcome.TIE, np.where(new, Outcome.LOSS, Outcome.WIN)).astype(np.int8)
+        decider = Decider(EquivalenceEvidence(self._delta), alpha=self._alpha, limit=self._limit)
+        decision = decider.decide([Comparison("better", outcomes)])
+        return decision if (old != new).any() else replace(decision, verdict="supported", final=True)
 
 
 @cache

@@ -312,6 +312,9 @@ def as_numbers(returned: ArrayLike, name: str) -> NDArray[np.float64]:
     return numbers
 
 
+IN_A_LOOP = ". A lambda made in a loop sees the loop's last value: make each in a function, or bind it: lambda s=s: s"
+
+
 def check_comparable(conditions: Sequence[BaseCondition], *, at_least: int = 2) -> None:
     """Raise ClaimError unless there are enough of them, all different, of one budget where they are trained.
 
@@ -332,8 +335,7 @@ def check_comparable(conditions: Sequence[BaseCondition], *, at_least: int = 2) 
         alike = " and ".join(str(each) for each in conditions if each == first)
         raise ClaimError(
             f"conditions ({names}) must differ, but two are equal in all that is trained: {alike}; change a setting of "
-            "one. A lambda made in a loop sees the loop's last value: make conditions in a function, or bind it, as "
-            "lambda outputs, targets, s=s:"
+            f"one{IN_A_LOOP if '<lambda>' in first.json else ', or give a function of other code another version='}"
         )
     if len({condition.name for condition in conditions}) < len(set(conditions)):
         kind = type(conditions[0]).__name__

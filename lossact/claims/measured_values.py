@@ -55,7 +55,7 @@ def check_threshold(
         measure: its name, which all conditions have.
         conditions: of the claim.
         hint: an accuracy that works.
-        is_difference: whether it is one of two accuracies, which 1 can never be exceeded by.
+        is_difference: whether the value is a difference of two accuracies, which never exceeds 1.
 
     Raises:
         InputError: an accuracy cannot have it.

@@ -44,6 +44,7 @@ CLEARER = {  # messages of jsonargparse, and what is said instead
     "target: {measure: {class_path: lossact.Accuracy, init_args: {split: validation}}, at_least: 0.9}, as options "
     "--model.target.measure.split validation --model.target.at_least 0.9",
 }
+SAVED = "# lightning.pytorch=="  # how a config begins that LightningCLI's parser saved
 NO_LAST = "there is no last checkpoint available"  # of Lightning's warning, and of its error:
 NO_HPC = "no HPC checkpoint was found"
 
@@ -113,16 +114,21 @@ class LoggedConfig(SaveConfigCallback):
         assert isinstance(pl_module, ReplicasModule)
         folder = run_folder(trainer)
         given = {Path(str(file)).resolve() for file in self.config.get("config") or []}
-        if folder is not None and (folder / self.config_filename).resolve() not in given:
-            folder.mkdir(parents=True, exist_ok=True)
-            file = str(folder / self.config_filename)
-            self.parser.save(self.config, file, skip_none=False, overwrite=True, multifile=False)
+        file = None if folder is None else folder / self.config_filename
+        if file is not None and file.resolve() not in given and _is_saved_or_missing(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self.parser.save(self.config, str(file), skip_none=False, overwrite=True, multifile=False)
         config = self.config.clone().as_dict()
         for logger in trainer.loggers:
             logger.log_hyperparams(
                 dict(pl_module.metadata)
                 | {name: _plain(config[name]) for name in ("model", "trainer", "data") if config.get(name)}
             )
+
+
+def _is_saved_or_missing(file: Path) -> bool:
+    """Return whether a config may be written there: nothing is there, or a config that an earlier run saved."""
+    return not file.exists() or file.read_text(encoding="utf-8", errors="replace").startswith(SAVED)
 
 
 def _plain(value: Any) -> Any:

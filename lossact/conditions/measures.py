@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any
 
 from lossact.checks import check_choice, check_number, check_signature, checked_arguments, replaced_arguments
@@ -182,7 +183,7 @@ class Accuracy(Measure):
         Raises:
             InputError: it lies outside.
         """
-        is_percent = isinstance(threshold, (int, float)) and 2 <= threshold <= 100
+        is_percent = isinstance(threshold, Real) and 2 <= threshold <= 100
         hint = f"{name}={threshold / 100:g}, for {threshold:g} percent" if is_percent else 1.0
         check_number(name, threshold, above=0, at_most=1, hint=hint)
 

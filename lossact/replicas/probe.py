@@ -1,5 +1,6 @@
 """One pass before many: whether a network can be stacked, and the name of the part that cannot."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,9 +29,9 @@ from lossact.replicas.vmap_needs import as_vmap_needs
 OF_CLASSES = {
     "to be Long": "; give classes as integers, as classes.astype(int)",
     "expected scalar type Long": "; give classes as integers, as classes.astype(int)",
-    "multi-target not supported": "; give classes of shape (n,), as classes[:, 0]",
     "is out of bounds": "; number the classes from 0, and have one output for each",
 }
+OF_OTHER_TYPES = re.compile("should be the same|same dtype")
 ONE_AT_A_TIME = "train it one at a time with Condition(stacked=False)"
 
 
@@ -84,7 +85,7 @@ def probe(module: nn.Module, objective: Objective, inputs: Inputs, targets: Tens
             are_integers = isinstance(inputs, Tensor) and not inputs.is_floating_point()
             hint = (
                 "; give floats, as inputs.astype('float32')"
-                if are_integers and "should be the same" in str(error)
+                if are_integers and OF_OTHER_TYPES.search(str(error))
                 else ""
             )
             raise InputError(
@@ -195,6 +196,8 @@ def _scored(what: str, function: Any, outputs: Any, targets: Tensor) -> Any:
         raise
     except FAILURES as error:
         hint = next((way_out for words, way_out in OF_CLASSES.items() if words in str(error)), "")
+        if "multi-target not supported" in str(error) and targets.shape[1:] == (1,):
+            hint = "; give classes of shape (n,), as classes[:, 0]"
         raise InputError(
             f"{what} does not take outputs of {shapes_of(outputs)} and targets of {shapes_of(targets)}: "
             f"{first_sentence(error)}{hint}"

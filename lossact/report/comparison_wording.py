@@ -21,10 +21,12 @@ def undecidable(comparison: RunComparison) -> list[str]:
     for pair in comparison.pairs:
         if not pair.is_decided and not pair.can_decide:
             runs = f"{n[pair.better]} and {n[pair.worse]} runs"
+            if pair.has_too_many_ties:
+                is_target = comparison.question.target is not None
+                runs = f"So many of {runs} {'did not reach the target, or tie,' if is_target else 'tie'} that they"
             lines.append(
-                f"cannot be decided: {pair.better} and {pair.worse}. "
-                f"{f'So many values of {runs} tie that they' if pair.has_too_many_ties else runs} give no p below "
-                f"{pair.smallest_p:.2g}, and {pair.p_needed:.2g} is needed here"
+                f"cannot be decided: {pair.better} and {pair.worse}. {runs} give no p below {pair.smallest_p:.2g}, and "
+                f"{pair.p_needed:.2g} is needed here"
             )
     return lines
 
@@ -34,9 +36,11 @@ def correction(comparison: RunComparison) -> str:
     pairs, alpha = len(comparison.pairs), comparison.question.alpha
     test = "sign test" if comparison.paired else "rank-sum test"
     bounded = sum(not pair.superiority.is_exact for pair in comparison.pairs)
-    if bounded:  # too many runs to count
+    if bounded:
         which = "" if bounded == pairs else f" for {bounded} of them"
-        test += f", by an upper bound of p{which}: there are too many runs to count"
+        hidden = any(pair.superiority.undetermined for pair in comparison.pairs)
+        why = "runs hide which came first" if hidden else "there are too many runs to count"
+        test += f", by an upper bound of p{which}: {why}"
     if pairs == 1:
         exact = "" if bounded else "exact "
         return f"1 pair, two-sided at {2 * alpha:g}: {exact}{test}. Intervals hold at {1 - 2 * alpha:.4g}"
@@ -48,9 +52,9 @@ def correction(comparison: RunComparison) -> str:
 
 
 def number(value: float, decimals: int) -> str:
-    """A value with fixed decimals, or as 1.23e-14 where too many; "none" for a bound that so few runs do not give."""
-    form = f".{decimals}f" if decimals <= MOST_DECIMALS else ".3g"
-    return format(value, form) if math.isfinite(value) else "none"
+    """A value with fixed decimals, or as 1.23e-14 where it is tiny; "none" for a bound that so few runs do not give."""
+    is_tiny = decimals > MOST_DECIMALS and abs(value) < 10.0**-MOST_DECIMALS
+    return format(value, ".3g" if is_tiny else f".{decimals}f") if math.isfinite(value) else "none"
 
 
 def bounds(low: float, high: float, decimals: int) -> str:

@@ -279,11 +279,15 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def _fields(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return names and values of a part of a fingerprint; "" where a part stands for what holds it."""
-    if list(content) == ["dict"]:
+    if list(content) == ["dict"] and _are_pairs(content["dict"]):
         return [(str(name).strip("'"), each) for name, each in content["dict"]]
     if isinstance(content.get("reduced"), Mapping) and isinstance(content["reduced"].get("given"), Mapping):
         return [("", content["reduced"]["given"]), *((name, content[name]) for name in content if name != "reduced")]
     return list(content.items())
+
+
+def _are_pairs(items: object) -> bool:
+    return isinstance(items, list) and all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in items)
 
 
 def _is_inner(name: str, shown: str) -> bool:

@@ -17,6 +17,9 @@ def render_page(template: str, content: Mapping[str, Any], functions: Mapping[st
         template: its file.
         content: what it shows, by the names that the template uses; text is escaped, Markup is not.
         functions: what the template calls, by name.
+
+    Returns:
+        HTML.
     """
     templates = PackageLoader("lossact.report", "templates")
     environment = Environment(

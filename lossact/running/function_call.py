@@ -141,7 +141,8 @@ def _read(condition: FunctionCondition, returned: Any) -> tuple[int | None, bool
     if isinstance(returned, Mapping):
         names = ", ".join(repr(name) for name in returned)
         raise InputError(f"{condition}: train returned a dict; name its numbers by measures=[{names}]")
-    described = f"{condition}: train returned {shortened(returned)}"
+    described = f"{condition}: train returned {shortened(returned)}" + (" as 'steps'" if condition.measures else "")
+    way_out = "" if condition.measures else "; a value after the last update goes into a dict, with measures= naming it"
     values = [_on_cpu(value) for value in returned] if isinstance(returned, (list, tuple)) else _on_cpu(returned)
     try:
         curve = np.asarray(_as_float(values))
@@ -150,14 +151,11 @@ def _read(condition: FunctionCondition, returned: Any) -> tuple[int | None, bool
     if curve.dtype.kind not in "buif" or curve.ndim > 1 or np.ma.is_masked(returned):
         raise InputError(f"{described}; return updates (an integer or None), or a curve of numbers")
     if curve.ndim == 0 and takes_curve:
-        raise InputError(
-            f"{described}, and {of_curve}; a value after the last update goes into a dict, with measures= naming it"
-        )
+        raise InputError(f"{described}, and {of_curve}{way_out}")
     if curve.ndim == 0:
         if curve.dtype.kind not in "ui" or not 0 <= int(curve) <= condition.budget:
             raise InputError(
-                f"{described}; updates must be an integer from 0 to the budget, {condition.budget}, or None; a value "
-                "after the last update goes into a dict, with measures= naming it"
+                f"{described}; updates must be an integer from 0 to the budget, {condition.budget}, or None{way_out}"
             )
         return int(curve), False, empty
     if condition.at_least is None and condition.at_most is None:

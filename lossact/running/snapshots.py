@@ -1,6 +1,6 @@
 """Replicas at moments of their training: their weights, their networks and what these answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -89,9 +89,10 @@ def record_snapshots(
         raise InputError(f"condition={condition!r} must be a lossact.Condition, whose networks lossact holds")
     check_count("seed", seed, at_least=0, hint=0)
     check_count("every", every, hint=50)
-    if not hasattr(replicas, "__getitem__") or isinstance(replicas, (str, Mapping)):
+    if not isinstance(replicas, Iterable) or isinstance(replicas, (str, Mapping)):
         raise InputError(f"replicas={replicas!r} must be indices, such as range(16)")
-    if not len(replicas):
+    replicas = [replica.item() if isinstance(replica, Tensor) else replica for replica in replicas]
+    if not replicas:
         raise InputError("replicas is empty; give indices, such as range(16)")
     for replica in replicas:
         check_count("replicas", replica, at_least=0, hint=0)

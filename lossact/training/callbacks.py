@@ -99,14 +99,20 @@ def _bands(name: str, values: torch.Tensor) -> dict[str, float]:
 
 
 def run_folder(trainer: Trainer) -> Path | None:
-    """Return the folder of a run's own, where Lightning puts its checkpoints; None without a logger.
+    """Return the folder of a run's own.
 
     Args:
         trainer: of the run.
+
+    Returns:
+        the logger's folder of logs, or where Lightning puts checkpoints with a logger that has none, as W&B's; None
+        without a logger.
     """
     logger = trainer.logger
     if logger is None:
         return None
+    if logger.log_dir is not None:
+        return Path(logger.log_dir)
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
     return Path(logger.save_dir or trainer.default_root_dir, str(logger.name or ""), version)
 

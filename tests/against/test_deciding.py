@@ -124,13 +124,14 @@ def test_equal_trials_that_hold_next_to_nothing_tell_nothing() -> None:
     assert is_telling(trials(STEPS))
 
 
-@pytest.mark.parametrize(("now", "expected"), [(N, "worse"), (N // 2, "worse"), (0, "equivalent")])
-def test_replicas_that_diverge_now_are_worse_whichever_values_are_better(now: int, expected: str) -> None:
+@pytest.mark.parametrize("shift", [-10.0, 0.0, 10.0])
+@pytest.mark.parametrize("now", [N, N // 2])
+def test_replicas_that_diverge_now_are_worse_whichever_values_are_better(now: int, shift: float) -> None:
     norm = RANDOM.uniform(1, 2, N)
-    before, after = trials(STEPS, norm=norm), trials(STEPS, norm=RANDOM.permutation(norm))
-    after.diverged[:now] = True
-    assert decide("norm", before, after).verdict == expected
-    assert decide("norm", after, before).verdict == {"worse": "better"}.get(expected, expected)
+    before, after = trials(STEPS, norm=norm), trials(STEPS, norm=RANDOM.permutation(norm) + shift)
+    after.diverged[RANDOM.permutation(N)[:now]] = True
+    assert decide("norm", before, after).verdict == "worse"
+    assert decide("norm", after, before).verdict == "better"
 
 
 def test_a_few_that_diverge_do_not_decide_the_direction() -> None:
@@ -138,3 +139,10 @@ def test_a_few_that_diverge_do_not_decide_the_direction() -> None:
     before, after = trials(STEPS, norm=norm), trials(STEPS, norm=norm + 1)
     after.diverged[:5] = True
     assert decide("norm", before, after).verdict == "different"
+
+
+def test_values_that_go_up_and_replicas_that_diverge_are_not_equivalent_together() -> None:
+    norm = RANDOM.uniform(1, 2, N)
+    before, after = trials(STEPS, norm=norm), trials(STEPS, norm=norm + 1)
+    after.diverged[RANDOM.permutation(N)[: N // 10]] = True
+    assert decide("norm", before, after).verdict != "equivalent"

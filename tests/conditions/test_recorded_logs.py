@@ -85,10 +85,9 @@ def test_tensorboard_scalars_that_were_written_as_tensors_are_read(tmp_path: Pat
             writer.close()
     runs = read_runs(tmp_path, value="acc")
     assert runs["sgd"].runs[1].values.tolist() == [0.01, 0.11, 0.21]
-    with pytest.raises(InputError, match="value='weights' is no scalar; it has none"):
-        read_runs(tmp_path, value="weights")
-    with pytest.raises(InputError, match="no scalar value='f1'; it has acc, weights"):
-        read_runs(tmp_path, value="f1")
+    for name in ("weights", "f1"):
+        with pytest.raises(InputError, match=f"no scalar value='{name}'; it has acc$"):
+            read_runs(tmp_path, value=name)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorboard") is not None, reason="the extra tensorboard is installed")

@@ -198,6 +198,10 @@ def test_attributes_of_an_object_are_named_as_settings_are(tmp_path: Path) -> No
     assert "<td>loss.function.label_smoothing</td><td>0.0</td><td>0.2</td>" in text
     assert "<dt>loss.function.reduction</dt>" in text
     assert "hooks" not in text
+    for key, lift in (("a", 1), ("b", 2)):
+        conditions[key].content["condition"]["config"] = {"dict": {"lift": lift}}  # a setting of a user's own
+    write_html(tmp_path / "x.html", [claim], conditions, RunInfo())
+    assert "<td>config.dict.lift</td><td>1</td><td>2</td>" in (tmp_path / "x.html").read_text()
 
 
 def test_conditions_that_this_process_has_not_leave_their_charts_out(tmp_path: Path) -> None:

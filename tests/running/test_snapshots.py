@@ -121,6 +121,12 @@ def test_bad_arguments_are_refused(changes: dict[str, Any], message: str) -> Non
         record_snapshots(**given)
 
 
+def test_indices_may_be_a_tensor() -> None:
+    condition = replace(CONDITION, budget=1)
+    snapshots, _, _ = record_snapshots(condition, 0, torch.arange(2), every=1, compute_config=DOUBLE)  # type: ignore[arg-type]
+    assert len(snapshots[0].parameters) == 2
+
+
 @pytest.mark.parametrize("inputs", [UNSEEN, UNSEEN.numpy(), (UNSEEN.unsqueeze(0), UNSEEN), torch.tensor(1.0)])
 def test_inputs_of_other_replicas_are_refused(inputs: Any) -> None:
     snapshots, _, _ = record_snapshots(

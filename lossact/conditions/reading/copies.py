@@ -40,7 +40,7 @@ def check_copies(name: str, members: Sequence[RecordedRun], place: str) -> None:
     distinct, counts = np.unique(last, return_counts=True)
     if not 3 <= len(distinct) <= len(last) // 2:
         return
-    if counts.min() > 1 and _has_many_digits(distinct):
+    if counts.min() > 1 and has_many_digits(distinct):
         raise InputError(
             f"{place}: {len(members)} runs of {name!r} hold {len(distinct)} different numbers, each more than once; "
             f"{WAY_OUT}"
@@ -121,10 +121,15 @@ def _last_values(members: Sequence[RecordedRun]) -> NDArray[np.float64]:
 
 def _is_unmistakable(values: NDArray[np.float64]) -> bool:
     """Return whether a curve has so many points, or digits, that two runs do not agree on it by chance."""
-    return len(np.unique(values)) >= 3 and (len(values) >= LONG_CURVE or _has_many_digits(values))
+    return len(np.unique(values)) >= 3 and (len(values) >= LONG_CURVE or has_many_digits(values))
 
 
-def _has_many_digits(values: NDArray[np.float64]) -> bool:
+def has_many_digits(values: NDArray[np.float64]) -> bool:
+    """Return whether numbers have so many significant digits that two runs do not agree by chance.
+
+    Args:
+        values: (n,) numbers, of which the first are looked at.
+    """
     mantissas = [f"{abs(value):.11e}".partition("e")[0] for value in values[:LONG_CURVE]]
     digits = [len(mantissa.replace(".", "").rstrip("0")) for mantissa in mantissas]
     return float(np.median(digits)) >= FINE_DIGITS

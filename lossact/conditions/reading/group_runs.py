@@ -3,12 +3,11 @@
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lossact.conditions.reading.copies import check_copies, check_multiples
+from lossact.conditions.reading.copies import check_copies, check_multiples, has_many_digits
 from lossact.conditions.reading.row_buffer import RowBuffer
 from lossact.conditions.recorded_runs import PARTS, RecordedRun, RecordedRuns
 from lossact.errors import InputError
@@ -137,7 +136,7 @@ def _check_runs(name: str, members: list[RecordedRun], place: str) -> None:
 def _check_parts(name: str, members: list[RecordedRun], place: str) -> None:
     """Refuse a run that goes on where another one ends, as a resumed run does that was logged into two folders.
 
-    It begins there, or it begins before, from a checkpoint, and has the other one's values at the steps of both.
+    It begins there, or it begins before, from a checkpoint, and has the other one's values from there to its end.
     """
     curves = [run for run in members if run.steps is not None and len(run.steps) > 1]
     if not curves:
@@ -149,15 +148,30 @@ def _check_parts(name: str, members: list[RecordedRun], place: str) -> None:
             f"{place}: run {last.name!r} of {name!r} begins at step {last.start} and run {first.name!r} ends at step "
             f"{first.end}: {PARTS}"
         )
-    start, end = min(run.start for run in curves), max(run.end for run in curves)
-    late = [run for run in curves if run.start > start]
-    short = [run for run in curves if run.end < end]
-    for later, earlier in product(late, short):
-        assert later.steps is not None
-        assert earlier.steps is not None
-        _, k, j = np.intersect1d(later.steps, earlier.steps, assume_unique=True, return_indices=True)
-        if len(k) and earlier.start < later.start and (later.values[k] == earlier.values[j]).all():
+    end = max(run.end for run in curves)
+    ended_early: dict[tuple[int, float], RecordedRun] = {}
+    for run in curves:
+        if run.steps is not None and run.end < end:
+            for step, value in zip(run.steps.tolist(), run.values.tolist(), strict=True):
+                ended_early.setdefault((step, value), run)
+    for later in curves:
+        earlier = ended_early.get((later.start, float(later.values[0])))
+        if earlier is not None and _goes_on(later, earlier):
             raise InputError(
                 f"{place}: run {later.name!r} of {name!r} begins at step {later.start} with the values of run "
                 f"{earlier.name!r}, which ends at step {earlier.end}: {PARTS}"
             )
+
+
+def _goes_on(later: RecordedRun, earlier: RecordedRun) -> bool:
+    """Return whether a run has the steps and values with which another one ends, of more digits than chance gives."""
+    if later.steps is None or earlier.steps is None or not earlier.start < later.start <= earlier.end < later.end:
+        return False
+    both = earlier.steps >= later.start
+    n = int(both.sum())
+    return (
+        np.array_equal(later.steps[:n], earlier.steps[both])
+        and np.array_equal(later.values[:n], earlier.values[both])
+        and len(np.unique(later.values[:n])) > 1
+        and has_many_digits(later.values[:n])
+    )

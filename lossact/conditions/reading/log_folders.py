@@ -16,6 +16,7 @@ from lossact.errors import InputError
 
 METRICS = "metrics.csv"
 HYPERPARAMETERS = "hparams.yaml"
+PREDICTIONS = "predictions.csv"  # what `lossact predict` writes, with a logger that logs nothing
 
 
 def read_log_folder(folder: Path, columns: Columns) -> list[tuple[str, dict[str, Any]]]:
@@ -34,14 +35,14 @@ def read_log_folder(folder: Path, columns: Columns) -> list[tuple[str, dict[str,
     for argument, column in (("run", columns.run), ("step", columns.step)):
         if column is not None:
             raise InputError(
-                f"{folder.name}: {argument}={column!r} is for tables, and logs have their own; leave it out"
+                f"{folder.resolve().name}: {argument}={column!r} is for tables, and logs have their own; leave it out"
             )
     files = sorted(folder.rglob(METRICS), key=_by_number)
     event_folders = sorted({file.parent for file in folder.rglob(EVENT_FILES)}, key=_by_number)
     offline = sorted(folder.rglob(OFFLINE_RUNS), key=_by_number)
     if not (files or event_folders or offline):
         raise InputError(f"{folder}: no {METRICS}, TensorBoard event file or offline W&B run is below it")
-    _check_one_kind(folder, {file.parent for file in files}, set(event_folders), {file.parent for file in offline})
+    _check_complete(folder, {file.parent for file in files} or set(event_folders) or {file.parent for file in offline})
     if columns.value is None:
         names = f"one of {', '.join(_logged_names(files[0]))}" if files else "as it is logged"
         raise InputError(f"{folder.name}: which metric? Give value=..., {names}")
@@ -65,26 +66,28 @@ def _by_number(path: Path) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
 
 
-def _check_one_kind(folder: Path, csv_logs: set[Path], event_logs: set[Path], offline: set[Path]) -> None:
-    """Raise InputError where runs have logs of another kind than those that are read, or none, for they would be lost.
+def _check_complete(folder: Path, read: set[Path]) -> None:
+    """Raise InputError where a folder below has TensorBoard's logs alone, or a run none, and others are read.
 
     Raises:
-        InputError: as above.
+        InputError: as above, for these runs would be lost.
     """
-    read = csv_logs or event_logs or offline
-    other = sorted((event_logs | offline) - read, key=_by_number)
+    with_logs = {run.relative_to(folder).parts[:1] for run in read}
+    events = {file.parent for file in folder.rglob(EVENT_FILES)}
+    other = sorted((run for run in events if run.relative_to(folder).parts[:1] not in with_logs), key=_by_number)
+    place = folder.resolve().name
     if other:
         raise InputError(
-            f"{folder.name}: {other[0].relative_to(folder).as_posix()} has no log of the kind that "
+            f"{place}: {other[0].relative_to(folder).as_posix()} has no log of the kind that "
             f"{min(read, key=_by_number).relative_to(folder).as_posix()} has; give a folder with logs of one kind"
         )
     started = {file.parent for file in folder.rglob(HYPERPARAMETERS)}
-    silent = sorted(started - csv_logs - event_logs, key=_by_number)
-    if silent and not offline:
+    silent = sorted((run for run in started - read - events if not (run / PREDICTIONS).exists()), key=_by_number)
+    if silent:
         raise InputError(
-            f"{folder.name}: {silent[0].relative_to(folder).as_posix()} has {HYPERPARAMETERS} and no log. A run that "
-            "broke off before its first value is a result: record a value for it, or take its folder away where it "
-            "has nothing to do with the training"
+            f"{place}: {silent[0].relative_to(folder).as_posix()} has {HYPERPARAMETERS} and no log. A run that broke "
+            "off before its first value is a result: record a value for it, or take its folder away where it has "
+            "nothing to do with the training"
         )
 
 

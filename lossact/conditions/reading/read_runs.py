@@ -62,7 +62,8 @@ def read_runs(
     named = {"condition": condition, "run": run, "value": value, "step": step, "pair": pair}
     for argument, column in named.items():
         if not isinstance(column, (str, type(None))):
-            raise InputError(f"{argument}={column!r} must be the name of a column; try {argument}={str(column)!r}")
+            name = str(column) if isinstance(column, int) and not isinstance(column, bool) else "optimizer"
+            raise InputError(f"{argument}={column!r} must be the name of a column; try {argument}={name!r}")
     if not isinstance(extendable, bool):
         raise InputError(f"extendable={extendable!r} must be True or False; leave it out for False")
     options = RunOptions(at_least, at_most, extendable)

@@ -1,6 +1,7 @@
 """Read TensorBoard event files."""
 
 from pathlib import Path
+from typing import Any
 
 from lossact.conditions.reading.logged_run import LoggedRun
 from lossact.errors import InputError
@@ -32,21 +33,29 @@ def read_events(folder: Path, root: Path, tag: str) -> LoggedRun:
     events.Reload()
     scalars, tensors = events.Tags()["scalars"], events.Tags()["tensors"]
     if tag in scalars:
-        logged = [(event.step, event.value) for event in events.Scalars(tag)]
-    elif tag in tensors:  # as TensorFlow 2 and JAX write scalars
+        logged = [(event.step, shortest_double(event.value)) for event in events.Scalars(tag)]
+    elif tag in tensors and _is_number(make_ndarray(events.Tensors(tag)[0].tensor_proto)):
         arrays = [(event.step, make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)]
-        if any(array.size != 1 or array.dtype.kind not in "iuf" for _, array in arrays):
-            raise InputError(f"{place}: value={tag!r} is no scalar; it has {', '.join(scalars) or 'none'}")
-        logged = [(step, array.item()) for step, array in arrays]
+        logged = [(step, _as_written(array)) for step, array in arrays]
     else:
-        raise InputError(f"{place}: no scalar value={tag!r}; it has {', '.join([*scalars, *tensors]) or 'none'}")
+        numbers = [name for name in tensors if _is_number(make_ndarray(events.Tensors(name)[0].tensor_proto))]
+        raise InputError(f"{place}: no scalar value={tag!r}; it has {', '.join([*scalars, *numbers]) or 'none'}")
     return LoggedRun(
         place=place,
         folder=folder,
         root=root,
         steps=[step for step, _ in logged],
-        values=[shortest_double(value) for _, value in logged],
+        values=[value for _, value in logged],
     )
+
+
+def _is_number(array: Any) -> bool:
+    """Return whether an array is a scalar, as TensorFlow 2 and JAX write it."""
+    return array.size == 1 and array.dtype.kind in "iuf"
+
+
+def _as_written(array: Any) -> float:
+    return float(array.item()) if array.dtype.itemsize > 4 else shortest_double(array.item())
 
 
 def shortest_double(single: float) -> float:

@@ -22,7 +22,7 @@ class PairResult:
         p_value: two-sided, uncorrected.
         p_needed: what Holm's step asks of it.
         smallest_p: the smallest two-sided p-value that so many runs with such ties can have.
-        untied_p: the smallest one that so many runs without ties can have.
+        smallest_untied_p: the smallest one that so many runs without ties can have.
         runs_to_decide: about how many runs of each would decide it; None where decided, or beyond 1,000.
         warning: what to know before quoting it; "" for nothing.
     """
@@ -35,7 +35,7 @@ class PairResult:
     p_value: float
     p_needed: float
     smallest_p: float
-    untied_p: float
+    smallest_untied_p: float
     runs_to_decide: int | None
     warning: str
 
@@ -47,7 +47,7 @@ class PairResult:
     @property
     def has_too_many_ties(self) -> bool:
         """Whether as many runs without ties could decide the pair, and these cannot."""
-        return not self.can_decide and self.untied_p <= self.p_needed
+        return not self.can_decide and self.smallest_untied_p <= self.p_needed
 
 
 def compare_pairs(
@@ -136,7 +136,7 @@ def _result(
         p_value=p_value,
         p_needed=p_needed,
         smallest_p=smallest,
-        untied_p=min(1.0, 2 * samples.untied_p(first, second)),
+        smallest_untied_p=min(1.0, 2 * samples.smallest_untied_p(first, second)),
         runs_to_decide=plan,
         warning=samples.warning(first, second) if low <= 0.5 else "",  # above it Hoeffding's bound, too, shows it
     )

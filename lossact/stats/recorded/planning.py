@@ -5,6 +5,7 @@ import math
 from scipy.special import ndtri
 
 from lossact.stats.recorded.fixed import FixedDecision, runs_needed
+from lossact.stats.recorded.ranks import is_countable_untied
 
 POWER = 0.8
 MOST_PLANNED = 1000
@@ -14,8 +15,9 @@ def runs_to_decide(decision: FixedDecision, *, alpha: float, paired: bool = Fals
     """Return how many runs of each condition would show a difference with a probability of 0.8.
 
     A plan, not evidence: it takes the observed probability of superiority, and the observed share of ties among pairs,
-    as the truth. Noether's approximation of the rank-sum test for unpaired runs, that of Hoeffding's bound where it
-    decides, the normal approximation of the sign test for pairs, and never fewer than can decide at all.
+    as the truth. Noether's approximation of the rank-sum test for unpaired runs, an approximation of Hoeffding's bound
+    where so many cannot be counted, the normal approximation of the sign test for pairs; never fewer than can decide at
+    all.
 
     Args:
         decision: about "a run of one condition is better than one of the other", at a margin of 1/2.
@@ -35,8 +37,8 @@ def runs_to_decide(decision: FixedDecision, *, alpha: float, paired: bool = Fals
     if paired:
         known = decision.wins + decision.losses + decision.undetermined
         n = max((z_alpha + z_power) ** 2 / (4 * distance**2), pairs) * (known + decision.ties) / known
-    elif decision.is_exact:
-        n = max((z_alpha + z_power) ** 2 / (6 * distance**2), unpaired)
     else:
-        n = ((math.sqrt(-math.log(alpha) / 2) + z_power / math.sqrt(6)) / distance) ** 2
+        n = max((z_alpha + z_power) ** 2 / (6 * distance**2), unpaired)
+        if not is_countable_untied(math.ceil(n), math.ceil(n)):
+            n = ((math.sqrt(-math.log(alpha) / 2) + z_power / math.sqrt(6)) / distance) ** 2
     return math.ceil(n) if n <= MOST_PLANNED else None

@@ -44,14 +44,20 @@ class Samples(ABC):
         Args:
             first: index of one condition.
             second: index of the other one.
+
+        Returns:
+            the runs of each.
         """
 
-    def untied_p(self, first: int, second: int) -> float:
+    def smallest_untied_p(self, first: int, second: int) -> float:
         """Return the smallest one-sided p-value that so many runs without ties can have.
 
         Args:
             first: index of one condition.
             second: index of the other one.
+
+        Returns:
+            a probability > 0.
         """
         n_first, n_second = self.sizes(first, second)
         return 0.5**n_first if self.paired else 1 / math.comb(n_first + n_second, n_first)

@@ -92,7 +92,7 @@ def decide_unpaired(
         ties=counts.ties + counts.censored,
         losses=counts.losses,
         undetermined=counts.undetermined,
-        is_exact=is_exact,
+        is_exact=is_exact and not counts.undetermined,
     )
 
 

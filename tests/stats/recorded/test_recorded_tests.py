@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from itertools import combinations, product
 
 import numpy as np
@@ -23,6 +24,7 @@ from lossact.stats.recorded import (
     student_t,
 )
 from lossact.stats.recorded.binomial import clopper_pearson, lower_tail, upper_tail
+from lossact.stats.recorded.planning import runs_to_decide
 from lossact.stats.recorded.ranks import is_countable, smallest_p, untied_lower_half, untied_p
 
 ALPHA = 0.025
@@ -227,3 +229,25 @@ def test_undetermined_runs_count_against_either_verdict() -> None:
     assert decide_share(40, 8, 48, alpha=ALPHA, support=0.9, refute=0.95).verdict == "inconclusive"
     assert decide_share(20, 0, 40, alpha=ALPHA, support=0.9, refute=0.95).verdict == "refuted"
     assert decide_share(20, 20, 40, alpha=ALPHA, support=0.9, refute=0.95).verdict == "inconclusive"
+
+
+def simulated_power(n: int, theta: float) -> float:
+    """The share of 200 tables of n and n runs, the first better with probability theta, that are decided."""
+    rng, shift = np.random.default_rng(0), math.sqrt(2) * float(stats.norm.ppf(theta))
+    pairs = [(rng.normal(shift, 1, n), rng.normal(0, 1, n)) for _ in range(200)]
+    return float(np.mean([decide_larger(a, b, alpha=ALPHA).verdict == "supported" for a, b in pairs]))
+
+
+@pytest.mark.parametrize("theta", [0.7, 0.6, 0.57])
+def test_a_plan_has_the_power_that_it_promises(theta: float) -> None:
+    """Where the exact test decides, and where the bound would: it promises 0.8, by an approximation."""
+    decision = decide_larger(np.arange(50.0), np.arange(50.0) - 20, alpha=ALPHA)
+    n = runs_to_decide(replace(decision, value=theta), alpha=ALPHA)
+    assert n is not None
+    assert 0.7 < simulated_power(n, theta) < 0.95
+
+
+def test_a_plan_beyond_what_can_be_counted_is_that_of_the_bound() -> None:
+    decision = decide_larger(np.arange(50.0), np.arange(50.0) - 20, alpha=ALPHA)
+    assert runs_to_decide(replace(decision, value=0.553), alpha=ALPHA) is None  # Noether's 467 cannot be counted
+    assert runs_to_decide(replace(decision, value=0.56), alpha=ALPHA) == 364
