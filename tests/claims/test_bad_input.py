@@ -1,8 +1,10 @@
 """What STATISTICS cannot work with, one row each: never a traceback, always the value, the rule and the way out."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -156,6 +158,19 @@ FOLDER: Any = ".lossact"
 NUMBER: Any = 3
 ONE: Any = A
 LOGGED: dict[str, Any] = {"metric": "loss", "at_most": 0.1, "budget": 5}
+
+
+def integers(network: nn.Module, targets: Any = None) -> Condition:
+    inputs = np.zeros((8, 2) if isinstance(network, nn.Linear) else 8, int)
+    classes = np.zeros(8, int) if targets is None else targets
+    return of_network(network=partial(copy.deepcopy, network), loss=nn.CrossEntropyLoss(), data=Arrays(inputs, classes))
+
+
+def in_a_loop() -> list[Condition]:
+    made = []
+    for factor in (1.0, 2.0):
+        made.append(of_network(loss=lambda outputs, targets: factor * (outputs**2).mean(), name=f"by {factor:g}"))  # noqa: B023
+    return made
 
 
 def trials_of_one() -> None:
