@@ -20,12 +20,6 @@ from lossact.storage.schema import STATISTICS_TABLE, TRIALS
 from lossact.storage.trials import NOT_COUNTED, Curves, Trials
 from lossact.storage.values import BYTES_OF_A_VALUE, pack_values, unpack_values
 
-FORGETTING = (
-    "DELETE FROM numbers WHERE experiment = (SELECT id FROM experiments WHERE key = ?)",
-    "DELETE FROM trials WHERE experiment = (SELECT id FROM experiments WHERE key = ?)",
-    "DELETE FROM checksums WHERE experiment = (SELECT id FROM experiments WHERE key = ?)",
-)
-
 
 class Store:
     """Keep the trials of all experiments that use one directory, so that none is trained twice.
@@ -252,8 +246,15 @@ class Store:
     def forget(self, key: str) -> None:
         """Delete the trials and numbers of a key, so that they are made again."""
         with self._database.writing():
-            for statement in FORGETTING:
-                self._database.execute(statement, (key,))
+            self._database.execute(
+                "DELETE FROM numbers WHERE experiment = (SELECT id FROM experiments WHERE key = ?)", (key,)
+            )
+            self._database.execute(
+                "DELETE FROM trials WHERE experiment = (SELECT id FROM experiments WHERE key = ?)", (key,)
+            )
+            self._database.execute(
+                "DELETE FROM checksums WHERE experiment = (SELECT id FROM experiments WHERE key = ?)", (key,)
+            )
 
     def curves(self, key: str, block: int) -> Curves | None:
         """Return the stored curves of the first replicas, or None.
