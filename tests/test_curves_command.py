@@ -68,6 +68,55 @@ def test_a_condition_without_a_target_has_no_arrivals_and_curves_where_they_were
     assert {file.stem for file in out.iterdir()} == stems
 
 
+def test_arrivals_are_of_conditions_with_a_target_alone(claims: Path, tmp_path: Path) -> None:
+    with claims.open("a") as file:
+        file.write(
+            "from dataclasses import replace\nfrom lossact import Loss, higher\n"
+            "values = replace(slow, name='values', target=None, measures={'l': Loss()})\n"
+        )
+    out = tmp_path / "out"
+    both = [f"{claims}::values", f"{claims}::slow"]
+    assert main(["curves", *both, "--out", str(out), "--replicas", "64", "--store", "none"]) == 0
+    drawn = (out / "arrivals.svg").read_text()
+    assert 'id="series-0"' in drawn
+    assert 'id="series-1"' not in drawn
+
+
+def test_names_of_one_slug_have_figures_of_their_own(
+    claims: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with claims.open("a") as file:
+        file.write("up, down = condition('lr+', 1.0), condition('lr-', 0.01)\n")
+    both = [f"{claims}::up", f"{claims}::down"]
+    assert main(["curves", *both, "--out", str(tmp_path / "out"), "--replicas", "64", "--store", "none"]) == 0
+    stems = {Path(line).stem for line in capsys.readouterr().out.split()}
+    assert stems == {"curves_lr", "curves_lr_2", "curves", "arrivals"}
+
+
+def test_a_store_without_curves_is_named(claims: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    axes = ["--x", "batch_size=4", "--y", "budget=6", "--max-replicas", "64"]
+    with claims.open("a") as file:
+        file.write("@pytest.mark.claim('x')\ndef test_pair():\n    from lossact import faster\n")
+        file.write("    from dataclasses import replace\n")
+        file.write("    return faster(replace(fast, batch_size=4), than=replace(slow, batch_size=4))\n")
+    assert main(["map", f"{claims}::test_pair", *axes, "--out", str(tmp_path / "maps")]) == 0
+    assert main(["curves", f"{claims}::test_pair", "--out", str(tmp_path / "out"), "--replicas", "64"]) == 0
+    assert "note: the store has no curves of fast/L2, slow, as after lossact map" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("1 / 0\n", "ZeroDivisionError: division by zero"), ("(\n", "SyntaxError")]
+)
+def test_a_file_that_cannot_be_read_is_named(
+    content: str, message: str, claims: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("broken.py").write_text(content)
+    with pytest.raises(SystemExit) as stopped:
+        main(["curves", "broken.py::a", "--out", "out"])
+    assert stopped.value.code == 2
+    assert f"lossact curves: broken.py: {message}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("selection", "message"),
     [

@@ -25,6 +25,11 @@ def test_compiled_files_beside_those_to_copy_do_no_harm(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"family.toml", "test_claims.py"}
 
 
+def test_the_command_that_is_printed_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", str(tmp_path / "my claims")]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(f"pytest '{tmp_path / 'my claims'}'")
+
+
 def test_what_exists_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "family.toml").write_text("size = 9\n")
     with pytest.raises(SystemExit) as stopped:

@@ -96,6 +96,11 @@ def test_a_map_of_another_claim_is_not_replaced(claims: Path, capfd: pytest.Capt
         main(["map", f"{claims.name}::test_true", *AXES, "--out", "maps"])
     assert stopped.value.code == 2
     assert "map_true.html is the map of another claim; give another folder" in capfd.readouterr().err
+    page.write_text('<meta name="lossact-axes" content="budget batch_size">')
+    with pytest.raises(SystemExit) as stopped:
+        main(["map", f"{claims.name}::test_true", *AXES, "--out", "maps"])
+    assert stopped.value.code == 2
+    assert "map_true.html is a map over other axes; give another folder" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("options", ["-ra -q", "-v --tb=short --color=yes", "-n 2"])

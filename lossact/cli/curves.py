@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lossact.errors import ClaimError, InputError
+from lossact.errors import ClaimError, InputError, LossactError
 
 if TYPE_CHECKING:
     from lossact.conditions import BaseCondition
@@ -61,16 +61,23 @@ def _draw(parsed: argparse.Namespace) -> list[Path]:
     with Store(None if parsed.store == "none" else parsed.store) as store:
         trained = _trained(conditions, store, parsed)
     written: list[Path] = []
-    with_curves = [condition for condition in trained if condition.has_curves]
-    for k, condition in enumerate(trained):
-        if condition in with_curves:
-            written += save_figure(
-                curves_figure([condition], series=[k]), parsed.out / f"curves_{_slug(condition.name)}"
-            )
+    slugs = _slugs([condition.name for condition in trained])
+    with_curves = [k for k, condition in enumerate(trained) if condition.has_curves]
+    for k in with_curves:
+        written += save_figure(curves_figure([trained[k]], series=[k]), parsed.out / f"curves_{slugs[k]}")
     if 1 < len(trained) == len(with_curves):
         written += save_figure(curves_figure(trained), parsed.out / "curves")
-    if any(condition.has_target for condition in trained):
-        written += save_figure(arrivals_figure(trained, title=parsed.title), parsed.out / "arrivals")
+    arriving = [k for k, condition in enumerate(trained) if condition.has_target]
+    if arriving:
+        figure = arrivals_figure([trained[k] for k in arriving], title=parsed.title, series=arriving)
+        written += save_figure(figure, parsed.out / "arrivals")
+    not_kept = [each.name for each in trained if each.curves is None and each.content["condition"].get("network")]
+    if not_kept:
+        print(
+            f"note: the store has no curves of {', '.join(not_kept)}, as after lossact map; another --store, or none, "
+            "has them",
+            file=sys.stderr,
+        )
     if is_ordering:
         written += save_figure(order_figure(trained, title=parsed.title), parsed.out / "order")
     if not written:
@@ -116,7 +123,13 @@ def _defined(file: Path, name: str) -> "BaseCondition":
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[module_name] = module
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(file.resolve().parent))  # as pytest does
+    try:
+        spec.loader.exec_module(module)
+    except LossactError:
+        raise
+    except Exception as error:
+        raise InputError(f"{file}: {type(error).__name__}: {error}") from error
     condition = getattr(module, name, None)
     if not isinstance(condition, BaseCondition):
         raise InputError(
@@ -140,5 +153,11 @@ def _trained(conditions: list["BaseCondition"], store: "Store", parsed: argparse
     return trained
 
 
-def _slug(name: str) -> str:
-    return re.sub(r"\W+", "_", name).strip("_")
+def _slugs(names: list[str]) -> list[str]:
+    """Return a part of a file name for each name, no two alike."""
+    slugs: list[str] = []
+    for name in names:
+        slug = re.sub(r"\W+", "_", name).strip("_") or "condition"
+        number = sum(re.fullmatch(rf"{slug}(_\d+)?", other) is not None for other in slugs)
+        slugs.append(f"{slug}_{number + 1}" if slug in slugs else slug)
+    return slugs

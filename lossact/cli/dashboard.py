@@ -23,9 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> None:
     """Save the workspace to W&B, or write it to a file."""
     from lossact.report.dashboard import as_json, dashboard
-    from lossact.report.files import write_whole
+    from lossact.report.files import check_outputs, write_whole
     from lossact.report.wandb_runs import prepare_wandb, save_workspace
 
+    check_outputs(json=parsed.json)
     prepare_wandb()
     workspace = dashboard(parsed.entity, parsed.project, name=parsed.name, metric=parsed.metric)
     if parsed.json is not None:

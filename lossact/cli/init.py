@@ -1,10 +1,12 @@
 """`lossact init`: write a folder of example claims."""
 
 import argparse
+import shlex
 from importlib.resources import files
 from pathlib import Path
 
 from lossact.errors import InputError
+from lossact.report.files import check_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,9 +24,11 @@ def run(parsed: argparse.Namespace) -> None:
     existing = [path for path in (parsed.directory / file.name for file in start) if path.exists()]
     if existing:
         raise InputError(f"{existing[0]} exists; give another folder")
+    check_folder(parsed.directory.resolve())
     parsed.directory.mkdir(parents=True, exist_ok=True)
     for file in sorted(start, key=lambda file: file.name):
         path = parsed.directory / file.name
         path.write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
         print(path)
-    print(f"\nDecide them:  pytest {parsed.directory}")
+    place = str(parsed.directory)
+    print(f"\nDecide them:  pytest {shlex.quote(f'./{place}' if place.startswith('-') else place)}")

@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from lossact.cli import against, compare, curves, dashboard, init, report, schema, surfaces
 from lossact.cli import map as map_command
@@ -51,6 +53,14 @@ def _flush() -> None:
         sys.stdout.flush()
 
 
+class _Parser(argparse.ArgumentParser):
+    """Takes -1e3 for a number, which Python's before 3.14 take for an option."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
+
+
 def _run(arguments: Sequence[str] | None) -> int:
     from lossact import __version__
 
@@ -59,7 +69,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         prog="lossact", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"lossact {__version__}")
-    commands = parser.add_subparsers(title="commands", dest="command")
+    commands = parser.add_subparsers(title="commands", dest="command", parser_class=_Parser)
     init.add_arguments(commands.add_parser("init", help="write a small folder of example claims"))
     surfaces.add_arguments(
         commands.add_parser("surfaces", help="draw the output, loss and gradient of one neuron over (w, b)")

@@ -122,7 +122,7 @@ def _make_map(parsed: argparse.Namespace, print_summary: Callable[[object], None
     name = "map_" + re.sub(r"[^\w.=-]+", "_", node.partition("::")[2].removeprefix("test_")).strip("_")
     page = parsed.out / f"{name}.html"
     place = str(Path(parsed.claim.partition("::")[0]).resolve()) + "::" + node.partition("::")[2]
-    check_no_other_map(page, place)
+    check_no_other_map(page, place, [x.path, y.path])
     with (
         Store(None if parsed.store == "none" else parsed.store) as store,
         closing(make_executor(parsed.executor)) as executor,

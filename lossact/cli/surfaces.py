@@ -65,6 +65,7 @@ def run(parsed: argparse.Namespace) -> None:
         )
         for activation in parsed.activation
     }
+    check_count("resolution", parsed.resolution, at_least=2, at_most=2001, hint=121)
     check_number("learning_rate", parsed.learning_rate, above=0, hint=0.15)
     check_count("steps", parsed.steps, at_least=1, hint=300)
     for start in parsed.descent:

@@ -44,6 +44,8 @@ class Grid:
                 raise InputError(f"{name}={low:g},{high:g} must be a range from low to high; try -10,10")
         check_count("resolution", self.resolution, at_least=2, hint=81)
         check_number("x", self.x, hint=1)
+        if abs(self.x) > RANGE_LIMIT:
+            check_number("x", self.x, at_least=-RANGE_LIMIT, at_most=RANGE_LIMIT, hint=1)
         check_number("y", self.y, hint=0.5)
 
     def axes(self) -> tuple[Tensor, Tensor]:

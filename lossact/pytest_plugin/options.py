@@ -251,6 +251,8 @@ def read_options(config: pytest.Config) -> tuple[Options, Options]:
 
 def _parse(name: str, text: str, option: _Option) -> Any:
     try:
+        if not isinstance(text, str):
+            raise InputError("must be one value, not several")
         if not text.strip():
             raise InputError("has no value; give one, or leave it out")
         return option.parse(text)

@@ -19,9 +19,15 @@ def check_folder(path: Path) -> None:
             raise InputError(f"{part} is a file, but must be a folder; give another place")
 
 
+# What people write, and commands read: no output goes over such a file.
+SOURCES = {".py", ".ipynb", ".toml", ".cfg", ".ini", ".yaml", ".yml", ".csv", ".npy"}
+
+
 def checked_file(path: Path) -> Path:
     """Return the whole path of a file to be written, or raise InputError where it cannot be one."""
     path = path.resolve()
+    if path.suffix.lower() in SOURCES and path.exists():
+        raise InputError(f"is there, and a {path.suffix} file is not written over; name another one")
     if path.is_dir():
         raise InputError("is a folder, but must be a file; name a file in it")
     check_folder(path.parent)

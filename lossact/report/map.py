@@ -5,6 +5,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -19,18 +20,21 @@ COLOURS = mpl.colormaps[CLAIM_HOLDS]
 
 @styled
 def map_figure(claim_map: ClaimMap) -> Figure:
-    """Return win probability as colour, a letter for each verdict, a contour at 1/2, a ring at the reference point."""
+    """Return the effect as colour, a letter for each verdict, a line where support begins, a ring at the claim."""
     values = claim_map.values
     diverged = claim_map.diverged()
     x, y = (np.arange(len(axis.values)) for axis in (claim_map.x, claim_map.y))
     figure = Figure(figsize=(max(7, 0.55 * len(x) + 4), max(5.5, 0.45 * len(y) + 2.5)), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(values, origin="lower", cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
-    if min(values.shape) > 1 and values.min() < 0.5 < values.max():
-        axes.contour(x, y, values, levels=[0.5], colors="black", linewidths=1.2)
+    middle = middle_of(claim_map)
+    shades = TwoSlopeNorm(middle, 0, 1)
+    image = axes.imshow(values, origin="lower", cmap=COLOURS, norm=shades, aspect="auto")
+    has_line = min(values.shape) > 1 and values.min() < middle < values.max()
+    if has_line:
+        axes.contour(x, y, values, levels=[middle], colors="black", linewidths=1.2)
     for row, cells in enumerate(claim_map.cells):
         for column, cell in enumerate(cells):
-            shade = "white" if abs(values[row, column] - 0.5) > 0.3 else "black"
+            shade = "white" if abs(shades(values[row, column]) - 0.5) > 0.3 else "black"
             axes.text(column, row, MARKS[cell.name], ha="center", va="center", color=shade, fontsize=11)
             if diverged[row, column]:
                 axes.add_patch(
@@ -38,18 +42,27 @@ def map_figure(claim_map: ClaimMap) -> Figure:
                         (column - 0.5, row - 0.5), 1, 1, fill=False, hatch="///", edgecolor=SOFT.light, linewidth=0
                     )
                 )
+    has_ring = False
     if claim_map.reference_point is not None:
         axes_of_map = (claim_map.x, claim_map.y)
         place = [_index(axis, value) for axis, value in zip(axes_of_map, claim_map.reference_point, strict=True)]
         if place[0] is not None and place[1] is not None:
             axes.plot([place[0]], [place[1]], "o", markersize=20, markerfacecolor="none", markeredgecolor="black")
+            has_ring = True
     _label(axes.xaxis, claim_map.x)
     _label(axes.yaxis, claim_map.y)
     figure.colorbar(image, ax=axes, label=claim_map.hypothesis.effect_name)
     axes.set_title(_wrapped(repr(claim_map.hypothesis)), fontsize=12)
-    ring = "; ring at the claim's own setting" if claim_map.reference_point is not None else ""
-    figure.supxlabel(textwrap.fill(f"{legend(claim_map)}; line at 1/2{ring}", 110), fontsize=9)
+    line = f"; line at {'1/2' if middle == 0.5 else f'{middle:g}'}" if has_line else ""
+    ring = "; ring at the claim's own setting" if has_ring else ""
+    figure.supxlabel(textwrap.fill(f"{legend(claim_map)}{line}{ring}", 110), fontsize=9)
     return figure
+
+
+def middle_of(claim_map: ClaimMap) -> float:
+    """Return where the colours turn: what support is held against, 1/2 where that is no single probability."""
+    thresholds = claim_map.hypothesis.thresholds(claim_map.delta)
+    return thresholds[0] if len(thresholds) == 2 else 0.5
 
 
 def legend(claim_map: ClaimMap) -> str:
@@ -59,7 +72,7 @@ def legend(claim_map: ClaimMap) -> str:
         parts.append("hatched where most replicas of a condition diverged")
     exploratory = " (exploratory)" if claim_map.exploratory else ""
     parts.append(f"alpha {claim_map.alpha:.2g} a side in each cell{exploratory}")
-    if claim_map.hypothesis.budget:
+    if claim_map.hypothesis.budget and "budget" not in (claim_map.x.path, claim_map.y.path):
         parts.append(f"within {claim_map.hypothesis.budget} updates")
     return "; ".join(parts)
 
@@ -80,4 +93,4 @@ def _label(axis: Any, claim_axis: Axis) -> None:
 
 
 def _wrapped(text: str) -> str:
-    return textwrap.fill(text, 70)
+    return textwrap.fill(text, 58)

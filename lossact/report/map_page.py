@@ -1,10 +1,11 @@
 """A map as one HTML page that opens from disk and loads nothing; pointing at a cell shows its verdict."""
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 import numpy as np
-from matplotlib.colors import to_hex
+from matplotlib.colors import TwoSlopeNorm, to_hex
 from numpy.typing import NDArray
 
 from lossact.claims.axis import Axis
@@ -12,8 +13,9 @@ from lossact.claims.map import ClaimMap
 from lossact.claims.verdict import Verdict
 from lossact.errors import InputError
 from lossact.palette import css
-from lossact.report.map import COLOURS, MARKS, legend
+from lossact.report.map import COLOURS, MARKS, legend, middle_of
 
+NOTED_AXES = '<meta name="lossact-axes" content="'
 NOTED = '<meta name="lossact-claim" content="'  # how the note of the claim begins
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
@@ -54,11 +56,13 @@ def write_map_page(path: Path, claim_map: ClaimMap, *, of: str = "") -> Path:
     effect, marks = escape(claim_map.hypothesis.effect_name), escape(legend(claim_map))
     counts, *notes = str(claim_map).splitlines()[1:]
     details = f"{escape(counts)}; seed {claim_map.seed}, delta {claim_map.delta:g}{_reference(claim_map)}"
+    axes = _noted_axes([claim_map.x.path, claim_map.y.path])
+    turn = "" if middle_of(claim_map) == 0.5 else f", white at {middle_of(claim_map):g}"
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">{_noted(of)}'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">{_noted(of)}{axes}'
         f"<title>{sentence}</title><style>{css()}{STYLE}</style></head><body><h1>{sentence}</h1>"
-        f"<p>{effect} from 0 (red) to 1 (blue); {marks}. Point at a cell.</p><p class=detail>{details}</p>"
+        f"<p>{effect} from 0 (red) to 1 (blue){turn}; {marks}. Point at a cell.</p><p class=detail>{details}</p>"
         f"{''.join(f'<p class=detail>{escape(note)}</p>' for note in notes)}"
         f"<div><table><thead><tr><th>{_name(claim_map.y)}</th><th colspan={width}></th></tr></thead>"
         f"<tbody>{rows}</tbody><tfoot><tr><th></th>{head}</tr>"
@@ -68,12 +72,13 @@ def write_map_page(path: Path, claim_map: ClaimMap, *, of: str = "") -> Path:
     return path
 
 
-def check_no_other_map(path: Path, of: str) -> None:
-    """Raise InputError where a page of another claim would be replaced.
+def check_no_other_map(path: Path, of: str, axes: Sequence[str]) -> None:
+    """Raise InputError where a page of another claim, or over other axes, would be replaced.
 
     Args:
         path: of the page.
         of: where the claim is, FILE::NAME.
+        axes: paths of the map's axes.
 
     Raises:
         InputError: as above.
@@ -82,14 +87,21 @@ def check_no_other_map(path: Path, of: str) -> None:
         text = path.read_text(encoding="utf-8", errors="replace")
         if NOTED in text and _noted(of) not in text:
             raise InputError(f"{path} is the map of another claim; give another folder, --out, or delete it")
+        if NOTED_AXES in text and _noted_axes(axes) not in text:
+            raise InputError(f"{path} is a map over other axes; give another folder, --out, or delete it")
 
 
 def _noted(of: str) -> str:
     return f'{NOTED}{escape(of)}">' if of else ""
 
 
+def _noted_axes(paths: Sequence[str]) -> str:
+    return f'{NOTED_AXES}{escape(" ".join(paths))}">'
+
+
 def _row(claim_map: ClaimMap, row: int, diverged: NDArray[np.bool_]) -> str:
     cells = []
+    shades = TwoSlopeNorm(middle_of(claim_map), 0, 1)
     for column, cell in enumerate(claim_map.cells[row]):
         value = cell.decision.value
         marks = [
@@ -100,10 +112,11 @@ def _row(claim_map: ClaimMap, row: int, diverged: NDArray[np.bool_]) -> str:
             )
             if there
         ]
-        ink = "#fff" if abs(value - 0.5) > 0.3 else "#000"
+        shade = float(shades(value))
+        ink = "#fff" if abs(shade - 0.5) > 0.3 else "#000"
         place = f"{claim_map.x.path} = {claim_map.x.values[column]:g}\n{claim_map.y.path} = {claim_map.y.values[row]:g}"
         cells.append(
-            f'<td class="{" ".join(marks)}" tabindex=0 style="background-color:{to_hex(COLOURS(value))};color:{ink}">'
+            f'<td class="{" ".join(marks)}" tabindex=0 style="background-color:{to_hex(COLOURS(shade))};color:{ink}">'
             f"{MARKS[cell.name]}<span>{escape(place)}\n{escape(_cell_text(cell))}</span></td>"
         )
     return f"<tr><th scope=row>{claim_map.y.values[row]:.3g}</th>{''.join(cells)}</tr>"

@@ -22,7 +22,8 @@ def write_markdown(path: Path, results: Sequence[ClaimResult], run: RunInfo) -> 
         results: at least one.
         run: what the verdicts hold for.
     """
-    lines = [f"# {counted(results)}", ""]
+    undecided = f", {len(run.undecided)} not decided" if run.undecided else ""
+    lines = [f"# {counted(results)}{undecided}", ""]
     for members in families(results):
         first = members[0]
         lines += [

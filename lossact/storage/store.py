@@ -39,6 +39,8 @@ class Store:
     def __init__(self, directory: os.PathLike[str] | str | None = ".lossact") -> None:
         if not isinstance(directory, (str, os.PathLike, type(None))):
             raise InputError(f"directory={directory!r} must be a path; try '.lossact', or None for a temporary one")
+        if directory == "":
+            raise InputError("directory='' names no folder; try '.lossact', or None for a temporary one")
         self._temporary = tempfile.TemporaryDirectory(prefix="lossact-") if directory is None else None
         self.directory = Path(self._temporary.name if self._temporary else directory or "").resolve()
         self._curves = CurveFiles(self.directory / "curves")

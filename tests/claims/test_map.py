@@ -228,6 +228,21 @@ def test_the_picture_shows_every_cell(experiment: Experiment) -> None:
     assert axes.get_xlabel() == "learning rate (log)"
 
 
+def test_a_map_of_a_probability_turns_where_support_begins(tmp_path: Path) -> None:
+    """Cells in which most replicas arrive, and too few for the claim, are red: as far below 0.9 as they are."""
+    condition = FunctionCondition(train=arrives_at_rate, config={"rate": 1.0, "factor": 1.0}, budget=100)
+    x, y = "config.rate=0.2:1:5", "budget=100:200:2"
+    claim_map = map_claim(reaches(condition, low=0.9, high=0.95), x=x, y=y, max_replicas=32, exploratory=True)
+    figure = map_figure(claim_map)
+    (image,) = figure.axes[0].images
+    assert float(image.norm(0.9)) == 0.5
+    assert float(image.norm(0.7)) < 0.5
+    note = figure.get_supxlabel()
+    assert "line at 0.9" in note
+    assert "within" not in note  # the budget is an axis
+    assert "from 0 (red) to 1 (blue), white at 0.9" in write_map_page(tmp_path / "m.html", claim_map).read_text()
+
+
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [

@@ -30,6 +30,7 @@ from tests.pytest_plugin.conftest import Claims
         ("--claims-json=conftest.py/x.json", "*conftest.py is a file, but must be a folder"),
         ("--claims-html=conftest.py/report", "*conftest.py is a file, but must be a folder"),
         ("--claims-json=.", "is a folder, but must be a file"),
+        ("--claims-json=conftest.py", "is there, and a .py file is not written over; name another one"),
         ("--claims-wandb=maybe", "must be one of offline, online, disabled"),
         ("--claims-executor=slurm", "must be one of local, ray"),
         ("--claims-accelerator=tpu", "must be one of cpu, cuda, mps"),
@@ -53,6 +54,13 @@ def test_options_without_a_value_are_refused(name: str, pytester: pytest.Pyteste
     run = pytester.runpytest_inprocess(f"--claims-{name}=")  # as an unset variable of a shell gives it
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     run.stderr.fnmatch_lines([f"ERROR: --claims-{name}=: has no value; give one, or leave it out"])
+
+
+def test_a_list_in_pyproject_is_one_clear_error(pytester: pytest.Pytester) -> None:
+    pytester.makepyprojecttoml("[tool.pytest.ini_options]\nclaims_seed = [1]\n")
+    run = pytester.runpytest_inprocess()
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines(["ERROR: claims_seed=*: must be one value, not several"])
 
 
 def test_two_outputs_to_one_file_are_refused(pytester: pytest.Pytester) -> None:

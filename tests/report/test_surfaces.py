@@ -139,6 +139,9 @@ def test_a_descent_shows_paths_and_learning_curves() -> None:
         (["--descent", "inf", "0"], "descent's w=inf must be a finite number"),
         (["--learning-rate", "0"], "learning_rate=0.0 must be > 0"),
         (["--steps", "0"], "steps=0 must be an integer >= 1"),
+        (["--w", "-1e1", "1e1", "--steps", "0"], "steps=0 must be an integer >= 1"),
+        (["--x", "1e300"], "x=1e+300 must be >= -1e+09 and <= 1e+09; try 1"),
+        (["--resolution", "100000000"], "resolution=100000000 must be an integer >= 2 and <= 2001"),
     ],
 )
 def test_bad_input_is_one_line(
