@@ -12,7 +12,9 @@ from lossact.against.looking import Looks
 from lossact.against.matching import Pair
 from lossact.against.side import Side
 from lossact.cli.against_worker import describe, write_trials
-from tests.against.sides import pair, side_condition, trials
+from lossact.errors import LossactError
+from lossact.storage import Trials
+from tests.against.sides import NORM, pair, side_condition, trials
 
 LIMIT = 512
 
@@ -72,3 +74,47 @@ def test_an_older_lossact_that_knows_no_launches_is_looked_at_by_blocks(known: d
         name="a", block=16, budget=9, has_target=True, equal_steps=False, seed_advice="", value_names=(), **known
     )
     assert describe(condition)["launch"] == launch
+
+
+class GivenSide(StoredSide):
+    """A side that has these trials."""
+
+    def __init__(self, given: Trials) -> None:
+        self._trials, self.asked = given, []
+
+
+def looked_at_given(before: Trials, after: Trials, folder: Path) -> ConditionResult:
+    sides = cast(list[Side], [GivenSide(before), GivenSide(after)])
+    of = pair(values={"norm": NORM}, has_target=False)
+    return Looks(sides, [of], Settings(max_replicas=LIMIT), folder, lambda line: None).run(0.0)[0]
+
+
+def diverging(*, digests: int | None = None) -> Trials:
+    never = np.full(LIMIT, 1000)
+    given = trials(never, norm=np.full(LIMIT, np.nan))
+    given.diverged[:] = True
+    if digests is not None:  # alike in every replica
+        given.run_digests[:] = digests
+    return given
+
+
+def test_a_side_that_diverges_alike_is_worse_and_not_one_run(tmp_path: Path) -> None:
+    fine = trials(np.full(LIMIT, 1000), norm=np.random.default_rng(0).uniform(1, 2, LIMIT))
+    worse = looked_at_given(fine, diverging(digests=7), tmp_path)
+    assert [measure.verdict for measure in worse.measures] == ["worse"]
+    better = looked_at_given(diverging(digests=7), fine, tmp_path)
+    assert [measure.verdict for measure in better.measures] == ["better"]
+
+
+def test_where_both_sides_diverge_there_is_nothing_to_compare(tmp_path: Path) -> None:
+    with pytest.raises(
+        LossactError, match="all 16 replicas diverged on both sides, so that there is nothing"
+    ):
+        looked_at_given(diverging(), diverging(digests=7), tmp_path)
+
+
+def test_where_nobody_reaches_the_target_the_measure_is_open(tmp_path: Path) -> None:
+    never = trials(np.full(LIMIT, 1000))
+    sides = cast(list[Side], [GivenSide(never), GivenSide(trials(np.full(LIMIT, 2000), budget=80))])
+    (result,) = Looks(sides, [pair()], Settings(max_replicas=LIMIT), tmp_path, lambda line: None).run(0.0)
+    assert [measure.verdict for measure in result.measures] == ["not yet"]
