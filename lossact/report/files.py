@@ -48,13 +48,13 @@ def check_outputs(*, inputs: Sequence[str] = (), **files: Path | None) -> None:
     for option, file in files.items():
         if file is None:
             continue
+        for source in (Path(each).resolve() for each in inputs):
+            if file.resolve() == source or (file.exists() and source in file.resolve().parents):
+                raise InputError(f"--{option}={file} is what is read, and would be lost; give it another name")
         try:
             path = checked_file(file)
         except InputError as error:
             raise InputError(f"--{option}={file}: {error}") from None
-        for source in (Path(each).resolve() for each in inputs):
-            if path == source or (path.exists() and source in path.parents):
-                raise InputError(f"--{option}={file} is what is read, and would be lost; give it another name")
         if path in options:
             raise InputError(f"--{options[path]} and --{option} are both {file}; give each its own file")
         options[path] = option

@@ -107,9 +107,7 @@ def test_a_side_that_diverges_alike_is_worse_and_not_one_run(tmp_path: Path) -> 
 
 
 def test_where_both_sides_diverge_there_is_nothing_to_compare(tmp_path: Path) -> None:
-    with pytest.raises(
-        LossactError, match="all 16 replicas diverged on both sides, so that there is nothing"
-    ):
+    with pytest.raises(LossactError, match="all 16 replicas diverged on both sides, so that there is nothing"):
         looked_at_given(diverging(), diverging(digests=7), tmp_path)
 
 
