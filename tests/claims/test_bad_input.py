@@ -198,10 +198,10 @@ def trials_of_one() -> None:
         ),
         (lambda: evaluate(faster(A, than=B), experiment=FOLDER), "experiment='.lossact' must be an Experiment"),
         (lambda: Experiment(store=FOLDER), r"store='.lossact' must be a Store; try store=Store\('.lossact'\)"),
-        (lambda: Experiment(compute_config="cpu"), "compute_config='cpu' must be a ComputeConfig; try default_"),
-        (lambda: Experiment(executor="ray"), r"executor='ray' must be an Executor; try executor=LocalExecutor\(\)"),
-        (lambda: Experiment(progress=3), "progress=3 must be a function of a Progress; try progress=print"),
-        (lambda: Experiment(retrain="no"), "retrain='no' must be True or False; leave it out"),
+        (lambda: Experiment(compute_config="cpu"), "compute_config='cpu' must be a ComputeConfig; try default_"),  # type: ignore[arg-type]
+        (lambda: Experiment(executor="ray"), r"executor='ray' must be an Executor; try executor=LocalExecutor\(\)"),  # type: ignore[arg-type]
+        (lambda: Experiment(progress=3), "progress=3 must be a function of a Progress; try progress=print"),  # type: ignore[arg-type]
+        (lambda: Experiment(retrain="no"), "retrain='no' must be True or False; leave it out"),  # type: ignore[arg-type]
         (trials_of_one, r"conditions=A must be a sequence of conditions; try \[A\]"),
         (lambda: of_network(name=3), "name=3 must be a string; try name='3'"),
         (lambda: FunctionCondition(train=abs, budget=3, measures=["m"], name=NUMBER), "name=3 must be a string"),
