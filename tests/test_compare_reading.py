@@ -94,7 +94,7 @@ def test_honest_tables_of_few_uneven_levels_are_read(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for _ in range(400):
         rows = [(name, value) for name in "ab" for value in rng.choice([1.0, 0.99, 0.5], 16, p=[0.6, 0.2, 0.2])]
-        read_runs(written(tmp_path / "t.csv", "opt,acc", rows), condition="opt")
+        assert set(read_runs(written(tmp_path / "t.csv", "opt,acc", rows), condition="opt")) == {"a", "b"}
 
 
 def test_a_curve_without_a_number_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

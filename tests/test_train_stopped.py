@@ -58,26 +58,18 @@ def test_a_killed_run_keeps_what_it_logged(start: Start) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_fit_in_the_middle_of_its_training(start: Start) -> None:
+@pytest.mark.parametrize(
+    ("sent", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_ends_a_fit_in_the_middle_of_its_training(
+    sent: signal.Signals, status: int, word: str, start: Start
+) -> None:
     logs = ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=logs"]
     logs += ["--trainer.logger.flush_logs_every_n_steps=1"]
     process = start([sys.executable, "-m", "lossact.cli", "fit", config("mlp_sigmoid_l2"), *ENDLESS, *logs])
     assert wait_until(lambda: list(Path("logs").rglob("metrics.csv")) or process.poll() is not None)
     assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, error = process.communicate(timeout=120)  # a million updates take longer
-    assert process.returncode == 130
-    assert error.strip().endswith("lossact fit: interrupted")
-
-
-@pytest.mark.slow
-def test_sigterm_ends_a_fit_with_its_status_and_a_line(start: Start) -> None:
-    logs = ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=logs"]
-    logs += ["--trainer.logger.flush_logs_every_n_steps=1"]
-    process = start([sys.executable, "-m", "lossact.cli", "fit", config("mlp_sigmoid_l2"), *ENDLESS, *logs])
-    assert wait_until(lambda: list(Path("logs").rglob("metrics.csv")) or process.poll() is not None)
-    assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    _, error = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert error.strip().endswith("lossact fit: terminated")
+    assert process.returncode == status
+    assert error.strip().endswith(f"lossact fit: {word}")

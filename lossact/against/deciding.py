@@ -1,6 +1,6 @@
 """One measure of one condition, decided look by look between two states of the code."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -66,7 +66,7 @@ class MeasureDecider:
     """
 
     def __init__(self, pair: Pair, measure: str, settings: Settings, *, alpha: float, limit: int) -> None:
-        self.measure, self._pair, self._alpha, self._limit, self._delta = measure, pair, alpha, limit, settings.delta
+        self.measure, self._pair, self._alpha = measure, pair, alpha
         self._info = _STEPS_INFO if measure == STEPS else pair.after.values[measure]
         self.direction = settings.directions.get(measure, self._info.direction)
         self.within = settings.within.get(measure)
@@ -75,6 +75,7 @@ class MeasureDecider:
             self.evidence = MedianWithinEvidence(Margins.of_wins(settings.delta))
         self.evidence.censoring_reason = CENSORED if measure == STEPS else UNDEFINED
         self._decider = Decider(self.evidence, alpha=alpha, limit=limit)
+        self._of_lost = Decider(EquivalenceEvidence(settings.delta), alpha=alpha, limit=limit)
 
     def comparisons(self, before: Trials, after: Trials) -> list[Comparison]:
         """Return what each replica shows.
@@ -103,8 +104,9 @@ class MeasureDecider:
         decision = self._decider.decide(comparisons)
         verdict, is_final, decided_at = self._verdict(decision, comparisons), decision.final, decision.decided_at
         reason = decision.reason if decision.verdict == "inconclusive" or "different" in decision.reason else ""
-        if self.direction is None:
-            of_lost = self._decide_lost(before, after)
+        lost_before, lost_after = self._quantity(before).lost, self._quantity(after).lost
+        if self.direction is None and (lost_before != lost_after).any():
+            of_lost = self._decide_lost(lost_before, lost_after)
             if of_lost.verdict == "refuted":  # whichever values are better
                 verdict, is_final = "better" if of_lost.low > 0.5 else "worse", True
                 decided_at = of_lost.decided_at
@@ -242,16 +244,16 @@ class MeasureDecider:
 
         Args:
             before, after: the same replicas of both sides.
+
+        Returns:
+            False where all count so, on both sides.
         """
         return not (self._quantity(before).lost.all() and self._quantity(after).lost.all())
 
-    def _decide_lost(self, before: Trials, after: Trials) -> Decision:
-        """Decide whether replicas are lost on both sides alike: one that diverged on one side only is worse there."""
-        old, new = self._quantity(before).lost, self._quantity(after).lost
-        outcomes = np.where(old == new, Outcome.TIE, np.where(new, Outcome.LOSS, Outcome.WIN)).astype(np.int8)
-        decider = Decider(EquivalenceEvidence(self._delta), alpha=self._alpha, limit=self._limit)
-        decision = decider.decide([Comparison("better", outcomes)])
-        return decision if (old != new).any() else replace(decision, verdict="supported", final=True)
+    def _decide_lost(self, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Decision:
+        """Decide whether replicas are lost on both sides alike: one that is lost on one side only is worse there."""
+        outcomes = np.where(before == after, Outcome.TIE, np.where(after, Outcome.LOSS, Outcome.WIN)).astype(np.int8)
+        return self._of_lost.decide([Comparison("better", outcomes)])
 
 
 @cache

@@ -28,6 +28,9 @@ from lossact.storage import NOT_COUNTED, Trials
 AnyDecider = Decider | MeanDecider
 
 
+IN_A_LOOP = ". A lambda made in a loop sees the loop's last value: make each in a function, or bind it: lambda s=s: s"
+
+
 class Hypothesis(ABC):
     """Something a claim may return.
 
@@ -310,9 +313,6 @@ def as_numbers(returned: ArrayLike, name: str) -> NDArray[np.float64]:
     if isinstance(returned, np.ma.MaskedArray):
         numbers[np.ma.getmaskarray(returned)] = np.nan
     return numbers
-
-
-IN_A_LOOP = ". A lambda made in a loop sees the loop's last value: make each in a function, or bind it: lambda s=s: s"
 
 
 def check_comparable(conditions: Sequence[BaseCondition], *, at_least: int = 2) -> None:

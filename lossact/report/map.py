@@ -26,8 +26,8 @@ def map_figure(claim_map: ClaimMap) -> Figure:
     x, y = (np.arange(len(axis.values)) for axis in (claim_map.x, claim_map.y))
     figure = Figure(figsize=(max(7, 0.55 * len(x) + 4), max(5.5, 0.45 * len(y) + 2.5)), layout="constrained")
     axes = figure.subplots()
-    middle = middle_of(claim_map)
-    shades = TwoSlopeNorm(middle, 0, 1)
+    shades = shades_of(claim_map)
+    middle = shades.vcenter
     image = axes.imshow(values, origin="lower", cmap=COLOURS, norm=shades, aspect="auto")
     has_line = min(values.shape) > 1 and values.min() < middle < values.max()
     if has_line:
@@ -59,10 +59,17 @@ def map_figure(claim_map: ClaimMap) -> Figure:
     return figure
 
 
-def middle_of(claim_map: ClaimMap) -> float:
-    """Return where the colours turn: what support is held against, 1/2 where that is no single probability."""
+def shades_of(claim_map: ClaimMap) -> TwoSlopeNorm:
+    """Return what places effects on the scale of colours.
+
+    Args:
+        claim_map: the map.
+
+    Returns:
+        effect -> [0, 1]; it turns at what support is held against, at 1/2 where that is no single probability.
+    """
     thresholds = claim_map.hypothesis.thresholds(claim_map.delta)
-    return thresholds[0] if len(thresholds) == 2 else 0.5
+    return TwoSlopeNorm(thresholds[0] if len(thresholds) == 2 else 0.5, 0, 1)
 
 
 def legend(claim_map: ClaimMap) -> str:

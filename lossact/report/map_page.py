@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
-from matplotlib.colors import TwoSlopeNorm, to_hex
+from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
 from lossact.claims.axis import Axis
@@ -13,7 +13,7 @@ from lossact.claims.map import ClaimMap
 from lossact.claims.verdict import Verdict
 from lossact.errors import InputError
 from lossact.palette import css
-from lossact.report.map import COLOURS, MARKS, legend, middle_of
+from lossact.report.map import COLOURS, MARKS, legend, shades_of
 
 NOTED_AXES = '<meta name="lossact-axes" content="'
 NOTED = '<meta name="lossact-claim" content="'  # how the note of the claim begins
@@ -57,7 +57,8 @@ def write_map_page(path: Path, claim_map: ClaimMap, *, of: str = "") -> Path:
     counts, *notes = str(claim_map).splitlines()[1:]
     details = f"{escape(counts)}; seed {claim_map.seed}, delta {claim_map.delta:g}{_reference(claim_map)}"
     axes = _noted_axes([claim_map.x.path, claim_map.y.path])
-    turn = "" if middle_of(claim_map) == 0.5 else f", white at {middle_of(claim_map):g}"
+    middle = shades_of(claim_map).vcenter
+    turn = "" if middle == 0.5 else f", white at {middle:g}"
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">{_noted(of)}{axes}'
@@ -101,7 +102,7 @@ def _noted_axes(paths: Sequence[str]) -> str:
 
 def _row(claim_map: ClaimMap, row: int, diverged: NDArray[np.bool_]) -> str:
     cells = []
-    shades = TwoSlopeNorm(middle_of(claim_map), 0, 1)
+    shades = shades_of(claim_map)
     for column, cell in enumerate(claim_map.cells[row]):
         value = cell.decision.value
         marks = [

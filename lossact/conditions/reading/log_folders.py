@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def read_log_folder(folder: Path, columns: Columns) -> list[tuple[str, dict[str,
     offline = sorted(folder.rglob(OFFLINE_RUNS), key=_by_number)
     if not (files or event_folders or offline):
         raise InputError(f"{folder}: no {METRICS}, TensorBoard event file or offline W&B run is below it")
-    _check_complete(folder, {file.parent for file in files} or set(event_folders) or {file.parent for file in offline})
+    read = {file.parent for file in files} or set(event_folders) or {file.parent for file in offline}
+    _check_complete(folder, read, set(event_folders))
     if columns.value is None:
         names = f"one of {', '.join(_logged_names(files[0]))}" if files else "as it is logged"
         raise InputError(f"{folder.name}: which metric? Give value=..., {names}")
@@ -66,14 +68,13 @@ def _by_number(path: Path) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
 
 
-def _check_complete(folder: Path, read: set[Path]) -> None:
+def _check_complete(folder: Path, read: set[Path], events: set[Path]) -> None:
     """Raise InputError where a folder below has TensorBoard's logs alone, or a run none, and others are read.
 
     Raises:
         InputError: as above, for these runs would be lost.
     """
     with_logs = {run.relative_to(folder).parts[:1] for run in read}
-    events = {file.parent for file in folder.rglob(EVENT_FILES)}
     other = sorted((run for run in events if run.relative_to(folder).parts[:1] not in with_logs), key=_by_number)
     place = folder.resolve().name
     if other:
@@ -135,17 +136,25 @@ def _read_csv_logger(file: Path, root: Path, metric: str) -> LoggedRun:
 def _read_hyperparameters(file: Path) -> dict[str, Any]:
     import yaml
 
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        """Reads Python's own objects, such as tuples, as the plain values they are written as."""
-
-    Loader.add_multi_constructor("tag:yaml.org,2002:python/", _plain_value)
     if not file.is_file():
         return {}
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader)
+        content = yaml.load(file.read_text(encoding="utf-8"), _plain_loader())
     except (yaml.YAMLError, UnicodeDecodeError):  # what is asked for is then missing
         return {}
     return content if isinstance(content, dict) else {}
+
+
+@cache
+def _plain_loader() -> Any:
+    """Return a loader of YAML that reads Python's own objects, such as tuples, as the plain values they hold."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        pass
+
+    Loader.add_multi_constructor("tag:yaml.org,2002:python/", _plain_value)
+    return Loader
 
 
 def _plain_value(loader: Any, suffix: str, node: Any) -> Any:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from lossact.stats.margins import Margins
 from lossact.stats.recorded.fixed import FixedDecision
-from lossact.stats.recorded.one_sample import median_interval
 from lossact.stats.recorded.outcome_counts import OutcomeCounts
 from lossact.stats.recorded.paired import decide_paired
 from lossact.stats.recorded.shift import Shift, hodges_lehmann
@@ -22,7 +21,7 @@ from lossact.stats.recorded.steps import (
     scores,
 )
 from lossact.stats.recorded.unpaired import decide_unpaired, unlike
-from lossact.stats.recorded.values import decide_value_pair, tied_scores, value_differences
+from lossact.stats.recorded.values import decide_value_pair, difference_interval, tied_scores, value_differences
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +127,7 @@ class ValueSamples(Samples):
     def advantage(self, first: int, second: int, *, alpha: float) -> Shift | None:
         a, b = self._scores(first, second)
         if self.paired:
-            return _median_shift(value_differences(a, b, [0.0], paired=True), alpha=alpha)
+            return difference_interval(value_differences(a, b, [0.0], paired=True), alpha=alpha)
         return hodges_lehmann(*tied_scores(a, b, by=0.0), alpha=alpha)
 
     def warning(self, first: int, second: int) -> str:
@@ -186,10 +185,4 @@ class StepSamples(Samples):
 
 
 def _shift(a: NDArray[np.float64], b: NDArray[np.float64], *, alpha: float, paired: bool) -> Shift:
-    if not paired:
-        return hodges_lehmann(a, b, alpha=alpha)
-    return _median_shift(a - b, alpha=alpha)
-
-
-def _median_shift(differences: NDArray[np.float64], *, alpha: float) -> Shift:
-    return Shift(float(np.median(differences)), *median_interval(differences, alpha=alpha))
+    return difference_interval(a - b if paired else np.subtract.outer(a, b), alpha=alpha)
