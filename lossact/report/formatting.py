@@ -12,6 +12,12 @@ def short_name(result: ClaimResult) -> str:
     return result.id.rpartition("::")[2].removeprefix("test_")
 
 
+def title(result: ClaimResult) -> str:
+    """Return the claim's statement, with its parameters, which tell the claims of one parametrised test apart."""
+    _, bracket, parameters = result.id.partition("::")[2].partition("[")
+    return f"{result.statement} [{parameters}" if bracket else result.statement
+
+
 def family_level(result: ClaimResult, alpha: float) -> str:
     """Return how many claims share the family's alpha, and at which level each is decided."""
     size = result.family_size

@@ -33,6 +33,7 @@ from lossact.report.formatting import (
     sentence,
     story,
     thresholds,
+    title,
     value,
 )
 from lossact.report.render_page import render_page
@@ -147,7 +148,7 @@ def _claim(number: int, result: ClaimResult, curves: _Curves, run: RunInfo) -> d
     return {
         "number": number,
         "name": result.name,
-        "statement": result.statement,
+        "statement": title(result),
         "source": result.source,
         "sentence": result.sentence,
         "reason": verdict.reason,

@@ -8,7 +8,17 @@ from pathlib import Path
 from lossact.claims.result import ClaimResult
 from lossact.report.escaping import plain
 from lossact.report.files import write_whole
-from lossact.report.formatting import bounds, counted, families, family_level, medians_in_words, reached, story, value
+from lossact.report.formatting import (
+    bounds,
+    counted,
+    families,
+    family_level,
+    medians_in_words,
+    reached,
+    story,
+    title,
+    value,
+)
 from lossact.report.run_info import RunInfo
 
 MARKS = {"supported": "✅", "refuted": "❌", "inconclusive": "❔"}
@@ -45,7 +55,7 @@ def write_markdown(path: Path, results: Sequence[ClaimResult], run: RunInfo) -> 
 def _row(result: ClaimResult) -> str:
     cells = [
         f"{MARKS[result.name]} {result.name.upper()}",
-        plain(result.statement + (f" ({result.source})" if result.source else "")),
+        plain(title(result) + (f" ({result.source})" if result.source else "")),
         value(result),
         bounds(result),
         "" if result.exact else str(result.verdict.replicas),
@@ -66,7 +76,7 @@ def _details(result: ClaimResult, run: RunInfo) -> list[str]:
         notes.append(story(verdict.single_run_agreement))
     return [
         "<details>",
-        f"<summary>{escape(result.statement)}</summary>",
+        f"<summary>{escape(title(result))}</summary>",
         "",
         f"{result.name.upper()}: {plain(result.sentence)}",
         "",

@@ -125,6 +125,19 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(write: Callable[[Path,
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_claims_of_one_parametrised_test_can_be_told_apart(tmp_path: Path) -> None:
+    claims = [result(id=f"x[1].py::test_a[{rate}]", statement="faster") for rate in ("0.1", "0.5-x::y")]
+    page, markdown = tmp_path / "claims.html", tmp_path / "claims.md"
+    write_html(page, [*claims, result(id="x[1].py::test_b", statement="slower")], {}, RunInfo(seed=3))
+    write_markdown(markdown, claims, RunInfo(seed=3))
+    text = read(page).text
+    for title in ("faster [0.1]", "faster [0.5-x::y]"):
+        assert text.count(title) == 2, title  # in the table, and above the claim's own section
+        assert markdown.read_text().count(title) >= 1
+    assert text.count("slower") == 2
+    assert "slower [" not in text
+
+
 def test_markdown_holds_every_verdict(tmp_path: Path) -> None:
     write_markdown(tmp_path / "report.md", [result(), result(id="x::test_b", recorded=None)], RunInfo(seed=3))
     text = (tmp_path / "report.md").read_text()
