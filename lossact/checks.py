@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
-from functools import wraps
+from functools import partial, wraps
 from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar
@@ -249,6 +249,17 @@ def check_name(name: Any) -> None:
     """Raise InputError unless the name of a condition is a string."""
     if not isinstance(name, str):
         raise InputError(f"name={name!r} must be a string; try name={str(name)!r}")
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return what to call a function by default: its name; of a partial that of what it calls, of an object its class.
+
+    Args:
+        function: anything that can be called.
+    """
+    while isinstance(function, partial):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def shortened(value: Any) -> str:

@@ -11,6 +11,7 @@ from lossact.checks import (
     check_number,
     check_signature,
     checked_arguments,
+    name_of,
     shortened,
 )
 from lossact.conditions.averages import SWA, Average
@@ -167,7 +168,7 @@ class Condition(BaseCondition):
             raise InputError("stacked=False is for modules of your own; leave it out for built-in networks")
         if not self.name:
             activation = getattr(self.network, "activation", self.network)
-            loss = self.loss if isinstance(self.loss, str) else getattr(self.loss, "__name__", "loss")
+            loss = self.loss if isinstance(self.loss, str) else name_of(self.loss)
             object.__setattr__(self, "name", f"{activation}/{loss}")
         check_name(self.name)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lossact.checks import checked_arguments
+from lossact.checks import checked_arguments, name_of
 from lossact.conditions.external import ExternalCondition, checked_config
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint, to_canonical
@@ -45,7 +45,7 @@ class FunctionCondition(ExternalCondition):
         if not isinstance(self.equal_steps, bool):
             raise InputError(f"equal_steps={self.equal_steps!r} must be True or False")
         super().__post_init__()
-        object.__setattr__(self, "name", self.name or getattr(self.train, "__name__", "train"))
+        object.__setattr__(self, "name", self.name or name_of(self.train))
         self.content()
 
     @property

@@ -11,7 +11,7 @@ from numbers import Real
 from pathlib import PurePath
 from typing import Any, ClassVar
 
-from lossact.checks import check_signature, checked_arguments
+from lossact.checks import check_signature, checked_arguments, name_of
 from lossact.conditions.external import ExternalCondition, checked_config
 from lossact.conditions.frozen_mapping import FrozenMapping
 from lossact.conditions.measures import check_one_side
@@ -102,7 +102,7 @@ class LightningCondition(ExternalCondition):
         for option in sorted(self.REFUSED.keys() & self.trainer.keys()):
             raise InputError(f"trainer={{{option!r}: ...}} cannot be given: {self.REFUSED[option]}; leave it out")
         object.__setattr__(self, "trainer", FrozenMapping(self.trainer))
-        object.__setattr__(self, "name", self.name or getattr(self.module, "__name__", "module"))
+        object.__setattr__(self, "name", self.name or name_of(self.module))
         self.content()
 
     def _checked_measures(self) -> tuple[str | Best, ...]:

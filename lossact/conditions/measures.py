@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from numbers import Real
 from typing import Any
 
-from lossact.checks import check_choice, check_number, check_signature, checked_arguments, replaced_arguments
+from lossact.checks import check_choice, check_number, check_signature, checked_arguments, name_of, replaced_arguments
 from lossact.errors import InputError
 from lossact.fingerprint import fingerprint
 
@@ -244,7 +244,7 @@ class Metric(Measure):
 
     @property
     def name(self) -> str:
-        return str(getattr(self.function, "__name__", type(self.function).__name__))
+        return name_of(self.function)
 
     def content(self) -> dict[str, Any]:
         """Return everything that decides an outcome, ready for JSON."""

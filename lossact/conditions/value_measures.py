@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lossact.checks import check_choice, check_count, check_signature, checked_arguments
+from lossact.checks import check_choice, check_count, check_signature, checked_arguments, name_of
 from lossact.conditions.frozen_mapping import FrozenMapping
 from lossact.conditions.measures import Measure, check_measure_class, check_split
 from lossact.errors import InputError
@@ -42,7 +42,7 @@ class OfNetwork(Measure):
 
     @property
     def name(self) -> str:
-        return str(getattr(self.function, "__name__", type(self.function).__name__))
+        return name_of(self.function)
 
     def check_threshold(self, name: str, threshold: float) -> None:
         """Raise InputError: a target is measured at every update, and this measure is not.

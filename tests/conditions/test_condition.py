@@ -1,13 +1,15 @@
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from torch import nn
 
 import lossact
-from lossact import SGD, Accuracy, Adam, Arrays, Measure, MLPConfig
+from lossact import SGD, Accuracy, Adam, Arrays, Condition, Measure, Metric, MLPConfig
 from lossact.data.dataset import Dataset
 from lossact.errors import InputError
 from tests.conftest import report_condition
@@ -19,6 +21,28 @@ def test_equal_content_is_an_equal_condition() -> None:
     assert hash(a) == hash(replace(a, name="another name"))
     for change in ({"loss": "l2"}, {"budget": 999}, {"version": "2"}, {"target": Accuracy().at_least(0.9)}):
         assert a != replace(a, **change)
+
+
+def net(width: int) -> nn.Module:
+    return nn.Linear(2, width)
+
+
+def squares(outputs: Any, targets: Any, power: int = 2) -> Any:
+    return (outputs - targets) ** power
+
+
+def test_a_condition_is_called_after_its_network_and_loss() -> None:
+    base = Condition(
+        network=partial(net, width=1),
+        loss=nn.MSELoss(),
+        data=Arrays(np.ones((2, 2)), np.ones((2, 1))),
+        optimizer=SGD(learning_rate=0.1),
+        target=Metric(partial(squares, power=4)).at_most(0.1),
+        budget=1,
+    )
+    assert (base.name, base.metric_name) == ("net/MSELoss", "squares")
+    assert replace(base, loss=partial(partial(squares, power=2)), name="").name == "net/squares"
+    assert replace(base, network=MLPConfig(activation="relu"), loss="l2", name="").name == "relu/l2"
 
 
 def test_a_condition_is_frozen() -> None:
