@@ -143,13 +143,13 @@ class ClaimHooks:
     @property
     def has_results(self) -> bool:
         """Whether a claim was decided, or an error ended one."""
-        return self.seen_claims and bool(self.session.results or self.session.undecided)
+        return self.seen_claims and bool(self.session.gathered)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         claims = [item for item in items if is_claim(item)]
         if claims:
-            self.session.count(claims)
+            self.session.collected.count(claims)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -192,19 +192,23 @@ class ClaimHooks:
                 self.printing.enter_context(redirect_stdout(sys.stderr))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if getattr(report, "lossact_claim", False):
-            self.session.was_reached = True
-        planned: tuple[str, dict[str, Any]] | None = getattr(report, "lossact_plan", None)
-        if planned is not None:
-            self.session.add_plan(report.nodeid, *planned)
-        claim: dict[str, Any] | None = getattr(report, "lossact", None)
-        if claim is not None and report.when == "call":
-            self.session.collect(claim, report)
-        failed: dict[str, Any] | None = getattr(report, "lossact_error", None)
         if report.when == CRASHED:
             self._lose(report)
+        if not getattr(report, "lossact_claim", False):
+            return
+        gathered = self.session.gathered
+        gathered.any_reached = True
+        if self.session.is_worker:  # whose reports are read where they are sent
+            return
+        planned: tuple[str, dict[str, Any]] | None = getattr(report, "lossact_plan", None)
+        if planned is not None:
+            gathered.add_plan(report.nodeid, *planned)
+        claim: dict[str, Any] | None = getattr(report, "lossact", None)
+        if claim is not None and report.when == "call":
+            gathered.add_result(claim, report)
+        failed: dict[str, Any] | None = getattr(report, "lossact_error", None)
         if failed is not None:
-            self.session.record_error(failed, after_verdict=report.when == "teardown")
+            gathered.add_error(failed, after_verdict=report.when == "teardown")
 
     def pytest_report_teststatus(
         self, report: pytest.TestReport
@@ -238,8 +242,7 @@ class ClaimHooks:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self.printing.close()
         if self.seen_claims:
-            self.session.add_lost(self.lost)
-            self.session.finish(session)
+            self.session.finish(session, self.lost)
             self._end(session)
         self.of_pytest = session
 

@@ -1,22 +1,20 @@
-"""The state of a pytest run that contains claims."""
+"""A pytest run that contains claims: how each is decided, and what is written at its end."""
 
 import atexit
 import gc
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
 from lossact.claims.evaluate import evaluate
-from lossact.claims.family import Family, declared_family
+from lossact.claims.family import Family
 from lossact.claims.hypotheses import Hypothesis
 from lossact.claims.plan import plan
-from lossact.claims.result import ClaimResult, as_dict, settle_families
+from lossact.claims.result import ClaimResult, as_dict
 from lossact.claims.theorem import Theorem
 from lossact.claims.undecided import UndecidedClaim
 from lossact.claims.verdict import Verdict
@@ -25,8 +23,10 @@ from lossact.executors import Executor
 from lossact.executors.choose import make_executor
 from lossact.experiment import Experiment, default_compute_config
 from lossact.pytest_plugin.collect import call_claim
+from lossact.pytest_plugin.collected_claims import CollectedClaims
 from lossact.pytest_plugin.expected import unmet_expectation
-from lossact.pytest_plugin.marker import ClaimMarker, is_defined_twice, is_exact
+from lossact.pytest_plugin.gathered_claims import GatheredClaims
+from lossact.pytest_plugin.marker import ClaimMarker
 from lossact.pytest_plugin.options import Options
 from lossact.pytest_plugin.output import collect_warnings, show_curves, show_plans, show_tables, write_out
 from lossact.pytest_plugin.settled import follow_verdicts
@@ -43,7 +43,7 @@ OUTCOME_KEYS: tuple[pytest.StashKey[Any], ...] = (RESULT, PLAN, ERROR)
 
 
 class ClaimSession:
-    """Evaluate claims, and gather the results of all processes of the run.
+    """Evaluate claims, and write what came of them.
 
     Args:
         config: pytest's configuration.
@@ -54,52 +54,13 @@ class ClaimSession:
     def __init__(self, config: pytest.Config, options: Options, recorded: Options) -> None:
         self.config, self.options, self.recorded = config, options, recorded
         self.same_setting = options.same_setting(recorded)
-        self.families: dict[Path, Family] = {}
-        self.misdeclared: str | None = None
-        self.defined_twice: set[str] = set()
-        self.results: dict[str, ClaimResult] = {}
-        self.undecided: dict[str, UndecidedClaim] = {}
-        self.reports: dict[str, pytest.TestReport] = {}  # of the calls of claims that were decided
-        self.plans: dict[str, tuple[str, dict[str, Any]]] = {}
+        self.is_worker = hasattr(config, "workerinput")
+        self.collected = CollectedClaims(is_worker=self.is_worker)
+        self.gathered = GatheredClaims()  # stays empty in a worker of xdist, whose reports are sent on
         self.notes: list[str] = []
         self.has_written = True  # all files that were asked for, as far as they were tried
         self.interrupted = False
-        self.was_reached = False  # a claim, be it skipped
         atexit.register(gc.freeze)  # else the last garbage collection, through all of torch, takes a second
-        self.is_worker = hasattr(config, "workerinput")
-
-    # Families
-
-    def count(self, claims: Sequence[pytest.Item]) -> None:
-        """Determine the family of each folder, before any claim is deselected."""
-        collected = Counter({item.path.parent: 0 for item in claims})
-        for item in claims:
-            collected[item.path.parent] += not is_exact(item)
-        self.defined_twice = {item.nodeid for item in claims if is_defined_twice(item)}
-        try:
-            self._count(collected)
-        except ClaimError as error:
-            # A worker that stopped here would look like a crash, so its claims report the error instead.
-            if not self.is_worker:
-                raise pytest.UsageError(str(error)) from error
-            self.misdeclared = str(error)
-
-    def _count(self, collected: Counter[Path]) -> None:
-        declared = {folder: declared_family(folder) for folder in collected}
-        for folder in collected:
-            self.families[folder] = declared[folder] or Family(folder.name, folder, 1, declared=False)
-        sizes = Counter({family: 0 for family in self.families.values() if family.declared})
-        for folder, number in collected.items():
-            if self.families[folder].declared:
-                sizes[self.families[folder]] += number
-        for family, number in sizes.items():
-            if number > family.size:
-                raise ClaimError(
-                    f"{family.directory / 'family.toml'}: size={family.size}, but {number} claims were collected; "
-                    f"write size = {number} (each claim's level becomes alpha / {number})"
-                )
-
-    # Claims
 
     @cached_property
     def store(self) -> Store:
@@ -154,13 +115,7 @@ class ClaimSession:
     def run(self, item: pytest.Function) -> None:
         """Call a claim, decide it, and fail it unless its verdict is the expected one."""
         try:
-            if self.misdeclared is not None:
-                raise ClaimError(self.misdeclared)
-            if item.nodeid in self.defined_twice:
-                raise ClaimError(
-                    f"{item.path.name} has more than one {item.originalname}, and Python keeps only the last; "
-                    "give each claim a name of its own"
-                )
+            self.collected.check(item)
             marker = ClaimMarker.of(item)
             hypothesis = call_claim(item)
             if isinstance(hypothesis, Theorem) != marker.exact:
@@ -168,7 +123,8 @@ class ClaimSession:
                     f"{item.name} returned {hypothesis!r} under exact={marker.exact}; mark a claim with exact=True "
                     "where, and only where, it returns lossact.exact(...), so that it does not count in its family"
                 )
-            family = self.families[item.path.parent]
+            family = self.collected.family_of(item)
+            assert family is not None
             if self.options.plan:
                 self._plan(item, hypothesis, family)
             verdict = evaluate(
@@ -240,14 +196,12 @@ class ClaimSession:
 
     def _undecided(self, item: pytest.Item, error: BaseException) -> UndecidedClaim:
         """Return a claim that ended in an error, with what is known of it."""
-        family = self.families.get(item.path.parent)
+        family = self.collected.family_of(item)
         known: dict[str, Any] = {} if family is None else {"family": family.name, "family_size": family.size}
         with suppress(ClaimError):
             marker = ClaimMarker.of(item)
             known |= {"statement": marker.statement, "source": marker.source, "recorded": marker.recorded}
         return UndecidedClaim.of(error, id=item.nodeid, **known)
-
-    # The end of the run
 
     def interrupt(self) -> None:
         """Note how many trials an interrupted run stored; it writes no reports, as claims are missing."""
@@ -258,59 +212,33 @@ class ClaimSession:
                 "goes on from there"
             )
 
-    def add_plan(self, claim: str, text: str, content: dict[str, Any]) -> None:
-        """Keep what a claim would cost, from a test report."""
-        self.plans[claim] = text, content
-
-    def collect(self, content: dict[str, Any], report: pytest.TestReport) -> None:
-        """Keep a result and the test report that it comes from."""
-        if not self.is_worker:
-            result = ClaimResult.from_dict(content)
-            self.results[result.id] = result
-            self.reports[result.id] = report
-            self.undecided.pop(result.id, None)  # of an attempt before
-
-    def record_error(self, content: dict[str, Any], *, after_verdict: bool) -> None:
-        """Keep a claim that ended in an error, from a test report.
-
-        Args:
-            content: of the claim.
-            after_verdict: whether it was decided before; else a verdict is of an attempt before.
-        """
-        if not self.is_worker:
-            claim = UndecidedClaim(**content)
-            self.undecided[claim.id] = claim
-            if not after_verdict:
-                self.results.pop(claim.id, None)
-
-    def add_lost(self, lost: Mapping[str, ClaimError]) -> None:
-        """Keep what ended without a report of its own, by node id."""
-        for claim, error in lost.items():
-            if claim in self.results:  # decided in a later attempt
-                continue
-            self.record_error(UndecidedClaim.of(error, id=claim).to_dict(), after_verdict=False)
-
     @property
     def _has_to_say(self) -> bool:
         """Whether files are written: where nothing was decided, only JSON that the command line asks for."""
         is_asked = self.config.getoption("--claims-json") is not None
-        return not self.interrupted and bool(self.results or self.undecided or (is_asked and self.was_reached))
+        return not self.interrupted and (bool(self.gathered) or (is_asked and self.gathered.any_reached))
 
-    def finish(self, session: pytest.Session) -> None:
-        """Apply Holm's procedure to each family and have tests follow, and write the files if there is no terminal."""
-        if self.is_worker or not self._has_to_say:
+    def finish(self, session: pytest.Session, lost: Mapping[str, ClaimError]) -> None:
+        """Apply Holm's procedure to each family and have tests follow, and write the files if there is no terminal.
+
+        Args:
+            session: pytest's own.
+            lost: claims that ended without a report, by node id.
+        """
+        if self.is_worker:
             return
-        results = settle_families(list(self.results.values()), self.options.alpha)
-        self.results = {result.id: result for result in results}
-        changed = [(result, self.reports[result.id]) for result in results if result.by_holm]
+        self.gathered.add_lost(lost)
+        if not self._has_to_say:
+            return
+        changed = self.gathered.settle(self.options.alpha)
         self.notes += follow_verdicts(changed, session, strict=self.options.strict)
         if not self.config.pluginmanager.has_plugin("terminalreporter"):
             self._write_out()
 
     def summarise(self, reporter: pytest.TerminalReporter) -> None:
         """Print a table for each family, the conditions' curves, and where files were written."""
-        results = list(self.results.values())
-        show_plans([f"{claim}: {text}" for claim, (text, _) in self.plans.items()], reporter)
+        results = list(self.gathered.results.values())
+        show_plans([f"{claim}: {text}" for claim, (text, _) in self.gathered.plans.items()], reporter)
         show_tables(results, self.options, reporter)
         if results:
             show_curves(lambda: self.conditions, reporter)
@@ -323,7 +251,7 @@ class ClaimSession:
     def conditions(self) -> dict[str, StoredCondition]:
         """The stored trials and curves of the conditions, read once."""
         with collect_warnings(self.notes):
-            return stored_conditions(list(self.results.values()), self.store)
+            return stored_conditions(list(self.gathered.results.values()), self.store)
 
     def _write_out(self) -> None:
         options = self.options
@@ -335,11 +263,11 @@ class ClaimSession:
             max_replicas=options.max_replicas,
             data=None if options.data is None else str(options.data),
             flags=options.flags(self.recorded),
-            undecided=tuple(self.undecided.values()),
-            plans=tuple({"id": claim, **content} for claim, (_, content) in self.plans.items()),
+            undecided=tuple(self.gathered.undecided.values()),
+            plans=tuple({"id": claim, **content} for claim, (_, content) in self.gathered.plans.items()),
         )
         with collect_warnings(self.notes):
-            results = list(self.results.values())
+            results = list(self.gathered.results.values())
             notes, self.has_written = write_out(results, lambda: self.conditions, options, lambda: self.store, run)
             self.notes += notes
 
