@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lossact.functional import ACTIVATIONS, SIGMOID_LOSSES, correct
+from lossact.replicas.exact_mean import exact_mean
 
 GROUP = 5
 
@@ -146,7 +147,7 @@ class StackedCNN:
         logit = torch.baddbmm(flat[5].unsqueeze(2), a2, weight).squeeze(2)
 
         losses = loss.function(logit, targets).mean(1)
-        accuracy = correct(logit, targets).mean(1)
+        accuracy = exact_mean(correct(logit, targets), 1)
 
         d_logit = (loss.derivative(logit, targets) / batch).unsqueeze(2)
         d_weight = torch.bmm(a2.transpose(1, 2), d_logit)

@@ -22,6 +22,7 @@ from lossact.replicas.compiled_modules import (
 )
 from lossact.replicas.compiling import COMPILER_ERRORS, give_up_compiling
 from lossact.replicas.engine import StoppingCriterion, flags_after
+from lossact.replicas.exact_mean import exact_mean
 from lossact.replicas.modules import copy_module, left_by_passes
 from lossact.replicas.named_tensors import Inputs, Tensors, all_finite, map_tensors, move, rows_of
 from lossact.replicas.optimizers import Clipping, RuleOptimizer, StackedOptimizer
@@ -245,7 +246,7 @@ class NamedPopulation(Population):
             parts.append(self._pass(part_inputs, part_targets, part_context))
         gradients = {name: torch.stack([part.gradients[name] for part in parts]).mean(0) for name in parts[0].gradients}
         loss = torch.stack([part.loss for part in parts]).mean(0)
-        metric = torch.stack([part.metric for part in parts]).mean(0)
+        metric = exact_mean(torch.stack([part.metric for part in parts]), 0)
         return LearningPass(loss, metric, gradients, parts[-1].buffers)
 
     def _pass(self, inputs: Inputs, targets: Tensor, context: PassContext) -> LearningPass:

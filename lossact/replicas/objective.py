@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from lossact.errors import InputError
 from lossact.functional import SIGMOID_LOSSES, is_correct
+from lossact.replicas.exact_mean import exact_mean
 from lossact.replicas.named_tensors import first_tensor, shapes_of
 
 Function = Callable[[Any, Tensor], Tensor]
@@ -98,7 +99,8 @@ class Objective:
             raise InputError(f"metric returned {shape}; it must return a tensor: one number, or one an example")
         output = first_tensor(outputs)
         exact = torch.promote_types(metric.dtype, torch.float32)  # half precision would round a share to a target
-        return metric.to(output.device, torch.promote_types(exact, output.real.dtype)).mean()
+        metric = metric.to(output.device, torch.promote_types(exact, output.real.dtype))
+        return exact_mean(metric, 0) if metric.ndim else metric
 
     def evaluate(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean loss () and metric () of one network's outputs."""

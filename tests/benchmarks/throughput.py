@@ -39,7 +39,7 @@ from tests.benchmarks import jax_networks, networks, peers
 # Enough that starting a Trainer does not count, few enough for five repeats.
 UPDATES = {
     "cpu": {"Small": 400, "Dropping": 400, "Digits": 60, "Tiny": 20, "ResNetish": 10},
-    "cuda": {"Small": 10_000, "Dropping": 10_000, "Digits": 10_000, "Tiny": 3_000, "ResNetish": 300},
+    "cuda": {"Small": 10_000, "Dropping": 10_000, "Digits": 10_000, "Tiny": 3_000, "ResNetish": 100},
 }
 FEW = 300  # where Python starts each operation on a GPU
 NEVER = Loss().at_most(-1.0)  # nobody rests

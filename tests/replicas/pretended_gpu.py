@@ -24,7 +24,10 @@ from tests.replicas.recorder import LOOKS, record_changes
 
 GPU = torch.device("cuda:0")
 CARRIER = torch.device("lazy:0")  # what torch's C++ takes it for; a build without CUDA has no guard for its devices
-COPIES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
+ATEN = torch.ops.aten
+MEANS = {ATEN.mean.default: ATEN.sum.default, ATEN.mean.dim: ATEN.sum.dim_IntList}
+QUOTIENTS = {ATEN.div.Tensor, ATEN.div.Scalar}
+COPIES = {ATEN._to_copy.default, ATEN.copy_.default}
 
 
 class _Waiting:
@@ -131,9 +134,9 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         args, kwargs = tree_map_only(torch.device, lambda _: torch.device("cpu"), (args, kwargs))
         if there and not leads_there:
             _wait(func)
-    if func is torch.ops.aten._pin_memory.default:
+    if func is ATEN._pin_memory.default:
         return args[0].clone()
-    if func is torch.ops.aten.copy_.default:
+    if func is ATEN.copy_.default:
         leads_there = isinstance(args[0], OnGPU)
         if there and not leads_there:
             _wait(func)
@@ -147,7 +150,21 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             return result
         return of_numbers.get(id(result), OnGPU(result) if leads_there else result)
 
-    return tree_map(placed, func(*args, **kwargs))
+    return tree_map(placed, _as_a_gpu_rounds(func, args, kwargs) if there else func(*args, **kwargs))
+
+
+def _as_a_gpu_rounds(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Divide by a plain number as torch's CUDA kernels do, which multiply by its rounded reciprocal."""
+    if func in MEANS:
+        total = MEANS[func](*args, **kwargs)
+        return total * (1 / torch.tensor(args[0].numel() / max(1, total.numel()), dtype=total.dtype))
+    if func in QUOTIENTS and args[0].is_floating_point() and _is_plain(args[1]):
+        return args[0] * (1 / torch.as_tensor(args[1], dtype=args[0].dtype))
+    return func(*args, **kwargs)
+
+
+def _is_plain(divisor: Any) -> bool:
+    return not isinstance(divisor, Tensor) or not divisor.ndim
 
 
 def _wait(func: Any) -> None:

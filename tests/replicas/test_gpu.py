@@ -18,6 +18,7 @@ from lossact.training.compute_config import ComputeConfig
 from lossact.training.stacked import StackedReplicasModule
 from tests.conftest import PAIRS, cnn_condition, report_condition, train_blocks
 from tests.replicas.gpu_builds import triton_works
+from tests.replicas.shares import OPTIONS, soon_all_right
 from tests.replicas.test_any_training import condition
 from tests.replicas.test_recorded import CAPTURABLE, CONDITIONS, numpys_accuracy, spread
 
@@ -92,6 +93,16 @@ def test_updates_in_a_cuda_graph_equal_the_cpu_in_double_precision(name: str, co
 
 
 @pytest.mark.filterwarnings("error::UserWarning:lossact")
+@pytest.mark.parametrize(("precision", "n"), [("32-true", 41), ("64-true", 49)])
+@pytest.mark.parametrize("compiled", [False, COMPILED])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_all_right_answers_of_any_number_are_a_share_of_1(name: str, compiled: bool, precision: str, n: int) -> None:
+    config = ComputeConfig(device="cuda", precision=precision, compiled=compiled)
+    module = stacked_training(soon_all_right(name, n), 0, range(4), config)
+    fit(module, config)
+    assert module.outcome().reached.all()
+
+
 @pytest.mark.parametrize(
     ("name", "compiled"),
     [

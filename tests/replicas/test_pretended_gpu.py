@@ -14,7 +14,17 @@ from torch.nn import functional
 from torch.utils._pytree import tree_map_only
 from torchmetrics.classification import MulticlassF1Score
 
-from lossact import Accuracy, Best, Condition, Loss, Metric, OfNetwork, TorchOptimizer, cosine, replicate
+from lossact import (
+    Accuracy,
+    Best,
+    Condition,
+    Loss,
+    Metric,
+    OfNetwork,
+    TorchOptimizer,
+    cosine,
+    replicate,
+)
 from lossact.errors import InputError
 from lossact.replicas.torch_optimizers import TENSOR_RATES
 from lossact.running.external import train_one
@@ -28,6 +38,7 @@ from lossact.training.single import SingleNetworkModule
 from lossact.training.stacked import StackedOutcome
 from tests.conftest import train_blocks
 from tests.replicas.pretended_gpu import GPU, Graphs
+from tests.replicas.shares import OPTIONS, soon_all_right
 from tests.replicas.test_any_training import condition
 from tests.replicas.test_recorded import CAPTURABLE, CONDITIONS, SMALL, numpys_accuracy, spread
 from tests.running.stacked_and_alone import assert_equal_rows, recorded_stacked
@@ -199,3 +210,12 @@ def test_lightning_modules_there_are_those_on_the_cpu(name: str, pretended_gpu: 
     for rows, expected in zip(there, here, strict=True):
         assert_equal_rows(tree_map_only(Tensor, Tensor.cpu, rows), expected)
     assert bool(pretended_gpu.made) == (name != "reads the trainer")
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_all_of_49_right_answers_are_a_share_of_1(name: str, pretended_gpu: type[Graphs]) -> None:
+    right = torch.ones(49, dtype=torch.float64, device="cuda")
+    assert float(right.mean().cpu()) < 1
+    given = soon_all_right(name, 49)
+    assert_the_same(given)
+    assert outcome_of(given, ON_GPU).reached.all()

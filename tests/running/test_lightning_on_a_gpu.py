@@ -37,7 +37,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[RecordedSteps]:
     return made
 
 
-@pytest.mark.parametrize("name", RECORDED)
+# Normal numbers are drawn by another formula on a GPU, so that a CPU's are no reference for them.
+@pytest.mark.parametrize("name", sorted(RECORDED.keys() - {"variational autoencoder"}))
 def test_steps_in_cuda_graphs_equal_the_cpu_in_double_precision(name: str, made: list[RecordedSteps]) -> None:
     given = replace(RECORDED[name], budget=LONGER)
     on_a_gpu = recorded_stacked(given, CUDA)
@@ -48,7 +49,7 @@ def test_steps_in_cuda_graphs_equal_the_cpu_in_double_precision(name: str, made:
         assert_equal_rows(rows, expected)
 
 
-@pytest.mark.parametrize("name", ["classifier", "batch norm and dropout"])
+@pytest.mark.parametrize("name", ["classifier", "batch norm and dropout", "variational autoencoder"])
 def test_steps_in_cuda_graphs_repeat_bit_for_bit(name: str) -> None:
     config = ComputeConfig(device="cuda")
     assert_same_bits(recorded_stacked(RECORDED[name], config), recorded_stacked(RECORDED[name], config))

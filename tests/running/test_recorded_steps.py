@@ -28,7 +28,8 @@ Made = list[RecordedSteps]
 
 
 def dropping() -> nn.Module:
-    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.4), nn.Linear(8, 2))
+    # Batch norm takes a bias before it away: its gradient would be rounding alone, of which Adam makes whole steps.
+    return nn.Sequential(nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8), nn.Dropout(0.4), nn.Linear(8, 2))
 
 
 RECORDED = {name: given for name, given in STACKED.items() if given.module is not posted.ReadsTheTrainer} | {
