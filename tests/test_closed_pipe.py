@@ -104,6 +104,22 @@ def test_a_full_disk_under_standard_output_is_one_line(folder: Path, unbuffered:
     assert "No space left on device" in run.stderr
 
 
+def test_names_that_the_terminal_cannot_hold_are_escaped(folder: Path) -> None:
+    table = folder / "runs.csv"
+    table.write_text(table.read_text().replace("b,", "\u00c4dam\u6f22,"), encoding="utf-8")
+    run = subprocess.run(
+        [sys.executable, "-m", "lossact.cli", *COMMANDS["compare"], "--html", "runs.html"],
+        cwd=folder,
+        env=environment("") | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "\\xc4dam\\u6f22" in run.stdout
+    assert "\u00c4dam\u6f22" in (folder / "runs.html").read_text(encoding="utf-8")
+
+
 def test_a_command_without_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     assert main(["schema"]) == 0

@@ -290,6 +290,54 @@ def test_what_can_be_read_of_a_global_counts_though_a_part_cannot(
     assert contents[0] != contents[2]
 
 
+def reads_two_attributes() -> Any:
+    return SETTINGS.number, SETTINGS.text
+
+
+def calls_and_configures(inputs: Any) -> Any:
+    SETTINGS.eval()
+    SETTINGS.requires_grad_(False)
+    return SETTINGS(inputs)
+
+
+@dataclass
+class Settings:
+    number: float
+    text: str = "t"
+
+
+@pytest.mark.parametrize(
+    ("reads", "make"),
+    [
+        (reads_two_attributes, lambda number: SimpleNamespace(number=number, text="t")),
+        (reads_two_attributes, lambda number: Namespace(number=number, text="t")),
+        (reads_two_attributes, Settings),
+        (calls_and_configures, linear),
+        (calls_and_configures, lambda number: nn.Sequential(linear(number), nn.Tanh())),
+    ],
+    ids=["SimpleNamespace", "Namespace", "dataclass", "module", "modules"],
+)
+def test_an_object_counts_of_which_code_reads_several_attributes(
+    reads: Callable[..., Any], make: Callable[[float], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attribute's chain of names begins with the object's."""
+    contents = []
+    for number in (1.0, 1.0, 7.0):
+        monkeypatch.setattr(sys.modules[__name__], "SETTINGS", make(number))
+        contents.append(fingerprint(reads, "f"))
+    assert contents[0] == contents[1]
+    assert contents[0] != contents[2]
+
+
+def test_a_function_of_no_module_is_read() -> None:
+    def of(number: float) -> Any:
+        names: dict[str, Any] = {}
+        exec(f"held = [{number}]\ndef scaled(x): return x * held[0]", names)
+        return fingerprint(names["scaled"], "f")
+
+    assert of(1.0) == of(1.0) != of(7.0)
+
+
 def test_a_namespace_that_holds_itself_and_a_lock_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     held = Namespace(lock=Lock())
     held.itself = held

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Any
 
 from lossact.cli import against, compare, curves, dashboard, init, report, schema, surfaces
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Ctrl-C with 130. Where standard output is a pipe whose reader has gone, as in `lossact compare … | head -1`, the
         command ends with 141 and says nothing.
     """
+    _escape_what_cannot_be_encoded()
     try:
         try:
             return _run(arguments)
@@ -46,6 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return READER_GONE
         print(f"lossact: standard output: {error}", file=sys.stderr)
         return 2
+
+
+def _escape_what_cannot_be_encoded() -> None:
+    """Have names that a terminal or a file in another encoding cannot hold be escaped, as Python does for errors."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _flush() -> None:

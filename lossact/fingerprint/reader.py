@@ -288,7 +288,9 @@ class Reader:
         for chain in sorted(chains):
             if chain[0] in names:
                 depth, value = _resolved(chain, names)
-                content[".".join(chain[:depth])] = self.used(value) if lenient else self.value(value)
+                name = ".".join(chain[:depth])
+                if name not in content:  # another chain may begin with it; an object is read once, its content kept
+                    content[name] = self.used(value) if lenient else self.value(value)
         return content
 
     def _is_users_class(self, kind: type) -> bool:
@@ -390,6 +392,7 @@ def _unwrapped(value: Any) -> Any:
     The first optimizer imports that, and torch.manual_seed is then another object.
     """
     code = getattr(value, "__code__", None) if isinstance(value, FunctionType) else None
-    if code is None or WRAPPERS.get(code.co_qualname) != value.__globals__.get("__name__"):
+    module = None if code is None else WRAPPERS.get(code.co_qualname)
+    if module is None or module != value.__globals__.get("__name__"):
         return value
     return value.__wrapped__

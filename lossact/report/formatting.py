@@ -9,13 +9,20 @@ from lossact.claims.verdict_summary import ConditionCounts, Estimate, SingleRunA
 
 def short_name(result: ClaimResult) -> str:
     """Return the claim's name without file and prefix."""
-    return result.id.rpartition("::")[2].removeprefix("test_")
+    test, bracket, parameters = _test_of(result)
+    return f"{test.rpartition('::')[2].removeprefix('test_')}{bracket}{parameters}"
 
 
 def title(result: ClaimResult) -> str:
     """Return the claim's statement, with its parameters, which tell the claims of one parametrised test apart."""
-    _, bracket, parameters = result.id.partition("::")[2].partition("[")
+    _, bracket, parameters = _test_of(result)
     return f"{result.statement} [{parameters}" if bracket else result.statement
+
+
+def _test_of(result: ClaimResult) -> tuple[str, str, str]:
+    """Split a claim's id, without its file, where its parameters begin."""
+    _, _, test = result.id.partition("::")
+    return (test or result.id).partition("[")
 
 
 def family_level(result: ClaimResult, alpha: float) -> str:

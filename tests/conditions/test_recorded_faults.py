@@ -194,6 +194,26 @@ def test_cells_of_a_csv_that_are_not_what_they_seem(text: str, message: str, tmp
         read_runs(path, condition="optimizer", run="seed", pair="seed")
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_point_that_may_separate_the_thousands_of_a_step_is_an_error(delimiter: str, tmp_path: Path) -> None:
+    """Else 1.000 steps would be 1, and the slower condition the faster one."""
+    path = tmp_path / "runs.csv"
+    rows = [("opt", "run", "step", "loss"), *(("a", run, step, "0.5") for run in "01" for step in ("500", "1.000"))]
+    path.write_text("\n".join(map(delimiter.join, rows)))
+    with pytest.raises(
+        InputError, match=r"line 3: step='1\.000' may have a decimal point or one that separates thousa"
+    ):
+        read_runs(path, condition="opt", run="run", step="step")
+    path.write_text(path.read_text().replace("1.000", "1000.0"))
+    assert len(read_runs(path, condition="opt", run="run", step="step")["a"].runs) == 2
+
+
+def test_a_quoted_name_may_hold_other_separators(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text('opt,run,"top-1; acc; x; y"\na,0,0.5\na,1,0.6\n')
+    assert len(read_runs(path, condition="opt", run="run")["a"].runs) == 2
+
+
 @pytest.mark.parametrize("numbers", ["0.912;0.9;1", "912.5;1.010", "1.010;1.012", "910;1010", "-12;0"])
 def test_numbers_with_a_decimal_point_are_read_between_semicolons(numbers: str, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"

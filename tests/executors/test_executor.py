@@ -1,12 +1,14 @@
 """What an executor is asked for, and what becomes of blocks that come in any order."""
 
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import numpy as np
 import pytest
+from torch import nn
 
-from lossact import Executor, Experiment, FunctionCondition, Store, evaluate, faster
+from lossact import Adam, Arrays, Condition, Executor, Experiment, FunctionCondition, Loss, Store, evaluate, faster
 from lossact.claims.evaluate import look_sizes
 from lossact.claims.verdict import Verdict
 from lossact.errors import InputError, TrainingError
@@ -153,3 +155,25 @@ def test_a_projects_executor_is_used(claims: Claims) -> None:
 def test_an_unknown_executor_is_named() -> None:
     with pytest.raises(InputError, match="executor='slurm' is not known; choose one of local, ray"):
         make_executor("slurm")
+
+
+def test_threads_that_train_take_turns() -> None:
+    """Training sets the process's seeds, and torch.func keeps state: side by side it failed, blaming the network."""
+
+    def decide(_: int) -> str:
+        fast, slow = (
+            Condition(
+                name=f"{rate}",
+                network=lambda: nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Dropout(0.1), nn.Linear(4, 2)),
+                loss=nn.CrossEntropyLoss(),
+                data=Arrays(np.eye(4), np.arange(4) % 2),
+                optimizer=Adam(learning_rate=rate),
+                target=Loss().at_most(0.5),
+                budget=60,
+            )
+            for rate in (0.05, 0.03)
+        )
+        return str(evaluate(faster(fast, than=slow), max_replicas=16))
+
+    with ThreadPoolExecutor(2) as threads:
+        assert len({decide(0), *threads.map(decide, range(4))}) == 1

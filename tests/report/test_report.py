@@ -15,6 +15,7 @@ from lossact.fingerprint import fingerprint
 from lossact.report.charts import curve_charts, evidence_chart, reach_chart
 from lossact.report.files import write_whole
 from lossact.report.folder import write_folder
+from lossact.report.formatting import short_name
 from lossact.report.html import write_html
 from lossact.report.markdown import write_markdown
 from lossact.report.run_info import RunInfo
@@ -134,6 +135,7 @@ def test_claims_of_one_parametrised_test_can_be_told_apart(tmp_path: Path) -> No
     for title in ("faster [0.1]", "faster [0.5-x::y]"):
         assert text.count(title) == 2, title  # in the table, and above the claim's own section
         assert markdown.read_text().count(title) >= 1
+    assert [short_name(claim) for claim in claims] == ["a[0.1]", "a[0.5-x::y]"]
     assert text.count("slower") == 2
     assert "slower [" not in text
 

@@ -34,7 +34,7 @@ def read_csv(path: Path, columns: Columns) -> tuple[RowBuffer, str]:
             head = file.readline()
             if not head.strip():
                 raise InputError(f"{path.name}: the file is empty; it needs a header line and a row for each number")
-            delimiter = max(",;\t", key=head.count)
+            delimiter = max(",;\t", key=re.sub(r'"[^"]*"', "", head).count)  # quoted names may hold others
             file.seek(0)
             rows = csv.reader(file, delimiter=delimiter)
             header = [name.strip() for name in next(rows)]
@@ -42,7 +42,7 @@ def read_csv(path: Path, columns: Columns) -> tuple[RowBuffer, str]:
             buffer = RowBuffer(has_steps=layout.step is not None)
             numbered = ((rows.line_num, row) for row in rows if row)
             while chunk := list(islice(numbered, ROWS_AT_ONCE)):
-                _add(buffer, chunk, layout, header, path.name, may_group_thousands=delimiter == ";")
+                _add(buffer, chunk, layout, header, path.name, delimiter)
     except UnicodeDecodeError as error:
         raise InputError(f"{path.name}: not a UTF-8 text file ({error.reason}); save the table as UTF-8") from None
     except csv.Error as error:
@@ -56,8 +56,7 @@ def _add(
     layout: Layout,
     header: Sequence[str],
     name: str,
-    *,
-    may_group_thousands: bool,
+    delimiter: str,
 ) -> None:
     for line, row in chunk:
         if len(row) != len(header):
@@ -67,6 +66,8 @@ def _add(
     n = len(lines)
     runs = _names(cells[layout.run], "run", lines, name) if layout.run else [str(line) for line in lines]
     pairs: Sequence[str | None] = _names(cells[layout.pair], "pair", lines, name) if layout.pair else [None] * n
+    if layout.step and delimiter != ",":
+        _check_grouped_steps(cells[layout.step], layout.step, lines, name)
     steps = _integers(cells[layout.step], layout.step, lines, name) if layout.step else []
     for value in layout.values:
         conditions = [label.strip() for label in cells[layout.condition]] if layout.condition else [value] * n
@@ -75,7 +76,7 @@ def _add(
             way_out = f"if {value} names the conditions, say condition={value!r}"
             if not all(map(str.strip, cells[value])):
                 way_out = "for unequal numbers of runs give each run a row, with a column that names its condition"
-        if may_group_thousands:
+        if delimiter == ";":
             _check_thousands(cells[value], value, lines, name)
         buffer.extend(conditions, runs, pairs, steps, _floats(cells[value], value, lines, name, way_out), lines)
 
@@ -97,6 +98,16 @@ def _check_thousands(texts: Sequence[str], column: str, lines: Sequence[int], na
         raise InputError(
             f"{name}, line {lines[at]}: {column}={cells[at]!r} beside {cells[grouped.index(False)]!r} may have "
             "a decimal point or one that separates thousands; write whole numbers without it, all others with one"
+        )
+
+
+def _check_grouped_steps(texts: Sequence[str], column: str, lines: Sequence[int], name: str) -> None:
+    """Raise InputError where a point may separate the thousands of a step, as in 500, 1.000, 1.500."""
+    grouped = next((k for k, text in enumerate(texts) if GROUPED.fullmatch(text.strip())), None)
+    if grouped is not None:
+        raise InputError(
+            f"{name}, line {lines[grouped]}: {column}={texts[grouped].strip()!r} may have a decimal point or one that "
+            "separates thousands; write steps without it"
         )
 
 
