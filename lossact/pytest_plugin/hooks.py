@@ -28,6 +28,7 @@ MARKER = (
 )
 
 
+INTERRUPTED_WORKER = "received keyboard-interrupt"  # of xdist
 CRASHED = "???"  # when a test was whose worker of xdist died
 RETURNS_HYPOTHESIS = "returned <class 'lossact.claims."
 
@@ -235,7 +236,9 @@ class ClaimHooks:
 
     @pytest.hookimpl(tryfirst=True)  # a second Ctrl-C may end what other plugins do here
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        if self.seen_claims and excinfo.type is KeyboardInterrupt:  # not a subclass, as after collection errors
+        # Collection errors and -x end with a subclass, and so does a Ctrl-C that a worker of xdist received first.
+        of_user = excinfo.type is KeyboardInterrupt or str(excinfo.value).endswith(INTERRUPTED_WORKER)
+        if self.seen_claims and of_user:
             self.session.interrupt()
 
     @pytest.hookimpl(trylast=True)

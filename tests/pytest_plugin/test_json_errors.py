@@ -242,3 +242,10 @@ def test_a_second_interruption_writes_nothing_either(claims: Claims) -> None:
     claims.json.write_text("the verdicts of before")
     claims.run("--claims-max-replicas", "64", subprocess=True)
     assert claims.json.read_text() == "the verdicts of before"
+
+
+def test_an_interrupted_worker_of_xdist_writes_nothing_either(claims: Claims) -> None:
+    claims.write(CLAIMS + '\n@pytest.mark.claim("it is stopped")\ndef test_stopped():\n    raise KeyboardInterrupt\n')
+    claims.json.write_text("the verdicts of before")
+    assert claims.run("--claims-max-replicas", "64", "-n", "1", subprocess=True).ret == pytest.ExitCode.INTERRUPTED
+    assert claims.json.read_text() == "the verdicts of before"
