@@ -229,6 +229,19 @@ def test_a_function_that_torch_wraps_once_an_optimizer_was_made_is_the_same_func
     assert prints[0] == prints[1]
 
 
+def test_the_address_by_which_torch_knows_what_it_wraps_does_not_count() -> None:
+    """torch.compile keeps it in an attribute of functions; it is another one in each process."""
+    prints = []
+    for address in (1, 2):
+
+        def known() -> int:
+            return 1
+
+        vars(known)["_torchdynamo_wrapper_id"] = address
+        prints.append(fingerprint(known, "x"))
+    assert prints[0] == prints[1]
+
+
 @pytest.mark.parametrize(
     "unreadable", [Lock(), (number for number in range(0)), sys.stdout, sqlite3.connect(":memory:")]
 )

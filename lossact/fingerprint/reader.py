@@ -42,7 +42,16 @@ WRAPPERS = {"_disable_dynamo.<locals>.inner": "torch._compile", "checked_call.<l
 PLAIN = (str, int, float, bool, bytes, complex, type(None), type(Ellipsis), type(NotImplemented), range, slice)
 CACHES = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
 UNREADABLE = (TypeError, AttributeError, ValueError, RuntimeError, pickle.PicklingError)
-NOT_STATE = {"__annotations__", "__doc__", "__module__", "__name__", "__qualname__", "pytestmark"}
+# The last is an address, by which torch._dynamo knows its wrappers.
+NOT_STATE = {
+    "__annotations__",
+    "__doc__",
+    "__module__",
+    "__name__",
+    "__qualname__",
+    "pytestmark",
+    "_torchdynamo_wrapper_id",
+}
 BUILTINS = (
     BuiltinFunctionType,
     ClassMethodDescriptorType,
