@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from lossact.errors import InputError
-from lossact.report.files import check_folder
+from lossact.report.files import check_folder, check_writable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +25,7 @@ def run(parsed: argparse.Namespace) -> None:
     if existing:
         raise InputError(f"{existing[0]} exists; give another folder")
     check_folder(parsed.directory.resolve())
+    check_writable(parsed.directory.resolve())
     parsed.directory.mkdir(parents=True, exist_ok=True)
     for file in sorted(start, key=lambda file: file.name):
         path = parsed.directory / file.name

@@ -47,7 +47,7 @@ def run(parsed: argparse.Namespace) -> None:
     from lossact.functional import ACTIVATIONS, RANGES, Grid, Neuron, descend
     from lossact.report.descent import save_descent
     from lossact.report.figure import save_figure
-    from lossact.report.files import check_folder
+    from lossact.report.files import check_folder, check_writable
     from lossact.report.profiles import profile_figure
     from lossact.report.surfaces import draw_sheet, draw_surfaces
     from lossact.report.surfaces_page import write_page
@@ -72,6 +72,7 @@ def run(parsed: argparse.Namespace) -> None:
         for name, value in zip("wb", start, strict=True):
             check_number(f"descent's {name}", value, hint=2)
     check_folder(parsed.out.resolve())
+    check_writable(parsed.out.resolve())
     parsed.out.mkdir(parents=True, exist_ok=True)
     written = draw_surfaces(parsed.out, parsed.activation, parsed.loss, grids)
     for activation, grid in grids.items():

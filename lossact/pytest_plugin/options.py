@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lossact.errors import InputError
-from lossact.report.files import check_folder, checked_file, is_page
+from lossact.report.files import check_folder, check_writable, checked_file, is_page
 from lossact.requirements import check_extra
 
 MOST_REPLICAS = 1_000_000_000
@@ -261,3 +261,20 @@ def _parse(name: str, text: str, option: _Option) -> Any:
     except (OSError, ValueError, RuntimeError) as error:  # too long, invalid characters, circular links
         bad = InputError(f"{name}={text}: cannot be a path ({error}); give another")
     raise pytest.UsageError(str(bad)) from bad
+
+
+def check_outputs(options: Options) -> None:
+    """Raise UsageError where a file that is asked for could not be written at the end.
+
+    Args:
+        options: of a run that has claims; other runs write none.
+
+    Raises:
+        UsageError: this user may not write there.
+    """
+    for flag, path in (("--claims-json", options.json), ("--claims-html", options.html)):
+        if path not in (None, STANDARD_OUTPUT):
+            try:
+                check_writable(path)
+            except InputError as error:
+                raise pytest.UsageError(f"{flag}={path}: {error}") from error

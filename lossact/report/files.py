@@ -1,4 +1,7 @@
-"""Files that are there whole, or not at all."""
+"""Files that are there whole, or not at all.
+
+What lies in a folder that this user may not enter counts as missing, as os.path has it; pathlib raises there.
+"""
 
 import os
 from collections.abc import Sequence
@@ -15,8 +18,20 @@ def is_page(path: Path) -> bool:
 def check_folder(path: Path) -> None:
     """Raise InputError unless a folder exists or could be created: no part of its path is a file."""
     for part in (path, *path.parents):
-        if part.exists() and not part.is_dir():
+        if os.path.exists(part) and not os.path.isdir(part):
             raise InputError(f"{part} is a file, but must be a folder; give another place")
+
+
+def check_writable(path: Path) -> None:
+    """Raise InputError unless this user may write a file or a folder of that name, or make the folders above it.
+
+    Args:
+        path: whole; a folder that is there, or anything that is to be made.
+    """
+    nearest = next((part for part in (path, *path.parents) if os.path.isdir(part)), None)
+    as_user = os.access in os.supports_effective_ids
+    if nearest is not None and not os.access(nearest, os.W_OK | os.X_OK, effective_ids=as_user):
+        raise InputError(f"{nearest} may not be written to; give another place")
 
 
 # What people write, and commands read: no output goes over such a file.
@@ -26,9 +41,9 @@ SOURCES = {".py", ".ipynb", ".toml", ".cfg", ".ini", ".yaml", ".yml", ".csv", ".
 def checked_file(path: Path) -> Path:
     """Return the whole path of a file to be written, or raise InputError where it cannot be one."""
     path = path.resolve()
-    if path.suffix.lower() in SOURCES and path.exists():
+    if path.suffix.lower() in SOURCES and os.path.exists(path):
         raise InputError(f"is there, and a {path.suffix} file is not written over; name another one")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError("is a folder, but must be a file; name a file in it")
     check_folder(path.parent)
     return path
@@ -53,6 +68,7 @@ def check_outputs(*, inputs: Sequence[str] = (), **files: Path | None) -> None:
                 raise InputError(f"--{option}={file} is what is read, and would be lost; give it another name")
         try:
             path = checked_file(file)
+            check_writable(path)
         except InputError as error:
             raise InputError(f"--{option}={file}: {error}") from None
         if path in options:
