@@ -42,16 +42,8 @@ WRAPPERS = {"_disable_dynamo.<locals>.inner": "torch._compile", "checked_call.<l
 PLAIN = (str, int, float, bool, bytes, complex, type(None), type(Ellipsis), type(NotImplemented), range, slice)
 CACHES = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
 UNREADABLE = (TypeError, AttributeError, ValueError, RuntimeError, pickle.PicklingError)
-# The last is an address, by which torch._dynamo knows its wrappers.
-NOT_STATE = {
-    "__annotations__",
-    "__doc__",
-    "__module__",
-    "__name__",
-    "__qualname__",
-    "pytestmark",
-    "_torchdynamo_wrapper_id",
-}
+OF_DEFINITIONS = {"__annotations__", "__doc__", "__module__", "__name__", "__qualname__"}
+NOT_STATE = OF_DEFINITIONS | {"pytestmark", "_torchdynamo_wrapper_id"}  # the last is an address
 BUILTINS = (
     BuiltinFunctionType,
     ClassMethodDescriptorType,

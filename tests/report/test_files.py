@@ -49,10 +49,24 @@ def test_a_folder_that_may_not_be_entered_is_refused(closed: Path) -> None:
         check_outputs(json=closed / "inner" / "new" / "x.json")
 
 
-def test_commands_say_so_first(closed: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def close(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a folder be one that this process may not write to, whoever runs it."""
+    may = os.access
+
+    def access(path: Path, mode: int, **options: bool) -> bool:
+        return Path(path) != folder and may(path, mode, **options)
+
+    monkeypatch.setattr(os, "access", access)
+    monkeypatch.setattr(os, "supports_effective_ids", {*os.supports_effective_ids, access})
+
+
+def test_commands_say_so_first(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close(tmp_path, monkeypatch)
     with pytest.raises(SystemExit, match="2"):
-        main(["surfaces", "--out", str(closed / "drawn")])
-    assert capfd.readouterr().err == f"lossact surfaces: {closed} may not be written to; give another place\n"
+        main(["surfaces", "--out", str(tmp_path / "drawn")])
+    assert capfd.readouterr().err == f"lossact surfaces: {tmp_path} may not be written to; give another place\n"
 
 
 @pytest.mark.parametrize("option", ["--claims-json={}/x.json", "--claims-html={}/x.html", "--claims-html={}/folder"])
@@ -60,14 +74,8 @@ def test_claims_are_not_trained_for_what_cannot_be_written(
     option: str, claims: Claims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = claims.pytester.mkdir("closed")
-    may = os.access
-
-    def access(path: Path, mode: int, **options: bool) -> bool:
-        return Path(path) != closed and may(path, mode, **options)
-
     claims.write(CLAIMS)
-    monkeypatch.setattr(os, "access", access)
-    monkeypatch.setattr(os, "supports_effective_ids", {*os.supports_effective_ids, access})
+    close(closed, monkeypatch)
     run = claims.pytester.runpytest_inprocess("claims", option.format(closed))
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     run.stderr.fnmatch_lines([f"ERROR: --claims-*={closed}*: {closed} may not be written to; give another place"])
