@@ -278,6 +278,18 @@ def of_this_thread(number: float) -> local:
     return held
 
 
+def assert_settings_count(
+    reads: Callable[..., Any], make: Callable[[float], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal settings give what reads them one fingerprint, and others give it another one."""
+    contents = []
+    for number in (1.0, 1.0, 7.0):
+        monkeypatch.setattr(sys.modules[__name__], "SETTINGS", make(number))
+        contents.append(fingerprint(reads, "f"))
+    assert contents[0] == contents[1]
+    assert contents[0] != contents[2]
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -295,12 +307,7 @@ def of_this_thread(number: float) -> local:
 def test_what_can_be_read_of_a_global_counts_though_a_part_cannot(
     make: Callable[[float], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    contents = []
-    for number in (1.0, 1.0, 7.0):
-        monkeypatch.setattr(sys.modules[__name__], "SETTINGS", make(number))
-        contents.append(fingerprint(reads_settings, "f"))
-    assert contents[0] == contents[1]
-    assert contents[0] != contents[2]
+    assert_settings_count(reads_settings, make, monkeypatch)
 
 
 def reads_two_attributes() -> Any:
@@ -334,12 +341,7 @@ def test_an_object_counts_of_which_code_reads_several_attributes(
     reads: Callable[..., Any], make: Callable[[float], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each attribute's chain of names begins with the object's."""
-    contents = []
-    for number in (1.0, 1.0, 7.0):
-        monkeypatch.setattr(sys.modules[__name__], "SETTINGS", make(number))
-        contents.append(fingerprint(reads, "f"))
-    assert contents[0] == contents[1]
-    assert contents[0] != contents[2]
+    assert_settings_count(reads, make, monkeypatch)
 
 
 def test_a_function_of_no_module_is_read() -> None:

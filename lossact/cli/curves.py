@@ -50,13 +50,12 @@ def run(parsed: argparse.Namespace) -> None:
 def _draw(parsed: argparse.Namespace) -> list[Path]:
     from lossact.checks import check_count
     from lossact.report.figure import save_figure
-    from lossact.report.files import check_folder, check_writable
+    from lossact.report.files import check_output_folder
     from lossact.report.learning_curves import arrivals_figure, curves_figure, order_figure
     from lossact.storage import Store
 
     check_count("replicas", parsed.replicas, hint=512)
-    check_folder(parsed.out.resolve())
-    check_writable(parsed.out.resolve())
+    check_output_folder(parsed.out)
     conditions, is_ordering = _conditions(parsed)
     parsed.out.mkdir(parents=True, exist_ok=True)
     with Store(None if parsed.store == "none" else parsed.store) as store:

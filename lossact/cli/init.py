@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from lossact.errors import InputError
-from lossact.report.files import check_folder, check_writable
+from lossact.report.files import check_output_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +24,7 @@ def run(parsed: argparse.Namespace) -> None:
     existing = [path for path in (parsed.directory / file.name for file in start) if path.exists()]
     if existing:
         raise InputError(f"{existing[0]} exists; give another folder")
-    check_folder(parsed.directory.resolve())
-    check_writable(parsed.directory.resolve())
+    check_output_folder(parsed.directory)
     parsed.directory.mkdir(parents=True, exist_ok=True)
     for file in sorted(start, key=lambda file: file.name):
         path = parsed.directory / file.name

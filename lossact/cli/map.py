@@ -100,7 +100,7 @@ def _make_map(parsed: argparse.Namespace, print_summary: Callable[[object], None
     from lossact.experiment import Experiment, default_compute_config
     from lossact.pytest_plugin.collect import collect_hypotheses
     from lossact.report.figure import save_figure
-    from lossact.report.files import check_folder, check_writable
+    from lossact.report.files import check_output_folder
     from lossact.report.map import map_figure
     from lossact.report.map_page import check_no_other_map, write_map_page
     from lossact.requirements import check_requirements
@@ -108,8 +108,7 @@ def _make_map(parsed: argparse.Namespace, print_summary: Callable[[object], None
 
     begin = time.perf_counter()
     check_requirements(["wandb"] if parsed.wandb != "disabled" else [])
-    check_folder(parsed.out.resolve())
-    check_writable(parsed.out.resolve())
+    check_output_folder(parsed.out)
     x, y = Axis.parse(parsed.x), Axis.parse(parsed.y)
     n_cells = len(x.values) * len(y.values)
     if n_cells > MOST_CELLS and not parsed.yes:

@@ -47,7 +47,7 @@ def run(parsed: argparse.Namespace) -> None:
     from lossact.functional import ACTIVATIONS, RANGES, Grid, Neuron, descend
     from lossact.report.descent import save_descent
     from lossact.report.figure import save_figure
-    from lossact.report.files import check_folder, check_writable
+    from lossact.report.files import check_output_folder
     from lossact.report.profiles import profile_figure
     from lossact.report.surfaces import draw_sheet, draw_surfaces
     from lossact.report.surfaces_page import write_page
@@ -71,8 +71,7 @@ def run(parsed: argparse.Namespace) -> None:
     for start in parsed.descent:
         for name, value in zip("wb", start, strict=True):
             check_number(f"descent's {name}", value, hint=2)
-    check_folder(parsed.out.resolve())
-    check_writable(parsed.out.resolve())
+    check_output_folder(parsed.out)
     parsed.out.mkdir(parents=True, exist_ok=True)
     written = draw_surfaces(parsed.out, parsed.activation, parsed.loss, grids)
     for activation, grid in grids.items():

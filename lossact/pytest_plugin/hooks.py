@@ -14,7 +14,7 @@ from lossact.errors import ClaimError, InputError
 from lossact.pytest_plugin import hookspecs
 from lossact.pytest_plugin.ending import holds_claims, reason_of, write_error
 from lossact.pytest_plugin.names import PLUGIN_NAME
-from lossact.pytest_plugin.options import STANDARD_OUTPUT, Options, add_options, check_outputs, read_options
+from lossact.pytest_plugin.options import STANDARD_OUTPUT, Options, add_options, check_output_places, read_options
 from lossact.threads import keep_threads_from_spinning
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class ClaimHooks:
         claims = [item for item in items if is_claim(item)]
         if claims:
             if not hasattr(self.config, "workerinput"):  # a worker of xdist writes nothing
-                check_outputs(self.config.stash[OPTIONS][0])
+                check_output_places(self.config.stash[OPTIONS][0])
             self.session.collected.count(claims)
 
     @pytest.hookimpl(tryfirst=True)

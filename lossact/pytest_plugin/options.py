@@ -263,7 +263,7 @@ def _parse(name: str, text: str, option: _Option) -> Any:
     raise pytest.UsageError(str(bad)) from bad
 
 
-def check_outputs(options: Options) -> None:
+def check_output_places(options: Options) -> None:
     """Raise UsageError where a file that is asked for could not be written at the end.
 
     Args:

@@ -8,8 +8,8 @@ def exact_mean(scores: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """Return the mean as the sum divided by the number, which on a GPU `Tensor.mean` is not.
 
     There torch multiplies the sum by the rounded reciprocal of the number: the share of 41 right answers of 41 is
-    0.99999994, which never meets a target of 1. Nor is it what compiled code computes there, whose division in single
-    precision is approximate. In double precision it is exact, and so is a share that is rounded from it.
+    0.99999994, which never meets a target of 1. Compiled code divides there only approximately in single precision. So
+    the division is in double precision, and the share is rounded from it.
 
     Args:
         scores: of any shape, on any device.

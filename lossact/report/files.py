@@ -34,6 +34,17 @@ def check_writable(path: Path) -> None:
         raise InputError(f"{nearest} may not be written to; give another place")
 
 
+def check_output_folder(path: Path) -> None:
+    """Raise InputError unless files can be written into a folder that is there, or that can be made.
+
+    Args:
+        path: the folder.
+    """
+    path = path.resolve()
+    check_folder(path)
+    check_writable(path)
+
+
 # What people write, and commands read: no output goes over such a file.
 SOURCES = {".py", ".ipynb", ".toml", ".cfg", ".ini", ".yaml", ".yml", ".csv", ".npy"}
 

@@ -200,9 +200,8 @@ def test_a_point_that_may_separate_the_thousands_of_a_step_is_an_error(delimiter
     path = tmp_path / "runs.csv"
     rows = [("opt", "run", "step", "loss"), *(("a", run, step, "0.5") for run in "01" for step in ("500", "1.000"))]
     path.write_text("\n".join(map(delimiter.join, rows)))
-    with pytest.raises(
-        InputError, match=r"line 3: step='1\.000' may have a decimal point or one that separates thousa"
-    ):
+    message = r"line 3: step='1\.000' may have a decimal point or one that separates thousands"
+    with pytest.raises(InputError, match=message):
         read_runs(path, condition="opt", run="run", step="step")
     path.write_text(path.read_text().replace("1.000", "1000.0"))
     assert len(read_runs(path, condition="opt", run="run", step="step")["a"].runs) == 2

@@ -226,6 +226,11 @@ def test_a_claim_whose_process_died_is_listed_and_so_is_a_file_that_cannot_be_re
     assert "No module named 'nowhere_to_be_found'" in unread["error"]["message"]
 
 
+STOPPED = """
+@pytest.mark.claim("it is stopped")
+def test_stopped():
+    raise KeyboardInterrupt
+"""
 INTERRUPTED_AGAIN = """
 class Plugin:
     def pytest_keyboard_interrupt(self):
@@ -237,7 +242,7 @@ def pytest_sessionstart(session):
 
 
 def test_a_second_interruption_writes_nothing_either(claims: Claims) -> None:
-    claims.write(CLAIMS + '\n@pytest.mark.claim("it is stopped")\ndef test_stopped():\n    raise KeyboardInterrupt\n')
+    claims.write(CLAIMS + STOPPED)
     claims.pytester.makeconftest(INTERRUPTED_AGAIN)
     claims.json.write_text("the verdicts of before")
     claims.run("--claims-max-replicas", "64", subprocess=True)
@@ -245,7 +250,7 @@ def test_a_second_interruption_writes_nothing_either(claims: Claims) -> None:
 
 
 def test_an_interrupted_worker_of_xdist_writes_nothing_either(claims: Claims) -> None:
-    claims.write(CLAIMS + '\n@pytest.mark.claim("it is stopped")\ndef test_stopped():\n    raise KeyboardInterrupt\n')
+    claims.write(CLAIMS + STOPPED)
     claims.json.write_text("the verdicts of before")
     assert claims.run("--claims-max-replicas", "64", "-n", "1", subprocess=True).ret == pytest.ExitCode.INTERRUPTED
     assert claims.json.read_text() == "the verdicts of before"

@@ -92,7 +92,6 @@ def test_updates_in_a_cuda_graph_equal_the_cpu_in_double_precision(name: str, co
     np.testing.assert_allclose(losses[finite], expected[finite], rtol=1e-8)
 
 
-@pytest.mark.filterwarnings("error::UserWarning:lossact")
 @pytest.mark.parametrize(("precision", "n"), [("32-true", 41), ("64-true", 49)])
 @pytest.mark.parametrize("compiled", [False, COMPILED])
 @pytest.mark.parametrize("name", OPTIONS)
@@ -103,6 +102,7 @@ def test_all_right_answers_of_any_number_are_a_share_of_1(name: str, compiled: b
     assert module.outcome().reached.all()
 
 
+@pytest.mark.filterwarnings("error::UserWarning:lossact")
 @pytest.mark.parametrize(
     ("name", "compiled"),
     [

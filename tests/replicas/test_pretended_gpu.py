@@ -14,17 +14,7 @@ from torch.nn import functional
 from torch.utils._pytree import tree_map_only
 from torchmetrics.classification import MulticlassF1Score
 
-from lossact import (
-    Accuracy,
-    Best,
-    Condition,
-    Loss,
-    Metric,
-    OfNetwork,
-    TorchOptimizer,
-    cosine,
-    replicate,
-)
+from lossact import Accuracy, Best, Condition, Loss, Metric, OfNetwork, TorchOptimizer, cosine, replicate
 from lossact.errors import InputError
 from lossact.replicas.torch_optimizers import TENSOR_RATES
 from lossact.running.external import train_one
